@@ -1,0 +1,76 @@
+# Each target does all its own set-up; a fresh machine needs Python >= 3.11, make and a network.
+#
+#   make demo        run the demo scenario and say where the picture is
+#   make test        the whole test suite
+#   make check       ruff, mypy --strict, import layering
+#   make fuzz        the Hypothesis machines with 100,000 examples each
+#   make bench       the benchmarks
+#   make compiled    build the hot modules with mypyc, in place, and run the suite on them
+#   make uncompiled  remove what `make compiled` built
+#   make clean       remove everything that was built, the environment included
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := test
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTEST_ARGS ?= -n auto --dist loadgroup
+DEMO_DIR ?= .demo/fairness
+DEMO_SCENARIO := experiments/demo/scenario.toml
+
+RUNTIME := $(VENV)/.runtime-installed
+DEV := $(VENV)/.dev-installed
+
+# The first interpreter that is new enough and can make environments.
+define FIND_PYTHON
+for p in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
+	if "$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
+	then echo "$$p"; exit 0; fi; \
+done; \
+echo "mptcpsim needs Python 3.11 or newer with the venv module (Debian and Ubuntu: apt-get install python3-venv)" >&2; \
+exit 1
+endef
+
+.PHONY: demo test check fuzz bench compiled uncompiled clean
+
+$(BIN)/python:
+	@p=$$($(FIND_PYTHON)) && echo "Making the environment $(VENV) with $$p" && "$$p" -m venv $(VENV)
+
+$(RUNTIME): pyproject.toml setup.py | $(BIN)/python
+	@echo "Installing mptcpsim and its dependencies into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(DEV): pyproject.toml setup.py | $(BIN)/python
+	@echo "Installing mptcpsim, its dependencies and the development tools into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ $(RUNTIME)
+
+demo: $(RUNTIME)
+	@$(BIN)/mptcpsim run $(DEMO_SCENARIO) --out $(DEMO_DIR) --force
+	@echo "The picture: $(DEMO_DIR)/throughput.png"
+
+test: $(DEV)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(DEV)
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest --quiet tests/test_layering.py
+
+fuzz: $(DEV)
+	$(BIN)/python -m pytest $(PYTEST_ARGS) -m fuzz --hypothesis-profile=fuzz
+
+bench: $(DEV)
+	$(BIN)/python -m pytest benchmarks --benchmark-only
+
+compiled: $(DEV) uncompiled
+	MPTCPSIM_COMPILE=1 $(BIN)/python setup.py --quiet build_ext --inplace
+	MPTCPSIM_EXPECT=compiled $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+uncompiled:
+	@find mptcpsim -name '*.so' -delete
+	@rm -rf build
+
+clean: uncompiled
+	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks mptcpsim.egg-info

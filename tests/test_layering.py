@@ -1,0 +1,156 @@
+"""The direction of imports, checked over the syntax trees (docs/design.md)."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import mptcpsim
+
+PACKAGE = Path(mptcpsim.__file__).resolve().parent
+
+#: Layers from the ground up; a module imports from lower layers and from its own package.
+LAYERS: tuple[tuple[str, ...], ...] = (
+    ("units", "streams"),
+    ("sim.loop",),
+    ("plugins",),
+    ("core",),
+    ("congestion", "schedulers", "pathmanagers", "qdiscs", "codec", "net"),
+    ("sim", "wire"),
+    ("results",),
+    ("scenario",),
+    ("sweep",),
+    ("cli",),
+    ("__main__",),
+)
+
+#: The core has no clock and no event loop, though the loop lies below it.
+FORBIDDEN_PAIRS = {"core": ("sim.loop",), "plugins": ("sim.loop",), "codec": ("sim.loop",)}
+
+#: Modules that only some parts may import.
+EXTERNAL: dict[str, tuple[str, ...]] = {
+    "simpy": ("sim.", "scenario."),
+    "matplotlib": ("results.figures",),
+    "pyarrow": ("results.", "sweep."),
+    "pydantic": ("scenario.",),
+    "tomlkit": ("scenario.",),
+    "typer": ("cli",),
+    "rich": ("cli", "results.report"),
+    "socket": ("wire.",),
+    "select": ("wire.",),
+    "selectors": ("wire.",),
+    "asyncio": ("wire.",),
+    "time": ("wire.", "cli", "results.meta"),
+    "datetime": ("wire.", "cli", "results.meta"),
+}
+
+
+def module_name(path: Path, root: Path) -> str:
+    parts = path.relative_to(root).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def layer_of(name: str) -> tuple[int, str] | None:
+    """Return the number of the layer and the package of a module, the longest prefix first."""
+    best: tuple[int, str] | None = None
+    for number, packages in enumerate(LAYERS):
+        for package in packages:
+            inside = name == package or name.startswith(package + ".")
+            if inside and (best is None or len(package) > len(best[1])):
+                best = number, package
+    return best
+
+
+def imports_of(tree: ast.AST, name: str, is_package: bool = False) -> list[tuple[int, str]]:
+    """Return (line, absolute name) of everything that a module imports."""
+    found: list[tuple[int, str]] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [(node.lineno, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parts = ["mptcpsim", *name.split(".")]
+                keep = len(parts) - node.level + (1 if is_package else 0)
+                base = ".".join([*parts[:keep], *([base] if base else [])])
+            found += [(node.lineno, f"{base}.{alias.name}") for alias in node.names]
+    return found
+
+
+def violations(name: str, source: str, is_package: bool = False) -> list[str]:
+    """Return a line for each import of a module that the rules forbid."""
+    own = layer_of(name)
+    problems = []
+    if name and own is None:
+        return [f"mptcpsim.{name} belongs to no layer: add it to LAYERS"]
+    for line, target in imports_of(ast.parse(source), name, is_package):
+        top = target.split(".")[0]
+        if top == "mptcpsim":
+            other = layer_of(target.removeprefix("mptcpsim").removeprefix("."))
+            if own is None or other is None:  # the package's own __init__ imports from anywhere
+                continue
+            if other[1] in FORBIDDEN_PAIRS.get(own[1], ()):
+                problems.append(f"mptcpsim.{name}:{line} imports {target}: {own[1]} keeps no event loop")
+            elif other[1] != own[1] and other[0] >= own[0]:
+                problems.append(f"mptcpsim.{name}:{line} imports {target}: {own[1]} is not above {other[1]}")
+        elif top in EXTERNAL and not any((name + ".").startswith(part) for part in EXTERNAL[top]):
+            allowed = ", ".join(EXTERNAL[top])
+            problems.append(f"mptcpsim.{name}:{line} imports {target}: allowed only in {allowed}")
+    return problems
+
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_downwards(path: Path) -> None:
+    source = path.read_text(encoding="utf-8")
+    assert violations(module_name(path, PACKAGE), source, path.name == "__init__.py") == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_files_stay_short(path: Path) -> None:
+    lines = path.read_text(encoding="utf-8").count("\n")
+    assert lines <= 700, f"{path} has {lines} lines: split it by concept"
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("core.tcp", "import simpy"),
+        ("core.tcp", "from mptcpsim.sim.loop import Loop"),
+        ("core.tcp", "from mptcpsim.congestion.reno import Reno"),
+        ("core.tcp", "def f():\n    import time"),
+        ("core.tcp", "import socket as s"),
+        ("congestion.cubic", "from mptcpsim.codec import packet"),
+        ("congestion.cubic", "from ..codec import packet"),
+        ("net.pipe", "from mptcpsim.sim.engine import Environment"),
+        ("net.pipe", "import matplotlib.pyplot"),
+        ("results.series", "import matplotlib"),
+        ("sim.apps", "from mptcpsim.scenario.schema import Scenario"),
+        ("units", "from mptcpsim import plugins"),
+        ("plugins", "from mptcpsim.core.config import TcpConfig"),
+        ("strange", "import math"),
+    ],
+)
+def test_a_forbidden_import_is_found(name: str, source: str) -> None:
+    assert violations(name, source)
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("core.tcp", "from mptcpsim.core.segment import Segment\nimport random"),
+        ("core.tcp", "from mptcpsim.plugins import find"),
+        ("congestion.cubic", "from mptcpsim.congestion.reno import Reno"),
+        ("net.pipe", "from mptcpsim.sim.loop import Loop"),
+        ("sim.engine", "import simpy\nfrom mptcpsim.sim.loop import Loop"),
+        ("scenario.build", "import simpy\nfrom mptcpsim.net.link import Link"),
+        ("results.figures", "import matplotlib"),
+        ("", "from mptcpsim.scenario.load import load"),
+    ],
+)
+def test_an_allowed_import_passes(name: str, source: str) -> None:
+    assert violations(name, source, is_package=name == "") == []
