@@ -1,0 +1,56 @@
+"""The bytes of simulated payload: a fixed function of the position in the stream.
+
+The simulator carries (offset, length). Where bytes are needed, the 64-bit word
+number ``n`` of the stream is a mixed form of ``n``: different words differ, so
+that a shift, a swap or a repetition within a stream shows. The mixing is the
+finalizer of SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number
+Generators, OOPSLA 2014), a bijection of 64-bit words.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+
+_WORD: Final = 8
+
+#: Words are made a block at a time: streams are read in order, and numpy likes long arrays.
+BLOCK: Final = 1 << 16
+
+_STEP: Final = np.uint64(0x9E3779B97F4A7C15)
+_FIRST: Final = np.uint64(0xBF58476D1CE4E5B9)
+_SECOND: Final = np.uint64(0x94D049BB133111EB)
+
+
+@lru_cache(maxsize=64)
+def _block(number: int) -> bytes:
+    first = number * (BLOCK // _WORD) + 1
+    words = np.arange(BLOCK // _WORD, dtype=np.uint64) + np.uint64(first & 0xFFFFFFFFFFFFFFFF)
+    words *= _STEP
+    words ^= words >> np.uint64(30)
+    words *= _FIRST
+    words ^= words >> np.uint64(27)
+    words *= _SECOND
+    words ^= words >> np.uint64(31)
+    return words.astype(">u8").tobytes()
+
+
+def pattern(offset: int, length: int) -> bytes:
+    """Return ``length`` bytes of the stream from ``offset`` on.
+
+    An offset below 0 (a keepalive probe before the first byte, RFC 9293 section
+    3.8.4) has bytes too.
+    """
+    number, start = divmod(offset, BLOCK)
+    end = start + length
+    if end <= BLOCK:
+        return _block(number)[start:end]
+    parts = [_block(number)[start:]]
+    end -= BLOCK
+    while end > 0:
+        number += 1
+        parts.append(_block(number)[:end])
+        end -= BLOCK
+    return b"".join(parts)
