@@ -1,0 +1,651 @@
+"""Pipes: one direction of a link, with dummynet's semantics.
+
+A packet passes, in this order: random loss, active queue management (RED, CoDel,
+...), the queue limit, the FIFO queue, the transmitter and the delay line. The
+rules are those of dummynet (ipfw(8), section on traffic shaping), with exact times
+instead of ticks:
+
+* A limit in slots refuses a packet when that many are waiting; a limit in bytes
+  refuses it when the bytes waiting already *exceed* the limit. The packet in
+  service is not waiting.
+* Serialisation takes the ceiling of bytes x 8e9 / rate nanoseconds, without carry
+  to the next packet. Rate 0 is no limit.
+* A departure at an instant precedes an arrival at that instant, and every change.
+* A new rate does not touch the packet in service; those behind it are planned anew.
+* A new delay holds for packets that leave the transmitter after the change. A
+  shorter one never reorders: nobody arrives before the packet in front.
+* A link that goes down drops what is waiting or in service; what is in flight
+  arrives. While it is down, whatever is sent into it is dropped.
+
+Two implementations share this file's ``Pipe``. ``FifoPipe`` computes the departure
+of a packet when it arrives, and has one event pending, however many packets it
+holds. ``general.GeneralPipe`` has an event for each step and can do what needs a
+decision later than at arrival. They agree to the nanosecond.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Final
+
+from mptcpsim.core.segment import CE, NOT_ECT, Packet
+from mptcpsim.net.loss import LossModel, random_loss
+from mptcpsim.plugins import MARK, PASS, QueueDiscipline, Value, complete, find
+from mptcpsim.sim.loop import Loop
+from mptcpsim.streams import stream
+
+#: The name of the discipline that adds nothing to the queue limit.
+DROP_TAIL: Final = "droptail"
+
+# Reasons for which a pipe drops; a discipline's drops are counted under its name.
+DROP_LOSS: Final = "loss"
+DROP_QUEUE: Final = "queue"
+DROP_DOWN: Final = "down"
+DROP_UNDECODABLE: Final = "undecodable"
+
+#: Bits in a byte times nanoseconds in a second.
+_BIT_TIMES: Final = 8_000_000_000
+
+
+@dataclass(frozen=True)
+class PipeSettings:
+    """What a pipe is like. The defaults are dummynet's: no rate limit, no delay, 50 slots."""
+
+    #: Bit/s; 0 is unlimited.
+    rate_bps: int = 0
+    #: Constant one-way delay, ns, rounded up to a whole number of ticks if ``tick_ns`` is set.
+    delay_ns: int = 0
+    tick_ns: int = 0
+    #: Queue limit, in packets or in bytes.
+    limit: int = 50
+    limit_in_bytes: bool = False
+    #: Bits that may pass at once after the pipe was idle.
+    burst_bits: int = 0
+    #: Bytes added to the length of each IP packet while it is serialised (Ethernet: 14, or 38 with all).
+    overhead_bytes: int = 0
+    #: Packet loss rate: nothing, p, or K, p, H, r (``loss.random_loss``).
+    plr: tuple[float, ...] = ()
+    #: Queue discipline plug-in and its parameters.
+    qdisc: str = DROP_TAIL
+    qdisc_parameters: dict[str, Value] = field(default_factory=dict)
+    #: Random extra delay, uniform between 0 and this, ns; packets keep their order unless told otherwise.
+    jitter_ns: int = 0
+    jitter_reorders: bool = False
+    #: Probability that a packet is held back by ``reorder_ns`` while others overtake it.
+    reorder: float = 0.0
+    reorder_ns: int = 0
+    #: Probability that a packet is sent twice.
+    duplicate: float = 0.0
+    #: Probability that a bit of a packet is flipped.
+    corrupt: float = 0.0
+    #: What a link that goes down drops.
+    down_drops_queue: bool = True
+    down_drops_flight: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises:
+            ValueError: a value is out of range; the message names it.
+        """
+        for name in (
+            "rate_bps",
+            "delay_ns",
+            "tick_ns",
+            "burst_bits",
+            "overhead_bytes",
+            "jitter_ns",
+            "reorder_ns",
+        ):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is negative")
+        if self.limit < (0 if self.limit_in_bytes else 1):
+            raise ValueError("limit: a queue needs at least one slot, or 0 bytes")
+        for name in ("reorder", "duplicate", "corrupt"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"{name} is no probability: it lies outside 0 to 1")
+        if self.reorder > 0.0 and self.reorder_ns == 0:
+            raise ValueError("reorder_ns: a packet that is overtaken needs a time to be held back")
+
+
+def _nowhere(packet: Packet) -> None:
+    """Refuse a packet that comes out of a pipe whose end is not connected."""
+    raise RuntimeError(f"the pipe that carried {packet!r} has no sink")
+
+
+class Pipe:
+    """What both implementations have in common: settings, tests at arrival, statistics.
+
+    Attributes:
+        name: for people, and for the names of the random streams.
+        kind: ``"fifo"`` or ``"general"``: which implementation it is.
+        settings: as given; the attributes below follow later changes.
+        sink: takes the packets at the far end.
+        rate_bps, delay_ns, up: set by ``set_rate``, ``set_delay``, ``set_up``.
+        limit: the queue limit, slots or bytes; may be assigned.
+        packets, bytes: delivered at the far end, IP packets and their bytes.
+        drops: packets dropped, by reason.
+        marks: packets that got a congestion mark (ECN).
+        duplicates: copies made. Packets sent + duplicates = delivered + dropped + still inside.
+        corrupted: packets with a bit flipped.
+        on_drop: called as ``on_drop(packet, reason)`` for each packet dropped, if set.
+    """
+
+    __slots__ = (
+        "_corrupt",
+        "_duplicate",
+        "_loop",
+        "_loss",
+        "_qdisc",
+        "_recode",
+        "_seed",
+        "_streams",
+        "bytes",
+        "corrupted",
+        "delay_ns",
+        "drops",
+        "duplicates",
+        "kind",
+        "limit",
+        "limit_in_bytes",
+        "marks",
+        "name",
+        "on_drop",
+        "packets",
+        "rate_bps",
+        "settings",
+        "sink",
+        "up",
+    )
+
+    def __init__(self, loop: Loop, name: str, settings: PipeSettings, seed: int, kind: str) -> None:
+        self.name = name
+        self.kind = kind
+        self.settings = settings
+        self.sink: Callable[[Packet], None] = _nowhere
+        self.on_drop: Callable[[Packet, str], None] | None = None
+        self.rate_bps: int = settings.rate_bps
+        self.delay_ns: int = self._in_ticks(settings.delay_ns)
+        self.limit: int = settings.limit
+        self.limit_in_bytes: bool = settings.limit_in_bytes
+        self.up: bool = True
+        self.packets: int = 0
+        self.bytes: int = 0
+        self.drops: dict[str, int] = {}
+        self.marks: int = 0
+        self.duplicates: int = 0
+        self.corrupted: int = 0
+        self._loop = loop
+        self._seed = seed
+        self._streams: dict[str, random.Random] = {}
+        self._recode: Callable[[Packet], Packet | None] | None = None
+        self._duplicate: float = settings.duplicate
+        self._corrupt: float = settings.corrupt
+        self._loss: LossModel | None = None
+        if settings.plr:
+            self._loss = random_loss(settings.plr, self.random_stream("loss"))
+        self._qdisc: QueueDiscipline | None = None
+        if settings.qdisc != DROP_TAIL:
+            plugin = find("qdisc", settings.qdisc)
+            qdisc = plugin()
+            assert isinstance(qdisc, QueueDiscipline)
+            qdisc.configure(complete(plugin, settings.qdisc_parameters))
+            qdisc.start(self.random_stream("qdisc"), self.rate_bps, self.limit_in_bytes)
+            self._qdisc = qdisc
+
+    # --- what a user of a pipe calls ------------------------------------------------------
+
+    def send(self, packet: Packet) -> None:
+        """Take a packet at the near end, now."""
+        self._send_checked(packet)
+
+    def set_rate(self, rate_bps: int) -> None:
+        """Change the rate, bit/s (0 for unlimited), from now on.
+
+        Raises:
+            ValueError: the rate is negative.
+        """
+        if rate_bps < 0:
+            raise ValueError("a rate cannot be negative")
+        now = self._loop.now
+        self._settle(now)
+        self.rate_bps = rate_bps
+        if self._qdisc is not None:
+            self._qdisc.start(self.random_stream("qdisc"), rate_bps, self.limit_in_bytes)
+        self._rate_changed(now)
+
+    def set_delay(self, delay_ns: int) -> None:
+        """Change the delay, ns, of the packets that leave the transmitter from now on.
+
+        Raises:
+            ValueError: the delay is negative.
+        """
+        if delay_ns < 0:
+            raise ValueError("a delay cannot be negative")
+        now = self._loop.now
+        self._settle(now)
+        self.delay_ns = self._in_ticks(delay_ns)
+        self._delay_changed(now)
+
+    def set_loss(self, loss: LossModel | None) -> None:
+        """Replace the loss model; None loses nothing."""
+        self._loss = loss
+        self._configured()
+
+    def set_up(self, up: bool) -> None:
+        """Take the pipe up or down; see ``PipeSettings`` for what is dropped."""
+        if up == self.up:
+            return
+        now = self._loop.now
+        self._settle(now)
+        self.up = up
+        if not up:
+            self._went_down(now)
+        self._configured()
+
+    @property
+    def recode(self) -> Callable[[Packet], Packet | None] | None:
+        """Applied to each packet that enters the link: encodes and decodes it.
+
+        A packet for which it returns None is lost, counted as ``undecodable``.
+        """
+        return self._recode
+
+    @recode.setter
+    def recode(self, recode: Callable[[Packet], Packet | None] | None) -> None:
+        self._recode = recode
+        self._configured()
+
+    def random_stream(self, purpose: str) -> random.Random:
+        """Return this pipe's own stream of random numbers for a purpose such as ``"loss"``."""
+        rng = self._streams.get(purpose)
+        if rng is None:
+            rng = self._streams[purpose] = stream(self._seed, f"pipe/{self.name}/{purpose}")
+        return rng
+
+    def queue_packets(self, now: int) -> int:
+        """Return how many packets are waiting at ``now``, not counting the one in service."""
+        raise NotImplementedError
+
+    def queue_bytes(self, now: int) -> int:
+        """Return how many bytes are waiting at ``now``, not counting the packet in service."""
+        raise NotImplementedError
+
+    def busy_time(self, now: int) -> int:
+        """Return for how many ns, until ``now``, the transmitter was busy."""
+        raise NotImplementedError
+
+    # --- what an implementation provides --------------------------------------------------
+
+    def _settle(self, now: int) -> None:
+        """Let everything depart that is due at ``now``."""
+        raise NotImplementedError
+
+    def _enqueue(self, packet: Packet, now: int) -> None:
+        """Take a packet that passed all tests."""
+        raise NotImplementedError
+
+    def _emptied(self) -> int:
+        """Return since when no packet is waiting, ns; asked only when none is."""
+        raise NotImplementedError
+
+    def _rate_changed(self, now: int) -> None:
+        raise NotImplementedError
+
+    def _delay_changed(self, now: int) -> None:
+        raise NotImplementedError
+
+    def _went_down(self, now: int) -> None:
+        raise NotImplementedError
+
+    def _configured(self) -> None:
+        """Note that the tests at arrival have changed."""
+
+    # --- the tests at arrival -------------------------------------------------------------
+
+    def _send_checked(self, packet: Packet) -> None:
+        """Take a packet at the near end: every test, in dummynet's order."""
+        now = self._loop.now
+        self._settle(now)
+        if not self.up:
+            self._drop(packet, DROP_DOWN)
+            return
+        loss = self._loss
+        if loss is not None and loss.lost():
+            self._drop(packet, DROP_LOSS)
+            return
+        qdisc = self._qdisc
+        if qdisc is not None:
+            packets = self.queue_packets(now)
+            idle = 0 if packets else now - self._emptied()
+            verdict = qdisc.on_arrival(packet.size, packets, self.queue_bytes(now), idle, now)
+            if verdict != PASS:
+                kept = self._mark_or_drop(packet, verdict, qdisc.NAME)
+                if kept is None:
+                    return
+                packet = kept
+        if self._full(now):
+            self._drop(packet, DROP_QUEUE)
+            return
+        if self._duplicate > 0.0 and self.random_stream("duplicate").random() < self._duplicate:
+            copy = packet.clone()
+            self.duplicates += 1
+            self._enter(packet, now)
+            if self._full(now):
+                self._drop(copy, DROP_QUEUE)
+            else:
+                self._enter(copy, now)
+            return
+        self._enter(packet, now)
+
+    def _enter(self, packet: Packet, now: int) -> None:
+        """Put a packet into the queue; what happens to its bits on the way happens here."""
+        if self._corrupt > 0.0 and self.random_stream("corrupt").random() < self._corrupt:
+            packet = packet.clone()
+            packet.damaged = True
+            self.corrupted += 1
+        if self._recode is not None:
+            decoded = self._recode(packet)
+            if decoded is None:
+                self._drop(packet, DROP_UNDECODABLE)
+                return
+            packet = decoded
+        self._enqueue(packet, now)
+
+    def _full(self, now: int) -> bool:
+        """Return whether the queue takes no further packet."""
+        if self.limit_in_bytes:
+            return self.queue_bytes(now) > self.limit
+        return self.queue_packets(now) >= self.limit
+
+    def _mark_or_drop(self, packet: Packet, verdict: int, reason: str) -> Packet | None:
+        """Return the packet with a congestion mark, or None: it cannot have one, and is dropped."""
+        if verdict == MARK and packet.ecn != NOT_ECT:
+            self.marks += 1
+            if packet.ecn != CE:
+                packet = packet.clone()
+                packet.ecn = CE
+            return packet
+        self._drop(packet, reason)
+        return None
+
+    def _drop(self, packet: Packet, reason: str) -> None:
+        self.drops[reason] = self.drops.get(reason, 0) + 1
+        if self.on_drop is not None:
+            self.on_drop(packet, reason)
+
+    def _serialisation(self, size: int) -> int:
+        """Return the ns that a packet of ``size`` bytes occupies the transmitter."""
+        rate = self.rate_bps
+        if rate == 0:
+            return 0
+        return -(-(size + self.settings.overhead_bytes) * _BIT_TIMES // rate)
+
+    def _burst_time(self) -> int:
+        """Return the burst credit as ns of transmission at the present rate."""
+        return self.settings.burst_bits * 1_000_000_000 // self.rate_bps if self.rate_bps else 0
+
+    def _in_ticks(self, delay_ns: int) -> int:
+        tick = self.settings.tick_ns
+        return -(-delay_ns // tick) * tick if tick else delay_ns
+
+
+class FifoPipe(Pipe):
+    """The analytic pipe: a packet's departure is computed when it arrives.
+
+    ``_flight`` holds every packet inside with the instant of its delivery, and has its
+    head's delivery pending as an event; ``_departures`` holds the departures of those
+    that have not left the transmitter yet, which are the last ones of ``_flight``.
+    """
+
+    __slots__ = (
+        "_arrival",
+        "_burst",
+        "_created",
+        "_credit",
+        "_departures",
+        "_flight",
+        "_floor",
+        "_free",
+        "_idle",
+        "_plain",
+        "_service",
+        "_sizes",
+        "_stale",
+        "_started",
+        "_unsent_bytes",
+        "_weighs",
+    )
+
+    def __init__(self, loop: Loop, name: str, settings: PipeSettings, seed: int) -> None:
+        super().__init__(loop, name, settings, seed, "fifo")
+        now = loop.now
+        self._departures: deque[int] = deque()
+        self._flight: deque[tuple[int, Packet]] = deque()
+        #: When the transmitter is, or became, free; how long it has been idle before that.
+        self._free: int = now
+        self._idle: int = 0
+        self._created: int = now
+        #: Serialisation times by packet size.
+        self._service: dict[int, int] = {}
+        #: Burst credit, in ns of transmission: at most, and left over at the instant ``_free``.
+        self._burst: int = self._burst_time()
+        self._credit: int = 0
+        #: No delivery before this instant, after the delay was shortened.
+        self._floor: int = 0
+        #: When the last packet went, or goes, into service.
+        self._started: int = now
+        #: Sizes of the packets in ``_departures`` and their sum, where the bytes waiting matter.
+        self._weighs: bool = self.limit_in_bytes or self._qdisc is not None
+        self._sizes: deque[int] = deque()
+        self._unsent_bytes: int = 0
+        #: Instants of pending events that have become void.
+        self._stale: list[int] = []
+        self._arrival: Callable[[], None] = self._arrive
+        self._plain: bool = False
+        self._configured()
+
+    def send(self, packet: Packet) -> None:
+        """Take a packet at the near end, now."""
+        if not self._plain:
+            self._send_checked(packet)
+            return
+        # What _send_checked and _enqueue do when there is nothing but a limit in slots.
+        loop = self._loop
+        now = loop.now
+        departures = self._departures
+        while departures and departures[0] <= now:
+            departures.popleft()
+        if len(departures) > self.limit:
+            self._drop(packet, DROP_QUEUE)
+            return
+        at = self._free
+        if at < now:
+            self._idle += now - at
+            at = now
+        service = self._service.get(packet.size)
+        if service is None:
+            service = self._service[packet.size] = self._serialisation(packet.size)
+        at += service
+        self._free = at
+        departures.append(at)
+        at += self.delay_ns
+        flight = self._flight
+        if not flight:
+            loop.schedule(at, self._arrival)
+        flight.append((at, packet))
+
+    def _arrive(self) -> None:
+        """Deliver the packet that is due."""
+        if self._stale and self._is_void():
+            return
+        flight = self._flight
+        packet = flight.popleft()[1]
+        if flight:
+            self._loop.schedule(flight[0][0], self._arrival)
+        self.packets += 1
+        self.bytes += packet.size
+        self.sink(packet)
+
+    def queue_packets(self, now: int) -> int:
+        """Return how many packets are waiting at ``now``, not counting the one in service."""
+        self._settle(now)
+        unsent = len(self._departures)
+        return unsent - 1 if unsent else 0
+
+    def queue_bytes(self, now: int) -> int:
+        """Return how many bytes are waiting at ``now``, not counting the packet in service."""
+        self._settle(now)
+        unsent = len(self._departures)
+        if unsent < 2:
+            return 0
+        if self._weighs:
+            return self._unsent_bytes - self._sizes[0]
+        return sum(packet.size for _, packet in islice(reversed(self._flight), unsent - 1))
+
+    def busy_time(self, now: int) -> int:
+        """Return for how many ns, until ``now``, the transmitter was busy."""
+        return min(now, self._free) - self._created - self._idle
+
+    def _settle(self, now: int) -> None:
+        departures = self._departures
+        while departures and departures[0] <= now:
+            departures.popleft()
+            if self._weighs:
+                self._unsent_bytes -= self._sizes.popleft()
+
+    def _enqueue(self, packet: Packet, now: int) -> None:
+        size = packet.size
+        service = self._serialisation(size)
+        start = self._free
+        if start <= now:
+            if start < now:
+                self._idle += now - start
+                self._credit = min(self._burst, now - start)
+                start = now
+            spent = min(self._credit, service)
+            self._credit -= spent
+            service -= spent
+        departure = start + service
+        self._started = start
+        self._free = departure
+        self._departures.append(departure)
+        if self._weighs:
+            self._sizes.append(size)
+            self._unsent_bytes += size
+        delivery = departure + self.delay_ns
+        if self._floor:
+            if delivery < self._floor:
+                delivery = self._floor
+            else:
+                self._floor = 0
+                self._configured()
+        flight = self._flight
+        if not flight:
+            self._loop.schedule(delivery, self._arrival)
+        flight.append((delivery, packet))
+
+    def _emptied(self) -> int:
+        # Nothing is waiting, so whoever was accepted last has gone into service.
+        return self._started
+
+    def _configured(self) -> None:
+        self._plain = (
+            self.up
+            and self._loss is None
+            and not self._weighs
+            and self._burst == 0
+            and self._floor == 0
+            and self._duplicate == 0.0
+            and self._corrupt == 0.0
+            and self._recode is None
+        )
+
+    # --- rare changes ---------------------------------------------------------------------
+
+    def _rate_changed(self, now: int) -> None:
+        self._service = {}
+        self._burst = self._burst_time()
+        self._plan_anew(now, self._due())
+
+    def _delay_changed(self, now: int) -> None:
+        self._plan_anew(now, self._due())
+
+    def _went_down(self, now: int) -> None:
+        due = self._due()
+        flight = self._flight
+        unsent = len(self._departures)
+        if self.settings.down_drops_queue and unsent:
+            for packet in self._take_unsent():
+                self._drop(packet, DROP_DOWN)
+            if unsent > 1:
+                self._started = now
+            unsent = 0
+            self._departures.clear()
+            self._sizes.clear()
+            self._unsent_bytes = 0
+            self._free = now
+        if self.settings.down_drops_flight:
+            entries = list(flight)
+            flight.clear()
+            for number, entry in enumerate(entries):
+                if entry[0] <= now or number >= len(entries) - unsent:
+                    flight.append(entry)
+                else:
+                    self._drop(entry[1], DROP_DOWN)
+        self._plan_anew(now, due)
+
+    def _due(self) -> int:
+        """Return the instant of the pending event, or -1 without one."""
+        return self._flight[0][0] if self._flight else -1
+
+    def _take_unsent(self) -> list[Packet]:
+        """Remove and return the packets that have not departed, in order."""
+        flight = self._flight
+        packets = [flight.pop()[1] for _ in range(len(self._departures))]
+        packets.reverse()
+        return packets
+
+    def _plan_anew(self, now: int, due: int) -> None:
+        """Compute departures and deliveries again for all packets but the one in service.
+
+        Args:
+            now: ns.
+            due: the instant of the event that was pending before anything was changed, or -1.
+        """
+        flight = self._flight
+        departures = self._departures
+        if departures:
+            packets = self._take_unsent()
+            last = flight[-1][0] if flight else 0
+            departure = departures[0]
+            departures.clear()
+            for number, packet in enumerate(packets):
+                if number:
+                    self._started = departure
+                    departure += self._serialisation(packet.size)
+                departures.append(departure)
+                last = max(last, departure + self.delay_ns)
+                flight.append((last, packet))
+            self._free = departure
+        last = flight[-1][0] if flight else 0
+        self._floor = last if last > now + self.delay_ns else 0
+        head = self._due()
+        if head != due:
+            if due >= 0:
+                self._stale.append(due)
+            if head >= 0:
+                self._loop.schedule(head, self._arrival)
+        self._configured()
+
+    def _is_void(self) -> bool:
+        """Return whether the event that is running was overtaken by a change; forget it then."""
+        now = self._loop.now
+        if now in self._stale:
+            self._stale.remove(now)
+            return True
+        return False
