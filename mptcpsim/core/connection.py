@@ -1,0 +1,229 @@
+"""A connection as its application sees it: write, read, close.
+
+It owns the send and receive buffers and the stream offsets of the two directions;
+its subflows move the bytes. A plain TCP connection has exactly one subflow.
+
+In simulation the payload is a count. What is delivered is checked to be the next
+offset of the peer's stream, so that a byte that is lost, repeated or misplaced ends
+the run with ``IntegrityError``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mptcpsim.core.config import TcpConfig
+from mptcpsim.core.segment import Segment
+from mptcpsim.core.states import CLOSED, ESTABLISHED
+
+if TYPE_CHECKING:
+    from mptcpsim.core.stack import Stack
+    from mptcpsim.core.tcp import Tcp
+
+
+class LocalProtocolError(RuntimeError):
+    """The application did something that the state of the connection does not allow."""
+
+
+class IntegrityError(RuntimeError):
+    """A byte was delivered that is not the next byte of the peer's stream."""
+
+
+class Connection:
+    """One end of a connection.
+
+    Attributes:
+        identifier: number of the connection at its host, from 0.
+        subflows: the TCP connections that carry it.
+        written: bytes that the application wrote.
+        delivered: bytes that arrived in order.
+        consumed: bytes that the application has read.
+        send_buffer, receive_buffer: limits, bytes.
+        eager: the application reads whatever arrives at once.
+        peer_closed: the peer will send no more; all of it was delivered.
+        closing: the application has closed its direction.
+        error: why the connection failed, or an empty string.
+        wants_read, wants_write, wants_state: the application waits for data to read, for room
+            to write, for a change of state; one of them puts the connection on ``Stack.ready``.
+    """
+
+    __slots__ = (
+        "_stack",
+        "closing",
+        "config",
+        "consumed",
+        "delivered",
+        "eager",
+        "error",
+        "identifier",
+        "local_port",
+        "name",
+        "peer_closed",
+        "receive_buffer",
+        "send_buffer",
+        "subflows",
+        "wants_read",
+        "wants_state",
+        "wants_write",
+        "written",
+    )
+
+    def __init__(self, stack: Stack, identifier: int, config: TcpConfig) -> None:
+        self._stack = stack
+        self.identifier = identifier
+        self.config = config
+        self.name: str = ""
+        self.local_port: int = 0
+        self.subflows: list[Tcp] = []
+        self.written: int = 0
+        self.delivered: int = 0
+        self.consumed: int = 0
+        self.send_buffer: int = config.send_buffer
+        self.receive_buffer: int = config.receive_buffer
+        self.eager: bool = False
+        self.peer_closed: bool = False
+        self.closing: bool = False
+        self.error: str = ""
+        self.wants_read: bool = False
+        self.wants_write: bool = False
+        self.wants_state: bool = False
+
+    # --- State ---------------------------------------------------------------------------------
+
+    @property
+    def established(self) -> bool:
+        """The handshake was completed (the connection may be closed again by now)."""
+        return bool(self.subflows) and self.subflows[0].established_at >= 0
+
+    @property
+    def closed(self) -> bool:
+        """Every subflow has reached CLOSED."""
+        return all(subflow.state == CLOSED for subflow in self.subflows)
+
+    @property
+    def acked(self) -> int:
+        """Bytes of the own stream that the peer has acknowledged."""
+        sender = self.subflows[0].sender
+        return max(0, min(sender.una, sender.end) - 1)
+
+    @property
+    def readable(self) -> int:
+        """Bytes that a read would return now."""
+        return self.delivered - self.consumed
+
+    @property
+    def writable(self) -> int:
+        """Bytes that a write would accept now."""
+        if self.closing or self.closed:
+            return 0
+        return max(0, self.send_buffer - (self.written - self.acked))
+
+    # --- Commands ------------------------------------------------------------------------------
+
+    def write(self, count: int, now: int) -> int:
+        """Append up to ``count`` bytes to the stream and return how many were accepted.
+
+        Raises:
+            LocalProtocolError: the connection was closed for writing, or has failed.
+        """
+        if count < 0:
+            raise LocalProtocolError(f"cannot write {count} bytes")
+        if self.closing:
+            raise LocalProtocolError("write after close")
+        if self.error:
+            raise LocalProtocolError(f"write on a failed connection: {self.error}")
+        accepted = min(count, self.writable)
+        if accepted:
+            self.written += accepted
+            subflow = self.subflows[0]
+            subflow.sender.end += accepted
+            if subflow.state >= ESTABLISHED:
+                subflow.sender.output(now)
+        return accepted
+
+    def read(self, limit: int, now: int) -> int:
+        """Take up to ``limit`` bytes that arrived and return how many (0: nothing there, or the end)."""
+        if limit < 0:
+            raise LocalProtocolError(f"cannot read {limit} bytes")
+        count = min(limit, self.readable)
+        if count:
+            self.consumed += count
+            for subflow in self.subflows:
+                subflow.receiver.limit += count
+                subflow.on_read(now)
+        return count
+
+    def close(self, now: int) -> None:
+        """Close the own direction once everything written was sent; reading goes on."""
+        if not self.closing:
+            self.closing = True
+            for subflow in self.subflows:
+                subflow.close(now)
+
+    def abort(self, now: int) -> None:
+        """Reset the connection; what is not acknowledged may be lost."""
+        self.closing = True
+        for subflow in list(self.subflows):
+            subflow.abort(now)
+
+    # --- What the subflows report ---------------------------------------------------------------
+
+    def on_established(self, subflow: Tcp, now: int) -> None:
+        """A subflow has completed its handshake."""
+        self._stack.on_established(self, subflow)
+        self._state_changed()
+
+    def on_data(self, subflow: Tcp, offset: int, length: int, now: int) -> None:
+        """Take the next bytes of the peer's stream.
+
+        Raises:
+            IntegrityError: they are not the next ones.
+        """
+        if offset != self.delivered:
+            raise IntegrityError(
+                f"host {self._stack.name}, connection {self.identifier}: bytes {offset} to "
+                f"{offset + length} were delivered where byte {self.delivered} comes next"
+            )
+        self.delivered += length
+        if self.eager:
+            self.consumed += length
+            subflow.receiver.limit += length
+        if self.wants_read:
+            self.wants_read = False
+            self._stack.ready.append(self)
+
+    def refuse(self, subflow: Tcp, segment: Segment) -> None:
+        """Fail the run: a segment with a right checksum does not carry what the peer wrote.
+
+        Raises:
+            IntegrityError: always.
+        """
+        raise IntegrityError(
+            f"host {self._stack.name}, connection {self.identifier}: the payload of {segment!r} "
+            "is not what the peer wrote there, though its checksum is right"
+        )
+
+    def on_acked(self, subflow: Tcp, now: int) -> None:
+        """Data was acknowledged: there may be room to write again.
+
+        A blocked writer is woken when a third of the send buffer is free, as in Linux.
+        """
+        if self.wants_write and self.writable * 3 >= self.send_buffer:
+            self.wants_write = False
+            self._stack.ready.append(self)
+
+    def on_peer_closed(self, subflow: Tcp, now: int) -> None:
+        """The peer's stream has ended and was delivered completely."""
+        self.peer_closed = True
+        self._state_changed()
+
+    def on_closed(self, subflow: Tcp, now: int) -> None:
+        """A subflow has reached CLOSED."""
+        if subflow.error:
+            self.error = subflow.error
+        self._state_changed()
+
+    def _state_changed(self) -> None:
+        if self.wants_read or self.wants_write or self.wants_state:
+            self.wants_read = self.wants_write = self.wants_state = False
+            self._stack.ready.append(self)

@@ -1,0 +1,53 @@
+"""Counters under the names that Linux gives them (``nstat``), one set a host.
+
+Only rare things are counted by name; what happens for every segment is counted
+in plain attributes and joined in ``as_dict``.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: Counters that every host reports even while they are zero.
+COMMON: Final = (
+    "TcpActiveOpens",
+    "TcpPassiveOpens",
+    "TcpAttemptFails",
+    "TcpEstabResets",
+    "TcpInErrs",
+    "TcpOutRsts",
+    "TcpRetransSegs",
+    "TcpExtTCPTimeouts",
+    "TcpExtTCPLossProbes",
+    "TcpExtTCPFastRetrans",
+)
+
+
+class Counters:
+    """Named counters of a host.
+
+    Attributes:
+        in_segs, out_segs: TCP segments received and sent (``TcpInSegs``, ``TcpOutSegs``).
+    """
+
+    __slots__ = ("_named", "in_segs", "out_segs")
+
+    def __init__(self) -> None:
+        self.in_segs: int = 0
+        self.out_segs: int = 0
+        self._named: dict[str, int] = dict.fromkeys(COMMON, 0)
+
+    def add(self, name: str, n: int = 1) -> None:
+        """Add ``n`` to the counter ``name``."""
+        self._named[name] = self._named.get(name, 0) + n
+
+    def __getitem__(self, name: str) -> int:
+        """Return a counter; 0 if nothing was counted under that name."""
+        return self.as_dict().get(name, 0)
+
+    def as_dict(self) -> dict[str, int]:
+        """Return all counters, sorted by name."""
+        everything = dict(self._named)
+        everything["TcpInSegs"] = self.in_segs
+        everything["TcpOutSegs"] = self.out_segs
+        return dict(sorted(everything.items()))

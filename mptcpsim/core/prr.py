@@ -1,0 +1,48 @@
+"""Proportional Rate Reduction (RFC 6937): how much may be sent while recovery lasts."""
+
+from __future__ import annotations
+
+
+class ProportionalRateReduction:
+    """The variables of RFC 6937 section 3, in bytes.
+
+    Attributes:
+        delivered, out: prr_delivered and prr_out.
+        recover_fs: FlightSize at the start of recovery.
+        ssthresh: the target.
+        conservative: use the Conservative Reduction Bound instead of slow start.
+    """
+
+    __slots__ = ("conservative", "delivered", "out", "recover_fs", "ssthresh")
+
+    def __init__(self) -> None:
+        self.delivered: int = 0
+        self.out: int = 0
+        self.recover_fs: int = 1
+        self.ssthresh: int = 0
+        self.conservative: bool = False
+
+    def start(self, flight: int, ssthresh: int) -> None:
+        """Begin a recovery with ``flight`` bytes outstanding towards ``ssthresh`` bytes."""
+        self.delivered = 0
+        self.out = 0
+        self.recover_fs = max(flight, 1)
+        self.ssthresh = ssthresh
+
+    def on_ack(self, delivered: int, pipe: int, mss: int) -> int:
+        """Return sndcnt, bytes: what may be sent in response to an acknowledgment.
+
+        Args:
+            delivered: DeliveredData, bytes newly acknowledged or SACKed.
+            pipe: bytes in flight after the acknowledgment was processed.
+            mss: bytes.
+        """
+        self.delivered += delivered
+        if pipe > self.ssthresh:
+            allowed = -(-self.delivered * self.ssthresh // self.recover_fs) - self.out
+        else:
+            bound = self.delivered - self.out
+            if not self.conservative:
+                bound = max(bound, delivered) + mss
+            allowed = min(self.ssthresh - pipe, bound)
+        return max(allowed, 0)

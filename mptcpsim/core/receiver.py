@@ -1,0 +1,309 @@
+"""The receiving half of a TCP connection: reassembly, the window that is offered, when to ACK."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from mptcpsim.core.config import TcpConfig
+from mptcpsim.core.options import SACK_BLOCK, SACK_HEADER, sack_blocks_that_fit
+from mptcpsim.core.ranges import Ranges
+from mptcpsim.core.segment import CE, CWR, Segment
+from mptcpsim.core.sequences import UNKNOWN
+from mptcpsim.units import NEVER
+
+if TYPE_CHECKING:
+    from mptcpsim.core.tcp import Tcp
+
+_MASK: Final = 0xFFFFFFFF
+_HALF: Final = 0x80000000
+_MAX_FIELD: Final = 0xFFFF
+
+
+class Receiver:
+    """Receive state; sequence numbers relative, sizes in bytes, times in ns.
+
+    Attributes:
+        nxt: RCV.NXT.
+        edge: right edge of the window as the peer reads it, after scaling; never moves left.
+        limit: right edge that the receive buffer allows now; the application moves it by reading.
+        out_of_order: ranges above ``nxt`` that have arrived.
+        fin_at: sequence number of the peer's FIN, or -1.
+        ack_at: when a delayed ACK is due.
+        ack_now: an ACK must be sent at once.
+    """
+
+    __slots__ = (
+        "_dsack",
+        "_field",
+        "_recent",
+        "_seen_limit",
+        "_seen_nxt",
+        "ack_at",
+        "ack_every",
+        "ack_now",
+        "buffer",
+        "delayed_ack",
+        "duplicate_bytes",
+        "ecn_echo",
+        "edge",
+        "fin_at",
+        "largest",
+        "last_ack_sent",
+        "limit",
+        "mss",
+        "nxt",
+        "out_of_order",
+        "sack",
+        "scale",
+        "sws_step",
+        "tcp",
+        "ts_recent",
+        "ts_recent_at",
+        "unacked",
+        "zero_window",
+    )
+
+    def __init__(self, tcp: Tcp, config: TcpConfig) -> None:
+        self.tcp = tcp
+        self.nxt: int = 0
+        self.edge: int = 0
+        self.buffer: int = config.receive_buffer
+        self.limit: int = 1 + config.receive_buffer
+        self.scale: int = 0
+        self.mss: int = 536
+        self.sws_step: int = 0
+        self.out_of_order = Ranges()
+        self.fin_at: int = -1
+        self.sack: bool = False
+        self.ack_every: int = config.ack_every
+        self.delayed_ack: int = config.delayed_ack
+        self.unacked: int = 0
+        #: Largest payload seen: what counts as a full-sized segment (RFC 5681 section 4.2).
+        self.largest: int = 1
+        self.ack_now: bool = False
+        self.ack_at: int = NEVER
+        self.ts_recent: int = 0
+        self.ts_recent_at: int = 0
+        self.last_ack_sent: int = 0
+        self.ecn_echo: bool = False
+        self.duplicate_bytes: int = 0
+        self.zero_window: bool = False
+        self._dsack: tuple[int, int] | None = None
+        self._recent: list[tuple[int, int]] = []
+        self._field: int = 0
+        self._seen_nxt: int = -1
+        self._seen_limit: int = -1
+
+    def start(self, mss: int, scale: int, sack: bool) -> None:
+        """Take what the handshake agreed on; the window of SYNs is never scaled (RFC 7323 2.2)."""
+        self.mss = mss
+        self.scale = scale
+        self.sack = sack
+        self.sws_step = min(mss, self.buffer // 2)
+
+    # --- The window offered -------------------------------------------------------------------
+
+    def syn_window(self) -> int:
+        """Return the window field of a SYN, and note the edge that it promises."""
+        field = min(self.buffer, _MAX_FIELD)
+        # Before the peer's SYN is known its first byte counts as number 1.
+        self.edge = max(self.edge, 1 + field)
+        return field
+
+    def window_field(self) -> int:
+        """Return the window field to send with an ACK of ``nxt``, and note the edge that it promises.
+
+        The edge moves by at least min(MSS, buffer / 2) (RFC 9293 section 3.8.6.2.2) and never to
+        the left as the peer reads it. A shift rounds down; where that would take back
+        a promise it rounds up instead (RFC 7323 section 2.4).
+        """
+        nxt = self.nxt
+        limit = self.limit
+        if nxt == self._seen_nxt and limit == self._seen_limit:
+            return self._field
+        self._seen_nxt = nxt
+        self._seen_limit = limit
+        edge = self.edge
+        scale = self.scale
+        target = limit if limit - edge >= self.sws_step else edge
+        field = (target - nxt) >> scale
+        if field > _MAX_FIELD:
+            field = _MAX_FIELD
+        if nxt + (field << scale) < edge:
+            field = (edge - nxt + (1 << scale) - 1) >> scale
+        self.edge = nxt + (field << scale)
+        if field == 0 and not self.zero_window:
+            self.zero_window = True
+            self.tcp.count("TcpExtTCPToZeroWindowAdv")
+            self.tcp.note("zero window advertised", f"ack {nxt}")
+        elif field and self.zero_window:
+            self.zero_window = False
+            self.tcp.count("TcpExtTCPFromZeroWindowAdv")
+            self.tcp.note("window reopened", f"edge {self.edge}")
+        self._field = field
+        return field
+
+    def wants_window_update(self) -> bool:
+        """Return whether the application read so much that the peer should be told at once.
+
+        Two segments or half the buffer; one segment is enough when the window is nearly closed.
+        """
+        gain = self.limit - self.edge
+        if self.edge - self.nxt < self.mss:
+            return gain >= self.sws_step
+        return gain >= min(2 * self.mss, self.buffer // 2)
+
+    # --- Segments -----------------------------------------------------------------------------
+
+    def acceptable(self, segment: Segment) -> bool:
+        """RFC 9293 section 3.10.7.4 first step: does the segment lie in the window?"""
+        seq = segment.seq
+        length = segment.end - seq
+        nxt = self.nxt
+        window = self.edge - nxt
+        if length == 0:
+            return seq == nxt if window <= 0 else nxt <= seq < nxt + window
+        if window <= 0:
+            return False
+        return nxt <= seq < nxt + window or nxt <= seq + length - 1 < nxt + window
+
+    def on_expected_data(self, segment: Segment, now: int) -> None:
+        """Take the data of the common case: the next bytes, nothing out of order, no FIN."""
+        length = segment.length
+        self.nxt += length
+        self.tcp.deliver(segment, segment.offset, length, now)
+        if length > self.largest:
+            self.largest = length
+        self.unacked += length
+        if self.ack_every == 1 or self.unacked >= self.ack_every * self.largest:
+            self.ack_now = True
+        elif self.ack_at == NEVER:
+            self.ack_at = now + self.delayed_ack
+            self.tcp.wake_by(self.ack_at)
+
+    def on_data(self, segment: Segment, now: int) -> None:
+        """Take any data that is at least partly in the window (RFC 9293 3.10.7.4 step 7, RFC 2018)."""
+        seq = segment.seq
+        left = seq
+        right = min(seq + segment.length, self.edge)
+        nxt = self.nxt
+        if left < nxt:
+            # Old bytes: report them (RFC 2883 section 4) and go on with the rest.
+            self._note_duplicate(left, min(right, nxt))
+            left = nxt
+        if left >= right:
+            self.ack_now = True
+            return
+        if self.limit + self.buffer < right:
+            # Promises were rounded up so often that twice the buffer is in use (Linux: TCPRcvQDrop).
+            self.tcp.count("TcpExtTCPRcvQDrop")
+            self.ack_now = True
+            return
+        if left > nxt:
+            self._queue_out_of_order(segment, left, right)
+            return
+        gap_filled = len(self.out_of_order) > 0
+        if gap_filled:
+            fresh = self.out_of_order.add(left, right)
+            known = right - left - sum(high - low for low, high in fresh)
+            if known:
+                self._note_duplicate(left, right)
+                self.duplicate_bytes += known - (right - left)
+            merged = self.out_of_order.around(left)
+            assert merged is not None
+            right = merged[1]
+            self.out_of_order.remove_below(right)
+            self._recent = [block for block in self._recent if block[0] > right]
+        self.nxt = right
+        # The bytes behind this segment's own were checked when they were queued.
+        self.tcp.deliver(segment, segment.offset + (left - seq), right - left, now)
+        if segment.length > self.largest:
+            self.largest = segment.length
+        self.unacked += right - left
+        if gap_filled or self.ack_every == 1 or self.unacked >= self.ack_every * self.largest:
+            self.ack_now = True
+        elif self.ack_at == NEVER:
+            self.ack_at = now + self.delayed_ack
+            self.tcp.wake_by(self.ack_at)
+
+    def _queue_out_of_order(self, segment: Segment, left: int, right: int) -> None:
+        """Keep data that does not come next, and ACK at once (RFC 5681 section 4.2)."""
+        self.ack_now = True
+        self.tcp.check(segment)
+        fresh = self.out_of_order.add(left, right)
+        if sum(high - low for low, high in fresh) < right - left:
+            position = left
+            for low, high in [*fresh, (right, right)]:
+                if low > position:
+                    self._note_duplicate(position, low)
+                position = high
+        if fresh:
+            self.tcp.count("TcpExtTCPOFOQueue")
+        block = self.out_of_order.around(left)
+        assert block is not None
+        self._recent = [block, *(b for b in self._recent if b[1] <= block[0] or b[0] > block[1])][:4]
+
+    def note_old(self, left: int, right: int) -> None:
+        """A segment arrived whose bytes were all delivered before."""
+        self._note_duplicate(left, min(right, self.nxt))
+
+    def _note_duplicate(self, left: int, right: int) -> None:
+        self.duplicate_bytes += right - left
+        self.ack_now = True
+        if self.sack:
+            if self._dsack is None:
+                self._dsack = (left, right)
+            self.tcp.count("TcpExtTCPDSACKOldSent")
+
+    # --- What an ACK carries ------------------------------------------------------------------
+
+    def sack_space(self) -> int:
+        """Return the bytes that the SACK option of a segment sent now takes."""
+        if not self._recent and self._dsack is None:
+            return 0
+        blocks = min(len(self._recent) + (0 if self._dsack is None else 1), self._most_blocks())
+        return SACK_HEADER + SACK_BLOCK * blocks
+
+    def _most_blocks(self) -> int:
+        return min(4, sack_blocks_that_fit(self.tcp.option_bytes))
+
+    def sack_blocks(self) -> tuple[tuple[int, int], ...] | None:
+        """Return the SACK blocks to send, newest first; a duplicate is reported only once."""
+        if not self.sack or (not self._recent and self._dsack is None):
+            return None
+        blocks = list(self._recent)
+        if self._dsack is not None:
+            # RFC 2883 section 4: the block that holds the duplicate comes second.
+            enclosing = self.out_of_order.around(self._dsack[0])
+            if enclosing is not None:
+                blocks = [enclosing, *(b for b in blocks if b != enclosing)]
+            blocks.insert(0, self._dsack)
+            self._dsack = None
+        return tuple(blocks[: self._most_blocks()])
+
+    def on_ack_sent(self) -> None:
+        """A segment with an ACK is on its way: nothing is owed to the peer."""
+        self.unacked = 0
+        self.ack_now = False
+        self.ack_at = NEVER
+        self.last_ack_sent = self.nxt
+
+    def timestamp_is_old(self, segment: Segment) -> bool:
+        """PAWS (RFC 7323 section 5.2): is TSval older than TS.Recent?"""
+        return (segment.ts_val - self.ts_recent) & _MASK >= _HALF
+
+    def take_timestamp(self, segment: Segment, now: int) -> None:
+        """Remember TSval for echoing (RFC 7323 section 4.3, rule 2)."""
+        if segment.ts_val == UNKNOWN or segment.seq > self.last_ack_sent:
+            return
+        if not self.timestamp_is_old(segment):
+            self.ts_recent = segment.ts_val
+            self.ts_recent_at = now
+
+    def on_ecn(self, segment: Segment) -> None:
+        """RFC 3168 section 6.1.3: echo CE until the sender says CWR."""
+        if segment.flags & CWR:
+            self.ecn_echo = False
+        if segment.ecn == CE:
+            self.ecn_echo = True
+            self.tcp.count("TcpExtInCEPkts")

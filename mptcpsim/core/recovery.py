@@ -1,0 +1,386 @@
+"""Loss recovery of one sender: what an ACK says about losses, and what the timers do.
+
+Three detectors, chosen when the connection is established: RACK-TLP (RFC 8985),
+the conservative SACK algorithm (RFC 6675), and NewReno for a peer without SACK
+(RFC 6582). The rate of sending during a recovery with SACK is PRR's (RFC 6937).
+
+States: OPEN (nothing is known to be lost), RECOVERY (fast recovery), LOSS (after a
+retransmission time-out). A recovery lasts until ``point`` is acknowledged.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from mptcpsim.core.prr import ProportionalRateReduction
+from mptcpsim.core.rack import Rack
+from mptcpsim.core.scoreboard import Scoreboard, Sent
+from mptcpsim.units import MILLISECOND, NEVER, SECOND
+
+if TYPE_CHECKING:
+    from mptcpsim.core.sender import Sender
+
+OPEN: Final = 0
+RECOVERY: Final = 1
+LOSS: Final = 2
+
+STATE_NAMES: Final = ("open", "recovery", "loss")
+
+DUP_THRESH: Final = 3
+
+#: RFC 8985 section 7.2: how long a peer may hold back the ACK of a single segment.
+TLP_MAX_ACK_DELAY: Final = 200 * MILLISECOND
+
+
+class Recovery:
+    """The loss recovery state of one sender; sequence numbers relative, times in ns.
+
+    Attributes:
+        state: OPEN, RECOVERY or LOSS.
+        point: RecoveryPoint: the recovery is over when this is acknowledged.
+        dupacks: duplicate ACKs in a row.
+        rack: the RACK detector, or None when it is off.
+        sack: the peer sends SACK.
+        tlp_end: end of the outstanding loss probe, or -1.
+        reo_at, tlp_at: when the reordering timer and the loss probe are due.
+    """
+
+    __slots__ = (
+        "_high_lost",
+        "_high_rxt",
+        "_rescued",
+        "board",
+        "dupacks",
+        "limited_transmit",
+        "point",
+        "prr",
+        "rack",
+        "reo_at",
+        "sack",
+        "sender",
+        "state",
+        "tlp_at",
+        "tlp_end",
+        "tlp_resent",
+        "tlp_sampled",
+    )
+
+    def __init__(self, sender: Sender) -> None:
+        self.sender = sender
+        self.board: Scoreboard = sender.board
+        self.state: int = OPEN
+        self.point: int = 0
+        self.dupacks: int = 0
+        self.prr = ProportionalRateReduction()
+        self.rack: Rack | None = None
+        self.sack: bool = False
+        self.limited_transmit: bool = True
+        self.tlp_end: int = -1
+        self.tlp_resent: bool = False
+        #: RFC 8985 section 7.3: an RTT sample was taken since the last probe.
+        self.tlp_sampled: bool = True
+        self.reo_at: int = NEVER
+        self.tlp_at: int = NEVER
+        #: Everything below was judged by IsLost() already.
+        self._high_lost: int = 0
+        self._high_rxt: int = 0
+        self._rescued: bool = False
+
+    def start(self, sack: bool, rack: bool, limited_transmit: bool) -> None:
+        """Choose the detector; the connection is established."""
+        self.sack = sack
+        self.rack = Rack(self.board) if sack and rack else None
+        self.limited_transmit = limited_transmit
+
+    # --- ACKs ---------------------------------------------------------------------------------
+
+    def on_ack(self, acked: int, delivered: int, duplicate: bool, flight: int, now: int) -> None:
+        """Draw the conclusions from an acknowledgment that the scoreboard has taken in.
+
+        Args:
+            acked: bytes cumulatively acknowledged by it.
+            delivered: bytes newly known to be at the receiver (DeliveredData).
+            duplicate: it is a duplicate ACK (RFC 5681 section 2, RFC 6675 section 2).
+            flight: FlightSize before it, bytes.
+            now: ns.
+        """
+        if duplicate:
+            self.dupacks += 1
+        elif acked:
+            self.dupacks = 0
+        if self.state != OPEN and self.sender.una >= self.point:
+            self._over(now)
+            acked = 0  # this ACK ended the recovery; the next one lets the window grow
+        if not self.sack:
+            self._newreno(acked, duplicate, flight, now)
+            return
+        if self.rack is not None:
+            self._rack_detect(now)
+        else:
+            self._sack_detect()
+        board = self.board
+        if self.state == OPEN and board.lost and self.sender.una >= self.point:
+            self._enter(flight, now)
+        if self.state == RECOVERY:
+            self._proportion(delivered)
+        elif acked:
+            self._grow(acked, flight, now)
+
+    def _grow(self, acked: int, flight: int, now: int) -> None:
+        """Let the window grow, if it was what limited us (RFC 5681 section 3.1, RFC 7661 in spirit)."""
+        sender = self.sender
+        congestion = sender.congestion
+        if flight + sender.mss > congestion.cwnd or self.state == LOSS:
+            congestion.on_ack(acked, now, sender.rtt.srtt, flight)
+
+    def _proportion(self, delivered: int) -> None:
+        """Set cwnd so that sndcnt bytes may be sent (RFC 6937 section 3)."""
+        sender = self.sender
+        pipe = sender.pipe()
+        allowed = self.prr.on_ack(delivered, pipe, sender.mss)
+        if self.prr.out == 0 and allowed < sender.mss:
+            # The fast retransmit itself is always sent.
+            allowed = sender.mss
+        sender.congestion.cwnd = pipe + allowed
+
+    def _enter(self, flight: int, now: int) -> None:
+        """Begin fast recovery (RFC 6675 section 5, RFC 5681 section 3.2)."""
+        sender = self.sender
+        congestion = sender.congestion
+        congestion.ssthresh = congestion.ssthresh_after_loss(flight, now)
+        self.prr.start(flight, congestion.ssthresh)
+        self.state = RECOVERY
+        self.point = sender.nxt
+        self._high_rxt = sender.una
+        self._rescued = False
+        self.tlp_end = -1
+        self.tlp_at = NEVER
+        sender.tcp.note("fast recovery", f"point {self.point} ssthresh {congestion.ssthresh}")
+        sender.tcp.count("TcpExtTCPSackRecovery" if self.sack else "TcpExtTCPRenoRecovery")
+
+    def _over(self, now: int) -> None:
+        """The recovery point is acknowledged."""
+        sender = self.sender
+        congestion = sender.congestion
+        if self.state == RECOVERY:
+            congestion.cwnd = congestion.ssthresh
+            if not self.sack:
+                # RFC 6582 section 3.2 step 3, full acknowledgment, option (1).
+                congestion.cwnd = min(
+                    congestion.ssthresh, max(sender.nxt - sender.una, sender.mss) + sender.mss
+                )
+        if self.rack is not None:
+            self.rack.on_recovery_over()
+        self.state = OPEN
+        self.dupacks = 0
+        congestion.on_recovered(now)
+
+    def repair(self, point: int) -> None:
+        """Repair losses up to ``point`` that are no sign of congestion (path MTU discovery)."""
+        self.state = LOSS
+        self.point = point
+        self.dupacks = 0
+        self.tlp_at = NEVER
+
+    # --- RFC 8985 -----------------------------------------------------------------------------
+
+    def _rack_detect(self, now: int) -> None:
+        rack = self.rack
+        assert rack is not None
+        sender = self.sender
+        rtt = sender.rtt
+        window = rack.window(self.state != OPEN, rtt.srtt, rtt.minimum, sender.mss)
+        _, again = rack.detect(now, window)
+        self.reo_at = again
+        sender.tcp.wake_by(again)
+
+    def on_reordering_timer(self, now: int) -> None:
+        """Segments that waited for reordering to resolve have waited long enough (section 6.2)."""
+        self.reo_at = NEVER
+        self._rack_detect(now)
+        if self.board.lost and self.state == OPEN and self.sender.una >= self.point:
+            self._enter(self.sender.nxt - self.sender.una, now)
+        if self.state == RECOVERY:
+            self._proportion(0)
+        self.sender.output(now)
+
+    def arm_probe(self, now: int) -> None:
+        """Schedule a loss probe if the rules allow one (section 7.2)."""
+        sender = self.sender
+        board = self.board
+        if (
+            self.state != OPEN
+            or board.sacked
+            or self.tlp_end >= 0
+            or not self.tlp_sampled
+            or board.head == len(board.records)
+        ):
+            self.tlp_at = NEVER
+            return
+        srtt = sender.rtt.srtt
+        if srtt:
+            due = now + 2 * srtt
+            if len(board) == 1:
+                due += TLP_MAX_ACK_DELAY
+        else:
+            due = now + SECOND
+        if due >= sender.rto_at:
+            self.tlp_at = NEVER
+            return
+        self.tlp_at = due
+        sender.tcp.wake_by(due)
+
+    def on_probe_timer(self, now: int) -> None:
+        """Send a loss probe: new data if there is some, else the last segment (section 7.3)."""
+        self.tlp_at = NEVER
+        sender = self.sender
+        board = self.board
+        if not len(board):
+            return
+        if sender.send_new_segment(now):
+            self.tlp_resent = False
+        else:
+            sender.retransmit(board.records[-1], now)
+            self.tlp_resent = True
+        self.tlp_end = sender.nxt
+        self.tlp_sampled = False
+        self.tlp_at = NEVER
+        sender.rto_at = now + sender.rtt.timeout()
+        sender.tcp.wake_by(sender.rto_at)
+        sender.tcp.count("TcpExtTCPLossProbes")
+
+    def judge_probe(self, ack: int, dsack: bool, bare_duplicate: bool, flight: int, now: int) -> None:
+        """An ACK arrived while a loss probe is out: what became of it? (section 7.4).
+
+        Args:
+            ack: SEG.ACK.
+            dsack: it reports a duplicate.
+            bare_duplicate: it is a duplicate ACK without any SACK block.
+            flight: FlightSize before it, bytes.
+            now: ns.
+        """
+        if self.tlp_end < 0 or ack < self.tlp_end:
+            return
+        if not self.tlp_resent or dsack:
+            # New data was the probe, or both copies arrived: nothing was lost.
+            self.tlp_end = -1
+        elif ack > self.tlp_end:
+            # Newer data was acknowledged and no duplicate reported: the probe repaired a loss,
+            # and a loss is a sign of congestion.
+            self.tlp_end = -1
+            if self.state == OPEN:
+                congestion = self.sender.congestion
+                congestion.ssthresh = congestion.ssthresh_after_loss(flight, now)
+                congestion.cwnd = congestion.ssthresh
+                congestion.on_recovered(now)
+                self.sender.tcp.count("TcpExtTCPLossProbeRecovery")
+        elif bare_duplicate:
+            self.tlp_end = -1
+
+    # --- RFC 6675 -----------------------------------------------------------------------------
+
+    def _sack_detect(self) -> None:
+        """Mark lost what IsLost() of section 4 says, looking at no record twice."""
+        board = self.board
+        sender = self.sender
+        ranges = board.ranges
+        threshold = -1
+        above = 0
+        for count in range(1, min(len(ranges), DUP_THRESH) + 1):
+            index = len(ranges) - count
+            above += ranges.rights[index] - ranges.lefts[index]
+            if above > (DUP_THRESH - 1) * sender.mss or count >= DUP_THRESH:
+                threshold = ranges.lefts[index]
+                break
+        if threshold < 0 and self.dupacks >= DUP_THRESH and self.state == OPEN and len(board):
+            threshold = board.records[board.head].end
+        if threshold <= self._high_lost:
+            return
+        records = board.records
+        index = board.index_at(max(self._high_lost, sender.una))
+        while index < len(records) and records[index].end <= threshold:
+            record = records[index]
+            if not record.sacked and not record.lost:
+                board.mark_lost(record)
+            index += 1
+        self._high_lost = threshold
+
+    def speculative(self) -> Sent | None:
+        """Return what rules 3 and 4 of NextSeg() (section 4) allow to be sent again, or None."""
+        if self.state != RECOVERY or self.rack is not None or not self.sack:
+            return None
+        board = self.board
+        records = board.records
+        highest = board.ranges.highest()
+        index = board.index_at(max(self._high_rxt, self.sender.una))
+        while index < len(records) and records[index].end <= highest:
+            record = records[index]
+            if not record.sacked and not record.in_flight_again:
+                return record
+            index += 1
+            self._high_rxt = record.end
+        if not self._rescued and len(board) and not records[-1].sacked and not records[-1].in_flight_again:
+            # Rule 4: one rescue retransmission of the highest outstanding segment a recovery.
+            self._rescued = True
+            return records[-1]
+        return None
+
+    # --- RFC 6582 -----------------------------------------------------------------------------
+
+    def _newreno(self, acked: int, duplicate: bool, flight: int, now: int) -> None:
+        sender = self.sender
+        congestion = sender.congestion
+        board = self.board
+        mss = sender.mss
+        if self.state == RECOVERY:
+            if acked:
+                # Section 3.2 step 3, partial acknowledgment: the next hole is lost too.
+                congestion.cwnd = max(congestion.cwnd - acked + (mss if acked >= mss else 0), mss)
+                if len(board):
+                    board.mark_lost(board.records[board.head])
+                    sender.retransmit(board.records[board.head], now)
+            elif duplicate:
+                congestion.cwnd += mss
+            return
+        if self.state == OPEN and self.dupacks == DUP_THRESH and sender.una > self.point and len(board):
+            self._enter(flight, now)
+            congestion.cwnd = congestion.ssthresh + DUP_THRESH * mss
+            board.mark_lost(board.records[board.head])
+            sender.retransmit(board.records[board.head], now)
+            return
+        if acked:
+            self._grow(acked, flight, now)
+
+    # --- Time-out -----------------------------------------------------------------------------
+
+    def on_timeout(self, now: int) -> None:
+        """The retransmission timer expired (RFC 6298 section 5, RFC 5681 section 3.1, RFC 6675 section 5.1)."""
+        sender = self.sender
+        board = self.board
+        congestion = sender.congestion
+        if sender.timeouts_in_a_row == 1:
+            # Held for the second and later time-outs of one segment (RFC 5681 equation 4).
+            congestion.ssthresh = congestion.ssthresh_after_loss(sender.nxt - sender.una, now)
+        congestion.cwnd = sender.mss
+        congestion.on_timeout(now)
+        if board.records[board.head].sacked:
+            # The receiver threw away what it had SACKed (RFC 2018 section 8).
+            board.forget_sacks()
+            sender.tcp.count("TcpExtTCPSACKReneging")
+            if self.rack is not None:
+                self.rack.rewind()
+        if self.rack is not None and sender.timeouts_in_a_row == 1:
+            rtt = sender.rtt
+            window = self.rack.window(True, rtt.srtt, rtt.minimum, sender.mss)
+            self.rack.mark_on_timeout(now, sender.una, window)
+        else:
+            for index in range(board.head, len(board.records)):
+                if not board.records[index].sacked:
+                    board.mark_lost(board.records[index])
+        self.state = LOSS
+        self.point = sender.nxt
+        self.dupacks = 0
+        self.tlp_end = -1
+        self.tlp_at = NEVER
+        self.reo_at = NEVER
+        self._high_lost = sender.nxt

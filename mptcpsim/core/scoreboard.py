@@ -1,0 +1,178 @@
+"""What was sent and is not yet cumulatively acknowledged: the scoreboard of RFC 6675.
+
+One ``Sent`` a transmitted segment, in sequence order. The byte counts ``sacked``,
+``lost`` and ``resent`` are kept up to date, so that the amount in flight (the RFC's
+``pipe``) is a subtraction and nothing walks the window.
+"""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+from typing import Final
+
+from mptcpsim.core.ranges import Ranges
+
+_COMPACT: Final = 256
+
+
+class Sent:
+    """A segment that was sent.
+
+    Attributes:
+        seq, end: its relative sequence numbers; a FIN counts one.
+        sent_at: when it was sent the last time, ns.
+        fin: it carries the FIN.
+        retransmissions: how often it was sent again.
+        sacked: the peer holds it.
+        lost: it is taken for lost; ``in_flight_again`` says whether it was sent since.
+    """
+
+    __slots__ = ("end", "fin", "in_flight_again", "lost", "retransmissions", "sacked", "sent_at", "seq")
+
+    def __init__(self, seq: int, end: int, sent_at: int, fin: bool) -> None:
+        self.seq = seq
+        self.end = end
+        self.sent_at = sent_at
+        self.fin = fin
+        self.retransmissions: int = 0
+        self.sacked: bool = False
+        self.lost: bool = False
+        self.in_flight_again: bool = False
+
+
+class Scoreboard:
+    """The outstanding segments of a sender.
+
+    Attributes:
+        records: outstanding segments in sequence order, from index ``head``.
+        sacked, lost, resent: bytes SACKed; taken for lost and not SACKed; sent again
+            and again in flight.
+        ranges: the SACKed ranges above the cumulative acknowledgment.
+    """
+
+    __slots__ = ("_order", "_to_resend", "head", "lost", "ranges", "records", "resent", "sacked", "trimmed")
+
+    def __init__(self) -> None:
+        self.records: list[Sent] = []
+        self.head: int = 0
+        self.sacked: int = 0
+        self.lost: int = 0
+        self.resent: int = 0
+        self.ranges = Ranges()
+        #: Records removed from the front of the list so far: list index + trimmed never changes.
+        self.trimmed: int = 0
+        self._to_resend: list[tuple[int, int, Sent]] = []
+        self._order: int = 0
+
+    def __len__(self) -> int:
+        """Return the number of outstanding segments."""
+        return len(self.records) - self.head
+
+    def pop_head(self) -> Sent:
+        """Remove and return the first outstanding segment, which was acknowledged."""
+        record = self.records[self.head]
+        self.head += 1
+        self._discount(record, record.end - record.seq)
+        # Queues elsewhere may still hold it: it must look neither lost nor in flight there.
+        record.lost = record.in_flight_again = False
+        if self.head >= _COMPACT and self.head * 2 >= len(self.records):
+            del self.records[: self.head]
+            self.trimmed += self.head
+            self.head = 0
+        return record
+
+    def _discount(self, record: Sent, size: int) -> None:
+        if record.sacked:
+            self.sacked -= size
+            return
+        if record.lost:
+            self.lost -= size
+        if record.in_flight_again:
+            self.resent -= size
+
+    def acknowledge_part(self, record: Sent, point: int) -> None:
+        """Note that ``record`` is acknowledged below ``point``, in its middle."""
+        self._discount(record, point - record.seq)
+        record.seq = point
+
+    def index_at(self, seq: int) -> int:
+        """Return the list index of the first record whose end lies above ``seq``."""
+        low, high = self.head, len(self.records)
+        records = self.records
+        while low < high:
+            middle = (low + high) // 2
+            if records[middle].end > seq:
+                high = middle
+            else:
+                low = middle + 1
+        return low
+
+    def split(self, index: int, point: int) -> Sent:
+        """Split the record at list ``index`` at sequence number ``point``; return the second half."""
+        first = self.records[index]
+        second = Sent(point, first.end, first.sent_at, first.fin)
+        second.retransmissions = first.retransmissions
+        second.sacked = first.sacked
+        second.lost = first.lost
+        second.in_flight_again = first.in_flight_again
+        first.end = point
+        first.fin = False
+        self.records.insert(index + 1, second)
+        if second.lost and not second.in_flight_again and not second.sacked:
+            self._queue(second)
+        return second
+
+    def mark_sacked(self, record: Sent) -> None:
+        """The peer reported ``record`` received."""
+        size = record.end - record.seq
+        if record.lost:
+            self.lost -= size
+            record.lost = False
+        if record.in_flight_again:
+            self.resent -= size
+            record.in_flight_again = False
+        record.sacked = True
+        self.sacked += size
+
+    def mark_lost(self, record: Sent) -> None:
+        """``record``, or its retransmission, is taken for lost and has to be sent again."""
+        size = record.end - record.seq
+        if record.in_flight_again:
+            record.in_flight_again = False
+            self.resent -= size
+        elif record.lost:
+            return
+        if not record.lost:
+            record.lost = True
+            self.lost += size
+        self._queue(record)
+
+    def mark_resent(self, record: Sent, now: int) -> None:
+        """``record`` was sent again."""
+        if not record.in_flight_again:
+            record.in_flight_again = True
+            self.resent += record.end - record.seq
+        record.retransmissions += 1
+        record.sent_at = now
+
+    def _queue(self, record: Sent) -> None:
+        self._order += 1
+        heappush(self._to_resend, (record.seq, self._order, record))
+
+    def next_lost(self, una: int) -> Sent | None:
+        """Return the first record that is lost and was not sent since, or None."""
+        queue = self._to_resend
+        while queue:
+            record = queue[0][2]
+            if record.lost and not record.in_flight_again and not record.sacked and record.end > una:
+                return record
+            heappop(queue)
+        return None
+
+    def forget_sacks(self) -> None:
+        """Take every SACK back: the peer may have reneged (RFC 2018 section 8)."""
+        records = self.records
+        for index in range(self.head, len(records)):
+            records[index].sacked = False
+        self.sacked = 0
+        self.ranges.clear()

@@ -1,0 +1,287 @@
+"""What travels: packets, TCP segments and ICMP errors, as objects.
+
+A segment is never modified after it was sent (a middlebox or an ECN mark works
+on a ``clone()``), but for ``ttl``, which belongs to whoever holds the packet at
+the moment; a link that duplicates a packet clones it.
+
+Sequence and acknowledgment numbers are relative and unwrapped: the SYN is 0,
+the first byte is 1, and nothing wraps. ``sequences`` of the sender converts
+them to the numbers on the wire (``core.sequences``).
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from mypy_extensions import mypyc_attr
+
+from mptcpsim.core.sequences import UNKNOWN, SequenceMap
+
+# RFC 9293 section 3.1, RFC 3168 section 6.1: the control bits as they stand in the header.
+FIN: Final = 0x01
+SYN: Final = 0x02
+RST: Final = 0x04
+PSH: Final = 0x08
+ACK: Final = 0x10
+URG: Final = 0x20
+ECE: Final = 0x40
+CWR: Final = 0x80
+
+# RFC 3168 section 5: the ECN field of the IP header.
+NOT_ECT: Final = 0
+ECT1: Final = 1
+ECT0: Final = 2
+CE: Final = 3
+
+DEFAULT_TTL: Final = 64
+
+#: Bytes of an IPv4 / IPv6 header without options, and of a TCP header without options.
+IPV4_HEADER: Final = 20
+IPV6_HEADER: Final = 40
+TCP_HEADER: Final = 20
+
+# What an ICMP error tells TCP (RFC 1122 section 4.2.3.9, RFC 1191, RFC 8201).
+ICMP_FRAGMENTATION_NEEDED: Final = "fragmentation-needed"
+ICMP_NET_UNREACHABLE: Final = "net-unreachable"
+ICMP_HOST_UNREACHABLE: Final = "host-unreachable"
+ICMP_PORT_UNREACHABLE: Final = "port-unreachable"
+ICMP_PROTOCOL_UNREACHABLE: Final = "protocol-unreachable"
+ICMP_TIME_EXCEEDED: Final = "time-exceeded"
+
+
+class FourTuple(NamedTuple):
+    """Addresses and ports of one direction; addresses in canonical text form."""
+
+    src: str
+    sport: int
+    dst: str
+    dport: int
+
+    def reverse(self) -> FourTuple:
+        """Return the four-tuple of the opposite direction."""
+        return FourTuple(self.dst, self.dport, self.src, self.sport)
+
+
+def is_ipv6(address: str) -> bool:
+    """Return whether an address in canonical text form is an IPv6 address."""
+    return ":" in address
+
+
+def ip_header_length(address: str) -> int:
+    """Return the length in bytes of the IP header in front of a packet to ``address``."""
+    return IPV6_HEADER if ":" in address else IPV4_HEADER
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Packet:
+    """What links, queues and routers see of anything that they carry.
+
+    Attributes:
+        flow: addresses and ports (ports are 0 where the protocol has none).
+        size: length of the IP packet in bytes, all headers included.
+        ecn: the ECN field of the IP header (``NOT_ECT``, ``ECT0``, ``ECT1``, ``CE``).
+        ttl: time to live, or hop limit.
+        df: don't fragment; always true for IPv6.
+        damaged: a bit was flipped in flight; the receiver's checksum finds it.
+    """
+
+    __slots__ = ("damaged", "df", "ecn", "flow", "size", "ttl")
+
+    def __init__(self, flow: FourTuple, size: int, ecn: int = NOT_ECT) -> None:
+        self.flow = flow
+        self.size = size
+        self.ecn = ecn
+        self.ttl = DEFAULT_TTL
+        self.df = True
+        self.damaged = False
+
+    def clone(self) -> Packet:
+        """Return a copy that may be modified."""
+        other = Packet(self.flow, self.size, self.ecn)
+        self.copy_header_to(other)
+        return other
+
+    def copy_header_to(self, other: Packet) -> None:
+        """Copy the fields of the IP header to ``other``."""
+        other.flow = self.flow
+        other.size = self.size
+        other.ecn = self.ecn
+        other.ttl = self.ttl
+        other.df = self.df
+        other.damaged = self.damaged
+
+
+#: The options of a SYN: mss, window scale shift or UNKNOWN, SACK permitted.
+class SynOptions(NamedTuple):
+    """What RFC 9293 section 3.2 and RFC 7323 allow only on a SYN."""
+
+    mss: int
+    window_scale: int
+    sack_permitted: bool
+
+
+class Segment(Packet):
+    """A TCP segment.
+
+    Attributes:
+        flags: control bits.
+        seq: relative sequence number of the first byte (or of SYN, FIN).
+        ack: relative acknowledgment number; meaningless without ACK.
+        window: the 16-bit window field as it stands on the wire (not scaled).
+        length: bytes of payload.
+        offset: position of the first payload byte in the sender's stream.
+        ts_val, ts_ecr: 32-bit timestamps (RFC 7323), or ``UNKNOWN`` without the option.
+        sack: SACK blocks as (left, right) relative numbers, first block first, or None.
+        syn: the options that only a SYN may carry, or None.
+        iss: on a SYN, the sender's initial sequence number on the wire; else ``UNKNOWN``.
+        urgent: the urgent pointer.
+        sequences: the sender's converter between relative and wire numbers.
+        corrupt_payload: the payload differs from what the sender's stream has there
+            (a middlebox changed it and mended the checksum).
+    """
+
+    __slots__ = (
+        "ack",
+        "corrupt_payload",
+        "flags",
+        "iss",
+        "length",
+        "offset",
+        "sack",
+        "seq",
+        "sequences",
+        "syn",
+        "ts_ecr",
+        "ts_val",
+        "urgent",
+        "window",
+    )
+
+    def __init__(
+        self,
+        flow: FourTuple,
+        size: int,
+        sequences: SequenceMap,
+        flags: int,
+        seq: int,
+        ack: int,
+        window: int,
+        length: int,
+        ts_val: int,
+        ts_ecr: int,
+        sack: tuple[tuple[int, int], ...] | None,
+        ecn: int,
+    ) -> None:
+        # Packet.__init__ is written out: this constructor runs once a packet.
+        self.flow = flow
+        self.size = size
+        self.ecn = ecn
+        self.ttl = DEFAULT_TTL
+        self.df = True
+        self.damaged = False
+        self.sequences = sequences
+        self.flags = flags
+        self.seq = seq
+        self.ack = ack
+        self.window = window
+        self.length = length
+        self.offset = seq - 1
+        self.ts_val = ts_val
+        self.ts_ecr = ts_ecr
+        self.sack = sack
+        self.syn: SynOptions | None = None
+        self.iss: int = UNKNOWN
+        self.urgent: int = 0
+        self.corrupt_payload: bool = False
+
+    @property
+    def end(self) -> int:
+        """The sequence number after this segment (SEG.SEQ + SEG.LEN)."""
+        flags = self.flags
+        return self.seq + self.length + (1 if flags & SYN else 0) + (1 if flags & FIN else 0)
+
+    def clone(self) -> Segment:
+        """Return a copy that may be modified."""
+        other = Segment(
+            self.flow,
+            self.size,
+            self.sequences,
+            self.flags,
+            self.seq,
+            self.ack,
+            self.window,
+            self.length,
+            self.ts_val,
+            self.ts_ecr,
+            self.sack,
+            self.ecn,
+        )
+        self.copy_header_to(other)
+        other.offset = self.offset
+        other.syn = self.syn
+        other.iss = self.iss
+        other.urgent = self.urgent
+        other.corrupt_payload = self.corrupt_payload
+        return other
+
+    def __repr__(self) -> str:
+        """Print the segment in the manner of tcpdump."""
+        letters = "".join(
+            letter
+            for bit, letter in (
+                (SYN, "S"),
+                (FIN, "F"),
+                (RST, "R"),
+                (PSH, "P"),
+                (URG, "U"),
+                (ECE, "E"),
+                (CWR, "W"),
+                (ACK, "."),
+            )
+            if self.flags & bit
+        )
+        flow = self.flow
+        text = (
+            f"{flow.src}:{flow.sport} > {flow.dst}:{flow.dport} [{letters}] "
+            f"seq {self.seq}:{self.seq + self.length} ack {self.ack} win {self.window}"
+        )
+        if self.ts_val != UNKNOWN:
+            text += f" ts {self.ts_val}/{self.ts_ecr}"
+        if self.sack:
+            text += " sack " + " ".join(f"{left}:{right}" for left, right in self.sack)
+        if self.syn is not None:
+            text += f" mss {self.syn.mss} wscale {self.syn.window_scale}"
+            text += " sackOK" if self.syn.sack_permitted else ""
+        return text
+
+
+class IcmpError(Packet):
+    """An ICMP or ICMPv6 error about a TCP segment (RFC 792, RFC 4443).
+
+    Attributes:
+        kind: one of the ``ICMP_...`` constants of this module.
+        mtu: next-hop MTU in bytes for ``ICMP_FRAGMENTATION_NEEDED``, else 0.
+        quoted: flow, relative sequence number and map of the segment that caused it.
+        cause: that segment, whose first bytes the error quotes.
+    """
+
+    __slots__ = ("cause", "kind", "mtu", "quoted_flow", "quoted_seq", "quoted_sequences")
+
+    def __init__(self, source: str, cause: Segment, kind: str, mtu: int = 0) -> None:
+        destination = cause.flow.src
+        header = ip_header_length(destination)
+        quoted = min(cause.size, 1232) if header == IPV6_HEADER else 28
+        flow = FourTuple(source, 0, destination, 0)
+        super().__init__(flow, header + 8 + quoted)
+        self.kind = kind
+        self.mtu = mtu
+        self.quoted_flow = cause.flow
+        self.quoted_seq = cause.seq
+        self.quoted_sequences = cause.sequences
+        self.cause = cause
+
+    def clone(self) -> IcmpError:
+        """Return a copy that may be modified."""
+        other = IcmpError(self.flow.src, self.cause, self.kind, self.mtu)
+        self.copy_header_to(other)
+        return other

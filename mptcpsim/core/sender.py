@@ -1,0 +1,580 @@
+"""The sending half of a TCP connection: what to send now, and what an ACK means.
+
+Decisions stand here; loss detection is in ``recovery``, the windows of congestion
+control in a plug-in, the building of segments in ``tcp``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from mptcpsim.core.config import TcpConfig
+from mptcpsim.core.recovery import OPEN, RECOVERY, Recovery
+from mptcpsim.core.rtt import RttEstimator
+from mptcpsim.core.scoreboard import Scoreboard, Sent
+from mptcpsim.core.segment import ACK, CWR, FIN, PSH, Segment
+from mptcpsim.core.sequences import UNKNOWN
+from mptcpsim.plugins import CongestionControl
+from mptcpsim.units import MILLISECOND, NEVER
+
+if TYPE_CHECKING:
+    from mptcpsim.core.tcp import Tcp
+
+_MASK: Final = 0xFFFFFFFF
+_HALF: Final = 0x80000000
+
+#: The override time-out of the sender's silly-window avoidance (RFC 9293 section 3.8.6.2.1: 0.1 to 1 s).
+SWS_OVERRIDE: Final = 200 * MILLISECOND
+
+
+class Sender:
+    """Send state; sequence numbers relative, sizes in bytes, times in ns.
+
+    Attributes:
+        una, nxt: SND.UNA, SND.NXT.
+        edge: right edge of the peer's window (SND.UNA + SND.WND as of the last update).
+        max_window: largest window the peer ever offered.
+        end: sequence number after the last byte that the application wrote.
+        fin_wanted, fin_sent: the application closed; the FIN has a sequence number.
+        mss: payload bytes of a full segment as things are (options subtracted).
+        rto_at, persist_at: when the retransmission and persist timers are due.
+        sent_bytes, resent_bytes: payload bytes sent, all copies; and sent again.
+    """
+
+    __slots__ = (
+        "board",
+        "congestion",
+        "cwr_due",
+        "ecn",
+        "ecn_point",
+        "edge",
+        "end",
+        "fin_sent",
+        "fin_wanted",
+        "last_sent_at",
+        "max_window",
+        "mss",
+        "nagle",
+        "nxt",
+        "persist_at",
+        "persist_shift",
+        "probe_end",
+        "probes_unanswered",
+        "recovery",
+        "resent_bytes",
+        "resent_segments",
+        "rto_at",
+        "rtt",
+        "sent_bytes",
+        "sws_at",
+        "tcp",
+        "timeouts_in_a_row",
+        "una",
+        "wl1",
+        "wl2",
+    )
+
+    def __init__(self, tcp: Tcp, congestion: CongestionControl, config: TcpConfig) -> None:
+        self.tcp = tcp
+        self.congestion = congestion
+        self.board = Scoreboard()
+        self.rtt = RttEstimator(config.rto_initial, config.rto_min, config.rto_max, config.rto_granularity)
+        self.una: int = 0
+        self.nxt: int = 0
+        self.edge: int = 0
+        self.max_window: int = 0
+        self.wl1: int = 0
+        self.wl2: int = 0
+        self.end: int = 1
+        self.fin_wanted: bool = False
+        self.fin_sent: bool = False
+        self.mss: int = 0
+        self.nagle: bool = config.nagle
+        self.rto_at: int = NEVER
+        self.timeouts_in_a_row: int = 0
+        self.persist_at: int = NEVER
+        self.persist_shift: int = 0
+        self.probes_unanswered: int = 0
+        #: End of what window probes carried beyond SND.NXT; an ACK may go that far.
+        self.probe_end: int = 0
+        self.sws_at: int = NEVER
+        self.last_sent_at: int = 0
+        self.ecn: bool = False
+        self.cwr_due: bool = False
+        self.ecn_point: int = 0
+        self.sent_bytes: int = 0
+        self.resent_bytes: int = 0
+        self.resent_segments: int = 0
+        self.recovery = Recovery(self)
+
+    def pipe(self) -> int:
+        """Return the bytes in flight as far as is known (RFC 6675 section 4, SetPipe)."""
+        board = self.board
+        return self.nxt - self.una - board.sacked - board.lost + board.resent
+
+    # --- Output -------------------------------------------------------------------------------
+
+    def output(self, now: int) -> None:
+        """Send all that the windows allow: retransmissions first, then new data, then the FIN."""
+        board = self.board
+        recovery = self.recovery
+        cwnd = self.congestion.cwnd
+        if board.lost:
+            cwnd = self._retransmit_lost(now)
+        if self.nxt < self.end:
+            self._send_new(cwnd, now)
+        if board.lost or recovery.state == RECOVERY:
+            self._send_speculative(now)
+        if self.fin_wanted and not self.fin_sent and self.nxt == self.end and self.edge > self.nxt:
+            self._send_fin(now)
+        if not len(board) and (self.nxt < self.end or (self.fin_wanted and not self.fin_sent)):
+            self._wait_for_window(now)
+
+    def _retransmit_lost(self, now: int) -> int:
+        board = self.board
+        congestion = self.congestion
+        while True:
+            record = board.next_lost(self.una)
+            if record is None:
+                break
+            size = record.end - record.seq
+            if self.pipe() + min(size, self.mss) > congestion.cwnd:
+                break
+            self.retransmit(record, now)
+        return congestion.cwnd
+
+    def _send_speculative(self, now: int) -> None:
+        recovery = self.recovery
+        while self.pipe() + self.mss <= self.congestion.cwnd:
+            record = recovery.speculative()
+            if record is None:
+                break
+            self.retransmit(record, now)
+
+    def _send_new(self, cwnd: int, now: int) -> None:
+        """Send new data: the sender's side of RFC 9293 sections 3.7.4 and 3.8.6.2.1."""
+        board = self.board
+        recovery = self.recovery
+        nxt = self.nxt
+        end = self.end
+        edge = self.edge
+        pipe = nxt - self.una - board.sacked - board.lost + board.resent
+        if recovery.state == OPEN and recovery.dupacks:
+            if not recovery.limited_transmit:
+                return
+            if not recovery.sack:
+                # RFC 3042: one new segment for each of the first two duplicate ACKs.
+                cwnd += min(recovery.dupacks, 2) * self.mss
+        if pipe == 0 and self.tcp.config.slow_start_after_idle:
+            self._restart_after_idle(now)
+            cwnd = self.congestion.cwnd
+        mss = self.mss - self.tcp.receiver.sack_space()
+        while nxt < end:
+            length = end - nxt
+            usable = edge - nxt
+            if length >= mss:
+                length = mss
+            if length > usable:
+                # The window cuts the segment: worth it only if it is half of the largest window.
+                length = usable
+                if length <= 0 or length * 2 < self.max_window or (self.nagle and nxt != self.una):
+                    break
+            elif length < mss and self.nagle and nxt != self.una and not self.fin_wanted:
+                break
+            if pipe + length > cwnd:
+                break
+            flags = ACK
+            after = nxt + length
+            fin = False
+            if after == end:
+                flags = ACK | PSH
+                if self.fin_wanted and edge > after:
+                    flags = ACK | PSH | FIN
+                    fin = True
+            self._transmit(nxt, length, flags, fin, now)
+            pipe += length
+            nxt = self.nxt
+        if board.head < len(board.records):
+            self.sws_at = NEVER
+
+    def send_new_segment(self, now: int) -> bool:
+        """Send one segment of new data whatever cwnd says (loss probe); return whether there was one."""
+        length = min(self.end - self.nxt, self.mss - self.tcp.receiver.sack_space(), self.edge - self.nxt)
+        if length <= 0:
+            return False
+        flags = ACK | PSH if self.nxt + length == self.end else ACK
+        self._transmit(self.nxt, length, flags, False, now)
+        return True
+
+    def _restart_after_idle(self, now: int) -> None:
+        """RFC 5681 section 4.1: after an idle RTO begin again with the restart window."""
+        if now - self.last_sent_at > self.rtt.rto:
+            congestion = self.congestion
+            congestion.cwnd = min(congestion.cwnd, self.tcp.initial_window())
+
+    def _send_fin(self, now: int) -> None:
+        self._transmit(self.nxt, 0, ACK | FIN, True, now)
+
+    def _transmit(self, seq: int, length: int, flags: int, fin: bool, now: int) -> None:
+        """Send new data and put it on the scoreboard."""
+        if self.cwr_due and length:
+            flags |= CWR
+            self.cwr_due = False
+        after = seq + length + 1 if fin else seq + length
+        records = self.board.records
+        if self.board.head == len(records):
+            self.rto_at = now + self.rtt.timeout()
+            self.tcp.wake_by(self.rto_at)
+            self.persist_at = NEVER
+        records.append(Sent(seq, after, now, fin))
+        self.nxt = after
+        self.sent_bytes += length
+        self.last_sent_at = now
+        if self.recovery.state == RECOVERY:
+            self.recovery.prr.out += length
+        if fin:
+            self.fin_sent = True
+            self.tcp.fin_was_sent()
+        self.tcp.emit(seq, length, flags, self.ecn and length > 0, now)
+        if self.recovery.rack is not None:
+            self.recovery.arm_probe(now)
+
+    def retransmit(self, record: Sent, now: int) -> None:
+        """Send a segment again, its first MSS if the MSS has become smaller."""
+        board = self.board
+        room = self.mss - self.tcp.receiver.sack_space()
+        data = record.end - record.seq - (1 if record.fin else 0)
+        if data > room:
+            board.split(board.index_at(record.seq), record.seq + room)
+            if self.recovery.rack is not None:
+                self.recovery.rack.rewind()
+            data = room
+        board.mark_resent(record, now)
+        if self.recovery.rack is not None:
+            self.recovery.rack.on_resent(record)
+        if self.recovery.state == RECOVERY:
+            self.recovery.prr.out += data
+        self.sent_bytes += data
+        self.resent_bytes += data
+        self.resent_segments += 1
+        self.last_sent_at = now
+        self.tcp.count("TcpRetransSegs")
+        flags = ACK | FIN if record.fin else ACK
+        if record.seq + data == self.end:
+            flags |= PSH
+        self.tcp.emit(record.seq, data, flags, False, now)
+        if self.rto_at == NEVER:
+            self.arm_rto(now)
+
+    # --- Acknowledgments ----------------------------------------------------------------------
+
+    def on_expected_ack(self, segment: Segment, now: int) -> None:
+        """Take the ACK of the common case: it advances, nothing is lost, SACKed or probed."""
+        board = self.board
+        records = board.records
+        ack = segment.ack
+        una = self.una
+        flight = self.nxt - una
+        first = records[board.head]
+        rack = self.recovery.rack
+        record = first
+        while record.end <= ack:
+            if rack is not None:
+                rack.on_delivered(record, now, self.rtt.minimum, False)
+            board.pop_head()
+            if board.head == len(records):
+                break
+            record = records[board.head]
+        if record.seq < ack < record.end:
+            record.seq = ack
+        self.una = ack
+        if not first.retransmissions:
+            self.rtt.sample(now - first.sent_at)
+            self.recovery.tlp_sampled = True
+        self.timeouts_in_a_row = 0
+        acked = ack - una
+        congestion = self.congestion
+        if flight + self.mss > congestion.cwnd:
+            congestion.on_ack(acked, now, self.rtt.srtt, flight)
+        self.arm_rto(now)
+        self.tcp.acknowledged(now)
+
+    def on_ack(self, segment: Segment, now: int) -> None:
+        """Take any acceptable acknowledgment (RFC 9293 section 3.10.7.4 step 5, RFC 2018, 6675, 8985)."""
+        board = self.board
+        recovery = self.recovery
+        ack = segment.ack
+        una = self.una
+        flight = self.nxt - una
+        window_moved = self.update_window(segment)
+        acked = ack - una if ack > una else 0
+        delivered = 0
+        rtt = -1
+        echo = segment.ts_ecr
+        if acked:
+            if ack > self.nxt:
+                # A window probe was accepted (probes lie beyond SND.NXT).
+                self._probe_accepted(ack)
+            delivered, rtt = self._acknowledge(ack, echo, now)
+            self.una = ack
+            board.ranges.remove_below(ack)
+            self.timeouts_in_a_row = 0
+        dsack = False
+        fresh = 0
+        if segment.sack is not None and recovery.sack:
+            dsack = self._is_dsack(segment.sack, ack)
+            if dsack:
+                self.tcp.count("TcpExtTCPDSACKRecv")
+                if recovery.rack is not None:
+                    recovery.rack.on_dsack(ack, self.nxt)
+            fresh, sack_rtt = self._take_sack(segment.sack, ack, echo, now)
+            if rtt < 0 and not acked and not dsack:
+                # An ACK that a duplicate triggered may report what arrived long ago.
+                rtt = sack_rtt
+        if rtt >= 0:
+            self.rtt.sample(rtt)
+            recovery.tlp_sampled = True
+        elif acked and echo > 0 and segment.ts_val != UNKNOWN and not dsack:
+            # Only retransmitted data: Karn's rule leaves the timestamp (RFC 7323 section 4). The answer
+            # to a duplicate echoes an older segment, from before the ACK that was lost: no sample.
+            elapsed = (self.tcp.timestamp(now) - echo) & _MASK
+            if elapsed < _HALF:
+                self.rtt.sample(max(elapsed, 1) * MILLISECOND)
+        duplicate = False
+        if not acked and len(board):
+            if recovery.sack:
+                duplicate = fresh > 0
+            else:
+                duplicate = segment.length == 0 and not window_moved and not segment.flags & FIN
+        bare = not acked and segment.length == 0 and segment.sack is None
+        recovery.judge_probe(ack, dsack, bare, flight, now)
+        if acked or fresh or duplicate or recovery.state != OPEN:
+            recovery.on_ack(acked, delivered + fresh, duplicate, flight, now)
+        if acked:
+            self.arm_rto(now)
+            self.tcp.acknowledged(now)
+        elif fresh and recovery.state == OPEN:
+            recovery.arm_probe(now)
+
+    def _acknowledge(self, ack: int, echo: int, now: int) -> tuple[int, int]:
+        """Take acknowledged records off the board; return bytes newly delivered and an RTT sample or -1."""
+        board = self.board
+        records = board.records
+        rack = self.recovery.rack
+        delivered = 0
+        rtt = -1
+        clean = True
+        while board.head < len(records):
+            record = records[board.head]
+            if record.end > ack:
+                if record.seq < ack:
+                    if not record.sacked:
+                        delivered += ack - record.seq
+                    board.acknowledge_part(record, ack)
+                break
+            if not record.sacked:
+                delivered += record.end - record.seq
+                if rack is not None:
+                    rack.on_delivered(record, now, self.rtt.minimum, self._echo_is_older(echo, record))
+                if record.retransmissions:
+                    clean = False
+                elif rtt < 0:
+                    rtt = now - record.sent_at
+            board.pop_head()
+        return delivered, rtt if clean else -1
+
+    def _take_sack(
+        self, blocks: tuple[tuple[int, int], ...], ack: int, echo: int, now: int
+    ) -> tuple[int, int]:
+        """Mark what the blocks newly report; return the bytes and an RTT sample or -1."""
+        board = self.board
+        rack = self.recovery.rack
+        fresh = 0
+        newest = -1
+        clean = True
+        for left, right in blocks:
+            left = max(left, ack)
+            if left >= right or right > self.nxt:
+                continue
+            for low, high in board.ranges.add(left, right):
+                index = board.index_at(low)
+                while index < len(board.records) and board.records[index].seq < high:
+                    record = board.records[index]
+                    if record.seq < low:
+                        board.split(index, low)
+                        self._after_split()
+                        index += 1
+                        continue
+                    if record.end > high:
+                        board.split(index, high)
+                        self._after_split()
+                    if not record.sacked:
+                        fresh += record.end - record.seq
+                        if rack is not None:
+                            rack.on_delivered(
+                                record, now, self.rtt.minimum, self._echo_is_older(echo, record)
+                            )
+                        if record.retransmissions:
+                            clean = False
+                        elif record.sent_at > newest:
+                            newest = record.sent_at
+                        board.mark_sacked(record)
+                    index += 1
+        return fresh, now - newest if clean and newest >= 0 else -1
+
+    def _after_split(self) -> None:
+        if self.recovery.rack is not None:
+            self.recovery.rack.rewind()
+
+    def _echo_is_older(self, echo: int, record: Sent) -> bool:
+        """Return whether an echoed timestamp precedes the record's last transmission (RFC 8985 6.2 step 2)."""
+        if echo <= 0 or not record.retransmissions:
+            return False
+        return (echo - self.tcp.timestamp(record.sent_at)) & _MASK >= _HALF
+
+    def _is_dsack(self, blocks: tuple[tuple[int, int], ...], ack: int) -> bool:
+        """Return whether the first block reports a duplicate (RFC 2883 section 4)."""
+        left, right = blocks[0]
+        if left < ack:
+            return True
+        return len(blocks) > 1 and blocks[1][0] <= left and right <= blocks[1][1]
+
+    def update_window(self, segment: Segment) -> bool:
+        """Take SND.WND from a segment that is not older than the last (RFC 9293 3.10.7.4 step 5)."""
+        seq, ack = segment.seq, segment.ack
+        if not (self.wl1 < seq or (self.wl1 == seq and self.wl2 <= ack)):
+            return False
+        window = segment.window << self.tcp.snd_scale
+        self.wl1 = seq
+        self.wl2 = ack
+        moved = ack + window != self.edge
+        self.edge = ack + window
+        if window > self.max_window:
+            self.max_window = window
+        if self.persist_at != NEVER:
+            # The peer lives; how the probing goes on is decided in output().
+            self.probes_unanswered = 0
+            if self.edge > self.nxt:
+                self.persist_at = NEVER
+                self.persist_shift = 0
+        return moved
+
+    def on_ecn_echo(self, now: int) -> None:
+        """The peer saw a CE mark: react once a window of data (RFC 3168 section 6.1.2)."""
+        if self.recovery.state != OPEN or self.una < self.ecn_point:
+            return
+        congestion = self.congestion
+        congestion.ssthresh = congestion.ssthresh_after_loss(self.nxt - self.una, now)
+        congestion.cwnd = congestion.ssthresh
+        congestion.on_recovered(now)
+        self.ecn_point = self.nxt
+        self.cwr_due = True
+        self.tcp.count("TcpExtTCPECNReduction")
+
+    def on_smaller_mss(self, now: int) -> None:
+        """Path MTU discovery: what was too large did not arrive; send it again in smaller pieces.
+
+        No sign of congestion (RFC 8201 section 5.4): cwnd keeps its number of segments.
+        """
+        board = self.board
+        for index in range(board.head, len(board.records)):
+            record = board.records[index]
+            if record.end - record.seq > self.mss and not record.sacked:
+                board.mark_lost(record)
+        if board.lost:
+            self.recovery.repair(self.nxt)
+            self.output(now)
+
+    # --- Timers -------------------------------------------------------------------------------
+
+    def arm_rto(self, now: int) -> None:
+        """Restart the retransmission timer, or stop it when nothing is outstanding (RFC 6298 5.2, 5.3)."""
+        board = self.board
+        if board.head == len(board.records):
+            self.rto_at = NEVER
+            self.recovery.tlp_at = NEVER
+            return
+        self.rto_at = now + self.rtt.timeout()
+        self.tcp.wake_by(self.rto_at)
+        if self.recovery.rack is not None:
+            self.recovery.arm_probe(now)
+
+    def on_rto(self, now: int) -> None:
+        """The retransmission timer expired (RFC 6298 section 5.4 to 5.7)."""
+        board = self.board
+        self.rto_at = NEVER
+        if not len(board):
+            return
+        self.timeouts_in_a_row += 1
+        if self.timeouts_in_a_row > self.tcp.config.data_retries:
+            self.tcp.give_up("timed out: data was not acknowledged", now)
+            return
+        self.tcp.count("TcpExtTCPTimeouts")
+        self.recovery.on_timeout(now)
+        self.rtt.backoff += 1
+        self.tcp.note(
+            "retransmission time-out", f"seq {board.records[board.head].seq} rto {self.rtt.timeout()}"
+        )
+        self.retransmit(board.records[board.head], now)
+        self.arm_rto(now)
+
+    def _wait_for_window(self, now: int) -> None:
+        """Data is pending and nothing is in flight: some timer must be running (RFC 9293 3.8.6)."""
+        if self.edge <= self.nxt:
+            if self.persist_at == NEVER:
+                self.persist_shift = 0
+                self._arm_persist(now)
+                self.tcp.note("window closed by peer", f"edge {self.edge}")
+        elif self.sws_at == NEVER:
+            self.sws_at = now + SWS_OVERRIDE
+            self.tcp.wake_by(self.sws_at)
+
+    def _arm_persist(self, now: int) -> None:
+        interval = min(self.rtt.rto << min(self.persist_shift, 32), self.tcp.config.persist_max)
+        self.persist_at = now + interval
+        self.tcp.wake_by(self.persist_at)
+
+    def on_persist(self, now: int) -> None:
+        """The window is still closed: probe it, and back off (RFC 9293 section 3.8.6.1)."""
+        self.persist_at = NEVER
+        if len(self.board) or self.edge > self.nxt:
+            self.output(now)
+            return
+        if self.probes_unanswered >= self.tcp.config.data_retries:
+            self.tcp.give_up("timed out: window probes were not answered", now)
+            return
+        self.probes_unanswered += 1
+        self.tcp.count("TcpExtTCPWinProbe")
+        if self.tcp.config.zero_window_probe == "empty":
+            # Linux: an old sequence number, which the peer must answer with an ACK.
+            self.tcp.emit(self.una - 1, 0, ACK, False, now)
+        elif self.nxt < self.end:
+            # RFC 9293: at least one octet of new data.
+            self.probe_end = max(self.probe_end, self.nxt + 1)
+            self.tcp.emit(self.nxt, 1, ACK | (PSH if self.nxt + 1 == self.end else 0), False, now)
+        else:
+            self.probe_end = max(self.probe_end, self.nxt + 1)
+            self.tcp.emit(self.nxt, 0, ACK | FIN, False, now)
+        self.persist_shift += 1
+        self._arm_persist(now)
+
+    def _probe_accepted(self, ack: int) -> None:
+        """The peer took what a window probe carried beyond SND.NXT."""
+        if ack > self.end:
+            self.fin_sent = True
+            self.tcp.fin_was_sent()
+        else:
+            self.sent_bytes += ack - self.nxt
+        self.nxt = ack
+
+    def on_sws_override(self, now: int) -> None:
+        """A window too small to be worth a segment has been offered for long enough: use it."""
+        self.sws_at = NEVER
+        if len(self.board) or self.nxt >= self.end:
+            return
+        length = min(self.end - self.nxt, self.edge - self.nxt, self.mss)
+        if length > 0:
+            flags = ACK | PSH if self.nxt + length == self.end else ACK
+            self._transmit(self.nxt, length, flags, False, now)
+        else:
+            self._wait_for_window(now)

@@ -1,0 +1,63 @@
+"""The connection states of RFC 9293 section 3.3.2 and the transitions between them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+CLOSED: Final = 0
+LISTEN: Final = 1
+SYN_SENT: Final = 2
+SYN_RECEIVED: Final = 3
+ESTABLISHED: Final = 4
+FIN_WAIT_1: Final = 5
+FIN_WAIT_2: Final = 6
+CLOSE_WAIT: Final = 7
+CLOSING: Final = 8
+LAST_ACK: Final = 9
+TIME_WAIT: Final = 10
+
+STATE_NAMES: Final = (
+    "CLOSED",
+    "LISTEN",
+    "SYN-SENT",
+    "SYN-RECEIVED",
+    "ESTABLISHED",
+    "FIN-WAIT-1",
+    "FIN-WAIT-2",
+    "CLOSE-WAIT",
+    "CLOSING",
+    "LAST-ACK",
+    "TIME-WAIT",
+)
+
+# What moves a connection from state to state.
+ACTIVE_OPEN: Final = "active open"
+SYN_ARRIVED: Final = "SYN"
+SYN_ACK_ARRIVED: Final = "SYN,ACK"
+SYN_ACKED: Final = "ACK of SYN"
+CLOSE: Final = "close"
+FIN_ARRIVED: Final = "FIN"
+FIN_ACKED: Final = "ACK of FIN"
+TIME_WAIT_OVER: Final = "2 MSL"
+ABORTED: Final = "abort"
+
+#: RFC 9293 figure 5, with simultaneous open and close. ``ABORTED`` (RST, time-out,
+#: user abort) leads to CLOSED from everywhere and is not listed.
+TRANSITIONS: Final[dict[tuple[int, str], int]] = {
+    (CLOSED, ACTIVE_OPEN): SYN_SENT,
+    (LISTEN, SYN_ARRIVED): SYN_RECEIVED,
+    (SYN_SENT, SYN_ARRIVED): SYN_RECEIVED,
+    (SYN_SENT, SYN_ACK_ARRIVED): ESTABLISHED,
+    (SYN_RECEIVED, SYN_ACKED): ESTABLISHED,
+    (SYN_RECEIVED, CLOSE): FIN_WAIT_1,
+    (SYN_RECEIVED, FIN_ARRIVED): CLOSE_WAIT,
+    (ESTABLISHED, CLOSE): FIN_WAIT_1,
+    (ESTABLISHED, FIN_ARRIVED): CLOSE_WAIT,
+    (FIN_WAIT_1, FIN_ACKED): FIN_WAIT_2,
+    (FIN_WAIT_1, FIN_ARRIVED): CLOSING,
+    (FIN_WAIT_2, FIN_ARRIVED): TIME_WAIT,
+    (CLOSE_WAIT, CLOSE): LAST_ACK,
+    (CLOSING, FIN_ACKED): TIME_WAIT,
+    (LAST_ACK, FIN_ACKED): CLOSED,
+    (TIME_WAIT, TIME_WAIT_OVER): CLOSED,
+}

@@ -1,0 +1,591 @@
+"""One TCP connection, or one subflow of an MPTCP connection: states, segments, timers.
+
+``Tcp`` holds the two halves (``sender``, ``receiver``) and follows RFC 9293: its
+section 3.10 is the order of this file. In front of the ordered steps (``arrives``) stands
+a short path for the segment that is expected; with ``header_prediction`` off the same
+run must come out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from mptcpsim.core import states
+from mptcpsim.core.arrives import arrives, expected, in_syn_sent
+from mptcpsim.core.config import TcpConfig
+from mptcpsim.core.options import TIMESTAMPS_LENGTH, sack_length, syn_options_length
+from mptcpsim.core.receiver import Receiver
+from mptcpsim.core.segment import (
+    ACK,
+    CWR,
+    ECE,
+    ECT0,
+    ICMP_FRAGMENTATION_NEEDED,
+    ICMP_PORT_UNREACHABLE,
+    ICMP_PROTOCOL_UNREACHABLE,
+    NOT_ECT,
+    RST,
+    SYN,
+    TCP_HEADER,
+    FourTuple,
+    IcmpError,
+    Packet,
+    Segment,
+    SynOptions,
+    ip_header_length,
+    is_ipv6,
+)
+from mptcpsim.core.sender import Sender
+from mptcpsim.core.sequences import UNKNOWN, SequenceMap
+from mptcpsim.core.states import (
+    CLOSE_WAIT,
+    CLOSED,
+    ESTABLISHED,
+    FIN_WAIT_1,
+    FIN_WAIT_2,
+    LISTEN,
+    STATE_NAMES,
+    SYN_RECEIVED,
+    SYN_SENT,
+    TIME_WAIT,
+    TRANSITIONS,
+)
+from mptcpsim.plugins import CongestionControl
+from mptcpsim.units import MILLISECOND, NEVER, SECOND
+
+if TYPE_CHECKING:
+    from mptcpsim.core.connection import Connection
+    from mptcpsim.core.stack import Stack
+
+_MASK: Final = 0xFFFFFFFF
+
+#: RFC 9293 section 3.7.1: the MSS of a peer that names none.
+DEFAULT_MSS_IPV4: Final = 536
+DEFAULT_MSS_IPV6: Final = 1220
+
+#: RFC 7323 section 2.3, RFC 1191 section 3 and RFC 8200 section 5.
+MAX_SHIFT: Final = 14
+_MIN_MTU_IPV4: Final = 296
+_MIN_MTU_IPV6: Final = 1280
+
+_CHALLENGE_PERIOD: Final = 5 * SECOND
+
+
+class Tcp:
+    """State of one TCP connection; sequence numbers relative, sizes in bytes, times in ns.
+
+    Attributes:
+        flow: addresses and ports of what is sent.
+        state: one of ``core.states``.
+        sequences: converter to the numbers on the wire.
+        sender, receiver: the two halves.
+        mtu: path MTU known so far.
+        established_at: when ESTABLISHED was reached, or -1.
+        ended: CLOSED was reached and the connection told.
+        error: why the connection failed, or an empty string.
+    """
+
+    __slots__ = (
+        "_challenges",
+        "_challenges_since",
+        "_closing",
+        "_header",
+        "_offered_scale",
+        "_outbox",
+        "_peer_mss",
+        "_stack",
+        "_syn_sent_at",
+        "_syn_transmissions",
+        "_timestamp_offset",
+        "config",
+        "connection",
+        "ecn",
+        "ended",
+        "error",
+        "established_at",
+        "flow",
+        "identifier",
+        "keepalive_at",
+        "keepalives_unanswered",
+        "last_heard",
+        "mtu",
+        "option_bytes",
+        "passive",
+        "receiver",
+        "sender",
+        "sequences",
+        "snd_scale",
+        "soft_error",
+        "state",
+        "time_wait_at",
+        "timestamps",
+        "wake_at",
+    )
+
+    def __init__(
+        self,
+        stack: Stack,
+        connection: Connection,
+        identifier: int,
+        flow: FourTuple,
+        config: TcpConfig,
+        congestion: CongestionControl,
+        mtu: int,
+        iss: int,
+        timestamp_offset: int,
+    ) -> None:
+        self._stack = stack
+        self._outbox: list[Packet] = stack.outbox
+        self.connection = connection
+        self.identifier = identifier
+        self.flow = flow
+        self.config = config
+        self.mtu = mtu
+        self.state: int = CLOSED
+        self.sequences = SequenceMap(iss)
+        self.timestamps: bool = config.timestamps
+        self.ecn: bool = config.ecn
+        self.snd_scale: int = 0
+        self.passive: bool = False
+        self.established_at: int = -1
+        self.ended: bool = False
+        self.error: str = ""
+        self.soft_error: str = ""
+        self.wake_at: int = NEVER
+        self.time_wait_at: int = NEVER
+        self.keepalive_at: int = NEVER
+        self.keepalives_unanswered: int = 0
+        self.last_heard: int = 0
+        #: Bytes of the options of every segment (timestamps), SACK blocks excluded.
+        self.option_bytes: int = 0
+        self._header: int = ip_header_length(flow.dst) + TCP_HEADER
+        self._timestamp_offset = timestamp_offset
+        self._peer_mss: int = DEFAULT_MSS_IPV6 if is_ipv6(flow.dst) else DEFAULT_MSS_IPV4
+        self._offered_scale: int = self._choose_scale() if config.window_scaling else UNKNOWN
+        self._syn_sent_at: int = 0
+        self._syn_transmissions: int = 0
+        self._closing: bool = False
+        self._challenges: int = 0
+        self._challenges_since: int = -_CHALLENGE_PERIOD
+        self.sender = Sender(self, congestion, config)
+        self.receiver = Receiver(self, config)
+
+    # --- Small services for the two halves ----------------------------------------------------
+
+    def count(self, name: str) -> None:
+        """Count under a name of Linux's MIB."""
+        self._stack.counters.add(name)
+
+    def note(self, what: str, detail: str) -> None:
+        """Put a rare event on the event log of the host."""
+        self._stack.note(self.connection, self.identifier, what, detail)
+
+    def wake_by(self, at: int) -> None:
+        """Make sure that ``handle_timers`` is called no later than ``at``; early is harmless."""
+        if at < self.wake_at:
+            self.wake_at = at
+            self._stack.wake_by(at, self)
+
+    def timestamp(self, now: int) -> int:
+        """Return the value of the timestamp clock, one tick a millisecond (RFC 7323 section 5.4)."""
+        return (now // MILLISECOND + self._timestamp_offset) & _MASK
+
+    def initial_window(self) -> int:
+        """RFC 6928 section 2, in bytes; one segment after a SYN was lost more than once (RFC 6928 s. 2)."""
+        mss = self.sender.mss
+        if self._syn_transmissions > 2:
+            return mss
+        segments = self.config.initial_window_segments
+        return min(segments * mss, max(2 * mss, segments * 1460))
+
+    def deliver(self, segment: Segment, offset: int, length: int, now: int) -> None:
+        """Hand the next bytes of the stream to the connection."""
+        if segment.corrupt_payload:
+            self.connection.refuse(self, segment)
+        self.connection.on_data(self, offset, length, now)
+
+    def check(self, segment: Segment) -> None:
+        """Check the content of a segment that is queued out of order."""
+        if segment.corrupt_payload or segment.offset != segment.seq - 1:
+            self.connection.refuse(self, segment)
+
+    def acknowledged(self, now: int) -> None:
+        """Data of ours was acknowledged."""
+        self.connection.on_acked(self, now)
+
+    def fin_was_sent(self) -> None:
+        """Our FIN has a sequence number now: the state follows."""
+        self.move(states.CLOSE)
+
+    def move(self, cause: str) -> None:
+        before = self.state
+        self.state = TRANSITIONS[before, cause]
+        self.note("state", f"{STATE_NAMES[before]} -> {STATE_NAMES[self.state]} ({cause})")
+
+    # --- Sending ------------------------------------------------------------------------------
+
+    def emit(self, seq: int, length: int, flags: int, ect: bool, now: int) -> None:
+        """Send one segment with the current acknowledgment, window and options."""
+        receiver = self.receiver
+        size = self._header + length
+        sack = receiver.sack_blocks()
+        if sack is not None:
+            size += sack_length(len(sack))
+        if receiver.ecn_echo and self.ecn:
+            flags |= ECE
+        segment = Segment(
+            self.flow,
+            size,
+            self.sequences,
+            flags,
+            seq,
+            receiver.nxt,
+            receiver.window_field(),
+            length,
+            (now // MILLISECOND + self._timestamp_offset) & _MASK if self.timestamps else UNKNOWN,
+            receiver.ts_recent if self.timestamps else UNKNOWN,
+            sack,
+            ECT0 if ect else NOT_ECT,
+        )
+        receiver.on_ack_sent()
+        self._stack.counters.out_segs += 1
+        self._outbox.append(segment)
+
+    def send_ack(self, now: int) -> None:
+        """Send a segment without data."""
+        self.emit(self.sender.nxt, 0, ACK, False, now)
+
+    def emit_syn(self, now: int) -> None:
+        """Send the SYN, or the SYN,ACK, again or for the first time (RFC 7323 2.2, RFC 3168 6.1.1)."""
+        flags = SYN
+        answer = self.state == SYN_RECEIVED
+        if answer:
+            flags |= ACK
+        if self.ecn:
+            flags |= ECE if answer else ECE | CWR
+        receiver = self.receiver
+        offer_sack = self.config.sack if not answer else receiver.sack
+        options = SynOptions(self.announced_mss(), self._offered_scale, offer_sack)
+        size = ip_header_length(self.flow.dst) + TCP_HEADER + syn_options_length(options, self.timestamps)
+        segment = Segment(
+            self.flow,
+            size,
+            self.sequences,
+            flags,
+            0,
+            receiver.nxt,
+            receiver.syn_window(),
+            0,
+            self.timestamp(now) if self.timestamps else UNKNOWN,
+            (receiver.ts_recent if answer else 0) if self.timestamps else UNKNOWN,
+            None,
+            NOT_ECT,
+        )
+        segment.syn = options
+        segment.iss = self.sequences.iss
+        sender = self.sender
+        sender.nxt = sender.probe_end = 1
+        if answer:
+            receiver.on_ack_sent()
+        self._syn_transmissions += 1
+        self._syn_sent_at = now
+        self._stack.counters.out_segs += 1
+        self._outbox.append(segment)
+        sender.rto_at = now + sender.rtt.timeout()
+        self.wake_by(sender.rto_at)
+
+    def announced_mss(self) -> int:
+        """Return the MSS option to send (RFC 6691): what fits the MTU without any option."""
+        fits = self.mtu - ip_header_length(self.flow.dst) - TCP_HEADER
+        return min(self.config.mss, fits) if self.config.mss else fits
+
+    def _choose_scale(self) -> int:
+        """Return the smallest shift with which the whole receive buffer can be offered."""
+        shift = 0
+        while shift < MAX_SHIFT and self.config.receive_buffer >> shift > 0xFFFF:
+            shift += 1
+        return shift
+
+    def send_reset(self, seq: int, with_ack: bool, now: int) -> None:
+        segment = Segment(
+            self.flow,
+            self._header if self.option_bytes else ip_header_length(self.flow.dst) + TCP_HEADER,
+            self.sequences,
+            RST | ACK if with_ack else RST,
+            seq,
+            self.receiver.nxt if with_ack else 0,
+            0,
+            0,
+            self.timestamp(now) if self.option_bytes else UNKNOWN,
+            self.receiver.ts_recent if self.option_bytes else UNKNOWN,
+            None,
+            NOT_ECT,
+        )
+        self.count("TcpOutRsts")
+        self._stack.counters.out_segs += 1
+        self._outbox.append(segment)
+
+    def challenge(self, now: int) -> None:
+        """Send a challenge ACK, at most ten in five seconds (RFC 5961 sections 3 to 5 and 7)."""
+        if now - self._challenges_since >= _CHALLENGE_PERIOD:
+            self._challenges_since = now
+            self._challenges = 0
+        if self._challenges < self.config.challenge_ack_limit:
+            self._challenges += 1
+            self.count("TcpExtTCPChallengeACK")
+            self.send_ack(now)
+
+    # --- Commands (RFC 9293 sections 3.10.1, 3.10.4, 3.10.5) --------------------------------------
+
+    def open_active(self, now: int) -> None:
+        """OPEN: send a SYN."""
+        self.move(states.ACTIVE_OPEN)
+        self.count("TcpActiveOpens")
+        self.emit_syn(now)
+
+    def open_passive(self, syn: Segment, now: int) -> None:
+        """A SYN reached a listener (section 3.10.7.2, third step)."""
+        self.state = LISTEN
+        self.passive = True
+        self.take_syn(syn, now)
+        self.move(states.SYN_ARRIVED)
+        self.emit_syn(now)
+
+    def close(self, now: int) -> None:
+        """CLOSE: no more data will be written; the FIN follows what is queued."""
+        if self.state in (CLOSED, LISTEN) or self.sender.fin_wanted:
+            return
+        if self.state == SYN_SENT:
+            self.finish("closed before it was established", now)
+            return
+        self.sender.fin_wanted = True
+        if self.state != SYN_RECEIVED:
+            self.sender.output(now)
+
+    def abort(self, now: int) -> None:
+        """ABORT: reset the connection."""
+        if self.state not in (CLOSED, LISTEN, SYN_SENT, TIME_WAIT):
+            self.send_reset(self.sender.nxt, True, now)
+        self.finish("aborted", now)
+
+    def give_up(self, reason: str, now: int) -> None:
+        """The peer does not answer any more (section 3.8.3)."""
+        self.count("TcpExtTCPAbortOnTimeout")
+        if self.state not in (CLOSED, LISTEN, SYN_SENT, TIME_WAIT):
+            self.send_reset(self.sender.nxt, True, now)
+        self.finish(reason, now)
+
+    def on_read(self, now: int) -> None:
+        """The application made room in the receive buffer: tell the peer if it is worth a segment."""
+        if self.state in (ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2) and self.receiver.wants_window_update():
+            self.send_ack(now)
+
+    def finish(self, error: str, now: int) -> None:
+        """Enter CLOSED and tell the connection; an empty ``error`` is an orderly end."""
+        if self.ended:
+            return
+        self.ended = True
+        before = self.state
+        self.state = CLOSED
+        if error:
+            self.error = error
+            self.note("closed", f"{STATE_NAMES[before]} -> CLOSED: {error}")
+        sender = self.sender
+        sender.rto_at = sender.persist_at = sender.sws_at = NEVER
+        sender.recovery.tlp_at = sender.recovery.reo_at = NEVER
+        self.receiver.ack_at = self.time_wait_at = self.keepalive_at = NEVER
+        self._stack.forget(self)
+        self.connection.on_closed(self, now)
+
+    # --- The handshake ------------------------------------------------------------------------
+
+    def take_syn(self, syn: Segment, now: int) -> None:
+        """Take the peer's sequence number and options from its SYN."""
+        self.sequences.irs = syn.iss
+        receiver = self.receiver
+        receiver.nxt = 1
+        options = syn.syn
+        if options is None:
+            options = SynOptions(self._peer_mss, UNKNOWN, False)
+        self._peer_mss = max(options.mss, 1)
+        if options.window_scale == UNKNOWN:
+            self._offered_scale = UNKNOWN
+        if syn.ts_val == UNKNOWN:
+            self.timestamps = False
+        if self.timestamps:
+            receiver.ts_recent = syn.ts_val
+            receiver.ts_recent_at = now
+        sack = self.config.sack and options.sack_permitted
+        answer = (syn.flags & (ECE | CWR)) == (ECE if syn.flags & ACK else ECE | CWR)
+        self.ecn = self.ecn and answer
+        scale = 0
+        if self._offered_scale != UNKNOWN:
+            scale = self._offered_scale
+            self.snd_scale = min(options.window_scale, MAX_SHIFT)
+        receiver.start(self.announced_mss(), scale, sack)
+        self.option_bytes = TIMESTAMPS_LENGTH if self.timestamps else 0
+        self._header = ip_header_length(self.flow.dst) + TCP_HEADER + self.option_bytes
+        self._set_mss()
+        sender = self.sender
+        sender.wl1 = syn.seq
+        sender.wl2 = syn.ack if syn.flags & ACK else 0
+        sender.edge = (syn.ack if syn.flags & ACK else 1) + syn.window
+        sender.max_window = syn.window
+
+    def _set_mss(self) -> None:
+        """RFC 9293 section 3.7.1: Eff.snd.MSS = min(SendMSS, MTU - headers) - options."""
+        fits = self.mtu - ip_header_length(self.flow.dst) - TCP_HEADER
+        self.sender.mss = min(self._peer_mss, fits) - self.option_bytes
+
+    def establish(self, now: int) -> None:
+        """The handshake is complete."""
+        sender = self.sender
+        sender.una = 1
+        sender.rto_at = NEVER
+        sender.timeouts_in_a_row = 0
+        sender.ecn = self.ecn
+        sender.last_sent_at = now
+        rtt = sender.rtt
+        rtt.backoff = 0
+        if self._syn_transmissions == 1:
+            rtt.sample(now - self._syn_sent_at)
+        else:
+            # RFC 6298 section 5.7: after a lost SYN begin with 3 s.
+            rtt.rto = max(rtt.rto, min(3 * SECOND, rtt.rto_max))
+        config = self.config
+        sender.recovery.start(self.receiver.sack, config.rack_tlp, config.limited_transmit)
+        sender.congestion.start(sender.mss, self.initial_window(), config.initial_ssthresh or 1 << 50, now)
+        self.established_at = now
+        if config.keepalive:
+            self.keepalive_at = now + config.keepalive_idle
+            self.wake_by(self.keepalive_at)
+        self.connection.on_established(self, now)
+
+    def restart_time_wait(self, now: int) -> None:
+        sender = self.sender
+        sender.rto_at = sender.persist_at = NEVER
+        self.time_wait_at = now + self.config.time_wait
+        self.wake_by(self.time_wait_at)
+
+    # --- Segments -----------------------------------------------------------------------------
+
+    def receive(self, segment: Segment, now: int) -> None:
+        """Take a segment of this connection."""
+        self.last_heard = now
+        if expected(self, segment, now):
+            return
+        if self.state == SYN_SENT:
+            in_syn_sent(self, segment, now)
+        elif self.state != CLOSED:
+            arrives(self, segment, now)
+        if self.receiver.ack_now and self.state > SYN_RECEIVED:
+            self.send_ack(now)
+
+    # --- ICMP (RFC 1122 section 4.2.3.9, RFC 1191, RFC 5927) ----------------------------------
+
+    def receive_icmp(self, error: IcmpError, now: int) -> None:
+        """Take an ICMP error about a segment of ours."""
+        sender = self.sender
+        if not sender.una <= error.quoted_seq < max(sender.nxt, sender.probe_end):
+            # RFC 5927 section 4.1: not about anything in flight.
+            return
+        if error.kind == ICMP_FRAGMENTATION_NEEDED:
+            if self.config.path_mtu_discovery:
+                self._shrink_mtu(error.mtu, now)
+        elif self.state == SYN_SENT and error.kind in (ICMP_PORT_UNREACHABLE, ICMP_PROTOCOL_UNREACHABLE):
+            self.count("TcpAttemptFails")
+            self.finish("connection refused", now)
+        else:
+            # A soft error: remembered, and reported if the connection times out.
+            self.soft_error = error.kind
+            self.note("icmp", error.kind)
+
+    def _shrink_mtu(self, mtu: int, now: int) -> None:
+        floor = _MIN_MTU_IPV6 if is_ipv6(self.flow.dst) else _MIN_MTU_IPV4
+        mtu = max(mtu, floor)
+        if mtu >= self.mtu:
+            return
+        self.mtu = mtu
+        self.note("path mtu", f"{mtu}")
+        if self.sender.mss == 0:
+            return
+        self._set_mss()
+        sender = self.sender
+        if self.state >= ESTABLISHED:
+            sender.congestion.on_mss(sender.mss)
+            sender.on_smaller_mss(now)
+
+    # --- Timers -------------------------------------------------------------------------------
+
+    def next_deadline(self) -> int:
+        """Return when the next timer is due, ns, or ``NEVER``."""
+        sender = self.sender
+        recovery = sender.recovery
+        return min(
+            sender.rto_at,
+            sender.persist_at,
+            sender.sws_at,
+            recovery.tlp_at,
+            recovery.reo_at,
+            self.receiver.ack_at,
+            self.time_wait_at,
+            self.keepalive_at,
+        )
+
+    def handle_timers(self, now: int) -> None:
+        """Do what is due."""
+        sender = self.sender
+        recovery = sender.recovery
+        if self.receiver.ack_at <= now:
+            self.count("TcpExtDelayedACKs")
+            self.send_ack(now)
+        if recovery.reo_at <= now:
+            recovery.on_reordering_timer(now)
+        if recovery.tlp_at <= now:
+            recovery.on_probe_timer(now)
+        if sender.rto_at <= now:
+            if self.state in (SYN_SENT, SYN_RECEIVED):
+                self._on_syn_timeout(now)
+            else:
+                sender.on_rto(now)
+        if sender.persist_at <= now:
+            sender.on_persist(now)
+        if sender.sws_at <= now:
+            sender.on_sws_override(now)
+        if self.keepalive_at <= now:
+            self._on_keepalive(now)
+        if self.time_wait_at <= now:
+            self.finish("", now)
+        self.wake_by(self.next_deadline())
+
+    def _on_syn_timeout(self, now: int) -> None:
+        """The SYN or SYN,ACK was not answered (RFC 6298 section 5.7, RFC 9293 section 3.8.3)."""
+        if self._syn_transmissions > self.config.syn_retries:
+            self.count("TcpAttemptFails")
+            self.finish(self.soft_error or "timed out: the SYN was not answered", now)
+            return
+        self.count("TcpExtTCPTimeouts")
+        self.count("TcpExtTCPSynRetrans")
+        self.count("TcpRetransSegs")
+        self.sender.rtt.backoff += 1
+        self.emit_syn(now)
+
+    def _on_keepalive(self, now: int) -> None:
+        """Section 3.8.4: probe a connection on which nothing was heard for long."""
+        config = self.config
+        if self.state not in (ESTABLISHED, CLOSE_WAIT):
+            self.keepalive_at = NEVER
+            return
+        idle_until = self.last_heard + config.keepalive_idle
+        if idle_until > now or len(self.sender.board):
+            # Something was heard, or the retransmission timer watches over the connection.
+            self.keepalives_unanswered = 0
+            self.keepalive_at = max(idle_until, now + config.keepalive_interval)
+            return
+        if self.keepalives_unanswered >= config.keepalive_probes:
+            self.give_up("timed out: keepalives were not answered", now)
+            return
+        self.keepalives_unanswered += 1
+        self.count("TcpExtTCPKeepAlive")
+        self.emit(self.sender.nxt - 1, 0, ACK, False, now)
+        self.keepalive_at = now + config.keepalive_interval

@@ -1,0 +1,238 @@
+"""The plug-in points: read this file before writing a plug-in.
+
+A plug-in is a class with a ``NAME``, a one-line docstring, and ``PARAMETERS``
+that a scenario may set. It is registered with ``@register`` and is then known to
+scenarios and to ``mptcpsim list`` under its name::
+
+    @register
+    class Half(Reno):
+        '''Reno with a growth that is half as fast.'''
+
+        NAME = "half"
+
+        def on_ack(self, acked, now, srtt, in_flight):
+            super().on_ack(acked // 2, now, srtt, in_flight)
+
+A plug-in sees a narrow view and decides; it never sends, and it keeps no clock
+(times come in as nanoseconds) and no randomness of its own (a ``random.Random``
+is handed to those that need one).
+"""
+
+from __future__ import annotations
+
+import random
+from typing import ClassVar, Final, NamedTuple, TypeVar
+
+from mypy_extensions import mypyc_attr
+
+Value = bool | int | float | str
+
+
+class Parameter(NamedTuple):
+    """A parameter of a plug-in, as a scenario sets it.
+
+    ``default`` fixes the type. ``minimum`` and ``maximum`` are inclusive.
+    """
+
+    name: str
+    default: Value
+    help: str
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+class PluginError(ValueError):
+    """An unknown plug-in, an unknown parameter or a value out of range."""
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Plugin:
+    """What all plug-ins have in common: a family, a name and parameters."""
+
+    FAMILY: ClassVar[str] = ""
+    NAME: ClassVar[str] = ""
+    PARAMETERS: ClassVar[tuple[Parameter, ...]] = ()
+
+    def configure(self, values: dict[str, Value]) -> None:
+        """Take the parameters, one value for each entry of ``PARAMETERS``; called once."""
+
+
+_registry: dict[str, dict[str, type[Plugin]]] = {}
+
+P = TypeVar("P", bound=type[Plugin])
+
+
+def register(cls: P) -> P:
+    """Make a plug-in class known under its ``FAMILY`` and ``NAME``; returns the class."""
+    _registry.setdefault(cls.FAMILY, {})[cls.NAME] = cls
+    return cls
+
+
+def families() -> dict[str, dict[str, type[Plugin]]]:
+    """Return every registered plug-in class by family and name, both sorted."""
+    return {family: dict(sorted(_registry[family].items())) for family in sorted(_registry)}
+
+
+def find(family: str, name: str) -> type[Plugin]:
+    """Return the plug-in class of a family by name.
+
+    Raises:
+        PluginError: no such plug-in; the message lists those that exist.
+    """
+    known = _registry.get(family, {})
+    if name not in known:
+        raise PluginError(f"unknown {family} {name!r}; known are {', '.join(sorted(known))}")
+    return known[name]
+
+
+def complete(cls: type[Plugin], given: dict[str, Value]) -> dict[str, Value]:
+    """Return ``given`` completed by the defaults, each value checked for type and range.
+
+    Raises:
+        PluginError: an unknown parameter, a wrong type or a value out of range.
+    """
+    values: dict[str, Value] = {p.name: p.default for p in cls.PARAMETERS}
+    by_name = {p.name: p for p in cls.PARAMETERS}
+    for name, value in given.items():
+        parameter = by_name.get(name)
+        if parameter is None:
+            known = ", ".join(by_name) or "none"
+            raise PluginError(f"{cls.FAMILY} {cls.NAME!r} has no parameter {name!r}; it has: {known}")
+        values[name] = _checked(cls, parameter, value)
+    return values
+
+
+def _checked(cls: type[Plugin], parameter: Parameter, value: Value) -> Value:
+    wanted = type(parameter.default)
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not wanted:
+        raise PluginError(
+            f"{cls.FAMILY} {cls.NAME!r}: parameter {parameter.name!r} takes a {wanted.__name__}, "
+            f"not {value!r}"
+        )
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        low, high = parameter.minimum, parameter.maximum
+        inside = (low is None or value >= low) and (high is None or value <= high)
+        if not inside:
+            bounds = f"{'-inf' if low is None else low} to {'inf' if high is None else high}"
+            raise PluginError(
+                f"{cls.FAMILY} {cls.NAME!r}: parameter {parameter.name!r} is {value!r}, "
+                f"outside its range {bounds}"
+            )
+    return value
+
+
+# --- Congestion control -----------------------------------------------------------------------
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class CongestionControl(Plugin):
+    """Decides ``cwnd`` and ``ssthresh``, in bytes, of one subflow.
+
+    Loss recovery (which segment is lost, when it is sent again, how many may be
+    sent meanwhile: RFC 6675, 6937, 8985) is the sender's; this class is asked
+    what the windows become.
+
+    Attributes:
+        cwnd: congestion window, bytes.
+        ssthresh: slow-start threshold, bytes.
+        mss: sender maximum segment size, bytes of payload.
+    """
+
+    FAMILY: ClassVar[str] = "congestion"
+
+    def __init__(self) -> None:
+        self.cwnd: int = 0
+        self.ssthresh: int = 1 << 50
+        self.mss: int = 0
+
+    def start(self, mss: int, initial_window: int, initial_ssthresh: int, now: int) -> None:
+        """Begin: the connection is established; all sizes in bytes."""
+        self.mss = mss
+        self.cwnd = initial_window
+        self.ssthresh = initial_ssthresh
+
+    def on_ack(self, acked: int, now: int, srtt: int, in_flight: int) -> None:
+        """New data was acknowledged outside of recovery while the window was in use.
+
+        Args:
+            acked: bytes newly acknowledged (cumulatively or selectively).
+            now: ns.
+            srtt: smoothed round-trip time, ns.
+            in_flight: bytes in flight before this acknowledgment.
+        """
+        raise NotImplementedError
+
+    def ssthresh_after_loss(self, in_flight: int, now: int) -> int:
+        """Return the new slow-start threshold, bytes, at a loss or an ECN echo.
+
+        Called once a loss event, and on the first time-out of a segment; in_flight is
+        FlightSize of RFC 5681 equation (4).
+        """
+        raise NotImplementedError
+
+    def on_timeout(self, now: int) -> None:
+        """The retransmission timer expired; the sender has set ssthresh and cwnd = 1 MSS."""
+
+    def on_recovered(self, now: int) -> None:
+        """Loss recovery is over; the sender has set cwnd = ssthresh."""
+
+    def on_mss(self, mss: int) -> None:
+        """Path MTU discovery changed the segment size; cwnd keeps its number of segments."""
+        self.cwnd = max(mss, self.cwnd * mss // self.mss)
+        self.mss = mss
+
+
+# --- Queue disciplines ------------------------------------------------------------------------
+
+# What a queue discipline says of a packet.
+PASS: Final = 0
+DROP: Final = 1
+MARK: Final = 2
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class QueueDiscipline(Plugin):
+    """Active queue management of one FIFO queue: pass, mark (ECN) or drop.
+
+    The pipe stores the packets, enforces the queue limit (which comes after the
+    discipline, as in dummynet) and turns MARK into a drop for a packet that is not
+    ECN-capable. A discipline that decides at arrival alone (``AT_DEPARTURE`` false)
+    runs on the analytic pipe.
+    """
+
+    FAMILY: ClassVar[str] = "qdisc"
+    AT_DEPARTURE: ClassVar[bool] = False
+
+    def start(self, rng: random.Random, rate_bps: int, byte_mode: bool) -> None:
+        """Begin.
+
+        Args:
+            rng: the random stream of this queue.
+            rate_bps: rate of the link, bit/s; 0 for unlimited. Called again when it changes.
+            byte_mode: the queue limit is in bytes, not in slots.
+        """
+
+    def on_arrival(self, size: int, packets: int, queued: int, idle: int, now: int) -> int:
+        """Return PASS, DROP or MARK for a packet that arrives.
+
+        Args:
+            size: bytes of the packet.
+            packets: packets waiting (the one in service does not count).
+            queued: bytes waiting.
+            idle: ns since the queue became empty; 0 when packets are waiting.
+            now: ns.
+        """
+        return PASS
+
+    def on_departure(self, size: int, sojourn: int, queued: int, now: int) -> int:
+        """Return PASS, DROP or MARK for a packet at the head that is about to be served.
+
+        Args:
+            size: bytes of the packet.
+            sojourn: ns that it waited.
+            queued: bytes waiting behind it.
+            now: ns.
+        """
+        return PASS
