@@ -354,7 +354,7 @@ class Recovery:
     # --- Time-out -----------------------------------------------------------------------------
 
     def on_timeout(self, now: int) -> None:
-        """The retransmission timer expired (RFC 6298 section 5, RFC 5681 section 3.1, RFC 6675 section 5.1)."""
+        """The retransmission timer expired (RFC 6298 section 5, RFC 5681 section 3.1, RFC 6675 5.1)."""
         sender = self.sender
         board = self.board
         congestion = sender.congestion

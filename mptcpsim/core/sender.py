@@ -427,7 +427,7 @@ class Sender:
             self.recovery.rack.rewind()
 
     def _echo_is_older(self, echo: int, record: Sent) -> bool:
-        """Return whether an echoed timestamp precedes the record's last transmission (RFC 8985 6.2 step 2)."""
+        """Return whether an echoed timestamp precedes the record's last transmission (RFC 8985 6.2)."""
         if echo <= 0 or not record.retransmissions:
             return False
         return (echo - self.tcp.timestamp(record.sent_at)) & _MASK >= _HALF

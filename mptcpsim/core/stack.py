@@ -215,11 +215,10 @@ class Stack:
                 subflow.receive(packet, now)
             else:
                 self._no_connection(packet, now)
-        elif isinstance(packet, IcmpError):
-            if not packet.damaged:
-                subflow = self._subflows.get(packet.quoted_flow.reverse())
-                if subflow is not None:
-                    subflow.receive_icmp(packet, now)
+        elif isinstance(packet, IcmpError) and not packet.damaged:
+            subflow = self._subflows.get(packet.quoted_flow.reverse())
+            if subflow is not None:
+                subflow.receive_icmp(packet, now)
 
     def _no_connection(self, segment: Segment, now: int) -> None:
         """RFC 9293 sections 3.10.7.1 and 3.10.7.2: states CLOSED and LISTEN."""

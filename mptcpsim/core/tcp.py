@@ -218,6 +218,7 @@ class Tcp:
         self.move(states.CLOSE)
 
     def move(self, cause: str) -> None:
+        """Change the state as the table in ``core.states`` has it."""
         before = self.state
         self.state = TRANSITIONS[before, cause]
         self.note("state", f"{STATE_NAMES[before]} -> {STATE_NAMES[self.state]} ({cause})")
@@ -307,6 +308,7 @@ class Tcp:
         return shift
 
     def send_reset(self, seq: int, with_ack: bool, now: int) -> None:
+        """Send a RST with sequence number ``seq``."""
         segment = Segment(
             self.flow,
             self._header if self.option_bytes else ip_header_length(self.flow.dst) + TCP_HEADER,
@@ -462,6 +464,7 @@ class Tcp:
         self.connection.on_established(self, now)
 
     def restart_time_wait(self, now: int) -> None:
+        """Enter TIME-WAIT, or begin its 2 MSL again."""
         sender = self.sender
         sender.rto_at = sender.persist_at = NEVER
         self.time_wait_at = now + self.config.time_wait
