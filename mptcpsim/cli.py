@@ -1,0 +1,236 @@
+"""The command line: ``mptcpsim run | plot | list``.
+
+Exit status: 0 success; 2 wrong input, with one message on stderr that says what to do;
+3 the event budget was used up (the run makes no progress in time); 4 bytes were
+delivered wrongly. Heavy modules are imported by the commands that need them.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from mptcpsim.results.rundir import RunDirectory
+    from mptcpsim.scenario.schema import Scenario
+
+EXIT_INPUT = 2
+EXIT_BUDGET = 3
+EXIT_INTEGRITY = 4
+
+#: Wall-clock seconds after which a run shows its progress.
+PROGRESS_AFTER_S = 2.0
+
+#: Where runs go that are given no directory.
+RUNS = Path("runs")
+
+app = typer.Typer(
+    name="mptcpsim",
+    help="Simulate multipath TCP: scenarios in, measurements, captures and figures out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+def _fail(message: str, status: int) -> NoReturn:
+    print(f"mptcpsim: {message}", file=sys.stderr)
+    raise typer.Exit(status)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from mptcpsim.results.meta import version
+
+        print(f"mptcpsim {version('mptcpsim')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options of the program as a whole."""
+
+
+# --- run ----------------------------------------------------------------------------------------
+
+
+@app.command(
+    epilog="Example: [bold]mptcpsim run experiments/demo/scenario.toml --set links.bottleneck.rate=5Mbps "
+    "--seed 7 --out runs/slow --pcap[/bold]"
+)
+def run(
+    scenario: Annotated[Path, typer.Argument(help="The scenario file (TOML).")],
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change a key, such as links.0.rate=8Mbps or flows.bulk.tcp.congestion=reno. Repeatable.",
+        ),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="The seed of every random stream.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The directory to write; by default a new one in runs/.")
+    ] = None,
+    pcap: Annotated[
+        bool, typer.Option("--pcap", help="Write a capture for each chosen interface (pcapng).")
+    ] = False,
+    roundtrip: Annotated[
+        bool, typer.Option("--roundtrip", help="Encode and decode every packet at every hop.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a directory that is not empty.")] = False,
+) -> None:
+    """Run a scenario and write its results into a directory."""
+    from mptcpsim.results.rundir import RunDirectory, RunDirectoryError
+    from mptcpsim.scenario.errors import ScenarioError
+    from mptcpsim.scenario.load import load
+
+    overrides = [*(changes or []), *([] if seed is None else [f"seed={seed}"])]
+    try:
+        loaded = load(scenario, overrides)
+        directory = RunDirectory(_default_directory(scenario) if out is None else out, force)
+        _run(loaded, directory, pcap, roundtrip)
+    except (ScenarioError, RunDirectoryError) as error:
+        _fail(str(error), EXIT_INPUT)
+    except KeyboardInterrupt:
+        _fail("interrupted; nothing was written", 130)
+
+
+def _default_directory(scenario: Path) -> Path:
+    from mptcpsim.results.rundir import free_name
+
+    stem = scenario.stem
+    if stem == "scenario":
+        stem = scenario.resolve().parent.name or stem
+    return free_name(RUNS, stem)
+
+
+def _run(scenario: Scenario, directory: RunDirectory, pcap: bool, roundtrip: bool) -> None:
+    from mptcpsim.results.figures import draw_figures
+    from mptcpsim.results.report import flow_table, link_table
+    from mptcpsim.scenario.run import run_scenario
+    from mptcpsim.sim.loop import EventBudgetExceeded
+
+    try:
+        with directory, Progress(scenario.title, scenario.duration) as progress:
+            summary = run_scenario(scenario, directory, pcap=pcap, roundtrip=roundtrip, progress=progress)
+            draw_figures(directory.path, scenario.title)
+    except EventBudgetExceeded as error:
+        _fail(f"{error}; nothing was written", EXIT_BUDGET)
+    console = Console()
+    found = summary.as_dict()
+    console.print(flow_table(found))
+    console.print(link_table(found))
+    console.print(f"Results: {directory.final}", highlight=False, soft_wrap=True)
+    if not summary.intact:
+        broken = "; ".join(f"flow {f.name!r}: {f.integrity}" for f in summary.flows if f.integrity != "ok")
+        _fail(f"the bytes delivered are not those sent: {broken}", EXIT_INTEGRITY)
+
+
+class Progress:
+    """A progress bar on stderr, in simulated time, that appears only on long runs.
+
+    Call it with the simulated instant, ns, as the run goes on.
+    """
+
+    def __init__(self, title: str, duration: int) -> None:
+        self._duration = duration
+        self._title = title
+        self._started = time.perf_counter()
+        self._bar: Callable[[int], None] | None = None
+        self._stop: Callable[[], None] | None = None
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        if self._stop is not None:
+            self._stop()
+
+    def __call__(self, now: int) -> None:
+        """Show that the run has come to the instant ``now``, ns."""
+        if self._bar is None:
+            if time.perf_counter() - self._started < PROGRESS_AFTER_S:
+                return
+            self._show()
+        if self._bar is not None:
+            self._bar(now)
+
+    def _show(self) -> None:
+        from rich.markup import escape
+        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bars
+
+        bars = Bars(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[now]:.2f} s of {task.fields[end]:.2f} s simulated"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        end = self._duration / 1e9
+        task = bars.add_task(escape(self._title), total=self._duration, now=0.0, end=end)
+        bars.start()
+        self._bar = lambda now: bars.update(task, completed=now, now=now / 1e9)
+        self._stop = bars.stop
+
+
+# --- plot, list ---------------------------------------------------------------------------------
+
+
+@app.command(epilog="Example: [bold]mptcpsim plot runs/slow[/bold]")
+def plot(
+    directory: Annotated[Path, typer.Argument(help="A directory that `mptcpsim run` wrote.")],
+) -> None:
+    """Draw the figures of a run again, from its stored series."""
+    from mptcpsim.results.figures import draw_figures
+    from mptcpsim.results.rundir import RunDirectoryError, read_json
+
+    try:
+        summary = read_json(directory / "summary.json")
+        for picture in draw_figures(directory, str(summary.get("scenario", ""))):
+            print(picture)
+    except RunDirectoryError as error:
+        _fail(str(error), EXIT_INPUT)
+    except OSError as error:
+        _fail(f"{directory}: cannot be written: {error.strerror}; check its permissions", EXIT_INPUT)
+
+
+@app.command("list", epilog="Example: [bold]mptcpsim list congestion[/bold]")
+def list_(
+    family: Annotated[str | None, typer.Argument(help="Only this family, such as congestion.")] = None,
+) -> None:
+    """Show every plug-in with its parameters, defaults and ranges."""
+    from mptcpsim.plugins import families
+    from mptcpsim.results.report import plugin_table
+    from mptcpsim.scenario.catalogue import load_plugins
+    from mptcpsim.scenario.errors import did_you_mean
+
+    load_plugins()
+    known = families()
+    if family is not None and family not in known:
+        _fail(
+            f"there is no family of plug-ins called {family!r}; {did_you_mean(family, list(known))}",
+            EXIT_INPUT,
+        )
+    console = Console()
+    for name, plugins in known.items():
+        if family in (None, name):
+            console.print(plugin_table(name, plugins))

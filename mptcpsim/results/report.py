@@ -1,0 +1,92 @@
+"""The tables at the end of a run, and the list of plug-ins, for a terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from mptcpsim.plugins import Parameter, Plugin
+from mptcpsim.units import format_rate, format_size
+
+
+def _table(title: str, *columns: tuple[str, str]) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name, justify in columns:
+        table.add_column(name, justify="right" if justify == ">" else "left")
+    return table
+
+
+def flow_table(summary: dict[str, Any]) -> Table:
+    """Return a table of the flows of ``summary.json``."""
+    table = _table(
+        "Flows",
+        ("flow", "<"),
+        ("from -> to", "<"),
+        ("delivered", ">"),
+        ("goodput", ">"),
+        ("completed", ">"),
+        ("retransmitted", ">"),
+        ("integrity", "<"),
+    )
+    for flow in summary["flows"]:
+        resent = sum(subflow["bytes_retransmitted"] for subflow in flow["subflows"])
+        done = flow["completed_s"]
+        table.add_row(
+            flow["name"],
+            f"{flow['client']} -> {flow['server']}",
+            format_size(flow["bytes_delivered"]),
+            format_rate(flow["goodput_bps"]),
+            "-" if done is None else f"{done:.3f} s",
+            format_size(resent),
+            flow["integrity"],
+        )
+    return table
+
+
+def link_table(summary: dict[str, Any]) -> Table:
+    """Return a table of the links of ``summary.json``, one row a direction."""
+    table = _table(
+        "Links",
+        ("link", "<"),
+        ("direction", "<"),
+        ("packets", ">"),
+        ("bytes", ">"),
+        ("utilisation", ">"),
+        ("dropped", "<"),
+    )
+    for name, link in summary["links"].items():
+        for direction in ("forward", "backward"):
+            one = link[direction]
+            drops = ", ".join(f"{count} {reason}" for reason, count in one["drops"].items() if count)
+            table.add_row(
+                name,
+                direction,
+                str(one["packets"]),
+                format_size(one["bytes"]),
+                f"{100 * one['utilisation']:.1f} %" if one["utilisation"] is not None else "-",
+                drops or "-",
+            )
+    return table
+
+
+def plugin_table(family: str, plugins: dict[str, type[Plugin]]) -> Table:
+    """Return a table of a family's plug-ins: parameters, defaults and ranges."""
+    table = _table(
+        family, ("name", "<"), ("parameter", "<"), ("default", ">"), ("range", "<"), ("what it is", "<")
+    )
+    for name, plugin in plugins.items():
+        summary = (plugin.__doc__ or "").strip().splitlines()
+        table.add_row(name, "", "", "", summary[0] if summary else "")
+        for parameter in plugin.PARAMETERS:
+            table.add_row("", parameter.name, str(parameter.default), _range(parameter), parameter.help)
+    return table
+
+
+def _range(parameter: Parameter) -> str:
+    if parameter.minimum is None and parameter.maximum is None:
+        return ""
+    low = "" if parameter.minimum is None else f"{parameter.minimum:g}"
+    high = "" if parameter.maximum is None else f"{parameter.maximum:g}"
+    return f"{low} .. {high}".strip()

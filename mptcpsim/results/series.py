@@ -1,0 +1,148 @@
+"""Time series of a run: appended in columns, written to Parquet in chunks.
+
+Long form, one row a value: ``time_s, host, connection, subflow, metric, value``. The
+queues of links are series too: ``host`` is then the link with its direction
+(``"core forward"``), ``connection`` and ``subflow`` are null.
+"""
+
+from __future__ import annotations
+
+from array import array
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mptcpsim.results.rundir import RunDirectoryError
+from mptcpsim.units import SECOND
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+#: Rows kept in memory, 20 bytes each, before they go to the file.
+CHUNK_ROWS = 500_000
+
+FILE_NAME = "series.parquet"
+
+
+class Key(NamedTuple):
+    """What a series is of; ``connection`` and ``subflow`` are None where they make no sense."""
+
+    host: str
+    connection: str | None
+    subflow: int | None
+    metric: str
+
+
+class SeriesRecorder:
+    """Takes values and writes them to a Parquet file, a chunk at a time.
+
+    A series is opened once with ``series(...)``; its number goes with every value::
+
+        with SeriesRecorder(path) as recorder:
+            cwnd = recorder.series("A", "bulk", 0, "cwnd_bytes")
+            recorder.append(cwnd, now, 14480.0)
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows = 0
+        self._keys: dict[Key, int] = {}
+        self._which = array("i")
+        self._times = array("q")
+        self._values = array("d")
+        self._writer: Any = None
+
+    def series(self, host: str, connection: str | None, subflow: int | None, metric: str) -> int:
+        """Return the number of a series, the same for the same arguments."""
+        return self._keys.setdefault(Key(host, connection, subflow, metric), len(self._keys))
+
+    def append(self, series: int, now: int, value: float) -> None:
+        """Take one value of a series at an instant, ns."""
+        self._which.append(series)
+        self._times.append(now)
+        self._values.append(value)
+        if len(self._times) >= CHUNK_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        import numpy as np
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        keys = list(self._keys)
+        which = np.frombuffer(self._which, dtype=np.int32) if self._which else np.empty(0, dtype=np.int32)
+        times = np.frombuffer(self._times, dtype=np.int64) if self._times else np.empty(0, dtype=np.int64)
+        values = np.frombuffer(self._values, dtype=np.float64) if self._values else np.empty(0)
+
+        def column(name: str, kind: Any) -> Any:
+            each = pa.array([getattr(key, name) for key in keys], type=kind)
+            return each.take(pa.array(which)) if keys else pa.array([], type=kind)
+
+        columns = [
+            pa.array(times / SECOND),
+            column("host", pa.string()),
+            column("connection", pa.string()),
+            column("subflow", pa.int32()),
+            column("metric", pa.string()),
+            pa.array(values),
+        ]
+        names = ["time_s", "host", "connection", "subflow", "metric", "value"]
+        table = pa.table(dict(zip(names, columns, strict=True)))
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(self.path, table.schema, compression="zstd")
+        self._writer.write_table(table)
+        self.rows += len(self._times)
+        self._which, self._times, self._values = array("i"), array("q"), array("d")
+
+    def close(self) -> None:
+        """Write what is left; a run without values gives a file without rows."""
+        if len(self._times) or self._writer is None:
+            self._flush()
+        self._writer.close()
+
+    def __enter__(self) -> SeriesRecorder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Series(NamedTuple):
+    """One series as it was recorded: instants in seconds, values."""
+
+    key: Key
+    times: NDArray[np.float64]
+    values: NDArray[np.float64]
+
+
+def read_series(path: Path) -> list[Series]:
+    """Read all series of a run, in the order in which they first appear.
+
+    Raises:
+        RunDirectoryError: the file is missing or damaged.
+    """
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+        columns = [table.column(name).to_pylist() for name in Key._fields]
+        times = table.column("time_s").to_numpy()
+        values = table.column("value").to_numpy()
+    except FileNotFoundError:
+        raise RunDirectoryError(
+            f"{path.parent}: has no {path.name}; name a directory that `mptcpsim run` wrote"
+        ) from None
+    except (OSError, KeyError, pa.ArrowException) as error:
+        raise RunDirectoryError(f"{path}: cannot be read ({error}); run the scenario again") from None
+    rows: dict[Key, list[int]] = {}
+    for index, fields in enumerate(zip(*columns, strict=True)):
+        rows.setdefault(Key(*fields), []).append(index)
+    return [
+        Series(key, times[indices], values[indices])
+        for key, indices in ((key, np.array(found)) for key, found in rows.items())
+    ]

@@ -1,0 +1,122 @@
+"""What a run amounts to: the records that become ``summary.json``.
+
+The keys of the file are the field names here (docs/design.md names them); times are in
+seconds, sizes in bytes, rates in bit/s, and ``None`` stands for "did not happen".
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+#: What a run without a fault says of the bytes delivered.
+INTACT = "ok"
+
+
+@dataclass
+class Stall:
+    """A time during which a flow had data to deliver and delivered nothing."""
+
+    start_s: float
+    end_s: float
+    cause: str
+
+
+@dataclass
+class SubflowResult:
+    """One subflow, seen by the end that sends the data."""
+
+    id: int
+    local: str
+    remote: str
+    initiated_by: str
+    established_s: float | None
+    bytes_sent: int
+    bytes_acked: int
+    bytes_retransmitted: int
+    bytes_reinjected: int
+    goodput_bps: float
+    srtt_ms: float | None
+    cwnd_bytes: int
+    backup: bool
+
+
+@dataclass
+class FlowResult:
+    """One flow; ``bytes_written`` and the rest count the direction that carries the data.
+
+    ``integrity`` is ``"ok"`` if every byte was delivered once, in order and unchanged, else
+    it says what was not.
+    """
+
+    name: str
+    client: str
+    server: str
+    bytes_written: int
+    bytes_delivered: int
+    goodput_bps: float
+    completed_s: float | None
+    integrity: str
+    multipath: bool
+    fallback: bool
+    stalls: list[Stall] = field(default_factory=list)
+    subflows: list[SubflowResult] = field(default_factory=list)
+
+
+@dataclass
+class DirectionResult:
+    """One direction of a link; ``utilisation`` is None where the rate is unlimited."""
+
+    packets: int
+    bytes: int
+    drops: dict[str, int]
+    utilisation: float | None
+
+
+@dataclass
+class LinkResult:
+    """A link: both directions added up; ``utilisation`` is that of the busier one."""
+
+    packets: int
+    bytes: int
+    drops: dict[str, int]
+    utilisation: float | None
+    forward: DirectionResult
+    backward: DirectionResult
+
+    @classmethod
+    def of(cls, forward: DirectionResult, backward: DirectionResult) -> LinkResult:
+        """Return the result of a link from those of its two directions."""
+        reasons = sorted({*forward.drops, *backward.drops})
+        busy = [side.utilisation for side in (forward, backward) if side.utilisation is not None]
+        return cls(
+            packets=forward.packets + backward.packets,
+            bytes=forward.bytes + backward.bytes,
+            drops={
+                reason: forward.drops.get(reason, 0) + backward.drops.get(reason, 0) for reason in reasons
+            },
+            utilisation=max(busy, default=None),
+            forward=forward,
+            backward=backward,
+        )
+
+
+@dataclass
+class Summary:
+    """A whole run."""
+
+    scenario: str
+    seed: int
+    duration_s: float
+    flows: list[FlowResult]
+    counters: dict[str, dict[str, int]]
+    links: dict[str, LinkResult]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the content of ``summary.json``."""
+        return asdict(self)
+
+    @property
+    def intact(self) -> bool:
+        """Whether every flow's bytes arrived as they were sent."""
+        return all(flow.integrity == INTACT for flow in self.flows)

@@ -1,0 +1,380 @@
+"""What needs more than one key to judge: names, addresses, routes, plug-ins, times.
+
+Each function raises ``Problem`` at the first mistake that it finds.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping
+
+from mptcpsim.core.config import TcpConfig
+from mptcpsim.core.segment import TCP_HEADER, ip_header_length
+from mptcpsim.plugins import PluginError, families
+from mptcpsim.scenario.catalogue import load_plugins, parameters
+from mptcpsim.scenario.errors import Path, Problem, did_you_mean
+from mptcpsim.scenario.routes import addresses, interface_towards, look_up, split_end, trace
+from mptcpsim.scenario.schema import FlowSpec, NodeSpec, PluginChoice, Scenario, TcpSettings
+from mptcpsim.units import format_time
+
+#: Samples of one run, at most: more would only fill the disk.
+MAX_SAMPLES = 1_000_000
+
+#: RFC 8200 section 5.
+IPV6_MIN_MTU = 1280
+
+
+def check(scenario: Scenario) -> None:
+    """Judge a scenario as a whole.
+
+    Raises:
+        Problem: the first mistake found, with its place and its remedy.
+    """
+    load_plugins()
+    _names(scenario)
+    _addresses(scenario)
+    _links(scenario)
+    _routes(scenario)
+    _plugins(scenario)
+    _flows(scenario)
+    _tcp(scenario)
+    _events(scenario)
+    _output(scenario)
+
+
+def _duplicates(names: Iterable[str]) -> tuple[int, int] | None:
+    """Return the positions of the first name that comes twice."""
+    seen: dict[str, int] = {}
+    for index, name in enumerate(names):
+        if name in seen:
+            return seen[name], index
+        seen[name] = index
+    return None
+
+
+def _names(scenario: Scenario) -> None:
+    kinds: dict[str, Mapping[str, object]] = {
+        "hosts": scenario.hosts,
+        "routers": scenario.routers,
+        "switches": scenario.switches,
+    }
+    seen: dict[str, str] = {}
+    for kind, nodes in kinds.items():
+        for name, node in nodes.items():
+            if ":" in name or not name:
+                raise Problem((kind, name), f"the name {name!r} is empty or has a colon: choose another one")
+            if name in seen:
+                raise Problem((kind, name), f"the name {name!r} is taken in {seen[name]}: rename one of them")
+            seen[name] = kind
+            for interface in getattr(node, "interfaces", {}):
+                if ":" in interface or not interface:
+                    raise Problem(
+                        (kind, name, "interfaces", interface),
+                        f"the name {interface!r} is empty or has a colon: choose another one",
+                    )
+    for what, names in (("link", scenario.links), ("flow", scenario.flows)):
+        if twice := _duplicates(item.name for item in names):
+            first, second = twice
+            raise Problem(
+                (f"{what}s", second, "name"),
+                f"{what} {names[second].name!r} has the name of entry {first}: give each {what} its own name",
+            )
+
+
+def _addresses(scenario: Scenario) -> None:
+    seen: dict[str, str] = {}
+    for kind, nodes in (("hosts", scenario.hosts), ("routers", scenario.routers)):
+        for name, node in nodes.items():
+            for interface in node.interfaces:
+                for address in addresses(node, interface):
+                    if address in seen:
+                        raise Problem(
+                            (kind, name, "interfaces", interface),
+                            f"the address {address} belongs to {seen[address]}: give each interface its own",
+                        )
+                    seen[address] = f"{name}:{interface}"
+
+
+def _links(scenario: Scenario) -> None:
+    nodes = scenario.nodes
+    used: dict[str, str] = {}
+    for index, link in enumerate(scenario.links):
+        path: Path = ("links", index, "ends")
+        if split_end(link.ends[0]) == split_end(link.ends[1]):
+            raise Problem(path, f"both ends are {link.ends[0]!r}: a link joins two different ends")
+        for end in link.ends:
+            port = split_end(end)
+            if isinstance(port, str):
+                if port in nodes:
+                    first = next(iter(nodes[port].interfaces))
+                    raise Problem(path, f"{end!r} lacks the interface: write it as {f'{port}:{first}'!r}")
+                if port not in scenario.switches:
+                    known = [*scenario.switches, *nodes]
+                    raise Problem(
+                        path, f"no switch, host or router is called {port!r}; {did_you_mean(port, known)}"
+                    )
+                continue
+            if port.node in scenario.switches:
+                raise Problem(path, f"{end!r}: a switch has no named interfaces; write {port.node!r}")
+            if port.node not in nodes:
+                raise Problem(
+                    path, f"no host or router is called {port.node!r}; {did_you_mean(port.node, list(nodes))}"
+                )
+            known = list(nodes[port.node].interfaces)
+            if port.interface not in known:
+                raise Problem(
+                    path,
+                    f"{port.node!r} has no interface {port.interface!r}; "
+                    f"{did_you_mean(port.interface, known)}",
+                )
+            if end in used:
+                raise Problem(path, f"{end!r} is an end of link {used[end]!r} already: use another interface")
+            used[end] = link.name
+            for address in addresses(nodes[port.node], port.interface):
+                if ":" in address and link.mtu < IPV6_MIN_MTU:
+                    raise Problem(
+                        ("links", index, "mtu"),
+                        f"an mtu of {link.mtu} is too small for IPv6: it needs {IPV6_MIN_MTU}",
+                    )
+    for kind, group in (("hosts", scenario.hosts), ("routers", scenario.routers)):
+        for name, node in group.items():
+            for interface in node.interfaces:
+                if f"{name}:{interface}" not in used:
+                    raise Problem(
+                        (kind, name, "interfaces", interface),
+                        f"no link ends at '{name}:{interface}': add one to links, or remove the interface",
+                    )
+
+
+def _routes(scenario: Scenario) -> None:
+    by_address = {
+        address: (name, interface)
+        for name, node in scenario.nodes.items()
+        for interface in node.interfaces
+        for address in addresses(node, interface)
+    }
+    for kind, nodes in (("hosts", scenario.hosts), ("routers", scenario.routers)):
+        for name, node in nodes.items():
+            gateways: list[tuple[Path, str]] = [
+                ((kind, name, "routes", index, "via"), route.via) for index, route in enumerate(node.routes)
+            ]
+            if node.default_route is not None:
+                gateways.append(((kind, name, "default_route"), node.default_route))
+            for path, gateway in gateways:
+                _gateway(path, name, node, gateway, by_address)
+            for index, route in enumerate(node.routes):
+                if ipaddress.ip_network(route.to).version != ipaddress.ip_address(route.via).version:
+                    raise Problem(
+                        (kind, name, "routes", index),
+                        f"{route.to} and {route.via} are of different IP versions: use one of them",
+                    )
+
+
+def _gateway(
+    path: Path, name: str, node: NodeSpec, gateway: str, by_address: dict[str, tuple[str, str]]
+) -> None:
+    if interface_towards(node, gateway) is None:
+        raise Problem(
+            path, f"the gateway {gateway} is in no network of {name!r}: use an address of one of them"
+        )
+    if gateway not in by_address:
+        raise Problem(
+            path, f"nobody has the gateway's address {gateway}: give it to an interface of a router"
+        )
+    if by_address[gateway][0] == name:
+        raise Problem(path, f"the gateway {gateway} is {name!r} itself: use the address of the next router")
+
+
+def _plugins(scenario: Scenario) -> None:
+    for index, link in enumerate(scenario.links):
+        for side, forward in (("forward", True), ("backward", False)):
+            direction = link.direction(forward)
+            if direction.reorder and not direction.reorder_delay:
+                place: Path = ("links", index, *((side,) if getattr(link, side).reorder else ()))
+                raise Problem(
+                    (*place, "reorder"),
+                    'a packet that is overtaken is held back for a time: add reorder_delay, such as "10ms"',
+                )
+        _plugin(("links", index, "qdisc"), "qdisc", link.qdisc)
+        for side in ("forward", "backward"):
+            choice = getattr(link, side).qdisc
+            if choice is not None:
+                _plugin(("links", index, side, "qdisc"), "qdisc", choice)
+    for path, settings in _all_settings(scenario):
+        if settings.congestion is not None:
+            _plugin((*path, "congestion"), "congestion", settings.congestion)
+
+
+def _all_settings(scenario: Scenario) -> list[tuple[Path, TcpSettings]]:
+    found: list[tuple[Path, TcpSettings]] = [(("defaults", "tcp"), scenario.defaults.tcp)]
+    found += [(("hosts", name, "tcp"), host.tcp) for name, host in scenario.hosts.items()]
+    for index, flow in enumerate(scenario.flows):
+        for key in ("tcp", "client_tcp", "server_tcp"):
+            found.append((("flows", index, key), getattr(flow, key)))
+    return found
+
+
+def _plugin(path: Path, family: str, choice: PluginChoice) -> None:
+    known = families().get(family, {})
+    if choice.name not in known:
+        raise Problem(path, f"unknown {family} {choice.name!r}; {did_you_mean(choice.name, list(known))}")
+    try:
+        parameters(family, choice.name, choice.parameters)
+    except PluginError as error:
+        raise Problem(path, f"{error}; see `mptcpsim list {family}`") from None
+
+
+def _flows(scenario: Scenario) -> None:
+    taken: dict[tuple[str, int], str] = {}
+    for index, flow in enumerate(scenario.flows):
+        path: Path = ("flows", index)
+        for key in ("client", "server"):
+            name = getattr(flow, key)
+            if name not in scenario.hosts:
+                hint = did_you_mean(name, list(scenario.hosts))
+                text = f"no host is called {name!r}"
+                if name in scenario.routers or name in scenario.switches:
+                    text = f"{name!r} forwards and has no TCP: only hosts have flows"
+                raise Problem((*path, key), f"{text}; {hint}")
+        if flow.client == flow.server:
+            raise Problem((*path, "server"), f"client and server are both {flow.client!r}: choose two hosts")
+        for key, node in (("client_interface", flow.client), ("server_interface", flow.server)):
+            chosen = getattr(flow, key)
+            known = list(scenario.hosts[node].interfaces)
+            if chosen is not None and chosen not in known:
+                raise Problem(
+                    (*path, key), f"{node!r} has no interface {chosen!r}; {did_you_mean(chosen, known)}"
+                )
+        if flow.start >= scenario.duration:
+            raise Problem(
+                (*path, "start"),
+                f"the flow starts at {format_time(flow.start)}, but the run ends at "
+                f"{format_time(scenario.duration)}: start earlier or raise duration",
+            )
+        place = (flow.server, flow.port)
+        if place in taken:
+            raise Problem(
+                (*path, "port"),
+                f"port {flow.port} of {flow.server!r} serves flow {taken[place]!r}: choose another port",
+            )
+        taken[place] = flow.name
+        local, remote = flow_addresses(scenario, flow, path)
+        if problem := trace(scenario, flow.client, remote):
+            raise Problem((*path, "server"), f"packets from client to server get lost: {problem}")
+        if problem := trace(scenario, flow.server, local):
+            raise Problem((*path, "client"), f"packets from server to client get lost: {problem}")
+
+
+def flow_addresses(scenario: Scenario, flow: FlowSpec, path: Path = ()) -> tuple[str, str]:
+    """Return the addresses of client and server of a flow: the first ones of one IP version.
+
+    Raises:
+        Problem: the two ends have no IP version in common.
+    """
+    client, server = scenario.hosts[flow.client], scenario.hosts[flow.server]
+    locals_ = _candidates(client, flow.client_interface)
+    remotes = _candidates(server, flow.server_interface)
+    for remote in remotes:
+        usable = [address for address in locals_ if (":" in address) == (":" in remote)]
+        if not usable:
+            continue
+        if flow.client_interface is None:
+            # As an operating system does: the address of the interface that the route leads out of.
+            outgoing = _outgoing(client, remote)
+            usable = [a for a in usable if outgoing and a in addresses(client, outgoing)] or usable
+        return usable[0], remote
+    raise Problem(
+        (*path, "server"),
+        f"{flow.client!r} and {flow.server!r} have no IP version in common: "
+        "give both an IPv4 or both an IPv6 address",
+    )
+
+
+def _candidates(node: NodeSpec, interface: str | None) -> list[str]:
+    chosen = list(node.interfaces) if interface is None else [interface]
+    return [address for name in chosen for address in addresses(node, name)]
+
+
+def _outgoing(node: NodeSpec, remote: str) -> str | None:
+    route = look_up(node, remote)
+    return route.interface if route else None
+
+
+def _tcp(scenario: Scenario) -> None:
+    """Judge the settings of each end of each flow together; blame the innermost table that sets them."""
+    for index, flow in enumerate(scenario.flows):
+        for host, side in ((flow.client, "client_tcp"), (flow.server, "server_tcp")):
+            config = scenario.tcp_config(host, flow.tcp, getattr(flow, side))
+            found = _contradiction(config, flow_addresses(scenario, flow)[0])
+            if found is not None:
+                key, text = found
+                raise Problem((*_setter(scenario, index, host, side, key), key), text)
+
+
+def _contradiction(config: TcpConfig, address: str) -> tuple[str, str] | None:
+    if config.rto_min > config.rto_max:
+        return (
+            "rto_min",
+            f"{format_time(config.rto_min)} is above rto_max, {format_time(config.rto_max)}: lower it",
+        )
+    if not config.rto_min <= config.rto_initial <= config.rto_max:
+        limits = f"{format_time(config.rto_min)} to {format_time(config.rto_max)}"
+        return (
+            "rto_initial",
+            f"{format_time(config.rto_initial)} is outside rto_min to rto_max: choose {limits}",
+        )
+    smallest = 576 - ip_header_length(address) - TCP_HEADER
+    if config.mss and config.mss < 64:
+        return (
+            "mss",
+            f"an mss of {config.mss} is too small: choose 64 or more, or 0 to derive it from the mtu",
+        )
+    need = config.mss or smallest
+    for key in ("send_buffer", "receive_buffer"):
+        if getattr(config, key) < need:
+            return key, f"{getattr(config, key)} bytes hold no full segment: choose {need} bytes or more"
+    return None
+
+
+def _setter(scenario: Scenario, index: int, host: str, side: str, key: str) -> Path:
+    flow = scenario.flows[index]
+    places: list[tuple[Path, TcpSettings]] = [
+        (("flows", index, side), getattr(flow, side)),
+        (("flows", index, "tcp"), flow.tcp),
+        (("hosts", host, "tcp"), scenario.hosts[host].tcp),
+    ]
+    for path, settings in places:
+        if getattr(settings, key) is not None:
+            return path
+    return ("defaults", "tcp")
+
+
+def _events(scenario: Scenario) -> None:
+    names = [link.name for link in scenario.links]
+    for index, event in enumerate(scenario.events):
+        if event.link not in names:
+            raise Problem(
+                ("events", index, "link"),
+                f"no link is called {event.link!r}; {did_you_mean(event.link, names)}",
+            )
+        if event.at >= scenario.duration:
+            raise Problem(
+                ("events", index, "at"),
+                f"{format_time(event.at)} is not before the end at {format_time(scenario.duration)}: "
+                "choose an earlier time or raise duration",
+            )
+
+
+def _output(scenario: Scenario) -> None:
+    interval = scenario.output.sample_interval
+    if scenario.duration // interval > MAX_SAMPLES:
+        raise Problem(
+            ("output", "sample_interval"),
+            f"{format_time(interval)} gives more than {MAX_SAMPLES} samples: choose a longer interval",
+        )
+    known = [f"{name}:{interface}" for name, node in scenario.nodes.items() for interface in node.interfaces]
+    for index, end in enumerate(scenario.output.capture):
+        if end not in known:
+            raise Problem(
+                ("output", "capture", index), f"there is no interface {end!r}; {did_you_mean(end, known)}"
+            )

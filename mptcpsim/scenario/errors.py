@@ -1,0 +1,39 @@
+"""The one error of a scenario: file, key and remedy in one message."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+Path = tuple[str | int, ...]
+
+
+class ScenarioError(ValueError):
+    """A scenario that cannot be run; the text names the file, the key and the remedy."""
+
+
+class Problem(ValueError):
+    """A mistake at one place of a scenario, before it is known in which file.
+
+    Attributes:
+        path: keys and list indices from the top of the scenario to the place.
+        text: what is wrong and what to do about it.
+    """
+
+    def __init__(self, path: Path, text: str) -> None:
+        super().__init__(text)
+        self.path = path
+        self.text = text
+
+
+def dotted(path: Path) -> str:
+    """Return a path as ``--set`` takes it: ``links.0.rate``."""
+    return ".".join(str(part) for part in path)
+
+
+def did_you_mean(word: str, known: Sequence[str]) -> str:
+    """Return ``did you mean 'x'?`` or the list of what is known."""
+    close = get_close_matches(word, known, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"known are {', '.join(known)}" if known else "there are none"

@@ -1,0 +1,121 @@
+"""``--set key.path=value``: change a scenario before it is checked."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from typing import Any
+
+from mptcpsim.scenario.errors import Path, Problem, did_you_mean, dotted
+from mptcpsim.scenario.schema import default_link_name
+
+_PART = re.compile(r"\"([^\"]*)\"|'([^']*)'|([^.\"'=]+)")
+
+
+class Override:
+    """One ``key.path=value``, taken apart.
+
+    Attributes:
+        text: as it was given.
+        keys: the parts of the path, as text.
+        value: the value: TOML where it is TOML, else a string.
+        path: the path with list names turned into indices, once applied.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        name, equals, value = text.partition("=")
+        name = name.strip()
+        if not equals or not name or not value.strip():
+            raise Problem((), f"--set {text!r} is not of the form key=value; write for instance --set seed=2")
+        self.keys = _split(name, text)
+        self.value: Any = _value(value.strip())
+        self.path: Path = ()
+
+    def apply(self, data: dict[str, Any]) -> None:
+        """Put the value into a scenario's data.
+
+        Raises:
+            Problem: the path leads through something that is not there.
+        """
+        node: Any = data
+        path: Path = ()
+        for position, key in enumerate(self.keys):
+            last = position == len(self.keys) - 1
+            if isinstance(node, list):
+                index = _index(node, key, path, self.text)
+                path = (*path, index)
+                if last:
+                    node[index] = self.value
+                else:
+                    node = _inside(node, index, key, path, self.text)
+            else:
+                path = (*path, key)
+                if last:
+                    node[key] = self.value
+                else:
+                    node.setdefault(key, {})
+                    node = _inside(node, key, key, path, self.text)
+        self.path = path
+
+
+def _split(name: str, text: str) -> list[str]:
+    keys: list[str] = []
+    position = 0
+    while True:
+        match = _PART.match(name, position)
+        if match is None:
+            break
+        keys.append(next(part for part in match.groups() if part is not None).strip())
+        position = match.end()
+        if position == len(name):
+            return keys
+        if name[position] != ".":
+            break
+        position += 1
+    raise Problem(
+        (), f"--set {text!r}: {name!r} is not a path of keys; write for instance links.0.rate=8Mbps"
+    )
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}\n")["value"]
+    except (tomllib.TOMLDecodeError, KeyError):
+        return text
+
+
+def _names(items: list[Any], path: Path) -> list[str]:
+    names = []
+    for index, item in enumerate(items):
+        name = item.get("name") if isinstance(item, dict) else None
+        if name is None and isinstance(item, dict):
+            name = default_link_name(item) if path == ("links",) else f"flow{index}"
+        names.append(str(name))
+    return names
+
+
+def _index(items: list[Any], key: str, path: Path, text: str) -> int:
+    if key.isdecimal():
+        index = int(key)
+        if index < len(items):
+            return index
+        raise Problem(
+            path, f"--set {text!r}: {dotted(path)} has {len(items)} entries, 0 to {len(items) - 1}; no {key}"
+        )
+    names = _names(items, path)
+    if key in names:
+        return names.index(key)
+    raise Problem(
+        path, f"--set {text!r}: {dotted(path)} has no entry named {key!r}; {did_you_mean(key, names)}"
+    )
+
+
+def _inside(node: Any, place: str | int, key: str, path: Path, text: str) -> Any:
+    inner = node[place]
+    if isinstance(inner, str) and path[-1] in ("congestion", "qdisc"):
+        # "cubic" is short for {name = "cubic"}: its parameters can be set all the same.
+        inner = node[place] = {"name": inner}
+    if not isinstance(inner, dict | list):
+        raise Problem(path, f"--set {text!r}: {dotted(path)} is {inner!r}, it has no keys of its own")
+    return inner
