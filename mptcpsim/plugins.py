@@ -41,6 +41,7 @@ class Parameter(NamedTuple):
     maximum: float | None = None
 
 
+@mypyc_attr(native_class=False)
 class PluginError(ValueError):
     """An unknown plug-in, an unknown parameter or a value out of range."""
 

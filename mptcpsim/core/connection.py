@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mypy_extensions import mypyc_attr
+
 from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.segment import Segment
 from mptcpsim.core.states import CLOSED, ESTABLISHED
@@ -21,10 +23,12 @@ if TYPE_CHECKING:
     from mptcpsim.core.tcp import Tcp
 
 
+@mypyc_attr(native_class=False)
 class LocalProtocolError(RuntimeError):
     """The application did something that the state of the connection does not allow."""
 
 
+@mypyc_attr(native_class=False)
 class IntegrityError(RuntimeError):
     """A byte was delivered that is not the next byte of the peer's stream."""
 

@@ -17,6 +17,8 @@ from typing import Final
 
 from mypy_extensions import mypyc_attr
 
+from mypy_extensions import mypyc_attr
+
 from mptcpsim.units import NEVER
 
 #: Callbacks at one instant after which a run is taken for a livelock.
@@ -27,6 +29,7 @@ _SAMPLE: Final = 1_000
 
 
 # Not native: mypyc cannot derive from RuntimeError.
+@mypyc_attr(native_class=False)
 @mypyc_attr(native_class=False)
 class EventBudgetExceeded(RuntimeError):
     """More callbacks at one instant than the budget allows; the text names the busiest sources."""
