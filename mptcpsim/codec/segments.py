@@ -96,18 +96,20 @@ def decode_segment(ip: RawIp, lookup: Lookup) -> Segment:
     """Return the segment in an IP packet that is complete.
 
     A wrong checksum makes it ``damaged``; a payload that is not that of the stream,
-    under right checksums, makes it ``corrupt_payload``.
+    under right checksums, makes it ``corrupt_payload``. Without the sender's initial
+    sequence number its place in the stream is unknown, and nothing is compared.
 
     Raises:
         DecodeError: no TCP header.
     """
     tcp = parse_tcp(ip.payload)
     flow = FourTuple(ip.src, tcp.sport, ip.dst, tcp.dport)
-    segment = read_segment(ip, tcp, flow, lookup(flow))
+    receiver = lookup(flow)
+    segment = read_segment(ip, tcp, flow, receiver)
     if not (ip.intact and transport_is_intact(ip)):
         segment.damaged = True
-    elif tcp.payload and tcp.payload != pattern(segment.offset, segment.length):
-        segment.corrupt_payload = True
+    elif tcp.payload and (tcp.flags & SYN or (receiver is not None and receiver.irs != UNKNOWN)):
+        segment.corrupt_payload = tcp.payload != pattern(segment.offset, segment.length)
     return segment
 
 
