@@ -70,6 +70,7 @@ class Stack:
         events: the event log.
         connections: all connections ever, by identifier.
         addresses: local addresses and the MTU behind them.
+        wake_at: no timer is due before this instant, ns; ``next_timer`` says more exactly.
         now: time of the current or last call, ns.
     """
 
@@ -90,12 +91,14 @@ class Stack:
         "now",
         "outbox",
         "ready",
+        "wake_at",
     )
 
     def __init__(self, name: str, rng: random.Random, config: TcpConfig) -> None:
         self.name = name
         self.config = config
         self.now: int = 0
+        self.wake_at: int = NEVER
         self.outbox: list[Packet] = []
         self.ready: list[Connection] = []
         self.arrivals: list[Listener] = []
@@ -278,7 +281,8 @@ class Stack:
         heap = self._wakeups
         while heap and heap[0][2].wake_at != heap[0][0]:
             heappop(heap)
-        return heap[0][0] if heap else NEVER
+        self.wake_at = heap[0][0] if heap else NEVER
+        return self.wake_at
 
     # --- For the subflows -----------------------------------------------------------------------
 
@@ -287,6 +291,8 @@ class Stack:
         if at < NEVER:
             self._order += 1
             heappush(self._wakeups, (at, self._order, subflow))
+            if at < self.wake_at:
+                self.wake_at = at
 
     def note(self, connection: Connection, subflow: int, what: str, detail: str) -> None:
         """Append to the event log."""

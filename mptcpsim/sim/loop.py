@@ -17,8 +17,6 @@ from typing import Final
 
 from mypy_extensions import mypyc_attr
 
-from mypy_extensions import mypyc_attr
-
 from mptcpsim.units import NEVER
 
 #: Callbacks at one instant after which a run is taken for a livelock.

@@ -1,0 +1,122 @@
+"""Hosts: a protocol stack between interfaces, driven by the event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mypy_extensions import mypyc_attr
+
+from mptcpsim.core.connection import Connection
+from mptcpsim.core.segment import FourTuple, Packet
+from mptcpsim.core.stack import Listener, Stack
+from mptcpsim.net.node import Interface, Node
+from mptcpsim.sim.loop import Loop
+from mptcpsim.units import NEVER
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Host(Node):
+    """An end system: gives its stack packets and the time, and carries out what the stack wants.
+
+    Attributes:
+        stack: the transport layer.
+        on_ready: called with each connection whose application waits and can go on.
+        on_arrival: called with each listener that has a new connection.
+    """
+
+    __slots__ = ("_decisions", "_wake", "_wake_at", "on_arrival", "on_ready", "stack")
+
+    def __init__(self, loop: Loop, name: str, stack: Stack) -> None:
+        super().__init__(loop, name)
+        self.stack = stack
+        self.on_ready: Callable[[Connection], None] | None = None
+        self.on_arrival: Callable[[Listener], None] | None = None
+        self._decisions: dict[FourTuple, Interface] = {}
+        self._wake: Callable[[], None] = self._on_timer
+        self._wake_at: int = NEVER
+        self.routes.on_change = self.invalidate
+
+    def invalidate(self) -> None:
+        """Forget by which interface each flow leaves: a route or an address has changed."""
+        self._decisions.clear()
+
+    def addresses_changed(self) -> None:
+        """Tell the stack which addresses it has."""
+        self.invalidate()
+        addresses = self.stack.addresses
+        addresses.clear()
+        for interface in self.interfaces.values():
+            for entry in interface.addresses:
+                self.stack.add_address(entry.address, interface.mtu)
+
+    def receive(self, packet: Packet, interface: Interface) -> None:
+        """Take a packet that arrived; one that is for somebody else is dropped, not forwarded."""
+        if packet.flow.dst not in self.addresses:
+            self.drop(packet, "not-local")
+            return
+        self.stack.receive_packet(packet, self.loop.now)
+        self.drain()
+
+    def drain(self) -> None:
+        """Carry out what the stack wants; to be called after every command given to it."""
+        stack = self.stack
+        outbox = stack.outbox
+        if outbox:
+            decisions = self._decisions
+            for packet in outbox:
+                interface = decisions.get(packet.flow)
+                if interface is None:
+                    self._send_first(packet)
+                else:
+                    interface.send(packet)
+            outbox.clear()
+        if stack.wake_at < self._wake_at:
+            self._arm()
+        if stack.ready:
+            self._wake_applications()
+        if stack.arrivals:
+            arrivals = list(stack.arrivals)
+            stack.arrivals.clear()
+            if self.on_arrival is not None:
+                for listener in arrivals:
+                    self.on_arrival(listener)
+
+    def decide(self, packet: Packet) -> Interface | None:
+        """Return the interface by which a packet leaves, by destination; None without a route.
+
+        A subclass may look at more, but at nothing that differs between packets of a flow.
+        """
+        route = self.routes.lookup(packet.flow.dst)
+        return None if route is None else route.interface
+
+    def _send_first(self, packet: Packet) -> None:
+        interface = self.decide(packet)
+        if interface is None:
+            self.drop(packet, "no-route")
+            return
+        self._decisions[packet.flow] = interface
+        interface.send(packet)
+
+    def _wake_applications(self) -> None:
+        ready = list(self.stack.ready)
+        self.stack.ready.clear()
+        if self.on_ready is not None:
+            for connection in ready:
+                self.on_ready(connection)
+
+    def _arm(self) -> None:
+        at = self.stack.next_timer()
+        if at < self._wake_at:
+            self._wake_at = at
+            self.loop.schedule(at, self._wake)
+
+    def _on_timer(self) -> None:
+        now = self.loop.now
+        if now < self._wake_at:
+            # An earlier call was scheduled since, and has done this one's work.
+            return
+        self._wake_at = NEVER
+        self.stack.handle_timer(now)
+        self.drain()
+        if self._wake_at == NEVER:
+            self._arm()

@@ -1,0 +1,207 @@
+"""Flows: a client, a server, and the applications at both ends of one connection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mptcpsim.core.config import TcpConfig
+from mptcpsim.core.connection import Connection
+from mptcpsim.sim.apps import Process, Reader, Source, read_exactly, write_all
+from mptcpsim.sim.engine import Environment
+from mptcpsim.sim.sockets import ConnectionFailed, Socket, Sockets
+
+
+class Flow:
+    """One connection and its applications, from the SYN to the end.
+
+    Attributes:
+        name: for people.
+        client, server: connections of both ends; None before they exist.
+        completed_at: when the reader of the data reached its end, ns, or -1.
+        error: why the flow failed, or an empty string.
+        latencies: of requests, ns, in order; empty for other flows.
+    """
+
+    def __init__(
+        self,
+        env: Environment,
+        name: str,
+        client: Sockets,
+        server: Sockets,
+        local: str,
+        remote: tuple[str, int],
+        client_config: TcpConfig,
+        server_config: TcpConfig,
+        start: int,
+    ) -> None:
+        self.env = env
+        self.name = name
+        self.client: Connection | None = None
+        self.server: Connection | None = None
+        self.completed_at: int = -1
+        self.error: str = ""
+        self.latencies: list[int] = []
+        self._sockets = (client, server)
+        self._local = local
+        self._remote = remote
+        self._configs = (client_config, server_config)
+        self._start = start
+        self._named(self._serve(), "server")
+        self._named(self._connect(), "client")
+
+    # --- What a kind of flow says -------------------------------------------------------------
+
+    def eager(self, at_client: bool) -> bool:
+        """Return whether that end reads whatever arrives at once, without a process."""
+        return False
+
+    def at_client(self, socket: Socket) -> Process:
+        """Run the client's application."""
+        raise NotImplementedError
+
+    def at_server(self, socket: Socket) -> Process:
+        """Run the server's application."""
+        raise NotImplementedError
+
+    @property
+    def sender(self) -> Connection | None:
+        """The end that sends the data."""
+        return self.client
+
+    @property
+    def receiver(self) -> Connection | None:
+        """The end that receives the data."""
+        return self.server
+
+    # --- Both ends ----------------------------------------------------------------------------
+
+    def _named(self, process: Process, end: str) -> None:
+        # SimPy names a process after its generator; the event budget's message shows the name.
+        setattr(process, "__name__", f"{self.name} {end}")  # noqa: B010 (not declared on Generator)
+        self.env.process(process)
+
+    def _serve(self) -> Process:
+        listening = self._sockets[1].listen(self._remote[1], self._configs[1], eager=self.eager(False))
+        socket: Socket = yield listening.accept()
+        self.server = socket.connection
+        yield from self._guarded(self.at_server(socket), socket)
+
+    def _connect(self) -> Process:
+        if self._start:
+            yield self.env.timeout(self._start)
+        socket = self._sockets[0].connect(self._local, self._remote, self._configs[0], eager=self.eager(True))
+        self.client = socket.connection
+        yield from self._guarded(self._established(socket), socket)
+
+    def _established(self, socket: Socket) -> Process:
+        yield socket.established()
+        yield from self.at_client(socket)
+
+    def _guarded(self, application: Process, socket: Socket) -> Process:
+        """Run an application; a connection that fails is a result, not a crash."""
+        try:
+            yield from application
+        except ConnectionFailed as failure:
+            self._fail(str(failure))
+
+    def _fail(self, why: str) -> None:
+        if not self.error and self.completed_at < 0:
+            self.error = why
+
+    def _done(self) -> None:
+        if self.completed_at < 0:
+            self.completed_at = self.env.now
+
+
+class OneWayFlow(Flow):
+    """Data in one direction: a source at one end, a reader at the other."""
+
+    def __init__(self, *args: Any, source: Source, reader: Reader | None, reverse: bool = False) -> None:
+        self._source = source
+        self._reader = reader
+        self._reverse = reverse
+        super().__init__(*args)
+
+    def eager(self, at_client: bool) -> bool:
+        """Read at once where the data goes, unless there is a reader."""
+        return self._reader is None and at_client == self._reverse
+
+    @property
+    def sender(self) -> Connection | None:
+        """The client, or with ``reverse`` the server."""
+        return self.server if self._reverse else self.client
+
+    @property
+    def receiver(self) -> Connection | None:
+        """The other end."""
+        return self.client if self._reverse else self.server
+
+    def at_client(self, socket: Socket) -> Process:
+        """Send, or with ``reverse`` receive."""
+        return self._receive(socket) if self._reverse else self._send(socket)
+
+    def at_server(self, socket: Socket) -> Process:
+        """Receive, or with ``reverse`` send."""
+        return self._send(socket) if self._reverse else self._receive(socket)
+
+    def _send(self, socket: Socket) -> Process:
+        yield from self._source.run(self.env, socket)
+        socket.close()
+
+    def _receive(self, socket: Socket) -> Process:
+        if self._reader is not None:
+            yield from self._reader.run(self.env, socket)
+        else:
+            # The connection reads by itself; only the end of the stream is waited for.
+            while not socket.at_end:
+                yield socket.peer_closed()
+        self._done()
+        socket.close()
+
+
+class RequestResponseFlow(Flow):
+    """The client asks, the server answers; requests follow each other after ``every`` ns at least."""
+
+    def __init__(self, *args: Any, request: int, response: int, every: int, count: int | None) -> None:
+        self._request = request
+        self._response = response
+        self._every = every
+        self._count = count
+        super().__init__(*args)
+
+    @property
+    def sender(self) -> Connection | None:
+        """The server: its responses are the data."""
+        return self.server
+
+    @property
+    def receiver(self) -> Connection | None:
+        """The client."""
+        return self.client
+
+    def at_client(self, socket: Socket) -> Process:
+        """Ask, wait for the whole answer, note how long it took."""
+        due = self.env.now
+        asked = 0
+        while self._count is None or asked < self._count:
+            if due > self.env.now:
+                yield self.env.timeout(due - self.env.now)
+            begun = self.env.now
+            due = begun + self._every
+            yield from write_all(socket, self._request)
+            yield from read_exactly(socket, self._response)
+            if socket.at_end:
+                break
+            self.latencies.append(self.env.now - begun)
+            asked += 1
+        self._done()
+        socket.close()
+
+    def at_server(self, socket: Socket) -> Process:
+        """Answer each request once it is there completely."""
+        while True:
+            yield from read_exactly(socket, self._request)
+            if socket.at_end:
+                break
+            yield from write_all(socket, self._response)
+        socket.close()

@@ -1,0 +1,221 @@
+"""Connections as SimPy processes use them: ``yield socket.readable()``.
+
+A user's application is an ordinary SimPy process::
+
+    def client(env, sockets):
+        socket = sockets.connect("10.0.0.1", ("10.0.0.2", 80))
+        yield socket.established()
+        socket.write(1000)
+        yield socket.readable()
+        print(env.now, socket.read(4096))
+        socket.close()
+"""
+
+from __future__ import annotations
+
+from simpy.events import Event
+
+from mptcpsim.core.config import TcpConfig
+from mptcpsim.core.connection import Connection
+from mptcpsim.core.stack import Listener
+from mptcpsim.net.host import Host
+from mptcpsim.sim.engine import Environment
+
+
+class ConnectionFailed(Exception):
+    """The connection was refused, reset, or timed out; the text says which."""
+
+
+class Socket:
+    """One end of a connection, for processes.
+
+    Attributes:
+        connection: the connection itself, with its counters.
+    """
+
+    def __init__(self, sockets: Sockets, connection: Connection) -> None:
+        self._env = sockets.env
+        self._host = sockets.host
+        self.connection = connection
+        self._waiting: list[tuple[str, Event]] = []
+
+    # --- Events -------------------------------------------------------------------------------
+
+    def established(self) -> Event:
+        """Return an event for the end of the handshake."""
+        return self._wait("established")
+
+    def readable(self) -> Event:
+        """Return an event for: a read returns something, or the peer has closed."""
+        return self._wait("readable")
+
+    def writable(self) -> Event:
+        """Return an event for: there is room in the send buffer (a third of it, once it was full)."""
+        return self._wait("writable")
+
+    def peer_closed(self) -> Event:
+        """Return an event for: the peer has closed, and all it sent has arrived."""
+        return self._wait("peer-closed")
+
+    def closed(self) -> Event:
+        """Return an event for the end of the connection, orderly or not."""
+        return self._wait("closed")
+
+    # --- Commands -----------------------------------------------------------------------------
+
+    def write(self, count: int) -> int:
+        """Write up to ``count`` bytes; return how many found room.
+
+        Raises:
+            LocalProtocolError: the connection is closed for writing, or has failed.
+        """
+        accepted = self.connection.write(count, self._env.now)
+        self._host.drain()
+        return accepted
+
+    def read(self, limit: int) -> int:
+        """Read up to ``limit`` bytes; return how many there were."""
+        count = self.connection.read(limit, self._env.now)
+        self._host.drain()
+        return count
+
+    def close(self) -> None:
+        """Close the own direction; what was written is still sent."""
+        self.connection.close(self._env.now)
+        self._host.drain()
+
+    def abort(self) -> None:
+        """Reset the connection."""
+        self.connection.abort(self._env.now)
+        self._host.drain()
+
+    @property
+    def at_end(self) -> bool:
+        """The peer has closed and everything was read."""
+        return self.connection.peer_closed and self.connection.readable == 0
+
+    # --- Waiting ------------------------------------------------------------------------------
+
+    def _holds(self, condition: str) -> bool:
+        connection = self.connection
+        if condition == "established":
+            return connection.established
+        if condition == "readable":
+            return connection.readable > 0 or connection.peer_closed
+        if condition == "writable":
+            return connection.established and connection.writable > 0
+        if condition == "peer-closed":
+            return connection.peer_closed
+        return connection.closed
+
+    def _wait(self, condition: str) -> Event:
+        event = Event(self._env)
+        if not self._settle(condition, event):
+            self._waiting.append((condition, event))
+            self._ask()
+        return event
+
+    def _settle(self, condition: str, event: Event) -> bool:
+        """Trigger the event if its condition holds, or can never hold; return whether it did."""
+        if self._holds(condition):
+            event.succeed(self)
+            return True
+        connection = self.connection
+        if connection.error or connection.closed:
+            event.fail(ConnectionFailed(connection.error or "the connection is closed"))
+            return True
+        return False
+
+    def _ask(self) -> None:
+        """Tell the connection what its application waits for."""
+        conditions = {condition for condition, _ in self._waiting}
+        self.connection.wants_read = "readable" in conditions
+        self.connection.wants_write = "writable" in conditions
+        self.connection.wants_state = bool(conditions)
+
+    def wake(self) -> None:
+        """Look again at everything that is waited for; the host calls this."""
+        self._waiting = [(what, event) for what, event in self._waiting if not self._settle(what, event)]
+        if self._waiting:
+            self._ask()
+
+
+class ListeningSocket:
+    """A port that accepts connections.
+
+    Attributes:
+        listener: the listener of the stack.
+    """
+
+    def __init__(self, sockets: Sockets, listener: Listener) -> None:
+        self._sockets = sockets
+        self.listener = listener
+        self._waiting: list[Event] = []
+
+    def accept(self) -> Event:
+        """Return an event whose value is the ``Socket`` of the next connection."""
+        event = Event(self._sockets.env)
+        self._waiting.append(event)
+        self.wake()
+        return event
+
+    def wake(self) -> None:
+        """Hand out connections that have arrived; the host calls this."""
+        while self._waiting and self.listener.accepted:
+            connection = self.listener.accepted.pop(0)
+            self._waiting.pop(0).succeed(self._sockets.of(connection))
+
+
+class Sockets:
+    """The socket layer of one host under SimPy.
+
+    Attributes:
+        env: the environment.
+        host: the host.
+    """
+
+    def __init__(self, env: Environment, host: Host) -> None:
+        self.env = env
+        self.host = host
+        self._sockets: dict[int, Socket] = {}
+        self._listening: dict[int, ListeningSocket] = {}
+        host.on_ready = self._on_ready
+        host.on_arrival = self._on_arrival
+
+    def connect(
+        self,
+        local: str,
+        remote: tuple[str, int],
+        config: TcpConfig | None = None,
+        *,
+        eager: bool = False,
+    ) -> Socket:
+        """Open a connection; see ``Stack.connect``. ``eager`` reads whatever arrives at once."""
+        connection = self.host.stack.connect(local, remote, self.env.now, config)
+        connection.eager = eager
+        socket = self.of(connection)
+        self.host.drain()
+        return socket
+
+    def listen(self, port: int, config: TcpConfig | None = None, *, eager: bool = False) -> ListeningSocket:
+        """Accept connections on a port; see ``Stack.listen``."""
+        listener = self.host.stack.listen(port, config)
+        listener.eager = eager
+        listening = ListeningSocket(self, listener)
+        self._listening[port] = listening
+        return listening
+
+    def of(self, connection: Connection) -> Socket:
+        """Return the socket of a connection of this host."""
+        socket = self._sockets.get(connection.identifier)
+        if socket is None:
+            socket = self._sockets[connection.identifier] = Socket(self, connection)
+        return socket
+
+    def _on_ready(self, connection: Connection) -> None:
+        self.of(connection).wake()
+
+    def _on_arrival(self, listener: Listener) -> None:
+        listening = self._listening.get(listener.port)
+        if listening is not None:
+            listening.wake()
