@@ -150,7 +150,7 @@ def test_nothing_is_lost_from_sight_and_nothing_overtakes(values: dict[str, Any]
 def test_the_short_way_through_the_fifo_pipe_is_the_long_way(
     plan: Plan,
 ) -> None:
-    """With nothing but a rate, a delay and slots the tests are skipped; with a loss of nothing they are not."""
+    """A loss model that loses nothing leads past the short way."""
     values = {"rate_bps": 3_000_000_000, "delay_ns": 40, "limit": 4, "overhead_bytes": 2}
     long_plan = [(0, ("loss", 1_000_000)), *plan]
     short, long = Run(False, values, plan), Run(False, values, long_plan)

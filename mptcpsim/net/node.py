@@ -1,0 +1,228 @@
+"""Nodes and their interfaces."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Final, NamedTuple
+
+from mypy_extensions import mypyc_attr
+
+from mptcpsim.core.segment import Packet
+from mptcpsim.net.pipe import Pipe
+from mptcpsim.net.routing import RoutingTable
+from mptcpsim.sim.loop import Loop
+
+#: Bytes of the largest IP packet on Ethernet.
+DEFAULT_MTU: Final = 1500
+
+#: Called as ``tap(packet, now, outgoing)`` for each packet that passes an interface.
+Tap = Callable[[Packet, int, bool], None]
+
+
+class InterfaceAddress(NamedTuple):
+    """An address of an interface, in canonical text form, and the length of its prefix."""
+
+    address: str
+    prefix_length: int
+
+    @property
+    def prefix(self) -> str:
+        """The network that the address is in, in canonical text form."""
+        return str(ipaddress.ip_network(f"{self.address}/{self.prefix_length}", strict=False))
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Interface:
+    """Where a node meets a link.
+
+    Attributes:
+        name: unique in the node, such as ``eth0``.
+        node: whose it is.
+        addresses: with their prefix lengths, the first one being the primary of its family.
+        mtu: bytes of the largest IP packet to send.
+        pipe: the outgoing pipe; None until a link is attached.
+        peer: the interface at the other end; None until a link is attached.
+        send: takes an outgoing packet: ``interface.send(packet)``.
+    """
+
+    __slots__ = ("_incoming", "_tap", "addresses", "mtu", "name", "node", "peer", "pipe", "send")
+
+    def __init__(self, node: Node, name: str, mtu: int = DEFAULT_MTU) -> None:
+        self.node = node
+        self.name = name
+        self.mtu = mtu
+        self.addresses: list[InterfaceAddress] = []
+        self.pipe: Pipe | None = None
+        self.peer: Interface | None = None
+        self.send: Callable[[Packet], None] = self._unplugged
+        self._incoming: Pipe | None = None
+        self._tap: Tap | None = None
+
+    def deliver(self, packet: Packet) -> None:
+        """Take a packet that arrives from the link."""
+        self.node.receive(packet, self)
+
+    def attach(self, outgoing: Pipe, incoming: Pipe, peer: Interface) -> None:
+        """Connect the interface to a link; ``net.link.Link`` calls this.
+
+        Raises:
+            ValueError: it is connected already.
+        """
+        if self.pipe is not None:
+            raise ValueError(f"interface {self.label} is connected to {self.pipe.name} already")
+        self.pipe = outgoing
+        self.peer = peer
+        self._incoming = incoming
+        self._connect()
+
+    @property
+    def label(self) -> str:
+        """The name with the node's, such as ``client.eth0``."""
+        return f"{self.node.name}.{self.name}"
+
+    @property
+    def tap(self) -> Tap | None:
+        """What looks at each packet as it passes: before the outgoing pipe, behind the incoming one.
+
+        An interface without a tap pays nothing for it.
+        """
+        return self._tap
+
+    @tap.setter
+    def tap(self, tap: Tap | None) -> None:
+        self._tap = tap
+        self._connect()
+
+    def add_address(self, text: str) -> str:
+        """Add an address such as ``"10.0.0.1/24"``; return it in canonical text form.
+
+        Without a prefix length the prefix is the address alone.
+
+        Raises:
+            ValueError: the text is no address, or the node has the address already.
+        """
+        parsed = ipaddress.ip_interface(text)
+        address = str(parsed.ip)
+        if address in self.node.addresses:
+            raise ValueError(f"{self.node.name} has the address {address} already")
+        self.addresses.append(InterfaceAddress(address, parsed.network.prefixlen))
+        self.node.addresses[address] = self
+        self.node.addresses_changed()
+        return address
+
+    def remove_address(self, text: str) -> None:
+        """Remove an address, with or without its prefix length.
+
+        Raises:
+            ValueError: the text is no address, or the interface does not have it.
+        """
+        address = str(ipaddress.ip_interface(text).ip)
+        kept = [entry for entry in self.addresses if entry.address != address]
+        if len(kept) == len(self.addresses):
+            raise ValueError(f"interface {self.label} does not have the address {address}")
+        self.addresses = kept
+        del self.node.addresses[address]
+        self.node.addresses_changed()
+
+    def primary_address(self, ipv6: bool) -> str:
+        """Return the first address of a family, or an empty string."""
+        for entry in self.addresses:
+            if (":" in entry.address) == ipv6:
+                return entry.address
+        return ""
+
+    def on_link(self, address: str) -> bool:
+        """Return whether an address is in the prefix of one of the interface's addresses."""
+        parsed = ipaddress.ip_address(address)
+        return any(parsed in ipaddress.ip_network(entry.prefix) for entry in self.addresses)
+
+    def _connect(self) -> None:
+        """Point both pipes at the methods that fit: with the tap in between, or without."""
+        if self.pipe is None or self._incoming is None:
+            return
+        if self._tap is None:
+            self.send = self.pipe.send
+            self._incoming.sink = self.deliver
+        else:
+            self.send = self._send_tapped
+            self._incoming.sink = self._deliver_tapped
+
+    def _send_tapped(self, packet: Packet) -> None:
+        assert self._tap is not None
+        assert self.pipe is not None
+        self._tap(packet, self.node.loop.now, True)
+        self.pipe.send(packet)
+
+    def _deliver_tapped(self, packet: Packet) -> None:
+        assert self._tap is not None
+        self._tap(packet, self.node.loop.now, False)
+        self.deliver(packet)
+
+    def _unplugged(self, packet: Packet) -> None:
+        self.node.drop(packet, "no-link")
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Node:
+    """Anything that has interfaces: a host, a router, a switch.
+
+    Attributes:
+        loop: the clock.
+        name: unique in the network.
+        interfaces: by name, in the order in which they were added.
+        addresses: the interface that has it, by address in canonical text form.
+        routes: the routing table; a switch makes no use of it.
+        drops: packets that the node itself dropped, by reason.
+    """
+
+    #: It passes on packets that are not for itself.
+    FORWARDS: ClassVar[bool] = False
+    #: It passes them on below IP: it has no addresses, and is no router on a path.
+    BELOW_IP: ClassVar[bool] = False
+
+    __slots__ = ("addresses", "drops", "interfaces", "loop", "name", "routes")
+
+    def __init__(self, loop: Loop, name: str) -> None:
+        self.loop = loop
+        self.name = name
+        self.interfaces: dict[str, Interface] = {}
+        self.addresses: dict[str, Interface] = {}
+        self.routes = RoutingTable()
+        self.drops: dict[str, int] = {}
+
+    def add_interface(
+        self, name: str = "", addresses: Sequence[str] = (), mtu: int = DEFAULT_MTU
+    ) -> Interface:
+        """Add an interface; without a name it is called ``eth0``, ``eth1`` and so on.
+
+        Raises:
+            ValueError: there is one of that name, or an address is wrong.
+        """
+        name = name or f"eth{len(self.interfaces)}"
+        if name in self.interfaces:
+            raise ValueError(f"{self.name} has an interface {name} already")
+        interface = self.make_interface(name, mtu)
+        self.interfaces[name] = interface
+        for address in addresses:
+            interface.add_address(address)
+        return interface
+
+    def make_interface(self, name: str, mtu: int) -> Interface:
+        """Return a new interface of the class that this kind of node wants."""
+        return Interface(self, name, mtu)
+
+    def receive(self, packet: Packet, interface: Interface) -> None:
+        """Take a packet that arrived at an interface."""
+        raise NotImplementedError
+
+    def answers(self, address: str) -> bool:
+        """Return whether a neighbour that looks for ``address`` on the link finds it here (as by ARP)."""
+        return address in self.addresses
+
+    def addresses_changed(self) -> None:
+        """Note that an interface got or lost an address."""
+
+    def drop(self, packet: Packet, reason: str) -> None:
+        """Count a packet that ends here."""
+        self.drops[reason] = self.drops.get(reason, 0) + 1
