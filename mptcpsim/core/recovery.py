@@ -114,15 +114,16 @@ class Recovery:
         if not self.sack:
             self._newreno(acked, duplicate, flight, now)
             return
+        board = self.board
+        lost_before = board.marked
         if self.rack is not None:
             self._rack_detect(now)
         else:
             self._sack_detect()
-        board = self.board
         if self.state == OPEN and board.lost and self.sender.una >= self.point:
             self._enter(flight, now)
         if self.state == RECOVERY:
-            self._proportion(delivered)
+            self._proportion(delivered, acked > 0 and board.marked == lost_before)
         elif acked:
             self._grow(acked, flight, now)
 
@@ -133,21 +134,36 @@ class Recovery:
         if flight + sender.mss > congestion.cwnd or self.state == LOSS:
             congestion.on_ack(acked, now, sender.rtt.srtt, flight)
 
-    def _proportion(self, delivered: int) -> None:
-        """Set cwnd so that sndcnt bytes may be sent (RFC 6937 section 3)."""
+    def _proportion(self, delivered: int, progress: bool) -> None:
+        """Set cwnd so that sndcnt bytes may be sent (RFC 6937 section 3).
+
+        The slow-start bound is taken only on an ACK that advances and shows no further loss, the
+        conservative bound otherwise (as Linux does): a path whose queue still overflows, or that
+        drops retransmissions, is not filled again.
+        """
         sender = self.sender
         pipe = sender.pipe()
+        self.prr.conservative = not progress
         allowed = self.prr.on_ack(delivered, pipe, sender.mss)
         if self.prr.out == 0 and allowed < sender.mss:
             # The fast retransmit itself is always sent.
             allowed = sender.mss
         sender.congestion.cwnd = pipe + allowed
 
+    def _ssthresh(self, flight: int, now: int) -> int:
+        """Ask for the new threshold.
+
+        FlightSize counts what was SACKed and what limited transmit sent (RFC 6675 section 5 step
+        4.2 excludes it); the window that was in use bounds it.
+        """
+        congestion = self.sender.congestion
+        return congestion.ssthresh_after_loss(min(flight, congestion.cwnd), now)
+
     def _enter(self, flight: int, now: int) -> None:
         """Begin fast recovery (RFC 6675 section 5, RFC 5681 section 3.2)."""
         sender = self.sender
         congestion = sender.congestion
-        congestion.ssthresh = congestion.ssthresh_after_loss(flight, now)
+        congestion.ssthresh = self._ssthresh(flight, now)
         self.prr.start(flight, congestion.ssthresh)
         self.state = RECOVERY
         self.point = sender.nxt
@@ -201,7 +217,7 @@ class Recovery:
         if self.board.lost and self.state == OPEN and self.sender.una >= self.point:
             self._enter(self.sender.nxt - self.sender.una, now)
         if self.state == RECOVERY:
-            self._proportion(0)
+            self._proportion(0, False)
         self.sender.output(now)
 
     def arm_probe(self, now: int) -> None:
@@ -270,7 +286,7 @@ class Recovery:
             self.tlp_end = -1
             if self.state == OPEN:
                 congestion = self.sender.congestion
-                congestion.ssthresh = congestion.ssthresh_after_loss(flight, now)
+                congestion.ssthresh = self._ssthresh(flight, now)
                 congestion.cwnd = congestion.ssthresh
                 congestion.on_recovered(now)
                 self.sender.tcp.count("TcpExtTCPLossProbeRecovery")
@@ -360,7 +376,7 @@ class Recovery:
         congestion = sender.congestion
         if sender.timeouts_in_a_row == 1:
             # Held for the second and later time-outs of one segment (RFC 5681 equation 4).
-            congestion.ssthresh = congestion.ssthresh_after_loss(sender.nxt - sender.una, now)
+            congestion.ssthresh = self._ssthresh(sender.nxt - sender.una, now)
         congestion.cwnd = sender.mss
         congestion.on_timeout(now)
         if board.records[board.head].sacked:

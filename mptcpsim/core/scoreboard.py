@@ -50,7 +50,18 @@ class Scoreboard:
         ranges: the SACKed ranges above the cumulative acknowledgment.
     """
 
-    __slots__ = ("_order", "_to_resend", "head", "lost", "ranges", "records", "resent", "sacked", "trimmed")
+    __slots__ = (
+        "_order",
+        "_to_resend",
+        "head",
+        "lost",
+        "marked",
+        "ranges",
+        "records",
+        "resent",
+        "sacked",
+        "trimmed",
+    )
 
     def __init__(self) -> None:
         self.records: list[Sent] = []
@@ -61,6 +72,8 @@ class Scoreboard:
         self.ranges = Ranges()
         #: Records removed from the front of the list so far: list index + trimmed never changes.
         self.trimmed: int = 0
+        #: How often a record was taken for lost.
+        self.marked: int = 0
         self._to_resend: list[tuple[int, int, Sent]] = []
         self._order: int = 0
 
@@ -145,6 +158,7 @@ class Scoreboard:
         if not record.lost:
             record.lost = True
             self.lost += size
+        self.marked += 1
         self._queue(record)
 
     def mark_resent(self, record: Sent, now: int) -> None:
