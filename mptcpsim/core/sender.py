@@ -254,6 +254,7 @@ class Sender:
             self.recovery.rack.on_resent(record)
         if self.recovery.state == RECOVERY:
             self.recovery.prr.out += data
+            self.tcp.count("TcpExtTCPFastRetrans")
         self.sent_bytes += data
         self.resent_bytes += data
         self.resent_segments += 1
