@@ -156,6 +156,16 @@ def test_a_longer_quotation_over_ipv4_is_read() -> None:
     assert (decoded.quoted_seq, decoded.cause.ts_val) == (77, 3)
 
 
+def test_the_unused_half_of_an_ipv4_error_is_ignored() -> None:
+    """RFC 1191 section 4: the MTU is in the lower 16 bits."""
+    cause = make_segment()
+    data = bytearray(encode(error_about(cause, mtu=1300)))
+    data[24] = 7
+    decoded = decode(mend_checksums(bytes(data)), lambda _: sender_map(cause))
+    assert isinstance(decoded, IcmpError)
+    assert (decoded.mtu, decoded.damaged) == (1300, False)
+
+
 def altered(position: int, value: int, flow: FourTuple = FLOW4) -> bytes:
     data = bytearray(encode(error_about(make_segment(flow=flow))))
     data[position] = value

@@ -6,8 +6,10 @@ import random
 
 import pytest
 from codec_packets import FLOW4, FLOW6, make_segment, peer_map
+from pair import Pair
 
 from mptcpsim.codec import DecodeError, EncodeError, decode, encode
+from mptcpsim.codec.raw import parse_ip, parse_tcp
 from mptcpsim.codec.roundtrip import (
     ERROR_FIELDS,
     PACKET_FIELDS,
@@ -27,6 +29,7 @@ from mptcpsim.core.segment import (
     SynOptions,
 )
 from mptcpsim.core.sequences import SequenceMap
+from mptcpsim.units import MILLISECOND, SECOND
 
 SENDER = SequenceMap(0xFFFFFF00, 7)
 
@@ -134,6 +137,59 @@ def test_a_packet_without_bytes_is_an_error() -> None:
     segment.size = 41
     with pytest.raises(EncodeError):
         Recoder(world(FLOW4).get, random.Random(1))(segment)
+
+
+# --- Whole connections ---------------------------------------------------------------------------
+
+
+class Edge(random.Random):
+    """Draws initial sequence numbers and timestamps just before they wrap."""
+
+    def getrandbits(self, bits: int) -> int:
+        return (1 << bits) - 1 - super().getrandbits(12)
+
+
+def run_connection(encode_packets: bool, addresses: tuple[str, str], abort_at: int = 0) -> list[object]:
+    """Return the bytes of every packet of a lossy transfer, and what both ends counted."""
+
+    def lose(way: str, packet: Packet, now: int) -> list[Packet]:
+        lost.append(packet)
+        return [] if len(lost) % 23 == 4 else [packet]
+
+    lost: list[Packet] = []
+    pair = Pair(hook=lose, encode=encode_packets, addresses=addresses, delay=10 * MILLISECOND)
+    pair.client._rng, pair.server._rng = Edge(1), Edge(2)  # type: ignore[attr-defined]
+    connection = pair.connect()
+    if abort_at:
+        pair.at(abort_at, lambda: pair.server.connections[0].abort(pair.now))
+    connection.write(200_000, pair.now)
+    for _ in range(20_000):
+        if not pair.step():
+            break
+        for accepted in pair.server.connections:
+            accepted.read(1 << 20, pair.now)
+        if pair.now > 5 * SECOND:
+            connection.close(pair.now)
+    packets = [(when, way, encode(packet)) for when, way, packet in pair.wire]
+    return [packets, pair.client.counters.as_dict(), pair.server.counters.as_dict()]
+
+
+@pytest.mark.parametrize("addresses", [("10.0.0.1", "10.0.0.2"), ("fd00::1", "fd00::2")])
+def test_a_connection_is_the_same_by_reference_and_as_bytes(addresses: tuple[str, str]) -> None:
+    plain = run_connection(False, addresses)
+    assert plain == run_connection(True, addresses)
+    packets = plain[0]
+    assert isinstance(packets, list)
+    sequences = [parse_tcp(parse_ip(data).payload).seq for _, way, data in packets if way == "c>s"]
+    assert sequences[0] > 0xFFFF0000
+    assert 10_000 < sequences[-1] < 1_000_000  # wrapped
+
+
+def test_a_reset_behind_the_syn_ack_is_the_same() -> None:
+    """The reset leaves before the client knows the server's number, and arrives after."""
+    addresses = ("10.0.0.1", "10.0.0.2")
+    abort_at = 12 * MILLISECOND
+    assert run_connection(False, addresses, abort_at) == run_connection(True, addresses, abort_at)
 
 
 # --- Mending checksums ---------------------------------------------------------------------------

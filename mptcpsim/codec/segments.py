@@ -132,8 +132,6 @@ def read_segment(ip: RawIp, tcp: RawTcp, flow: FourTuple, receiver: SequenceMap 
     if flags & SYN and (receiver is None or receiver.irs == UNKNOWN):
         seq = 0
         sequences.iss = tcp.seq
-        if receiver is None and not flags & ACK:
-            sequences.irs = UNKNOWN
     else:
         seq = numbers.relative_seq(tcp.seq)
     length = ip.length - ip.header_length - TCP_HEADER - len(tcp.options)
