@@ -12,7 +12,8 @@ from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 
 from mptcpsim.core.segment import Packet
-from mptcpsim.net.pipe import DROP_DOWN, DROP_TAIL, FifoPipe, Pipe, PipeSettings
+from mptcpsim.net.fifo import FifoPipe
+from mptcpsim.net.pipe import DROP_DOWN, DROP_TAIL, Pipe, PipeSettings
 from mptcpsim.plugins import PASS, QueueDiscipline, find
 from mptcpsim.sim.loop import Loop
 

@@ -68,9 +68,8 @@ class Link:
             loop, f"{name}:{b.node.name}>{a.node.name}", backward or settings, seed, general
         )
         if mtu:
-            for end in (a, b):
-                end.mtu = mtu
-                end.node.addresses_changed()
+            a.set_mtu(mtu)
+            b.set_mtu(mtu)
         a.attach(self.forward, self.backward, b)
         b.attach(self.backward, self.forward, a)
 

@@ -40,7 +40,7 @@ class Interface:
         name: unique in the node, such as ``eth0``.
         node: whose it is.
         addresses: with their prefix lengths, the first one being the primary of its family.
-        mtu: bytes of the largest IP packet to send.
+        mtu: bytes of the largest IP packet to send; change it by ``set_mtu``.
         pipe: the outgoing pipe; None until a link is attached.
         peer: the interface at the other end; None until a link is attached.
         send: takes an outgoing packet: ``interface.send(packet)``.
@@ -123,6 +123,11 @@ class Interface:
             raise ValueError(f"interface {self.label} does not have the address {address}")
         self.addresses = kept
         del self.node.addresses[address]
+        self.node.addresses_changed()
+
+    def set_mtu(self, mtu: int) -> None:
+        """Change the MTU, bytes, and let the node know."""
+        self.mtu = mtu
         self.node.addresses_changed()
 
     def primary_address(self, ipv6: bool) -> str:
@@ -221,7 +226,7 @@ class Node:
         return address in self.addresses
 
     def addresses_changed(self) -> None:
-        """Note that an interface got or lost an address."""
+        """Note that an interface got or lost an address, or has another MTU."""
 
     def drop(self, packet: Packet, reason: str) -> None:
         """Count a packet that ends here."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import mypyc_attr
 
@@ -18,17 +18,23 @@ DEFAULT_IPV4: Final = "0.0.0.0/0"
 DEFAULT_IPV6: Final = "::/0"
 
 
-class Route(NamedTuple):
+class Route:
     """Where packets to a prefix go.
 
-    ``gateway`` is the address of the next router, or empty when the destination is on the
-    link itself. Among routes to one prefix the lowest ``metric`` wins, then the oldest.
+    Attributes:
+        prefix: in canonical text form.
+        interface: by which the packets leave.
+        gateway: address of the next router; empty when the destination is on the link itself.
+        metric: among routes to one prefix the lowest wins, then the oldest.
     """
 
-    prefix: str
-    interface: Interface
-    gateway: str
-    metric: int
+    __slots__ = ("gateway", "interface", "metric", "prefix")
+
+    def __init__(self, prefix: str, interface: Interface, gateway: str, metric: int) -> None:
+        self.prefix = prefix
+        self.interface = interface
+        self.gateway = gateway
+        self.metric = metric
 
 
 def canonical_prefixes(prefix: str, gateway: str = "") -> list[str]:

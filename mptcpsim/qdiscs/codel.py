@@ -6,11 +6,13 @@ import math
 import random
 from typing import ClassVar
 
+from mypy_extensions import mypyc_attr
+
 from mptcpsim.plugins import DROP, MARK, PASS, Parameter, QueueDiscipline, Value, register
 from mptcpsim.units import MILLISECOND
 
 
-@register
+@mypyc_attr(allow_interpreted_subclasses=True)
 class CoDel(QueueDiscipline):
     """Controlled delay: drops or marks at the head while packets wait longer than a target.
 
@@ -111,3 +113,6 @@ class CoDel(QueueDiscipline):
     def _control_law(self, at: int) -> int:
         """Return the instant of the drop after one at ``at`` (section 5.4)."""
         return at + int(float(self.interval) / math.sqrt(float(self.count)))
+
+
+register(CoDel)

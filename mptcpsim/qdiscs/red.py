@@ -9,10 +9,12 @@ from __future__ import annotations
 import random
 from typing import ClassVar
 
+from mypy_extensions import mypyc_attr
+
 from mptcpsim.plugins import DROP, MARK, PASS, Parameter, PluginError, QueueDiscipline, Value, register
 
 
-@register
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Red(QueueDiscipline):
     """Random early detection: drops or marks by the average length of the queue.
 
@@ -136,9 +138,13 @@ class Red(QueueDiscipline):
         return MARK if self.ecn else DROP
 
 
-@register
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Gred(Red):
     """Gentle random early detection: above max_th the probability rises on to 1 at twice max_th."""
 
     NAME: ClassVar[str] = "gred"
     GENTLE: ClassVar[bool] = True
+
+
+register(Red)
+register(Gred)
