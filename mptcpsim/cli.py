@@ -50,6 +50,12 @@ def _fail(message: str, status: int) -> NoReturn:
     raise typer.Exit(status)
 
 
+def _console() -> Console:
+    """Return stdout, wide enough for a table even where nobody says how wide it is."""
+    console = Console()
+    return console if console.is_terminal else Console(width=max(console.width, 110))
+
+
 def _version(asked: bool) -> None:
     if asked:
         from mptcpsim.results.meta import version
@@ -94,6 +100,9 @@ def run(
     roundtrip: Annotated[
         bool, typer.Option("--roundtrip", help="Encode and decode every packet at every hop.")
     ] = False,
+    figures: Annotated[
+        bool, typer.Option("--figures/--no-figures", help="Draw the figures; `plot` does it later.")
+    ] = True,
     force: Annotated[bool, typer.Option("--force", help="Replace a directory that is not empty.")] = False,
 ) -> None:
     """Run a scenario and write its results into a directory."""
@@ -105,7 +114,7 @@ def run(
     try:
         loaded = load(scenario, overrides)
         directory = RunDirectory(_default_directory(scenario) if out is None else out, force)
-        _run(loaded, directory, pcap, roundtrip)
+        _run(loaded, directory, pcap, roundtrip, figures)
     except (ScenarioError, RunDirectoryError) as error:
         _fail(str(error), EXIT_INPUT)
     except KeyboardInterrupt:
@@ -121,8 +130,8 @@ def _default_directory(scenario: Path) -> Path:
     return free_name(RUNS, stem)
 
 
-def _run(scenario: Scenario, directory: RunDirectory, pcap: bool, roundtrip: bool) -> None:
-    from mptcpsim.results.figures import draw_figures
+def _run(scenario: Scenario, directory: RunDirectory, pcap: bool, roundtrip: bool, figures: bool) -> None:
+    from mptcpsim.core.connection import IntegrityError
     from mptcpsim.results.report import flow_table, link_table
     from mptcpsim.scenario.run import run_scenario
     from mptcpsim.sim.loop import EventBudgetExceeded
@@ -130,10 +139,15 @@ def _run(scenario: Scenario, directory: RunDirectory, pcap: bool, roundtrip: boo
     try:
         with directory, Progress(scenario.title, scenario.duration) as progress:
             summary = run_scenario(scenario, directory, pcap=pcap, roundtrip=roundtrip, progress=progress)
-            draw_figures(directory.path, scenario.title)
+            if figures:
+                from mptcpsim.results.figures import draw_figures
+
+                draw_figures(directory.path, scenario.title)
     except EventBudgetExceeded as error:
         _fail(f"{error}; nothing was written", EXIT_BUDGET)
-    console = Console()
+    except IntegrityError as error:
+        _fail(f"the bytes delivered are not those sent: {error}; nothing was written", EXIT_INTEGRITY)
+    console = _console()
     found = summary.as_dict()
     console.print(flow_table(found))
     console.print(link_table(found))
@@ -230,7 +244,7 @@ def list_(
             f"there is no family of plug-ins called {family!r}; {did_you_mean(family, list(known))}",
             EXIT_INPUT,
         )
-    console = Console()
+    console = _console()
     for name, plugins in known.items():
         if family in (None, name):
             console.print(plugin_table(name, plugins))

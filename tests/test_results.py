@@ -256,7 +256,7 @@ class TestSummary:
         assert set(content) == {"scenario", "seed", "duration_s", "flows", "counters", "links"}
         assert set(content["flows"][0]) == {
             *("name", "client", "server", "bytes_written", "bytes_delivered", "goodput_bps", "completed_s"),
-            *("integrity", "multipath", "fallback", "stalls", "subflows"),
+            *("integrity", "multipath", "fallback", "stalls", "subflows", "error", "latency_ms"),
         }
         assert summary.intact
         flow.integrity = "byte 7 is wrong"

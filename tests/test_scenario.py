@@ -196,6 +196,12 @@ server = "B"
         with pytest.raises(ScenarioError, match=r"flows\.0\.server.*run in a circle: mend the routes"):
             loads(self.TWO_ROUTERS, overrides=changes)
 
+    def test_shortest_paths_need_no_routes(self) -> None:
+        changes = ["hosts.A.default_route=10.1.0.1", "routers.R1.routes=[]", "hosts.B.default_route=10.3.0.1"]
+        with pytest.raises(ScenarioError, match="'R1' has no route to"):
+            loads(self.TWO_ROUTERS, overrides=changes)
+        assert loads(self.TWO_ROUTERS, overrides=[*changes, "routing=hops"]).routing == "hops"
+
     def test_switches_join_networks(self) -> None:
         ports = segments(small())
         assert len(set(ports.values())) == 1

@@ -208,6 +208,10 @@ CASES = [
           'hosts.C={interfaces={C1="10.0.1.3/24"}}',
           'links=[{name="a", ends=["A:A1","S"]},{name="m", ends=["S","R:R1"]},{name="core", '
           'ends=["R:R2","B:B1"]},{name="c", ends=["S","C:C1"]}]')),
+    Case("no path", "", "", "flows.0.server", "add the links that are missing",
+         ("routing=hops", 'links=[{ends=["A:A1","S"]},{ends=["S","R:R1"]},{ends=["R:R2","T"]},'
+          '{ends=["U","B:B1"]}]', "switches={S={}, T={}, U={}}")),
+    Case("unknown routing", "", "", "routing", "'static', 'hops' or 'delay'", ("routing=ospf",)),
     # --- Plug-ins
     Case("unknown congestion control", 'congestion = "reno"', 'congestion = "renno"', "defaults.tcp.congestion",
          "did you mean 'reno'?"),
@@ -224,8 +228,10 @@ CASES = [
     Case("unknown app", 'app = "bulk"', 'app = "bulky"', "flows.0.app", "did you mean 'bulk'?"),
     Case("bytes and duration", "port = 5001", 'bytes = "1MB"', "flows.0", "keep one of them"),
     Case("start after the end", "port = 5001", 'start = "6s"', "flows.0.start", "start earlier"),
-    Case("reader without a pace", "port = 5001", 'reader = {read_size = "512KiB"}', "flows.0.reader.every",
+    Case("reader without a size", "port = 5001", 'reader = {every = "5ms"}', "flows.0.reader.read_size",
          "add it"),
+    Case("slash in a name", "[switches.S]", '[switches.S]\n[switches."a/b"]', "switches.a/b",
+         "choose another one"),
     Case("buffer smaller than a segment", 'send_buffer = "1MiB"', 'send_buffer = "100B"',
          "hosts.A.tcp.send_buffer", "bytes or more"),
     Case("mss too small", 'send_buffer = "1MiB"', "mss = 10", "hosts.A.tcp.mss", "choose 64 or more"),

@@ -12,9 +12,10 @@ from mptcpsim.units import format_rate, format_size
 
 
 def _table(title: str, *columns: tuple[str, str]) -> Table:
+    """Return an empty table; columns are aligned left (<), right (>), or left and wrapped (~)."""
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for name, justify in columns:
-        table.add_column(name, justify="right" if justify == ">" else "left")
+        table.add_column(name, justify="right" if justify == ">" else "left", no_wrap=justify != "~")
     return table
 
 
@@ -23,12 +24,12 @@ def flow_table(summary: dict[str, Any]) -> Table:
     table = _table(
         "Flows",
         ("flow", "<"),
-        ("from -> to", "<"),
+        ("path", "<"),
         ("delivered", ">"),
         ("goodput", ">"),
         ("completed", ">"),
-        ("retransmitted", ">"),
-        ("integrity", "<"),
+        ("resent", ">"),
+        ("integrity", "~"),
     )
     for flow in summary["flows"]:
         resent = sum(subflow["bytes_retransmitted"] for subflow in flow["subflows"])
@@ -40,7 +41,7 @@ def flow_table(summary: dict[str, Any]) -> Table:
             format_rate(flow["goodput_bps"]),
             "-" if done is None else f"{done:.3f} s",
             format_size(resent),
-            flow["integrity"],
+            flow["error"] or flow["integrity"],
         )
     return table
 
@@ -54,7 +55,7 @@ def link_table(summary: dict[str, Any]) -> Table:
         ("packets", ">"),
         ("bytes", ">"),
         ("utilisation", ">"),
-        ("dropped", "<"),
+        ("dropped", "~"),
     )
     for name, link in summary["links"].items():
         for direction in ("forward", "backward"):
@@ -74,7 +75,7 @@ def link_table(summary: dict[str, Any]) -> Table:
 def plugin_table(family: str, plugins: dict[str, type[Plugin]]) -> Table:
     """Return a table of a family's plug-ins: parameters, defaults and ranges."""
     table = _table(
-        family, ("name", "<"), ("parameter", "<"), ("default", ">"), ("range", "<"), ("what it is", "<")
+        family, ("name", "<"), ("parameter", "<"), ("default", ">"), ("range", "<"), ("what it is", "~")
     )
     for name, plugin in plugins.items():
         summary = (plugin.__doc__ or "").strip().splitlines()

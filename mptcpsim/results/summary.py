@@ -46,7 +46,8 @@ class FlowResult:
     """One flow; ``bytes_written`` and the rest count the direction that carries the data.
 
     ``integrity`` is ``"ok"`` if every byte was delivered once, in order and unchanged, else
-    it says what was not.
+    it says what was not. ``error`` says why the flow failed, if it did; ``latency_ms`` sums up
+    the requests of a flow that makes requests.
     """
 
     name: str
@@ -59,6 +60,8 @@ class FlowResult:
     integrity: str
     multipath: bool
     fallback: bool
+    error: str | None = None
+    latency_ms: dict[str, float] | None = None
     stalls: list[Stall] = field(default_factory=list)
     subflows: list[SubflowResult] = field(default_factory=list)
 

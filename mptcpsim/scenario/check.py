@@ -52,6 +52,11 @@ def _duplicates(names: Iterable[str]) -> tuple[int, int] | None:
     return None
 
 
+def _usable(name: str) -> bool:
+    """Return whether a name can be part of a link's end and of a file's name."""
+    return bool(name) and name.isprintable() and not any(mark in name for mark in ":/\\")
+
+
 def _names(scenario: Scenario) -> None:
     kinds: dict[str, Mapping[str, object]] = {
         "hosts": scenario.hosts,
@@ -61,16 +66,16 @@ def _names(scenario: Scenario) -> None:
     seen: dict[str, str] = {}
     for kind, nodes in kinds.items():
         for name, node in nodes.items():
-            if ":" in name or not name:
-                raise Problem((kind, name), f"the name {name!r} is empty or has a colon: choose another one")
+            if not _usable(name):
+                raise Problem((kind, name), f"{name!r} is no name, it has : or / in it: choose another one")
             if name in seen:
                 raise Problem((kind, name), f"the name {name!r} is taken in {seen[name]}: rename one of them")
             seen[name] = kind
             for interface in getattr(node, "interfaces", {}):
-                if ":" in interface or not interface:
+                if not _usable(interface):
                     raise Problem(
                         (kind, name, "interfaces", interface),
-                        f"the name {interface!r} is empty or has a colon: choose another one",
+                        f"{interface!r} is no name, it has : or / in it: choose another one",
                     )
     for what, names in (("link", scenario.links), ("flow", scenario.flows)):
         if twice := _duplicates(item.name for item in names):

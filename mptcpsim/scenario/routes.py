@@ -109,8 +109,27 @@ def owners(scenario: Scenario) -> dict[str, Port]:
     }
 
 
+def connected(scenario: Scenario, start: str, destination: str) -> str | None:
+    """Look for any path from a node to an address that leads through no host; return what is wrong."""
+    where = segments(scenario)
+    target = owners(scenario)[destination].node
+    seen = {start}
+    todo = [start]
+    while todo:
+        node = todo.pop()
+        near = {segment for port, segment in where.items() if port.node == node}
+        found = {port.node for port, segment in where.items() if segment in near} - seen
+        if target in found:
+            return None
+        seen |= found
+        todo += [name for name in sorted(found) if name in scenario.routers]
+    return f"no path of links leads from {start!r} to {target!r}: add the links that are missing"
+
+
 def trace(scenario: Scenario, start: str, destination: str) -> str | None:
     """Follow a packet from a node to an address; return what is wrong on the way, or None."""
+    if scenario.routing != "static":
+        return connected(scenario, start, destination)
     where = segments(scenario)
     owner = owners(scenario)
     nodes = scenario.nodes

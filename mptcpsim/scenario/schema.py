@@ -103,6 +103,7 @@ class TcpSettings(Model):
     send_buffer: PositiveSize | None = None
     receive_buffer: PositiveSize | None = None
     window_scaling: StrictBool | None = None
+    window_scale: Annotated[Whole, Field(ge=-1, le=14)] | None = None
     timestamps: StrictBool | None = None
     sack: StrictBool | None = None
     rack_tlp: StrictBool | None = None
@@ -405,10 +406,13 @@ def default_link_name(link: dict[str, Any]) -> str:
 
 
 class ReaderSpec(Model):
-    """A reader that takes at most ``read_size`` every so often; without one, all at once."""
+    """A reader that takes at most ``read_size``, every so often or (0) whenever there is data.
+
+    Without a reader everything is taken at once.
+    """
 
     read_size: PositiveSize
-    every: PositiveTime
+    every: Time = 0
 
 
 class FlowSpec(Model):
@@ -529,6 +533,8 @@ class Scenario(Model):
     description: str = ""
     seed: Annotated[Whole, Field(ge=0, lt=1 << 63)] = 1
     duration: PositiveTime
+    #: "static": what hosts and routers state. "hops" and "delay": the shortest path for what they do not.
+    routing: Literal["static", "hops", "delay"] = "static"
     defaults: Defaults = Defaults()
     hosts: Annotated[dict[str, HostSpec], Field(min_length=1)]
     routers: dict[str, RouterSpec] = {}

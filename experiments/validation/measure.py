@@ -1,0 +1,240 @@
+"""What a single TCP flow, or two, should do according to the literature: the measurements.
+
+Every function builds its own small network, runs it and returns numbers; ``run.py``
+compares them with the laws and stores the results, the test suite runs shorter ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+
+import mptcpsim.congestion
+from mptcpsim.core.config import TcpConfig
+from mptcpsim.core.stack import Stack
+from mptcpsim.net.host import Host
+from mptcpsim.net.link import Link
+from mptcpsim.net.pipe import PipeSettings
+from mptcpsim.net.router import Router
+from mptcpsim.net.topology import Topology
+from mptcpsim.plugins import Value
+from mptcpsim.sim.apps import Bulk
+from mptcpsim.sim.engine import Environment
+from mptcpsim.sim.flow import OneWayFlow
+from mptcpsim.sim.sockets import Sockets
+from mptcpsim.streams import stream
+from mptcpsim.units import MICROSECOND, MILLISECOND, SECOND
+
+assert mptcpsim.congestion
+
+#: Payload of a full segment with timestamps at an MTU of 1500, and its IP length.
+MSS = 1448
+PACKET = 1500
+
+#: No queue and no buffer limits these flows.
+AMPLE = 1 << 28
+
+
+def reno_law(p: float) -> float:
+    """Average window, segments, of Reno under loss probability p, an ACK a packet (Mathis et al. 1997)."""
+    return sqrt(3.0 / (2.0 * p))
+
+
+def pftk_law(p: float, rtt: float, rto: float, b: int = 1) -> float:
+    """Rate in packets/s (Padhye et al. 1998, as in RFC 5348 section 3.1); times in seconds."""
+    return 1.0 / (rtt * sqrt(2 * b * p / 3) + rto * 3 * sqrt(3 * b * p / 8) * p * (1 + 32 * p * p))
+
+
+def periodic_law(p: float, congestion: str, rtt: float, c: float = 0.4) -> float:
+    """Average window, segments, under periodic loss: RFC 9438 section 5.2, the larger of both laws."""
+    reno = 1.2 / sqrt(p)
+    if congestion == "reno":
+        return reno
+    # Equation (7) for beta = 0.7: 1.054 at C = 0.4.
+    return max(reno, (c * 3.7 / 1.2) ** 0.25 * (rtt / p) ** 0.75)
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Result of a flow: packets/s delivered after the warm-up, and average window in segments."""
+
+    packets_per_s: float
+    window: float
+    timeouts: int
+
+
+def lossy_flow(
+    config: TcpConfig,
+    *,
+    rtt: int,
+    duration: int,
+    warm_up: int,
+    seed: int = 1,
+    loss: float = 0.0,
+    every: int = 0,
+) -> Rate:
+    """Measure a bulk flow over a path of unlimited rate that loses packets.
+
+    Args:
+        config: of both ends.
+        rtt: round-trip time, ns; there is no queue.
+        duration: simulated time, ns.
+        warm_up: what is not counted at the beginning, ns.
+        seed: of all random streams.
+        loss: probability for each packet on the way to the receiver.
+        every: every that-many-th packet is lost.
+    """
+    env = Environment()
+    a = Host(env.loop, "a", Stack("a", stream(seed, "host/a"), config))
+    b = Host(env.loop, "b", Stack("b", stream(seed, "host/b"), config))
+    ends = a.add_interface("if", ["10.0.0.1/24"]), b.add_interface("if", ["10.0.0.2/24"])
+    clean = PipeSettings(delay_ns=rtt // 2, limit=10**6)
+    lossy = PipeSettings(delay_ns=rtt // 2, limit=10**6, plr=(loss,) if loss else ())
+    link = Link(env.loop, "path", *ends, lossy, clean, seed=seed, mtu=1500)
+    if every:
+        link.set_periodic_loss(every, "forward", first=every // 2)
+    for node, interface in ((a, ends[0]), (b, ends[1])):
+        node.routes.add("10.0.0.0/24", interface)
+    flow = OneWayFlow(
+        env,
+        "flow",
+        Sockets(env, a),
+        Sockets(env, b),
+        "10.0.0.1",
+        ("10.0.0.2", 5001),
+        config,
+        config,
+        0,
+        source=Bulk(),
+        reader=None,
+    )
+    env.run(warm_up)
+    assert flow.server is not None
+    before = flow.server.delivered
+    env.run(duration)
+    rate = (flow.server.delivered - before) / MSS * SECOND / (duration - warm_up)
+    return Rate(rate, rate * rtt / SECOND, a.stack.counters["TcpExtTCPTimeouts"])
+
+
+def lossy_config(congestion: str, **parameters: Value) -> TcpConfig:
+    """Return the configuration of rows 2.1 and 2.2: an ACK a packet, ample buffers."""
+    return TcpConfig(
+        congestion=congestion,
+        congestion_parameters=dict(parameters),
+        ack_every=1,
+        send_buffer=AMPLE,
+        receive_buffer=AMPLE,
+    )
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """Result of flows through one bottleneck after the warm-up.
+
+    Attributes:
+        rates: payload bit/s of each flow.
+        utilisation: of the bottleneck, 0 to 1.
+    """
+
+    rates: tuple[float, ...]
+    utilisation: float
+
+    @property
+    def jain(self) -> float:
+        """Jain's fairness index."""
+        return sum(self.rates) ** 2 / (len(self.rates) * sum(r * r for r in self.rates))
+
+
+def dumbbell(
+    congestion: str,
+    rtts: tuple[int, ...],
+    *,
+    rate: int,
+    queue: int,
+    duration: int,
+    warm_up: int,
+    seed: int = 1,
+) -> Sharing:
+    """Measure bulk flows, one for each RTT, through a drop-tail bottleneck.
+
+    Each flow has hosts of its own, starts at a random instant of the first second, and its
+    sender takes up to 50 us of random processing time a packet, so that flows do not lock in phase.
+
+    Args:
+        congestion: name of the congestion control.
+        rtts: round-trip times without queueing, ns, at least 2 ms.
+        rate: of the bottleneck, bit/s.
+        queue: of the bottleneck, packets.
+        duration: simulated time, ns.
+        warm_up: what is not counted at the beginning, ns.
+        seed: of all random streams.
+    """
+    env = Environment()
+    config = lossy_config(congestion)
+    rng = stream(seed, "starts")
+    topology = Topology()
+    left, right = Router(env.loop, "left"), Router(env.loop, "right")
+    topology.add_node(left)
+    topology.add_node(right)
+    bottleneck = Link(
+        env.loop,
+        "bottleneck",
+        left.add_interface("core", ["10.1.0.1/24"]),
+        right.add_interface("core", ["10.1.0.2/24"]),
+        PipeSettings(rate_bps=rate, delay_ns=MILLISECOND // 2, limit=queue),
+        PipeSettings(delay_ns=MILLISECOND // 2, limit=10**6),
+        seed=seed,
+        mtu=1500,
+    )
+    topology.add_link(bottleneck)
+    flows: list[OneWayFlow] = []
+    for number, rtt in enumerate(rtts):
+        hosts = []
+        for side, router in (("a", left), ("b", right)):
+            name = f"{side}{number}"
+            host = Host(env.loop, name, Stack(name, stream(seed, f"host/{name}"), config))
+            topology.add_node(host)
+            net = f"10.{2 if side == 'a' else 3}.{number}"
+            delay = (rtt - MILLISECOND) // 4
+            slow = PipeSettings(delay_ns=delay, limit=10**6, jitter_ns=50 * MICROSECOND if side == "a" else 0)
+            plain = PipeSettings(delay_ns=delay, limit=10**6)
+            topology.add_link(
+                Link(
+                    env.loop,
+                    f"access-{name}",
+                    host.add_interface("if", [f"{net}.1/24"]),
+                    router.add_interface(f"to-{name}", [f"{net}.2/24"]),
+                    slow,
+                    plain,
+                    seed=seed,
+                    mtu=1500,
+                )
+            )
+            hosts.append(host)
+        flows.append(
+            OneWayFlow(
+                env,
+                f"flow{number}",
+                Sockets(env, hosts[0]),
+                Sockets(env, hosts[1]),
+                f"10.2.{number}.1",
+                (f"10.3.{number}.1", 5001),
+                config,
+                config,
+                rng.randrange(SECOND),
+                source=Bulk(),
+                reader=None,
+            )
+        )
+    topology.install_routes()
+    env.run(warm_up)
+
+    def delivered() -> list[int]:
+        return [0 if flow.server is None else flow.server.delivered for flow in flows]
+
+    before, busy = delivered(), bottleneck.forward.busy_time(warm_up)
+    env.run(duration)
+    seconds = (duration - warm_up) / SECOND
+    rates = tuple((after - b) * 8 / seconds for after, b in zip(delivered(), before, strict=True))
+    utilisation = (bottleneck.forward.busy_time(duration) - busy) / (duration - warm_up)
+    return Sharing(rates, utilisation)

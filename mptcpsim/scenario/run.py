@@ -1,0 +1,92 @@
+"""Run a scenario and write everything but the figures into a run directory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from mptcpsim.codec.pcap import INBOUND, OUTBOUND, CaptureWriter
+from mptcpsim.core.segment import Packet
+from mptcpsim.results.meta import Stopwatch, collect
+from mptcpsim.results.rundir import RunDirectory
+from mptcpsim.results.series import FILE_NAME, SeriesRecorder
+from mptcpsim.results.summary import Summary
+from mptcpsim.scenario.build import Simulation, build
+from mptcpsim.scenario.load import dumps
+from mptcpsim.scenario.measure import Sampler, event_lines, summarise
+from mptcpsim.scenario.schema import Scenario
+
+#: Reports of progress in a run.
+_STEPS = 200
+
+
+def run_scenario(
+    scenario: Scenario,
+    directory: RunDirectory,
+    *,
+    pcap: bool = False,
+    roundtrip: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> Summary:
+    """Build and run a scenario; the results are in ``directory`` when this returns.
+
+    Args:
+        scenario: as ``scenario.load`` returns it.
+        directory: entered, so that it has its temporary name.
+        pcap: write a capture for each interface in ``output.capture``, or of every host.
+        roundtrip: every packet is encoded and decoded at every hop.
+        progress: called now and then with the simulated instant, ns.
+
+    Raises:
+        EventBudgetExceeded: the run makes no progress in time.
+        IntegrityError: a byte was delivered that is not the next one of its stream.
+    """
+    watch = Stopwatch()
+    simulation = build(scenario, roundtrip=roundtrip)
+    with ExitStack() as files:
+        recorder = files.enter_context(SeriesRecorder(directory.path / FILE_NAME))
+        if pcap:
+            for end in _captured(scenario):
+                _capture(simulation, end, directory, files)
+        sampler = Sampler(simulation, recorder)
+        _advance(simulation, progress)
+        sampler.finish()
+    summary = summarise(simulation, sampler)
+    directory.write_text("scenario.toml", dumps(scenario))
+    directory.write_json("summary.json", summary.as_dict())
+    lines = [json.dumps(line, sort_keys=True, ensure_ascii=False) for line in event_lines(simulation)]
+    directory.write_text("events.jsonl", "".join(f"{line}\n" for line in lines))
+    events = simulation.env.loop.executed
+    directory.write_json(
+        "meta.json", collect(scenario.seed, events, watch, {"pcap": pcap, "roundtrip": roundtrip})
+    )
+    return summary
+
+
+def _advance(simulation: Simulation, progress: Callable[[int], None] | None) -> None:
+    """Run to the end; in slices, which change nothing, if somebody watches."""
+    end = simulation.scenario.duration
+    if progress is not None:
+        for step in range(1, _STEPS):
+            simulation.env.run(end * step // _STEPS)
+            progress(simulation.env.now)
+    simulation.env.run(end)
+
+
+def _captured(scenario: Scenario) -> list[str]:
+    if scenario.output.capture:
+        return list(scenario.output.capture)
+    return [f"{name}:{interface}" for name, host in scenario.hosts.items() for interface in host.interfaces]
+
+
+def _capture(simulation: Simulation, end: str, directory: RunDirectory, files: ExitStack) -> None:
+    """Write what passes an interface to ``NODE.INTERFACE.pcapng``."""
+    interface = simulation.interface(end)
+    writer = files.enter_context(CaptureWriter(directory.path / f"{end.replace(':', '.')}.pcapng"))
+    number = writer.add_interface(interface.label)
+
+    def tap(packet: Packet, now: int, outgoing: bool) -> None:
+        writer.write_packet(number, now, packet, OUTBOUND if outgoing else INBOUND)
+
+    interface.tap = tap
