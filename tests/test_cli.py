@@ -249,8 +249,16 @@ class TestSeedScenario:
     @pytest.mark.tool("tshark")
     def test_tshark_finds_nothing_wrong_with_the_capture(self, tmp_path: Path) -> None:
         summary = run(SEED_SCENARIO, tmp_path / "out", "--pcap", "--set", "flows.iperf.duration=1s")
-        command = ["tshark", "-r", str(tmp_path / "out" / "A.A1.pcapng"), "-T", "fields", "-e", "frame.number",
-                   "-o", "tcp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE"]  # fmt: skip
+        command = [
+            "tshark",
+            "-r",
+            str(tmp_path / "out" / "A.A1.pcapng"),
+            "-T",
+            "fields",
+            "-e",
+            "frame.number",
+        ]
+        command += ["-o", "tcp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE"]
         bad = "_ws.malformed || tcp.checksum.status == 0 || ip.checksum.status == 0"
         every = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
         wrong = subprocess.run([*command, "-Y", bad], check=True, capture_output=True, text=True, timeout=120)
