@@ -264,7 +264,9 @@ class Sender:
         if record.seq + data == self.end:
             flags |= PSH
         self.tcp.emit(record.seq, data, flags, False, now)
-        if self.rto_at == NEVER:
+        if self.rto_at == NEVER or record is board.records[board.head]:
+            # RFC 6675 section 6: the timer may be restarted on each retransmission; with an RTO below
+            # two round trips a fast retransmission would otherwise always come too late.
             self.arm_rto(now)
 
     # --- Acknowledgments ----------------------------------------------------------------------
