@@ -238,10 +238,6 @@ def _take_ack(tcp: Tcp, segment: Segment, now: int) -> bool:
         if tcp.passive:
             tcp.count("TcpPassiveOpens")
         tcp.establish(now)
-        sender.edge = ack + (segment.window << tcp.snd_scale)
-        sender.max_window = max(sender.max_window, segment.window << tcp.snd_scale)
-        sender.wl1 = segment.seq
-        sender.wl2 = ack
     if ack > max(sender.nxt, sender.probe_end) or ack < sender.una - sender.max_window:
         # RFC 5961 section 5.2.
         tcp.challenge(now)

@@ -12,7 +12,7 @@ from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.recovery import OPEN, RECOVERY, Recovery
 from mptcpsim.core.rtt import RttEstimator
 from mptcpsim.core.scoreboard import Scoreboard, Sent
-from mptcpsim.core.segment import ACK, CWR, FIN, PSH, Segment
+from mptcpsim.core.segment import ACK, CWR, FIN, PSH, SYN, Segment
 from mptcpsim.core.sequences import UNKNOWN
 from mptcpsim.plugins import CongestionControl
 from mptcpsim.units import MILLISECOND, NEVER
@@ -447,7 +447,8 @@ class Sender:
         seq, ack = segment.seq, segment.ack
         if not (self.wl1 < seq or (self.wl1 == seq and self.wl2 <= ack)):
             return False
-        window = segment.window << self.tcp.snd_scale
+        # The window of a SYN is never scaled (RFC 7323 section 2.2): a simultaneous open has one here.
+        window = segment.window if segment.flags & SYN else segment.window << self.tcp.snd_scale
         self.wl1 = seq
         self.wl2 = ack
         moved = ack + window != self.edge
