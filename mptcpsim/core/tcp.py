@@ -448,12 +448,12 @@ class Tcp:
         sender.ecn = self.ecn
         sender.last_sent_at = now
         rtt = sender.rtt
-        rtt.backoff = 0
-        if self._syn_transmissions == 1:
-            rtt.sample(now - self._syn_sent_at)
-        else:
-            # RFC 6298 section 5.7: after a lost SYN begin with 3 s.
+        if rtt.backoff:
+            # RFC 6298 section 5.7: after a SYN that timed out begin with 3 s.
             rtt.rto = max(rtt.rto, min(3 * SECOND, rtt.rto_max))
+        elif self._syn_transmissions == 1:
+            rtt.sample(now - self._syn_sent_at)
+        rtt.backoff = 0
         config = self.config
         sender.recovery.start(self.receiver.sack, config.rack_tlp, config.limited_transmit)
         sender.congestion.start(sender.mss, self.initial_window(), config.initial_ssthresh or 1 << 50, now)
@@ -563,7 +563,7 @@ class Tcp:
 
     def _on_syn_timeout(self, now: int) -> None:
         """The SYN or SYN,ACK was not answered (RFC 6298 section 5.7, RFC 9293 section 3.8.3)."""
-        if self._syn_transmissions > self.config.syn_retries:
+        if self.sender.rtt.backoff >= self.config.syn_retries:
             self.count("TcpAttemptFails")
             self.finish(self.soft_error or "timed out: the SYN was not answered", now)
             return
