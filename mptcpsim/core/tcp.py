@@ -365,8 +365,8 @@ class Tcp:
             self.sender.output(now)
 
     def abort(self, now: int) -> None:
-        """ABORT: reset the connection."""
-        if self.state not in (CLOSED, LISTEN, SYN_SENT, TIME_WAIT):
+        """ABORT: reset the connection, unless both ends have closed it already."""
+        if self.state in (SYN_RECEIVED, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, CLOSE_WAIT):
             self.send_reset(self.sender.nxt, True, now)
         self.finish("aborted", now)
 
