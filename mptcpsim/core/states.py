@@ -42,15 +42,14 @@ TIME_WAIT_OVER: Final = "2 MSL"
 ABORTED: Final = "abort"
 
 #: RFC 9293 figure 5, with simultaneous open and close. ``ABORTED`` (RST, time-out,
-#: user abort) leads to CLOSED from everywhere and is not listed.
+#: user abort) leads to CLOSED from everywhere and is not listed. SYN-RECEIVED is left by an
+#: ACK alone: a FIN carries one, which comes first (section 3.10.7.4), and a CLOSE waits for it.
 TRANSITIONS: Final[dict[tuple[int, str], int]] = {
     (CLOSED, ACTIVE_OPEN): SYN_SENT,
     (LISTEN, SYN_ARRIVED): SYN_RECEIVED,
     (SYN_SENT, SYN_ARRIVED): SYN_RECEIVED,
     (SYN_SENT, SYN_ACK_ARRIVED): ESTABLISHED,
     (SYN_RECEIVED, SYN_ACKED): ESTABLISHED,
-    (SYN_RECEIVED, CLOSE): FIN_WAIT_1,
-    (SYN_RECEIVED, FIN_ARRIVED): CLOSE_WAIT,
     (ESTABLISHED, CLOSE): FIN_WAIT_1,
     (ESTABLISHED, FIN_ARRIVED): CLOSE_WAIT,
     (FIN_WAIT_1, FIN_ACKED): FIN_WAIT_2,

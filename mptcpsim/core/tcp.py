@@ -558,6 +558,7 @@ class Tcp:
         if self.keepalive_at <= now:
             self._on_keepalive(now)
         if self.time_wait_at <= now:
+            self.move(states.TIME_WAIT_OVER)
             self.finish("", now)
         self.wake_by(self.next_deadline())
 
