@@ -23,7 +23,7 @@ from mptcpsim.core.states import (
     SYN_RECEIVED,
     TIME_WAIT,
 )
-from mptcpsim.units import SECOND
+from mptcpsim.units import NEVER, SECOND
 
 if TYPE_CHECKING:
     from mptcpsim.core.tcp import Tcp
@@ -39,7 +39,8 @@ def expected(tcp: Tcp, segment: Segment, now: int) -> bool:
     """Take the segment if it is the next one of an undisturbed connection; else return False.
 
     That is: ESTABLISHED, in sequence, no flag but ACK and PSH, no SACK, no CE mark; and
-    either an ACK that advances while nothing is lost, or data while nothing is missing.
+    either an ACK that advances while nothing is lost, or data while nothing is missing and
+    our own sending neither recovers from a loss nor probes a window.
     """
     if tcp.state != ESTABLISHED or (segment.flags & ~PSH) != ACK or segment.ecn == CE:
         return False
@@ -50,6 +51,9 @@ def expected(tcp: Tcp, segment: Segment, now: int) -> bool:
     if tcp.timestamps and (ts_val == UNKNOWN or (ts_val - receiver.ts_recent) & _MASK >= _HALF):
         return False
     sender = tcp.sender
+    if sender.wl1 > segment.seq:
+        # A later segment came first: this one's window is not news.
+        return False
     ack = segment.ack
     length = segment.length
     edge = ack + (segment.window << tcp.snd_scale)
@@ -85,6 +89,9 @@ def expected(tcp: Tcp, segment: Segment, now: int) -> bool:
         or end > receiver.edge
         or end > receiver.limit
         or receiver.out_of_order.total
+        or receiver.fin_at >= 0
+        or sender.recovery.state != OPEN
+        or sender.persist_at != NEVER
     ):
         return False
     if tcp.timestamps and segment.seq <= receiver.last_ack_sent:
