@@ -124,6 +124,14 @@ def test_a_limit_in_bytes_refuses_only_what_is_already_above_it(general: bool) -
     assert wire.pipe.drops == {"queue": 38}
 
 
+def test_a_limit_in_bytes_that_is_exactly_reached_takes_one_more(general: bool) -> None:
+    wire = Wire(general, rate_bps=8 * SECOND, limit=200, limit_in_bytes=True)
+    wire.send_at(0, 100, 100, 100, 100, 100)  # in service, 100, 200, 300 waiting; the last is refused
+    wire.run()
+    assert len(wire.out) == 4
+    assert wire.pipe.drops == {"queue": 1}
+
+
 def test_a_departure_precedes_an_arrival_of_the_same_instant(general: bool) -> None:
     wire = Wire(general, rate_bps=8 * SECOND, limit=1)
     wire.send_at(0, 10, 10)  # in service until 10; one is waiting

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 from hypothesis import event, given
@@ -13,6 +14,7 @@ from mptcpsim.core.segment import FourTuple, Packet
 from mptcpsim.net.general import make_pipe
 from mptcpsim.net.loss import PeriodicLoss
 from mptcpsim.net.pipe import PipeSettings
+from mptcpsim.plugins import QueueDiscipline
 from mptcpsim.sim.loop import Loop
 from mptcpsim.units import NEVER
 
@@ -69,7 +71,23 @@ STEPS = st.one_of(
     st.tuples(st.just("loss"), st.integers(0, 4)),
     st.tuples(st.just("ask"), st.just(0)),
 )
-PLAN = st.lists(st.tuples(st.sampled_from([0, 0, 0, 1, 5, 10, 20, 60, 300]), STEPS), max_size=60)
+PLAN = st.lists(st.tuples(st.sampled_from([0, 0, 0, 1, 5, 10, 20, 60, 300]), STEPS), min_size=10, max_size=80)
+
+
+class Spy(QueueDiscipline):
+    """Notes all that a discipline is told, and asks the one behind it."""
+
+    def __init__(self, behind: QueueDiscipline) -> None:
+        self.behind = behind
+        self.NAME = behind.NAME
+        self.told: list[tuple[int, int, int, int, int]] = []
+
+    def start(self, rng: random.Random, rate_bps: int, byte_mode: bool) -> None:
+        self.behind.start(rng, rate_bps, byte_mode)
+
+    def on_arrival(self, size: int, packets: int, queued: int, idle: int, now: int) -> int:
+        self.told.append((size, packets, queued, idle, now))
+        return self.behind.on_arrival(size, packets, queued, idle, now)
 
 
 class Run:
@@ -78,6 +96,9 @@ class Run:
     def __init__(self, general: bool, values: dict[str, Any], plan: Plan) -> None:
         self.loop = Loop()
         self.pipe = make_pipe(self.loop, "p", PipeSettings(**values), 3, general)
+        self.spy: Spy | None = None
+        if self.pipe._qdisc is not None:
+            self.spy = self.pipe._qdisc = Spy(self.pipe._qdisc)
         self.pipe.sink = self._deliver
         self.pipe.on_drop = self._drop
         self.delivered: list[tuple[int, int, int, int, bool]] = []
@@ -120,7 +141,7 @@ class Run:
             pipe.set_up(what == "up")
 
 
-@examples(500)
+@examples(1000)
 @given(values=settings_of_a_pipe(), plan=PLAN)
 def test_both_pipes_agree(values: dict[str, Any], plan: Plan) -> None:
     fast, slow = Run(False, values, plan), Run(True, values, plan)
@@ -129,6 +150,7 @@ def test_both_pipes_agree(values: dict[str, Any], plan: Plan) -> None:
     assert fast.delivered == slow.delivered
     assert fast.dropped == slow.dropped
     assert fast.asked == slow.asked
+    assert (fast.spy and fast.spy.told) == (slow.spy and slow.spy.told)
     for name in ("packets", "bytes", "drops", "marks", "duplicates", "corrupted", "up"):
         assert getattr(fast.pipe, name) == getattr(slow.pipe, name), name
     end = max(fast.loop.now, slow.loop.now)

@@ -421,6 +421,15 @@ def test_codel_first_drop_and_control_law() -> None:
     assert list(verdicts) == [100, 200, 271, 329, 379]
 
 
+def test_codel_spares_a_queue_of_one_packet() -> None:
+    """With no more than one largest packet's bytes behind, the delay is the link's own (section 5.5)."""
+    for queued, spared in ((1500, True), (1501, False)):
+        qdisc = make("codel")
+        qdisc.on_arrival(1500, 0, 0, 0, 0)
+        verdicts = {qdisc.on_departure(1500, 50 * MS, queued, ms * MS) for ms in range(400)}
+        assert verdicts == ({PASS} if spared else {PASS, DROP})
+
+
 def test_codel_marks_instead_of_dropping() -> None:
     dropped, departures, marks = codel_pipe(overload(3, 1.2), 5 * MS, 100 * MS, ecn=True)
     assert dropped == []

@@ -251,11 +251,14 @@ def test_a_chain_of_routers() -> None:
 
 def test_hosts_do_not_forward() -> None:
     net = Net()
-    r1, h, r2, far = net.router("r1"), net.host("h"), net.router("r2"), net.host("far")
+    r0, r1, h = net.router("r0"), net.router("r1"), net.host("h")
+    r2, far = net.router("r2"), net.host("far")
+    net.link(r0, r1, ["10.0.0.1/24"], ["10.0.0.2/24"])
     net.link(r1, h, ["10.0.1.1/24"], ["10.0.1.2/24"])
     net.link(h, r2, ["10.0.2.2/24"], ["10.0.2.1/24"])
     net.link(r2, far, ["10.0.3.1/24"], ["10.0.3.2/24"])
     net.topology.install_routes()
+    assert r0.routes.lookup("10.0.3.2") is None
     assert r1.routes.lookup("10.0.3.2") is None
     assert h.routes.lookup("10.0.3.2") is not None
 

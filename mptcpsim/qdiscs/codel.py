@@ -40,8 +40,7 @@ class CoDel(QueueDiscipline):
         self._last_count: int = 0
         self._first_above: int = 0
         self._largest: int = 0
-        # What the previous call left to the packet behind the one that it dropped.
-        self._entered: bool = False
+        #: The previous packet was dropped; the RFC looks at the next one before it moves drop_next.
         self._dropped: bool = False
 
     def configure(self, values: dict[str, Value]) -> None:
@@ -64,13 +63,10 @@ class CoDel(QueueDiscipline):
 
         The RFC drops in a loop inside of one dequeue; here each packet of that loop is a
         call of its own, at the same instant. A drop always has a successor, because
-        nothing is dropped with at most one largest packet's bytes behind it.
+        nothing is dropped with at most one largest packet's bytes behind it. The packet
+        behind the first drop needs no case of its own: the next drop is in the future.
         """
         too_long = self._above_target(sojourn, queued, now)
-        if self._entered:
-            # The packet behind the first drop is sent, whatever its delay.
-            self._entered = False
-            return PASS
         if self.dropping:
             dropped, self._dropped = self._dropped, False
             if not too_long:
@@ -95,10 +91,7 @@ class CoDel(QueueDiscipline):
         self.count = delta if delta > 1 and recent else 1
         self.drop_next = self._control_law(now)
         self._last_count = self.count
-        if self.ecn:
-            return MARK
-        self._entered = True
-        return DROP
+        return MARK if self.ecn else DROP
 
     def _above_target(self, sojourn: int, queued: int, now: int) -> bool:
         """Return whether the delay has been above the target for an interval (section 5.5, dodequeue)."""
