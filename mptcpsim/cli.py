@@ -137,7 +137,7 @@ def _run(scenario: Scenario, directory: RunDirectory, pcap: bool, roundtrip: boo
     from mptcpsim.sim.loop import EventBudgetExceeded
 
     try:
-        with directory, Progress(scenario.title, scenario.duration) as progress:
+        with directory, Progress(scenario.duration) as progress:
             summary = run_scenario(scenario, directory, pcap=pcap, roundtrip=roundtrip, progress=progress)
             if figures:
                 from mptcpsim.results.figures import draw_figures
@@ -163,9 +163,8 @@ class Progress:
     Call it with the simulated instant, ns, as the run goes on.
     """
 
-    def __init__(self, title: str, duration: int) -> None:
+    def __init__(self, duration: int) -> None:
         self._duration = duration
-        self._title = title
         self._started = time.perf_counter()
         self._bar: Callable[[int], None] | None = None
         self._stop: Callable[[], None] | None = None
@@ -187,20 +186,18 @@ class Progress:
             self._bar(now)
 
     def _show(self) -> None:
-        from rich.markup import escape
         from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bars
 
         bars = Bars(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[now]:.2f} s of {task.fields[end]:.2f} s simulated"),
-            TimeRemainingColumn(),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[now]:.1f} of {task.fields[end]:.1f} s simulated, left:"),
+            TimeRemainingColumn(compact=True),
             console=Console(stderr=True),
             transient=True,
         )
         end = self._duration / 1e9
-        task = bars.add_task(escape(self._title), total=self._duration, now=0.0, end=end)
+        task = bars.add_task("", total=self._duration, now=0.0, end=end)
         bars.start()
         self._bar = lambda now: bars.update(task, completed=now, now=now / 1e9)
         self._stop = bars.stop

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -10,12 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 import mptcpsim.scenario.run as run_module
+from mptcpsim import cli
 from mptcpsim.cli import app
 from mptcpsim.codec.pcap_reader import read_capture
 from mptcpsim.core.connection import IntegrityError
+from mptcpsim.results.series import Series, read_series
+from mptcpsim.units import SECOND
 
 EXPERIMENTS = Path(__file__).resolve().parent.parent / "experiments"
 SEED_SCENARIO = EXPERIMENTS / "seed" / "single-subflow" / "scenario.toml"
@@ -238,6 +243,53 @@ class TestIdentity:
             subprocess.run(command, check=True, capture_output=True, env=environment, timeout=120)
         assert self.results(tmp_path / "0") == self.results(tmp_path / "4711")
 
+    def test_the_sources_alone_give_the_same_run(self, scenario: Path, tmp_path: Path) -> None:
+        """Compiled modules, where there are some, do exactly what their sources do."""
+        run(scenario, tmp_path / "here", *self.CHANGES)
+        package = Path(run_module.__file__).parents[1]
+        for source in package.rglob("*.py"):
+            target = tmp_path / "sources" / "mptcpsim" / source.relative_to(package)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(source.read_bytes())
+        arguments = ["run", str(scenario), "--out", str(tmp_path / "there"), "--no-figures", *self.CHANGES]
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path / "sources")}
+        command = [sys.executable, "-m", "mptcpsim", *arguments]
+        subprocess.run(
+            command, check=True, capture_output=True, env=environment, cwd=tmp_path / "sources", timeout=120
+        )
+        assert json.loads((tmp_path / "there" / "meta.json").read_text(encoding="utf-8"))["compiled"] is False
+        assert self.results(tmp_path / "here") == self.results(tmp_path / "there")
+
+
+class TestSeries:
+    @pytest.fixture
+    def series(self, scenario: Path, tmp_path: Path) -> dict[tuple[Any, ...], Series]:
+        run(scenario, tmp_path / "out", "--set", 'output.sample_interval="50ms"')
+        return {tuple(one.key): one for one in read_series(tmp_path / "out" / "series.parquet")}
+
+    def test_throughput_adds_up_to_what_was_sent(self, series: dict[tuple[Any, ...], Series]) -> None:
+        throughput = series["B", "bulk", 0, "throughput_bps"]
+        assert throughput.values.sum() * 0.05 / 8 == pytest.approx(500_000)
+        assert throughput.values.max() <= 5e6
+        assert series["B", "bulk", None, "bytes_delivered"].values[-1] == 500_000
+
+    def test_samples_are_equidistant_and_include_the_end(self, series: dict[tuple[Any, ...], Series]) -> None:
+        times = series["b forward", None, None, "queue_packets"].times
+        assert times == pytest.approx([0.05 * n for n in range(1, 61)])
+
+    def test_a_queue_stays_below_its_limit(self, series: dict[tuple[Any, ...], Series]) -> None:
+        packets = series["b forward", None, None, "queue_packets"].values
+        size = series["b forward", None, None, "queue_bytes"].values
+        assert 10 < packets.max() <= 20
+        assert 10 * 1500 < size.max() <= 20 * 1500
+
+    def test_the_window_falls_to_the_threshold(self, series: dict[tuple[Any, ...], Series]) -> None:
+        window = series["A", "bulk", 0, "cwnd_bytes"]
+        threshold = series["A", "bulk", 0, "ssthresh_bytes"]
+        assert len(threshold.times) < len(window.times)
+        assert threshold.values.max() < window.values.max()
+        assert series["A", "bulk", 0, "srtt_ms"].values.min() > 10.0
+
 
 class TestSeedScenario:
     def test_goodput_is_within_one_percent_of_the_formula(self, tmp_path: Path) -> None:
@@ -349,6 +401,20 @@ class TestFailures:
         result = mptcpsim("run", scenario, "--out", tmp_path / "out")
         assert result.exit_code == 130
         assert sorted(path.name for path in tmp_path.iterdir()) == ["short.toml"]
+
+
+class TestProgress:
+    @pytest.mark.parametrize(("after_s", "shown"), [(0.0, True), (1e9, False)])
+    def test_a_long_run_shows_how_far_it_is(
+        self, after_s: float, shown: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        screen = io.StringIO()
+        monkeypatch.setattr(cli, "PROGRESS_AFTER_S", after_s)
+        monkeypatch.setattr(cli, "Console", lambda **_: Console(file=screen, force_terminal=True, width=80))
+        with cli.Progress(10 * SECOND) as progress:
+            for second in range(10):
+                progress(second * SECOND)
+        assert ("9.0 of 10.0 s simulated" in screen.getvalue()) is shown
 
 
 class TestPlot:

@@ -13,7 +13,14 @@ from mptcpsim.units import format_rate, format_size
 
 def _table(title: str, *columns: tuple[str, str]) -> Table:
     """Return an empty table; columns are aligned left (<), right (>), or left and wrapped (~)."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
     for name, justify in columns:
         table.add_column(name, justify="right" if justify == ">" else "left", no_wrap=justify != "~")
     return table
