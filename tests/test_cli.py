@@ -381,8 +381,8 @@ class TestFailures:
 
         def build_with_middlebox(*args: Any, **kwargs: Any) -> Any:
             simulation = original(*args, **kwargs)
-            pipe = simulation.topology.links["b"].forward
-            pipe.recode = Recoder(simulation.owner, stream(1, "middlebox"), tamper)
+            interface = simulation.topology.links["b"].b
+            interface.recode = Recoder(simulation.owner, stream(1, "middlebox"), tamper)
             return simulation
 
         monkeypatch.setattr(run_module, "build", build_with_middlebox)

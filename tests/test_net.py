@@ -215,6 +215,29 @@ def test_a_tap_on_a_router_sees_forwarded_packets_of_known_flows() -> None:
     assert len(two.b.got) == 2
 
 
+def test_recode_is_applied_to_what_arrives_and_may_lose_it() -> None:
+    two = Two()
+    port = two.r.interfaces["west"]
+
+    def recode(packet: Packet) -> Packet | None:
+        if packet.size == 20:
+            return None
+        copy = packet.clone()
+        copy.ttl = 7
+        return copy
+
+    port.recode = recode
+    for size in (100, 20, 30):
+        two.send(segment(two.A, two.B, size))
+    two.run()
+    assert [(packet.size, packet.ttl) for packet in two.b.got] == [(100, 6), (30, 6)]
+    assert two.r.drops == {"undecodable": 1}
+    port.recode = None
+    two.send(segment(two.A, two.B, 20))
+    two.run()
+    assert two.b.got[-1].ttl == 63
+
+
 # --- routers ---------------------------------------------------------------------------------------
 
 

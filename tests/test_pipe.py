@@ -265,26 +265,6 @@ def test_corruption_rate() -> None:
     assert sum(packet.damaged for packet in wire.packets) == wire.pipe.corrupted
 
 
-def test_recode_sees_every_packet_and_may_lose_it(general: bool) -> None:
-    wire = Wire(general, rate_bps=8 * SECOND)
-
-    def recode(packet: Packet) -> Packet | None:
-        if packet.size == 20:
-            return None
-        copy = packet.clone()
-        copy.ttl = 7
-        return copy
-
-    wire.pipe.recode = recode
-    wire.send_at(0, 10, 20, 30)
-    wire.at(100, lambda: setattr(wire.pipe, "recode", None))
-    wire.send_at(100, 20)
-    wire.run()
-    assert wire.out == [(10, 10), (40, 30), (120, 20)]
-    assert [packet.ttl for packet in wire.packets] == [7, 7, 64]
-    assert wire.pipe.drops == {"undecodable": 1}
-
-
 def test_jitter_keeps_the_order() -> None:
     wire = Wire(False, delay_ns=5 * MS, jitter_ns=10 * MS)
     assert wire.pipe.kind == "general"

@@ -179,7 +179,6 @@ class FifoPipe(Pipe):
             and self._floor == 0
             and self._duplicate == 0.0
             and self._corrupt == 0.0
-            and self._recode is None
         )
 
     # --- rare changes ---------------------------------------------------------------------

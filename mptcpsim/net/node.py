@@ -19,6 +19,12 @@ DEFAULT_MTU: Final = 1500
 #: Called as ``tap(packet, now, outgoing)`` for each packet that passes an interface.
 Tap = Callable[[Packet, int, bool], None]
 
+#: Returns a packet as its bytes have it, or None: the bytes make no packet.
+Recode = Callable[[Packet], Packet | None]
+
+#: The reason of a node's drops of packets whose bytes make none.
+DROP_UNDECODABLE: Final = "undecodable"
+
 
 class InterfaceAddress(NamedTuple):
     """An address of an interface, in canonical text form, and the length of its prefix."""
@@ -46,7 +52,7 @@ class Interface:
         send: takes an outgoing packet: ``interface.send(packet)``.
     """
 
-    __slots__ = ("_incoming", "_tap", "addresses", "mtu", "name", "node", "peer", "pipe", "send")
+    __slots__ = ("_incoming", "_recode", "_tap", "addresses", "mtu", "name", "node", "peer", "pipe", "send")
 
     def __init__(self, node: Node, name: str, mtu: int = DEFAULT_MTU) -> None:
         self.node = node
@@ -57,6 +63,7 @@ class Interface:
         self.peer: Interface | None = None
         self.send: Callable[[Packet], None] = self._unplugged
         self._incoming: Pipe | None = None
+        self._recode: Recode | None = None
         self._tap: Tap | None = None
 
     def deliver(self, packet: Packet) -> None:
@@ -92,6 +99,19 @@ class Interface:
     @tap.setter
     def tap(self, tap: Tap | None) -> None:
         self._tap = tap
+        self._connect()
+
+    @property
+    def recode(self) -> Recode | None:
+        """Applied to each packet that arrives from the link: what crossed it were bytes.
+
+        A packet for which it returns None is dropped, counted as ``undecodable``.
+        """
+        return self._recode
+
+    @recode.setter
+    def recode(self, recode: Recode | None) -> None:
+        self._recode = recode
         self._connect()
 
     def add_address(self, text: str) -> str:
@@ -143,15 +163,12 @@ class Interface:
         return any(parsed in ipaddress.ip_network(entry.prefix) for entry in self.addresses)
 
     def _connect(self) -> None:
-        """Point both pipes at the methods that fit: with the tap in between, or without."""
+        """Point both pipes at the methods that fit: with something in between, or without."""
         if self.pipe is None or self._incoming is None:
             return
-        if self._tap is None:
-            self.send = self.pipe.send
-            self._incoming.sink = self.deliver
-        else:
-            self.send = self._send_tapped
-            self._incoming.sink = self._deliver_tapped
+        self.send = self.pipe.send if self._tap is None else self._send_tapped
+        direct = self._tap is None and self._recode is None
+        self._incoming.sink = self.deliver if direct else self._deliver_watched
 
     def _send_tapped(self, packet: Packet) -> None:
         assert self._tap is not None
@@ -159,9 +176,15 @@ class Interface:
         self._tap(packet, self.node.loop.now, True)
         self.pipe.send(packet)
 
-    def _deliver_tapped(self, packet: Packet) -> None:
-        assert self._tap is not None
-        self._tap(packet, self.node.loop.now, False)
+    def _deliver_watched(self, packet: Packet) -> None:
+        if self._recode is not None:
+            decoded = self._recode(packet)
+            if decoded is None:
+                self.node.drop(packet, DROP_UNDECODABLE)
+                return
+            packet = decoded
+        if self._tap is not None:
+            self._tap(packet, self.node.loop.now, False)
         self.deliver(packet)
 
     def _unplugged(self, packet: Packet) -> None:

@@ -43,7 +43,6 @@ DROP_TAIL: Final = "droptail"
 DROP_LOSS: Final = "loss"
 DROP_QUEUE: Final = "queue"
 DROP_DOWN: Final = "down"
-DROP_UNDECODABLE: Final = "undecodable"
 
 #: Bits in a byte times nanoseconds in a second.
 _BIT_TIMES: Final = 8_000_000_000
@@ -139,7 +138,6 @@ class Pipe:
         "_loop",
         "_loss",
         "_qdisc",
-        "_recode",
         "_seed",
         "_streams",
         "bytes",
@@ -180,7 +178,6 @@ class Pipe:
         self._loop = loop
         self._seed = seed
         self._streams: dict[str, random.Random] = {}
-        self._recode: Callable[[Packet], Packet | None] | None = None
         self._duplicate: float = settings.duplicate
         self._corrupt: float = settings.corrupt
         self._loss: LossModel | None = None
@@ -243,19 +240,6 @@ class Pipe:
         self.up = up
         if not up:
             self._went_down(now)
-        self._configured()
-
-    @property
-    def recode(self) -> Callable[[Packet], Packet | None] | None:
-        """Applied to each packet that enters the link: encodes and decodes it.
-
-        A packet for which it returns None is lost, counted as ``undecodable``.
-        """
-        return self._recode
-
-    @recode.setter
-    def recode(self, recode: Callable[[Packet], Packet | None] | None) -> None:
-        self._recode = recode
         self._configured()
 
     def random_stream(self, purpose: str) -> random.Random:
@@ -346,12 +330,6 @@ class Pipe:
             packet = packet.clone()
             packet.damaged = True
             self.corrupted += 1
-        if self._recode is not None:
-            decoded = self._recode(packet)
-            if decoded is None:
-                self._drop(packet, DROP_UNDECODABLE)
-                return
-            packet = decoded
         self._enqueue(packet, now)
 
     def _full(self, now: int) -> bool:

@@ -193,8 +193,7 @@ def _routes(simulation: Simulation) -> None:
 def _encode_everything(simulation: Simulation) -> None:
     recoder = Recoder(simulation.owner, stream(simulation.scenario.seed, "roundtrip"))
     for link in simulation.topology.links.values():
-        for pipe in link.pipes():
-            pipe.recode = recoder
+        link.a.recode = link.b.recode = recoder
 
 
 # --- Applications and timeline ------------------------------------------------------------------
