@@ -126,9 +126,7 @@ class Script:
 
     def connect(self) -> Connection:
         """Let the stack open a connection to the peer."""
-        self.connection = self.stack.connect(
-            LOCAL, (PEER, PEER_PORT), self.now, local_port=LOCAL_PORT
-        )
+        self.connection = self.stack.connect(LOCAL, (PEER, PEER_PORT), self.now, local_port=LOCAL_PORT)
         self.drain()
         return self.connection
 

@@ -296,9 +296,9 @@ class Receiver:
         """Remember TSval for echoing (RFC 7323 section 4.3, rule 2)."""
         if segment.ts_val == UNKNOWN or segment.seq > self.last_ack_sent:
             return
-        if not self.timestamp_is_old(segment):
-            self.ts_recent = segment.ts_val
-            self.ts_recent_at = now
+        # PAWS has passed it: it is not older than TS.Recent, or that has expired (section 5.5).
+        self.ts_recent = segment.ts_val
+        self.ts_recent_at = now
 
     def on_ecn(self, segment: Segment) -> None:
         """RFC 3168 section 6.1.3: echo CE until the sender says CWR."""
