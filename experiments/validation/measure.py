@@ -6,14 +6,18 @@ compares them with the laws and stores the results, the test suite runs shorter 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
 
 import mptcpsim.congestion
 from mptcpsim.core.config import TcpConfig
+from mptcpsim.core.recovery import OPEN
+from mptcpsim.core.sender import Sender
 from mptcpsim.core.stack import Stack
 from mptcpsim.net.host import Host
 from mptcpsim.net.link import Link
+from mptcpsim.net.loss import LossModel
 from mptcpsim.net.pipe import PipeSettings
 from mptcpsim.net.router import Router
 from mptcpsim.net.topology import Topology
@@ -23,7 +27,7 @@ from mptcpsim.sim.engine import Environment
 from mptcpsim.sim.flow import OneWayFlow
 from mptcpsim.sim.sockets import Sockets
 from mptcpsim.streams import stream
-from mptcpsim.units import MICROSECOND, MILLISECOND, SECOND
+from mptcpsim.units import MILLISECOND, SECOND
 
 assert mptcpsim.congestion
 
@@ -56,11 +60,52 @@ def periodic_law(p: float, congestion: str, rtt: float, c: float = 0.4) -> float
 
 @dataclass(frozen=True)
 class Rate:
-    """Result of a flow: packets/s delivered after the warm-up, and average window in segments."""
+    """Result of a flow after the warm-up.
+
+    Attributes:
+        packets_per_s: delivered.
+        window: packets delivered a round trip, losses and recoveries included.
+        timeouts: retransmission time-outs.
+    """
 
     packets_per_s: float
     window: float
     timeouts: int
+
+
+class EpochLoss(LossModel):
+    """Every n-th packet of congestion avoidance is lost: the deterministic loss of RFC 9438 section 5.
+
+    The law knows no recovery: the window is halved at the instant of the loss. Packets that a
+    real sender sends between the loss and the end of its recovery (one and a half windows, a
+    fifth of all packets at p = 0.01) are therefore not counted.
+    """
+
+    def __init__(self, every: int, sender: Callable[[], Sender | None]) -> None:
+        self._every = every
+        self._sender = sender
+        self._count = 0
+        self._in_epoch = True
+        self._recovering = False
+
+    def lost(self) -> bool:
+        """Return whether this packet is lost."""
+        sender = self._sender()
+        if sender is None or sender.una < 1:
+            return False
+        calm = sender.recovery.state == OPEN
+        if not self._in_epoch:
+            if not calm:
+                self._recovering = True
+            elif self._recovering:
+                self._in_epoch = True
+                self._count = 0
+            return False
+        self._count += 1
+        if self._count < self._every:
+            return False
+        self._in_epoch = self._recovering = False
+        return True
 
 
 def lossy_flow(
@@ -72,6 +117,7 @@ def lossy_flow(
     seed: int = 1,
     loss: float = 0.0,
     every: int = 0,
+    epochs: int = 0,
 ) -> Rate:
     """Measure a bulk flow over a path of unlimited rate that loses packets.
 
@@ -83,6 +129,7 @@ def lossy_flow(
         seed: of all random streams.
         loss: probability for each packet on the way to the receiver.
         every: every that-many-th packet is lost.
+        epochs: every that-many-th packet of congestion avoidance is lost (``EpochLoss``).
     """
     env = Environment()
     a = Host(env.loop, "a", Stack("a", stream(seed, "host/a"), config))
@@ -108,6 +155,10 @@ def lossy_flow(
         source=Bulk(),
         reader=None,
     )
+    if epochs:
+        link.forward.set_loss(
+            EpochLoss(epochs, lambda: flow.client.subflows[0].sender if flow.client else None)
+        )
     env.run(warm_up)
     assert flow.server is not None
     before = flow.server.delivered
@@ -158,7 +209,8 @@ def dumbbell(
     """Measure bulk flows, one for each RTT, through a drop-tail bottleneck.
 
     Each flow has hosts of its own, starts at a random instant of the first second, and its
-    sender takes up to 50 us of random processing time a packet, so that flows do not lock in phase.
+    sender takes a random time for each packet, up to the service time of the bottleneck, so
+    that flows do not lock in phase (Floyd and Jacobson 1992).
 
     Args:
         congestion: name of the congestion control.
@@ -188,6 +240,7 @@ def dumbbell(
     )
     topology.add_link(bottleneck)
     flows: list[OneWayFlow] = []
+    service = PACKET * 8 * SECOND // rate
     for number, rtt in enumerate(rtts):
         hosts = []
         for side, router in (("a", left), ("b", right)):
@@ -196,7 +249,7 @@ def dumbbell(
             topology.add_node(host)
             net = f"10.{2 if side == 'a' else 3}.{number}"
             delay = (rtt - MILLISECOND) // 4
-            slow = PipeSettings(delay_ns=delay, limit=10**6, jitter_ns=50 * MICROSECOND if side == "a" else 0)
+            slow = PipeSettings(delay_ns=delay, limit=10**6, jitter_ns=service if side == "a" else 0)
             plain = PipeSettings(delay_ns=delay, limit=10**6)
             topology.add_link(
                 Link(
