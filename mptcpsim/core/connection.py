@@ -212,7 +212,10 @@ class Connection:
 
         A blocked writer is woken when a third of the send buffer is free, as in Linux.
         """
-        if self.wants_write and self.writable * 3 >= self.send_buffer:
+        if not self.wants_write:
+            return
+        unacked = self.written - (subflow.sender.una - 1)
+        if (self.send_buffer - unacked) * 3 >= self.send_buffer and self.writable:
             self.wants_write = False
             self._stack.ready.append(self)
 

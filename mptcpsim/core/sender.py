@@ -42,6 +42,7 @@ class Sender:
     """
 
     __slots__ = (
+        "_probe_stale",
         "board",
         "congestion",
         "cwr_due",
@@ -105,6 +106,8 @@ class Sender:
         self.sent_bytes: int = 0
         self.resent_bytes: int = 0
         self.resent_segments: int = 0
+        #: The loss probe has to be scheduled anew at the end of ``output``.
+        self._probe_stale: bool = False
         self.recovery = Recovery(self)
 
     def pipe(self) -> int:
@@ -129,6 +132,11 @@ class Sender:
             self._send_fin(now)
         if not len(board) and (self.nxt < self.end or (self.fin_wanted and not self.fin_sent)):
             self._wait_for_window(now)
+        if self._probe_stale:
+            # RFC 8985 section 7.2: after new data and after each ACK of new data, once for both.
+            self._probe_stale = False
+            if recovery.rack is not None:
+                recovery.arm_probe(now)
 
     def _retransmit_lost(self, now: int) -> int:
         board = self.board
@@ -236,8 +244,7 @@ class Sender:
             self.fin_sent = True
             self.tcp.fin_was_sent()
         self.tcp.emit(seq, length, flags, self.ecn and length > 0, now)
-        if self.recovery.rack is not None:
-            self.recovery.arm_probe(now)
+        self._probe_stale = True
 
     def retransmit(self, record: Sent, now: int) -> None:
         """Send a segment again, its first MSS if the MSS has become smaller."""
@@ -500,8 +507,7 @@ class Sender:
             return
         self.rto_at = now + self.rtt.timeout()
         self.tcp.wake_by(self.rto_at)
-        if self.recovery.rack is not None:
-            self.recovery.arm_probe(now)
+        self._probe_stale = True
 
     def on_rto(self, now: int) -> None:
         """The retransmission timer expired (RFC 6298 section 5.4 to 5.7)."""
