@@ -122,7 +122,9 @@ def main() -> None:
     print(f"peak memory          {usage.ru_maxrss / 1024:.0f} MiB")
 
 
-W1_INTERPRETED = not hasattr(TcpConfig, "__mypyc_attrs__") and Stack.receive_packet.__class__.__name__ == "function"
+W1_INTERPRETED = (
+    not hasattr(TcpConfig, "__mypyc_attrs__") and Stack.receive_packet.__class__.__name__ == "function"
+)
 
 if __name__ == "__main__":
     main()

@@ -1,4 +1,6 @@
-"""A packet-level simulator of (Multipath) TCP. The public names::
+"""A packet-level simulator of (Multipath) TCP.
+
+The public names::
 
     from mptcpsim import load, build
     simulation = build(load("experiments/demo/scenario.toml"))

@@ -111,7 +111,13 @@ def equal_flows(congestion: str) -> Row:
     index = fmean(run.jain for run in runs)
     low = min(run.jain for run in runs)
     return Row(
-        "2.3", f"two {congestion} flows, Jain index", index, 1.0, 0.98, 1.0 + 1e-9, f"10 seeds, least {low:.3f}"
+        "2.3",
+        f"two {congestion} flows, Jain index",
+        index,
+        1.0,
+        0.98,
+        1.0 + 1e-9,
+        f"10 seeds, least {low:.3f}",
     )
 
 
@@ -219,13 +225,17 @@ def draw(rows: list[Row], out: Path) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
     for suffix in ("png", "pdf"):
-        figure.savefig(out / f"window.{suffix}", dpi=200, metadata={"CreationDate": None} if suffix == "pdf" else {})
+        figure.savefig(
+            out / f"window.{suffix}", dpi=200, metadata={"CreationDate": None} if suffix == "pdf" else {}
+        )
     plt.close(figure)
 
 
 def main() -> int:
     """Run everything."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, default=Path("results/validation"), help="directory to write")
     parser.add_argument("--jobs", type=int, default=2, help="processes, default 2")
     parser.add_argument("--quick", action="store_true", help="leave the longest runs out")
