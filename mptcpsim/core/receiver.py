@@ -205,10 +205,7 @@ class Receiver:
         gap_filled = len(self.out_of_order) > 0
         if gap_filled:
             fresh = self.out_of_order.add(left, right)
-            known = right - left - sum(high - low for low, high in fresh)
-            if known:
-                self._note_duplicate(left, right)
-                self.duplicate_bytes += known - (right - left)
+            self._note_known(left, right, fresh)
             merged = self.out_of_order.around(left)
             assert merged is not None
             right = merged[1]
@@ -231,12 +228,7 @@ class Receiver:
         self.ack_now = True
         self.tcp.check(segment)
         fresh = self.out_of_order.add(left, right)
-        if sum(high - low for low, high in fresh) < right - left:
-            position = left
-            for low, high in [*fresh, (right, right)]:
-                if low > position:
-                    self._note_duplicate(position, low)
-                position = high
+        self._note_known(left, right, fresh)
         if fresh:
             self.tcp.count("TcpExtTCPOFOQueue")
         block = self.out_of_order.around(left)
@@ -246,6 +238,16 @@ class Receiver:
     def note_old(self, left: int, right: int) -> None:
         """A segment arrived whose bytes were all delivered before."""
         self._note_duplicate(left, min(right, self.nxt))
+
+    def _note_known(self, left: int, right: int, fresh: list[tuple[int, int]]) -> None:
+        """Report what of [left, right) is not in ``fresh``, because it had arrived before."""
+        position = left
+        for low, high in fresh:
+            if low > position:
+                self._note_duplicate(position, low)
+            position = high
+        if position < right:
+            self._note_duplicate(position, right)
 
     def _note_duplicate(self, left: int, right: int) -> None:
         self.duplicate_bytes += right - left
