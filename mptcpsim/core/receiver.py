@@ -211,6 +211,7 @@ class Receiver:
             right = merged[1]
             self.out_of_order.remove_below(right)
             self._recent = [block for block in self._recent if block[0] > right]
+            self._recall_blocks()
         self.nxt = right
         # The bytes behind this segment's own were checked when they were queued.
         self.tcp.deliver(segment, segment.offset + (left - seq), right - left, now)
@@ -234,6 +235,18 @@ class Receiver:
         block = self.out_of_order.around(left)
         assert block is not None
         self._recent = [block, *(b for b in self._recent if b[1] <= block[0] or b[0] > block[1])][:4]
+        self._recall_blocks()
+
+    def _recall_blocks(self) -> None:
+        """Report again what newer blocks had pushed out, as far as there is room (RFC 2018 section 4)."""
+        recent = self._recent
+        lefts, rights = self.out_of_order.lefts, self.out_of_order.rights
+        index = len(lefts)
+        while len(recent) < 4 and index > 0:
+            index -= 1
+            block = (lefts[index], rights[index])
+            if block not in recent:
+                recent.append(block)
 
     def note_old(self, left: int, right: int) -> None:
         """A segment arrived whose bytes were all delivered before."""
