@@ -21,6 +21,7 @@ from mptcpsim.net.link import Link
 from mptcpsim.net.pipe import PipeSettings
 from mptcpsim.net.router import Router
 from mptcpsim.net.topology import Topology
+from mptcpsim.results.meta import is_compiled
 from mptcpsim.sim.apps import Bulk
 from mptcpsim.sim.engine import Environment
 from mptcpsim.sim.flow import OneWayFlow
@@ -112,7 +113,7 @@ def main() -> None:
     flow = workload.flow
     assert flow.server is not None
     assert flow.client is not None
-    print(f"compiled             {not W1_INTERPRETED}")
+    print(f"compiled             {is_compiled()}")
     print(f"delivered packets    {packets}")
     print(f"goodput              {flow.server.delivered * 8 / arguments.seconds / 1e6:.1f} Mbit/s")
     print(f"lost packets         {sum(sum(p.drops.values()) for p in workload.bottleneck.pipes())}")
@@ -121,10 +122,6 @@ def main() -> None:
     print(f"user CPU per packet  {cpu / packets * 1e6:.2f} us")
     print(f"peak memory          {usage.ru_maxrss / 1024:.0f} MiB")
 
-
-W1_INTERPRETED = (
-    not hasattr(TcpConfig, "__mypyc_attrs__") and Stack.receive_packet.__class__.__name__ == "function"
-)
 
 if __name__ == "__main__":
     main()
