@@ -31,6 +31,9 @@ class TcpConfig:
     receive_buffer: int = 4 * 1024 * 1024
     #: RFC 7323.
     window_scaling: bool = True
+    #: Shift to offer; -1 takes the smallest with which the whole buffer can be offered. At most 14,
+    #: and no more than leaves two units of the window in the buffer.
+    window_scale: int = -1
     timestamps: bool = True
     #: RFC 2018, RFC 2883.
     sack: bool = True

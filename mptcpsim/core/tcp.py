@@ -301,9 +301,13 @@ class Tcp:
         return min(self.config.mss, fits) if self.config.mss else fits
 
     def _choose_scale(self) -> int:
-        """Return the smallest shift with which the whole receive buffer can be offered."""
+        """Return the shift that the configuration wants, or the smallest that offers the whole buffer."""
+        wanted = self.config.window_scale
+        buffer = self.config.receive_buffer
         shift = 0
-        while shift < MAX_SHIFT and self.config.receive_buffer >> shift > 0xFFFF:
+        while shift < MAX_SHIFT and (
+            buffer >> shift > 0xFFFF if wanted < 0 else shift < wanted and buffer >> shift >= 4
+        ):
             shift += 1
         return shift
 
