@@ -219,7 +219,8 @@ def _unacceptable(tcp: Tcp, segment: Segment, now: int) -> None:
     else:
         # Two ends that disagree could answer each other's bare ACKs for ever: limit them.
         tcp.challenge(now)
-    tcp.sender.output(now)
+    if tcp.state >= ESTABLISHED:
+        tcp.sender.output(now)
 
 
 def _reset_by_peer(tcp: Tcp, now: int) -> None:
