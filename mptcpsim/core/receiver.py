@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.options import SACK_BLOCK, SACK_HEADER, sack_blocks_that_fit
 from mptcpsim.core.ranges import Ranges
-from mptcpsim.core.segment import CE, CWR, Segment
+from mptcpsim.core.segment import CE, CWR, RST, Segment
 from mptcpsim.core.sequences import UNKNOWN
 from mptcpsim.units import NEVER
 
@@ -99,7 +99,8 @@ class Receiver:
         self.mss = mss
         self.scale = scale
         self.sack = sack
-        self.sws_step = min(mss, self.buffer // 2)
+        # A step smaller than the unit of the window field would be announced, and not seen.
+        self.sws_step = max(min(mss, self.buffer // 2), 1 << scale)
 
     # --- The window offered -------------------------------------------------------------------
 
@@ -148,7 +149,7 @@ class Receiver:
 
         Two segments or half the buffer; one segment is enough when the window is nearly closed.
         """
-        gain = self.limit - self.edge
+        gain = min(self.limit, self.nxt + (_MAX_FIELD << self.scale)) - self.edge
         if self.edge - self.nxt < self.mss:
             return gain >= self.sws_step
         return gain >= min(2 * self.mss, self.buffer // 2)
@@ -162,6 +163,10 @@ class Receiver:
         nxt = self.nxt
         window = self.edge - nxt
         if length == 0:
+            if seq == nxt + window and not segment.flags & RST:
+                # The RFC draws the line before the edge. But a peer that has filled the window numbers
+                # its ACKs so, and while a part of that is lost they carry news: as in Linux and BSD.
+                return True
             return seq == nxt if window <= 0 else nxt <= seq < nxt + window
         if window <= 0:
             return False

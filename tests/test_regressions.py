@@ -1,0 +1,69 @@
+"""Faults of the TCP core that the Hypothesis machine found, each shrunk to a script."""
+
+from __future__ import annotations
+
+from script import Script
+
+from mptcpsim.core.config import TcpConfig
+
+
+def test_read_beyond_an_unscaled_window_sends_nothing() -> None:
+    """With a window field at its largest a read opens nothing, so it is worth no segment."""
+    script = Script.accepted(TcpConfig(window_scaling=False, ack_every=1))
+    for _ in range(20):
+        script.inject(length=1460)
+        script.expect("A", window=65535)
+    for _ in range(4):
+        script.read(5_000)
+        script.quiet()
+
+
+def test_window_opens_by_whole_units_of_its_field() -> None:
+    """A read of less than the shift can express is announced only with those that follow."""
+    script = Script.accepted(TcpConfig(receive_buffer=8_192, window_scale=10, ack_every=1), mtu=540)
+    for _ in range(8):
+        script.inject(length=1_024)
+        script.expect("A")
+    assert script.sent[-1][1].window == 0
+    script.read(600)
+    script.quiet()
+    script.read(600)
+    script.expect("A", window=1)
+
+
+def test_ack_numbered_at_the_right_edge_counts() -> None:
+    """A peer that has filled the window acknowledges with SEG.SEQ at its edge; a hole must not deafen us."""
+    script = Script.accepted(TcpConfig(receive_buffer=2_000))
+    script.inject(length=1_000, seq=1_001)
+    script.expect("A", ack=1, window=2_000)
+    script.write(100)
+    script.expect_data((1, 100))
+    script.inject(seq=2_001, ack=101)
+    assert script.tcp.sender.una == 101
+    script.quiet()
+
+
+def test_reset_at_the_right_edge_does_not_count() -> None:
+    """For a RST the line stays where RFC 5961 section 3.2 draws it."""
+    script = Script.accepted(TcpConfig(receive_buffer=2_000))
+    script.inject("R", seq=2_001)
+    script.quiet()
+    assert script.state == "ESTABLISHED"
+
+
+def test_no_data_before_the_handshake_is_over() -> None:
+    """In SYN-RECEIVED an unacceptable segment is answered, and what is written goes on waiting."""
+    script = Script(TcpConfig())
+    script.connect()
+    script.expect("S")
+    script.write(1_000)
+    script.inject("S")
+    script.expect("SA")
+    script.inject(seq=100_000, ack=1)
+    script.expect("A")
+    assert script.state == "SYN-RECEIVED"
+    script.elapse(900)
+    script.quiet()
+    script.inject(ack=1)
+    script.expect("A", seq=1, length=1_000)
+    assert script.tcp.sender.una == 1
