@@ -11,7 +11,10 @@ CPU per delivered data packet:
 from __future__ import annotations
 
 import argparse
+import cProfile
+import pstats
 import resource
+from pathlib import Path
 
 import mptcpsim.congestion
 from mptcpsim.core.config import TcpConfig
@@ -100,12 +103,29 @@ class W1:
         return self.flow.server.delivered // MSS
 
 
+def profile(workload: W1, seconds: float) -> None:
+    """Print the share of each module in the time of a run (cProfile, built-ins with their callers)."""
+    profiler = cProfile.Profile(builtins=False)
+    profiler.runcall(workload.run, seconds)
+    shares: dict[str, float] = {}
+    for (path, _, _), (_, _, own, _, _) in pstats.Stats(profiler).stats.items():  # type: ignore[attr-defined]
+        module = "/".join(Path(path).parts[-2:])
+        shares[module] = shares.get(module, 0.0) + own
+    total = sum(shares.values())
+    for module, own in sorted(shares.items(), key=lambda item: -item[1])[:14]:
+        print(f"{module:28} {100 * own / total:5.1f} %")
+
+
 def main() -> None:
     """Run W1 once and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--seconds", type=float, default=10.0, help="simulated time, default 10")
+    parser.add_argument("--profile", action="store_true", help="print where the time goes instead")
     arguments = parser.parse_args()
     workload = W1()
+    if arguments.profile:
+        profile(workload, arguments.seconds)
+        return
     before = resource.getrusage(resource.RUSAGE_SELF).ru_utime
     packets = workload.run(arguments.seconds)
     usage = resource.getrusage(resource.RUSAGE_SELF)
