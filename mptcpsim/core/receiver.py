@@ -279,7 +279,7 @@ class Receiver:
 
     def sack_space(self) -> int:
         """Return the bytes that the SACK option of a segment sent now takes."""
-        if not self._recent and self._dsack is None:
+        if not self.sack or (not self._recent and self._dsack is None):
             return 0
         blocks = min(len(self._recent) + (0 if self._dsack is None else 1), self._most_blocks())
         return SACK_HEADER + SACK_BLOCK * blocks
