@@ -1,14 +1,13 @@
 """The plug-in points: read this file before writing a plug-in.
 
-A plug-in is a class with a ``NAME``, a one-line docstring, and ``PARAMETERS``
-that a scenario may set. It is registered with ``@register`` and is then known to
-scenarios and to ``mptcpsim list`` under its name::
+A plug-in is a class with a ``NAME``, a ``SUMMARY`` of one line for people, and
+``PARAMETERS`` that a scenario may set. It is registered with ``@register`` and is
+then known to scenarios and to ``mptcpsim list`` under its name::
 
     @register
     class Half(Reno):
-        '''Reno with a growth that is half as fast.'''
-
         NAME = "half"
+        SUMMARY = "Reno with a growth that is half as fast"
 
         def on_ack(self, acked, now, srtt, in_flight):
             super().on_ack(acked // 2, now, srtt, in_flight)
@@ -43,15 +42,20 @@ class Parameter(NamedTuple):
 
 @mypyc_attr(native_class=False)
 class PluginError(ValueError):
-    """An unknown plug-in, an unknown parameter or a value out of range."""
+    """An unknown plug-in, a name that is taken, an unknown parameter or a value out of range."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Plugin:
-    """What all plug-ins have in common: a family, a name and parameters."""
+    """What all plug-ins have in common: a family, a name and parameters.
+
+    ``SUMMARY`` is what ``mptcpsim list`` shows; without one it takes the first line of the
+    docstring, which a compiled class does not have.
+    """
 
     FAMILY: ClassVar[str] = ""
     NAME: ClassVar[str] = ""
+    SUMMARY: ClassVar[str] = ""
     PARAMETERS: ClassVar[tuple[Parameter, ...]] = ()
 
     def configure(self, values: dict[str, Value]) -> None:
@@ -64,9 +68,28 @@ P = TypeVar("P", bound=type[Plugin])
 
 
 def register(cls: P) -> P:
-    """Make a plug-in class known under its ``FAMILY`` and ``NAME``; returns the class."""
-    _registry.setdefault(cls.FAMILY, {})[cls.NAME] = cls
+    """Make a plug-in class known under its ``FAMILY`` and ``NAME``; returns the class.
+
+    A class that is defined again, as in a notebook, takes the place of its older self.
+
+    Raises:
+        PluginError: it has no family or no name, or the name belongs to another class (a
+            subclass without a ``NAME`` of its own has that of its base).
+    """
+    if not cls.FAMILY or not cls.NAME:
+        raise PluginError(f"{cls.__qualname__} needs a FAMILY (from its base class) and a NAME")
+    family = _registry.setdefault(cls.FAMILY, {})
+    other = family.get(cls.NAME)
+    if other is not None and _place(other) != _place(cls):
+        raise PluginError(
+            f"{cls.FAMILY} {cls.NAME!r} is {_place(other)} already: give {cls.__qualname__} another NAME"
+        )
+    family[cls.NAME] = cls
     return cls
+
+
+def _place(cls: type[Plugin]) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def families() -> dict[str, dict[str, type[Plugin]]]:
@@ -106,7 +129,10 @@ def complete(cls: type[Plugin], given: dict[str, Value]) -> dict[str, Value]:
 def _checked(cls: type[Plugin], parameter: Parameter, value: Value) -> Value:
     wanted = type(parameter.default)
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        try:
+            value = float(value)
+        except OverflowError:
+            value = float("inf") if value > 0 else float("-inf")
     if type(value) is not wanted:
         raise PluginError(
             f"{cls.FAMILY} {cls.NAME!r}: parameter {parameter.name!r} takes a {wanted.__name__}, "

@@ -15,6 +15,7 @@ class Cubic(CongestionControl):
     """A cubic function of the time since the last loss, Reno where Reno is faster (RFC 9438)."""
 
     NAME: ClassVar[str] = "cubic"
+    SUMMARY: ClassVar[str] = "a cubic function of the time since the last loss, or Reno if faster (RFC 9438)"
     PARAMETERS: ClassVar[tuple[Parameter, ...]] = (
         Parameter("c", 0.4, "aggressiveness C, segments/s^3 (section 5)", 1e-6, 1e3),
         Parameter("beta", 0.7, "multiplicative decrease factor (section 4.6)", 0.1, 0.99),

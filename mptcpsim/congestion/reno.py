@@ -14,6 +14,7 @@ class Reno(CongestionControl):
     """Additive increase of one segment a round trip, halving on loss (RFC 5681)."""
 
     NAME: ClassVar[str] = "reno"
+    SUMMARY: ClassVar[str] = "slow start, additive increase, halving on loss (RFC 5681)"
     PARAMETERS: ClassVar[tuple[Parameter, ...]] = (
         Parameter("abc_limit", 1, "segments by which one ACK may open the window in slow start", 1, 16),
     )

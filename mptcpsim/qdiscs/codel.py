@@ -23,6 +23,7 @@ class CoDel(QueueDiscipline):
     """
 
     NAME: ClassVar[str] = "codel"
+    SUMMARY: ClassVar[str] = "controlled delay: drops or marks while packets wait too long (RFC 8289)"
     AT_DEPARTURE: ClassVar[bool] = True
     PARAMETERS: ClassVar[tuple[Parameter, ...]] = (
         Parameter("target", 5 * MILLISECOND, "acceptable standing delay, ns", 1),

@@ -14,6 +14,7 @@ class DropTail(QueueDiscipline):
     """First in, first out; a full queue refuses what arrives."""
 
     NAME: ClassVar[str] = "droptail"
+    SUMMARY: ClassVar[str] = "first in, first out; a full queue refuses what arrives"
 
 
 register(DropTail)

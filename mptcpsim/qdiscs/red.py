@@ -29,6 +29,7 @@ class Red(QueueDiscipline):
     """
 
     NAME: ClassVar[str] = "red"
+    SUMMARY: ClassVar[str] = "random early detection: drops or marks by the average length of the queue"
     GENTLE: ClassVar[bool] = False
     PARAMETERS: ClassVar[tuple[Parameter, ...]] = (
         Parameter("w_q", 0.002, "weight of a new sample in the average queue length", 0.0, 1.0),
@@ -143,6 +144,7 @@ class Gred(Red):
     """Gentle random early detection: above max_th the probability rises on to 1 at twice max_th."""
 
     NAME: ClassVar[str] = "gred"
+    SUMMARY: ClassVar[str] = "gentle red: above max_th the probability rises on to 1 at twice max_th"
     GENTLE: ClassVar[bool] = True
 
 

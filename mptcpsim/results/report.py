@@ -85,11 +85,18 @@ def plugin_table(family: str, plugins: dict[str, type[Plugin]]) -> Table:
         family, ("name", "<"), ("parameter", "<"), ("default", ">"), ("range", "<"), ("what it is", "~")
     )
     for name, plugin in plugins.items():
-        summary = (plugin.__doc__ or "").strip().splitlines()
-        table.add_row(name, "", "", "", summary[0] if summary else "")
+        table.add_row(name, "", "", "", plugin_summary(plugin))
         for parameter in plugin.PARAMETERS:
             table.add_row("", parameter.name, str(parameter.default), _range(parameter), parameter.help)
     return table
+
+
+def plugin_summary(plugin: type[Plugin]) -> str:
+    """Return the one line that says what a plug-in is: its own summary, else its own docstring's first."""
+    if "SUMMARY" in vars(plugin):
+        return plugin.SUMMARY
+    lines = (plugin.__doc__ or "").strip().splitlines()
+    return lines[0] if lines else plugin.SUMMARY
 
 
 def _range(parameter: Parameter) -> str:
