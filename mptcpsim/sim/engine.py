@@ -12,11 +12,12 @@ line. Times are whole nanoseconds, or strings with a unit::
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isfinite
 from typing import Any
 
 import simpy
 from simpy.core import EmptySchedule, StopSimulation
-from simpy.events import NORMAL, Event, Timeout
+from simpy.events import NORMAL, Condition, Event, Timeout
 
 from mptcpsim.sim.loop import DEFAULT_BUDGET, Loop
 from mptcpsim.units import NEVER, parse_time
@@ -101,12 +102,24 @@ class Environment(simpy.Environment):
 
     @staticmethod
     def _whole(delay: float) -> int:
-        whole = int(delay)
-        if whole != delay:
+        whole = int(delay) if isfinite(delay) else None
+        if whole is None or whole != delay:
             raise ValueError(f"{delay!r} is not a whole number of nanoseconds; write a string such as '10ms'")
         if whole < 0:
             raise ValueError(f"negative delay {delay!r}")
         return whole
+
+
+def _waiting_process(event: Event) -> str:
+    """Return the name of a process that waits for an event, directly or by AnyOf and AllOf, or ""."""
+    for callback in event.callbacks or ():
+        waiting = getattr(callback, "__self__", None)
+        if isinstance(waiting, simpy.Process):
+            return waiting.name
+        # A condition is among its own callbacks.
+        if isinstance(waiting, Condition) and waiting is not event and (name := _waiting_process(waiting)):
+            return name
+    return ""
 
 
 class _Process:
@@ -119,12 +132,8 @@ class _Process:
 
     @property
     def name(self) -> str:
-        """The name of the process that waits for the event, for the event budget's message."""
-        for callback in self.event.callbacks or ():
-            process = getattr(callback, "__self__", None)
-            if isinstance(process, simpy.Process):
-                return process.name
-        return type(self.event).__name__
+        """The name of a process that waits for the event, for the event budget's message."""
+        return _waiting_process(self.event) or type(self.event).__name__
 
     def __call__(self) -> None:
         event = self.event

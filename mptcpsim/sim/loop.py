@@ -28,19 +28,21 @@ _SAMPLE: Final = 1_000
 
 # Not native: mypyc cannot derive from RuntimeError.
 @mypyc_attr(native_class=False)
-@mypyc_attr(native_class=False)
 class EventBudgetExceeded(RuntimeError):
     """More callbacks at one instant than the budget allows; the text names the busiest sources."""
 
 
 def describe_source(callback: Callable[[], None]) -> str:
-    """Return a name for the owner of a callback: its ``name`` if it has one, else its type."""
+    """Return a name for the owner of a callback: its type, and its ``name`` if it has one."""
     owner = getattr(callback, "__self__", None)
-    if owner is None:
-        return getattr(callback, "__qualname__", repr(callback))
-    name = getattr(owner, "name", None)
     method = getattr(callback, "__name__", "")
-    label = f"{type(owner).__name__} {name}" if name else type(owner).__name__
+    if owner is None:
+        if hasattr(callback, "__qualname__"):
+            return str(callback.__qualname__)
+        owner = callback  # an object that can be called
+    name = getattr(owner, "name", None)
+    kind = type(owner).__name__.lstrip("_")
+    label = f"{kind} {name}" if name else kind
     return f"{label} ({method})" if method else label
 
 
@@ -98,22 +100,28 @@ class Loop:
         instant = self.now
         first = self.executed
         executed = first
-        while heap:
-            entry = heap[0]
-            at = entry[0]
-            if at >= until:
-                break
-            heappop(heap)
-            if at != instant:
-                self.now = instant = at
-                first = executed
-            executed += 1
-            if executed - first > budget:
-                self.executed = executed
-                heappush(heap, entry)
-                self._give_up()
-            entry[2]()
-        self.executed = executed
+        exceeded = False
+        try:
+            while heap:
+                entry = heap[0]
+                at = entry[0]
+                if at >= until:
+                    break
+                heappop(heap)
+                if at != instant:
+                    self.now = instant = at
+                    first = executed
+                if executed - first >= budget:
+                    heappush(heap, entry)
+                    exceeded = True
+                    break
+                executed += 1
+                entry[2]()
+        finally:
+            # Also when a callback raises: SimPy ends ``run(until=event)`` that way.
+            self.executed = executed
+        if exceeded:
+            self._give_up()
         if until < NEVER and until > self.now:
             self.now = until
 
