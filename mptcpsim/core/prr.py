@@ -39,7 +39,8 @@ class ProportionalRateReduction:
         """
         self.delivered += delivered
         if pipe > self.ssthresh:
-            allowed = -(-self.delivered * self.ssthresh // self.recover_fs) - self.out
+            # CEIL to whole segments, the unit of the examples in section 3.1.
+            allowed = -(-self.delivered * self.ssthresh // (self.recover_fs * mss)) * mss - self.out
         else:
             bound = self.delivered - self.out
             if not self.conservative:
