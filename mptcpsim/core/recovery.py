@@ -48,7 +48,7 @@ class Recovery:
     __slots__ = (
         "_high_lost",
         "_high_rxt",
-        "_rescued",
+        "_rescue_rxt",
         "board",
         "dupacks",
         "limited_transmit",
@@ -84,7 +84,8 @@ class Recovery:
         #: Everything below was judged by IsLost() already.
         self._high_lost: int = 0
         self._high_rxt: int = 0
-        self._rescued: bool = False
+        #: RescueRxt: a rescue retransmission is allowed when more than this is acknowledged.
+        self._rescue_rxt: int = 0
 
     def start(self, sack: bool, rack: bool, limited_transmit: bool) -> None:
         """Choose the detector; the connection is established."""
@@ -168,7 +169,8 @@ class Recovery:
         self.state = RECOVERY
         self.point = sender.nxt
         self._high_rxt = sender.una
-        self._rescued = False
+        # Section 5 step (4.3): no rescue before the first retransmission is acknowledged.
+        self._rescue_rxt = self.board.records[self.board.head].end
         self.tlp_end = -1
         self.tlp_at = NEVER
         sender.tcp.note("fast recovery", f"point {self.point} ssthresh {congestion.ssthresh}")
@@ -335,9 +337,9 @@ class Recovery:
                 return record
             index += 1
             self._high_rxt = record.end
-        if not self._rescued and len(board) and not records[-1].sacked and not records[-1].in_flight_again:
+        if self.sender.una > self._rescue_rxt and not (records[-1].sacked or records[-1].in_flight_again):
             # Rule 4: one rescue retransmission of the highest outstanding segment a recovery.
-            self._rescued = True
+            self._rescue_rxt = self.point
             return records[-1]
         return None
 
