@@ -242,11 +242,9 @@ class Recovery:
                 due += TLP_MAX_ACK_DELAY
         else:
             due = now + SECOND
-        if due >= sender.rto_at:
-            self.tlp_at = NEVER
-            return
-        self.tlp_at = due
-        sender.tcp.wake_by(due)
+        # A time-out that would come first becomes a probe.
+        self.tlp_at = min(due, sender.rto_at)
+        sender.tcp.wake_by(self.tlp_at)
 
     def on_probe_timer(self, now: int) -> None:
         """Send a loss probe: new data if there is some, else the last segment (section 7.3)."""
