@@ -1,7 +1,9 @@
 """RACK: time-based loss detection of RFC 8985 section 6.
 
 A segment is lost if one that was sent later has arrived, and enough time for
-reordering has passed. Segments that were sent once are in order of sending in the
+reordering has passed. What was sent later is told by the number of the transmission:
+the RFC compares times, and sequence numbers where they are equal, which misjudges a
+retransmission at the same instant. Segments that were sent once are in order of sending in the
 scoreboard itself; segments sent again queue up in ``_resent``. Both are walked with
 a pointer that only moves forward.
 """
@@ -22,29 +24,31 @@ class Rack:
     """The RACK state of one sender; times in ns.
 
     Attributes:
-        xmit_ts, end_seq, rtt: of the most recently sent segment known to be delivered.
+        order: transmission number of the most recently sent segment known to be delivered.
+        rtt: round-trip time of the latest delivery.
+        fack: highest sequence number delivered.
         reordering_seen: the path delivered out of order at least once.
         reo_wnd_mult: reordering window in quarters of the minimum RTT.
     """
 
     __slots__ = (
+        "_acked_at",
+        "_newest",
         "_resent",
         "_scan",
         "board",
-        "end_seq",
         "fack",
+        "order",
         "reo_wnd_mult",
         "reo_wnd_persist",
         "reordering_seen",
         "round_end",
         "rtt",
-        "xmit_ts",
     )
 
     def __init__(self, board: Scoreboard) -> None:
         self.board = board
-        self.xmit_ts: int = -1
-        self.end_seq: int = 0
+        self.order: int = 0
         self.rtt: int = 0
         self.fack: int = 0
         self.reordering_seen: bool = False
@@ -52,13 +56,16 @@ class Rack:
         self.reo_wnd_persist: int = _REO_PERSIST
         #: A DSACK widens the window once a round trip: until this is acknowledged (-1: none).
         self.round_end: int = -1
+        #: Newest transmission that the present ACK delivers, and when that ACK came.
+        self._newest: int = 0
+        self._acked_at: int = -1
         self._resent: deque[tuple[int, Sent]] = deque()
         #: Position (list index + trimmed) of the first record not yet looked at.
         self._scan: int = 0
 
     def on_resent(self, record: Sent) -> None:
         """Note that ``record`` was just sent again."""
-        self._resent.append((record.sent_at, record))
+        self._resent.append((record.order, record))
 
     def rewind(self) -> None:
         """Look at every outstanding record again: records were inserted, or SACKs withdrawn."""
@@ -73,19 +80,21 @@ class Rack:
             rtt_min: smallest round-trip time so far, ns.
             echo_is_older: the ACK echoes a timestamp from before the retransmission.
         """
-        if record.retransmissions:
-            # Step 2: was it the original after all?
-            if echo_is_older or now - record.sent_at < rtt_min:
-                return
-        elif record.end < self.fack:
-            self.reordering_seen = True
+        # Step 3: an original below what has arrived is late.
         if record.end > self.fack:
             self.fack = record.end
-        sent_at = record.sent_at
-        if sent_at > self.xmit_ts or (sent_at == self.xmit_ts and record.end > self.end_seq):
-            self.xmit_ts = sent_at
-            self.end_seq = record.end
-            self.rtt = now - sent_at
+        elif record.end < self.fack and not record.retransmissions:
+            self.reordering_seen = True
+        # Step 2; of a retransmission, was it the original after all?
+        if record.retransmissions and (echo_is_older or now - record.sent_at < rtt_min):
+            return
+        order = record.order
+        if now != self._acked_at or order > self._newest:
+            self._acked_at = now
+            self._newest = order
+            self.rtt = now - record.sent_at
+        if order > self.order:
+            self.order = order
 
     def on_dsack(self, una: int, nxt: int) -> None:
         """The peer reported a duplicate: widen the window, once a round trip (section 6.2 step 4)."""
@@ -101,9 +110,9 @@ class Rack:
         if self.reo_wnd_persist <= 0:
             self.reo_wnd_mult = 1
 
-    def window(self, recovering: bool, srtt: int, rtt_min: int, mss: int) -> int:
+    def window(self, recovering: bool, srtt: int, rtt_min: int) -> int:
         """Return RACK.reo_wnd, ns (section 6.2 step 4)."""
-        if not self.reordering_seen and (recovering or self.board.sacked >= _DUP_THRESH * mss):
+        if not self.reordering_seen and (recovering or self.board.sacked_segments >= _DUP_THRESH):
             return 0
         return min(self.reo_wnd_mult * rtt_min // 4, srtt)
 
@@ -113,8 +122,6 @@ class Rack:
         Returns:
             the number of records marked, and when to look again (ns; ``NEVER`` if nothing waits).
         """
-        if self.xmit_ts < 0:
-            return 0, NEVER
         board = self.board
         patience = self.rtt + reo_wnd
         marked = 0
@@ -125,7 +132,7 @@ class Rack:
         while index < count:
             record = records[index]
             if not (record.sacked or record.lost or record.retransmissions):
-                if not self._sent_before(record):
+                if record.order >= self.order:
                     break
                 due = record.sent_at + patience
                 if due > now:
@@ -137,11 +144,11 @@ class Rack:
         self._scan = index + board.trimmed
         resent = self._resent
         while resent:
-            sent_at, record = resent[0]
-            if record.in_flight_again and record.sent_at == sent_at:
-                if not self._sent_before(record):
+            order, record = resent[0]
+            if record.in_flight_again and record.order == order:
+                if order >= self.order:
                     break
-                due = sent_at + patience
+                due = record.sent_at + patience
                 if due > now:
                     again = min(again, due)
                     break
@@ -149,10 +156,6 @@ class Rack:
                 marked += 1
             resent.popleft()
         return marked, again
-
-    def _sent_before(self, record: Sent) -> bool:
-        """Return whether ``record`` was sent before the latest delivered segment (RACK_sent_after)."""
-        return record.sent_at < self.xmit_ts or (record.sent_at == self.xmit_ts and record.end < self.end_seq)
 
     def mark_on_timeout(self, now: int, una: int, reo_wnd: int) -> None:
         """Mark the first record, and all whose time is over, lost (section 6.3)."""

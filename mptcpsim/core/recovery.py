@@ -207,7 +207,7 @@ class Recovery:
         assert rack is not None
         sender = self.sender
         rtt = sender.rtt
-        window = rack.window(self.state != OPEN, rtt.srtt, rtt.minimum, sender.mss)
+        window = rack.window(self.state != OPEN, rtt.srtt, rtt.minimum)
         _, again = rack.detect(now, window)
         self.reo_at = again
         sender.tcp.wake_by(again)
@@ -387,7 +387,7 @@ class Recovery:
                 self.rack.rewind()
         if self.rack is not None and sender.timeouts_in_a_row == 1:
             rtt = sender.rtt
-            window = self.rack.window(True, rtt.srtt, rtt.minimum, sender.mss)
+            window = self.rack.window(True, rtt.srtt, rtt.minimum)
             self.rack.mark_on_timeout(now, sender.una, window)
         else:
             for index in range(board.head, len(board.records)):

@@ -21,18 +21,30 @@ class Sent:
     Attributes:
         seq, end: its relative sequence numbers; a FIN counts one.
         sent_at: when it was sent the last time, ns.
+        order: number of its last transmission among all of the connection.
         fin: it carries the FIN.
         retransmissions: how often it was sent again.
         sacked: the peer holds it.
         lost: it is taken for lost; ``in_flight_again`` says whether it was sent since.
     """
 
-    __slots__ = ("end", "fin", "in_flight_again", "lost", "retransmissions", "sacked", "sent_at", "seq")
+    __slots__ = (
+        "end",
+        "fin",
+        "in_flight_again",
+        "lost",
+        "order",
+        "retransmissions",
+        "sacked",
+        "sent_at",
+        "seq",
+    )
 
-    def __init__(self, seq: int, end: int, sent_at: int, fin: bool) -> None:
+    def __init__(self, seq: int, end: int, sent_at: int, order: int, fin: bool) -> None:
         self.seq = seq
         self.end = end
         self.sent_at = sent_at
+        self.order = order
         self.fin = fin
         self.retransmissions: int = 0
         self.sacked: bool = False
@@ -47,6 +59,8 @@ class Scoreboard:
         records: outstanding segments in sequence order, from index ``head``.
         sacked, lost, resent: bytes SACKed; taken for lost and not SACKed; sent again
             and again in flight.
+        sacked_segments: records that are SACKed.
+        transmissions: segments sent so far, each copy.
         ranges: the SACKed ranges above the cumulative acknowledgment.
     """
 
@@ -60,6 +74,8 @@ class Scoreboard:
         "records",
         "resent",
         "sacked",
+        "sacked_segments",
+        "transmissions",
         "trimmed",
     )
 
@@ -69,6 +85,8 @@ class Scoreboard:
         self.sacked: int = 0
         self.lost: int = 0
         self.resent: int = 0
+        self.sacked_segments: int = 0
+        self.transmissions: int = 0
         self.ranges = Ranges()
         #: Records removed from the front of the list so far: list index + trimmed never changes.
         self.trimmed: int = 0
@@ -85,6 +103,8 @@ class Scoreboard:
         """Remove and return the first outstanding segment, which was acknowledged."""
         record = self.records[self.head]
         self.head += 1
+        if record.sacked:
+            self.sacked_segments -= 1
         self._discount(record, record.end - record.seq)
         # Queues elsewhere may still hold it: it must look neither lost nor in flight there.
         record.lost = record.in_flight_again = False
@@ -123,7 +143,7 @@ class Scoreboard:
     def split(self, index: int, point: int) -> Sent:
         """Split the record at list ``index`` at sequence number ``point``; return the second half."""
         first = self.records[index]
-        second = Sent(point, first.end, first.sent_at, first.fin)
+        second = Sent(point, first.end, first.sent_at, first.order, first.fin)
         second.retransmissions = first.retransmissions
         second.sacked = first.sacked
         second.lost = first.lost
@@ -131,6 +151,8 @@ class Scoreboard:
         first.end = point
         first.fin = False
         self.records.insert(index + 1, second)
+        if second.sacked:
+            self.sacked_segments += 1
         if second.lost and not second.in_flight_again and not second.sacked:
             self._queue(second)
         return second
@@ -146,6 +168,7 @@ class Scoreboard:
             record.in_flight_again = False
         record.sacked = True
         self.sacked += size
+        self.sacked_segments += 1
 
     def mark_lost(self, record: Sent) -> None:
         """``record``, or its retransmission, is taken for lost and has to be sent again."""
@@ -168,6 +191,8 @@ class Scoreboard:
             self.resent += record.end - record.seq
         record.retransmissions += 1
         record.sent_at = now
+        self.transmissions += 1
+        record.order = self.transmissions
 
     def _queue(self, record: Sent) -> None:
         self._order += 1
@@ -189,4 +214,5 @@ class Scoreboard:
         for index in range(self.head, len(records)):
             records[index].sacked = False
         self.sacked = 0
+        self.sacked_segments = 0
         self.ranges.clear()

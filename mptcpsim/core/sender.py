@@ -229,12 +229,14 @@ class Sender:
             flags |= CWR
             self.cwr_due = False
         after = seq + length + 1 if fin else seq + length
-        records = self.board.records
-        if self.board.head == len(records):
+        board = self.board
+        records = board.records
+        if board.head == len(records):
             self.rto_at = now + self.rtt.timeout()
             self.tcp.wake_by(self.rto_at)
             self.persist_at = NEVER
-        records.append(Sent(seq, after, now, fin))
+        board.transmissions += 1
+        records.append(Sent(seq, after, now, board.transmissions, fin))
         self.nxt = after
         self.sent_bytes += length
         self.last_sent_at = now
@@ -252,9 +254,7 @@ class Sender:
         room = self.mss - self.tcp.receiver.sack_space()
         data = record.end - record.seq - (1 if record.fin else 0)
         if data > room:
-            board.split(board.index_at(record.seq), record.seq + room)
-            if self.recovery.rack is not None:
-                self.recovery.rack.rewind()
+            self._split(board.index_at(record.seq), record.seq + room)
             data = room
         board.mark_resent(record, now)
         if self.recovery.rack is not None:
@@ -402,7 +402,8 @@ class Sender:
         fresh = 0
         newest = -1
         clean = True
-        for left, right in blocks:
+        # In order of sequence: what an earlier ACK, now lost, reported is not out of order.
+        for left, right in sorted(blocks):
             left = max(left, ack)
             if left >= right or right > self.nxt:
                 continue
@@ -411,13 +412,11 @@ class Sender:
                 while index < len(board.records) and board.records[index].seq < high:
                     record = board.records[index]
                     if record.seq < low:
-                        board.split(index, low)
-                        self._after_split()
+                        self._split(index, low)
                         index += 1
                         continue
                     if record.end > high:
-                        board.split(index, high)
-                        self._after_split()
+                        self._split(index, high)
                     if not record.sacked:
                         fresh += record.end - record.seq
                         if rack is not None:
@@ -432,9 +431,14 @@ class Sender:
                     index += 1
         return fresh, now - newest if clean and newest >= 0 else -1
 
-    def _after_split(self) -> None:
-        if self.recovery.rack is not None:
-            self.recovery.rack.rewind()
+    def _split(self, index: int, point: int) -> None:
+        """Split a record of the scoreboard; RACK has to look at both halves."""
+        second = self.board.split(index, point)
+        rack = self.recovery.rack
+        if rack is not None:
+            rack.rewind()
+            if second.in_flight_again:
+                rack.on_resent(second)
 
     def _echo_is_older(self, echo: int, record: Sent) -> bool:
         """Return whether an echoed timestamp precedes the record's last transmission (RFC 8985 6.2)."""
