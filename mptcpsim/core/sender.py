@@ -337,7 +337,7 @@ class Sender:
                 self.tcp.count("TcpExtTCPDSACKRecv")
                 if recovery.rack is not None:
                     recovery.rack.on_dsack(ack, self.nxt)
-            fresh, sack_rtt = self._take_sack(segment.sack, ack, echo, now)
+            fresh, sack_rtt = self._take_sack(segment.sack, ack, now)
             if rtt < 0 and not acked and not dsack:
                 # An ACK that a duplicate triggered may report what arrived long ago.
                 rtt = sack_rtt
@@ -393,9 +393,7 @@ class Sender:
             board.pop_head()
         return delivered, rtt if clean else -1
 
-    def _take_sack(
-        self, blocks: tuple[tuple[int, int], ...], ack: int, echo: int, now: int
-    ) -> tuple[int, int]:
+    def _take_sack(self, blocks: tuple[tuple[int, int], ...], ack: int, now: int) -> tuple[int, int]:
         """Mark what the blocks newly report; return the bytes and an RTT sample or -1."""
         board = self.board
         rack = self.recovery.rack
@@ -420,9 +418,9 @@ class Sender:
                     if not record.sacked:
                         fresh += record.end - record.seq
                         if rack is not None:
-                            rack.on_delivered(
-                                record, now, self.rtt.minimum, self._echo_is_older(echo, record)
-                            )
+                            # Above a gap the echoed timestamp is that of the segment before the gap
+                            # (RFC 7323 section 4.3): it does not tell which copy arrived.
+                            rack.on_delivered(record, now, self.rtt.minimum, False)
                         if record.retransmissions:
                             clean = False
                         elif record.sent_at > newest:
