@@ -37,7 +37,7 @@ from mptcpsim.core.sequences import UNKNOWN, SequenceMap
 from mptcpsim.core.stack import Listener, Stack
 from mptcpsim.core.states import STATE_NAMES
 from mptcpsim.core.tcp import Tcp
-from mptcpsim.units import MILLISECOND, NEVER
+from mptcpsim.units import MILLISECOND
 
 assert mptcpsim.congestion
 
@@ -167,6 +167,8 @@ class Script:
     ) -> Segment:
         """Return a segment of the peer without sending it; the last four are options of a SYN."""
         flags = flags_of(letters)
+        stamp = self.ts_val if ts_val is None else ts_val
+        echo = self.ts_ecr if ts_ecr is None else ts_ecr
         segment = Segment(
             self.flow,
             40 + length,
@@ -176,8 +178,8 @@ class Script:
             (self.ack if ack is None else ack) if flags & ACK else 0,
             self.window if window is None else window,
             length,
-            self.ts_val if ts_val is None else ts_val,
-            self.ts_ecr if ts_ecr is None else ts_ecr,
+            stamp,
+            UNKNOWN if stamp == UNKNOWN else echo,
             sack,
             ecn,
         )
@@ -239,11 +241,6 @@ class Script:
     def elapse(self, ms: float) -> None:
         """Let ``ms`` milliseconds pass."""
         self.run(self.now + round(ms * MILLISECOND))
-
-    def next_timer(self) -> int:
-        """Return when the stack wants to be woken, ns, or ``NEVER``."""
-        due = self.stack.next_timer()
-        return due if due < NEVER else NEVER
 
     # --- What the stack sent --------------------------------------------------------------------
 

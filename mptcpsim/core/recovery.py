@@ -270,12 +270,12 @@ class Recovery:
 
         Args:
             ack: SEG.ACK.
-            dsack: it reports a duplicate.
+            dsack: it reports that the end of the probe arrived twice.
             bare_duplicate: it is a duplicate ACK without any SACK block.
             flight: FlightSize before it, bytes.
             now: ns.
         """
-        if self.tlp_end < 0 or ack < self.tlp_end:
+        if ack < self.tlp_end:
             return
         if not self.tlp_resent or dsack:
             # New data was the probe, or both copies arrived: nothing was lost.

@@ -357,7 +357,10 @@ class Sender:
             else:
                 duplicate = segment.length == 0 and not window_moved and not segment.flags & FIN
         bare = not acked and segment.length == 0 and segment.sack is None
-        recovery.judge_probe(ack, dsack, bare, flight, now)
+        if recovery.tlp_end >= 0:
+            # A FIN at the end of the probe has no place in a D-SACK.
+            copy = dsack and segment.sack is not None and segment.sack[0][1] >= recovery.tlp_end - 1
+            recovery.judge_probe(ack, copy, bare, flight, now)
         if acked or fresh or duplicate or recovery.state != OPEN:
             recovery.on_ack(acked, delivered + fresh, duplicate, flight, now)
         if acked:
