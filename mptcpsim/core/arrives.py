@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from mptcpsim.core import states
 from mptcpsim.core.recovery import OPEN
-from mptcpsim.core.segment import ACK, CE, ECE, FIN, PSH, RST, SYN, Segment
+from mptcpsim.core.segment import ACK, CE, FIN, PSH, RST, SYN, Segment
 from mptcpsim.core.sequences import UNKNOWN
 from mptcpsim.core.states import (
     CLOSE_WAIT,
@@ -252,8 +252,6 @@ def _take_ack(tcp: Tcp, segment: Segment, now: int) -> bool:
         return False
     if ack < sender.una:
         return True
-    if segment.flags & ECE and sender.ecn:
-        sender.on_ecn_echo(now)
     sender.on_ack(segment, now)
     if sender.fin_sent and sender.una > sender.end:
         _fin_acked(tcp, now)

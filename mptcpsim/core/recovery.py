@@ -129,9 +129,14 @@ class Recovery:
             self._grow(acked, flight, now)
 
     def _grow(self, acked: int, flight: int, now: int) -> None:
-        """Let the window grow, if it was what limited us (RFC 5681 section 3.1, RFC 7661 in spirit)."""
+        """Let the window grow, if it was what limited us (RFC 5681 section 3.1, RFC 7661 in spirit).
+
+        Not on an ECN echo (RFC 3168 section 6.1.2).
+        """
         sender = self.sender
         congestion = sender.congestion
+        if sender.ecn_echoed:
+            return
         if flight + sender.mss > congestion.cwnd or self.state == LOSS:
             congestion.on_ack(acked, now, sender.rtt.srtt, flight)
 
@@ -168,6 +173,7 @@ class Recovery:
         self.prr.start(flight, congestion.ssthresh)
         self.state = RECOVERY
         self.point = sender.nxt
+        sender.window_reduced()
         self._high_rxt = sender.una
         # Section 5 step (4.3): no rescue before the first retransmission is acknowledged.
         self._rescue_rxt = self.board.records[self.board.head].end
@@ -289,6 +295,7 @@ class Recovery:
                 congestion.ssthresh = self._ssthresh(flight, now)
                 congestion.cwnd = congestion.ssthresh
                 congestion.on_recovered(now)
+                self.sender.window_reduced()
                 self.sender.tcp.count("TcpExtTCPLossProbeRecovery")
         elif bare_duplicate:
             self.tlp_end = -1
@@ -379,6 +386,7 @@ class Recovery:
             congestion.ssthresh = self._ssthresh(sender.nxt - sender.una, now)
         congestion.cwnd = sender.mss
         congestion.on_timeout(now)
+        sender.window_reduced()
         if board.records[board.head].sacked:
             # The receiver threw away what it had SACKed (RFC 2018 section 8).
             board.forget_sacks()

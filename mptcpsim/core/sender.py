@@ -12,7 +12,7 @@ from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.recovery import OPEN, RECOVERY, Recovery
 from mptcpsim.core.rtt import RttEstimator
 from mptcpsim.core.scoreboard import Scoreboard, Sent
-from mptcpsim.core.segment import ACK, CWR, FIN, PSH, SYN, Segment
+from mptcpsim.core.segment import ACK, CWR, ECE, FIN, PSH, SYN, Segment
 from mptcpsim.core.sequences import UNKNOWN
 from mptcpsim.plugins import CongestionControl
 from mptcpsim.units import MILLISECOND, NEVER
@@ -47,6 +47,7 @@ class Sender:
         "congestion",
         "cwr_due",
         "ecn",
+        "ecn_echoed",
         "ecn_point",
         "edge",
         "end",
@@ -103,6 +104,8 @@ class Sender:
         self.ecn: bool = False
         self.cwr_due: bool = False
         self.ecn_point: int = 0
+        #: The present ACK carries an ECN echo.
+        self.ecn_echoed: bool = False
         self.sent_bytes: int = 0
         self.resent_bytes: int = 0
         self.resent_segments: int = 0
@@ -313,6 +316,9 @@ class Sender:
         """Take any acceptable acknowledgment (RFC 9293 section 3.10.7.4 step 5, RFC 2018, 6675, 8985)."""
         board = self.board
         recovery = self.recovery
+        self.ecn_echoed = self.ecn and bool(segment.flags & ECE)
+        if self.ecn_echoed:
+            self.on_ecn_echo(now)
         ack = segment.ack
         una = self.una
         flight = self.nxt - una
@@ -480,12 +486,17 @@ class Sender:
         if self.recovery.state != OPEN or self.una < self.ecn_point:
             return
         congestion = self.congestion
-        congestion.ssthresh = congestion.ssthresh_after_loss(self.nxt - self.una, now)
-        congestion.cwnd = congestion.ssthresh
+        ssthresh = congestion.ssthresh = congestion.ssthresh_after_loss(self.nxt - self.una, now)
+        # ssthresh is two segments at least, cwnd goes down to one.
+        congestion.cwnd = ssthresh if ssthresh < congestion.cwnd else max(congestion.cwnd // 2, self.mss)
         congestion.on_recovered(now)
-        self.ecn_point = self.nxt
-        self.cwr_due = True
+        self.window_reduced()
         self.tcp.count("TcpExtTCPECNReduction")
+
+    def window_reduced(self) -> None:
+        """The congestion window was reduced, for whatever reason: tell the peer (RFC 3168 section 6.1.2)."""
+        self.cwr_due = self.ecn
+        self.ecn_point = self.nxt
 
     def on_smaller_mss(self, now: int) -> None:
         """Path MTU discovery: what was too large did not arrive; send it again in smaller pieces.
