@@ -456,6 +456,21 @@ def test_repaired_loss_reduces_the_window() -> None:
     assert script.tcp.sender.congestion.cwnd == 2 * MSS  # half of 4 segments in flight
 
 
+def test_repaired_loss_never_opens_the_window() -> None:
+    """A window below the floor of ssthresh grows as in slow start, and not to ssthresh at once."""
+    script = start(rto_min=SECOND)
+    write(script, 1)
+    script.run(script.tcp.sender.recovery.tlp_at)
+    assert numbers(script) == [0, 0]
+    ack(script, 1)
+    write(script, 1)
+    script.tcp.sender.congestion.cwnd = MSS // 2
+    ack(script, 2)
+    assert script.count("TcpExtTCPLossProbeRecovery") == 1
+    assert script.tcp.sender.congestion.ssthresh == 2 * MSS
+    assert script.tcp.sender.congestion.cwnd == MSS // 2 + MSS
+
+
 def test_probe_of_new_data_is_no_loss() -> None:
     script = start(rto_min=SECOND, initial_window_segments=4)
     write(script, 10)

@@ -293,7 +293,7 @@ class Recovery:
             if self.state == OPEN:
                 congestion = self.sender.congestion
                 congestion.ssthresh = self._ssthresh(flight, now)
-                congestion.cwnd = congestion.ssthresh
+                congestion.cwnd = min(congestion.cwnd, congestion.ssthresh)
                 congestion.on_recovered(now)
                 self.sender.window_reduced()
                 self.sender.tcp.count("TcpExtTCPLossProbeRecovery")
