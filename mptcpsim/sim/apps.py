@@ -161,7 +161,8 @@ def read_exactly(socket: Socket, count: int) -> Process:
 class Reader:
     """Reads everything, at most ``read_size`` bytes at a time.
 
-    With ``every`` (ns) it reads at these intervals only; otherwise whenever there is data.
+    With ``every`` (ns) it reads at whole multiples of it after its start only, however the data
+    arrives; otherwise whenever there is data.
     """
 
     def __init__(self, read_size: int, every: int = 0) -> None:
@@ -170,8 +171,9 @@ class Reader:
 
     def run(self, env: Environment, socket: Socket) -> Process:
         """Read until the peer has closed and all is read."""
+        start = env.now
         while not socket.at_end:
-            if self.every:
-                yield env.timeout(self.every)
             yield socket.readable()
+            if self.every:
+                yield env.timeout(self.every - (env.now - start) % self.every)
             socket.read(self.read_size)

@@ -98,9 +98,12 @@ class Flow:
         yield from self.at_client(socket)
 
     def _guarded(self, application: Process, socket: Socket) -> Process:
-        """Run an application; a connection that fails is a result, not a crash."""
+        """Run an application; a connection that fails, even after it, is a result and not a crash."""
         try:
             yield from application
+            yield socket.closed()
+            if socket.connection.error:
+                self._fail(socket.connection.error)
         except ConnectionFailed as failure:
             self._fail(str(failure))
 

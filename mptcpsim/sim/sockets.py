@@ -37,7 +37,8 @@ class Socket:
         self._env = sockets.env
         self._host = sockets.host
         self.connection = connection
-        self._waiting: list[tuple[str, Event]] = []
+        #: One event for each condition that is waited for, however many processes do.
+        self._waiting: dict[str, Event] = {}
 
     # --- Events -------------------------------------------------------------------------------
 
@@ -67,8 +68,11 @@ class Socket:
         """Write up to ``count`` bytes; return how many found room.
 
         Raises:
-            LocalProtocolError: the connection is closed for writing, or has failed.
+            ConnectionFailed: the connection was refused, reset, or timed out.
+            LocalProtocolError: this end has closed the connection.
         """
+        if self.connection.error:
+            raise ConnectionFailed(self.connection.error)
         accepted = self.connection.write(count, self._env.now)
         self._host.drain()
         return accepted
@@ -109,10 +113,12 @@ class Socket:
         return connection.closed
 
     def _wait(self, condition: str) -> Event:
-        event = Event(self._env)
-        if not self._settle(condition, event):
-            self._waiting.append((condition, event))
-            self._ask()
+        event = self._waiting.get(condition)
+        if event is None:
+            event = Event(self._env)
+            if not self._settle(condition, event):
+                self._waiting[condition] = event
+                self._ask()
         return event
 
     def _settle(self, condition: str, event: Event) -> bool:
@@ -123,19 +129,24 @@ class Socket:
         connection = self.connection
         if connection.error or connection.closed:
             event.fail(ConnectionFailed(connection.error or "the connection is closed"))
+            # Who waits gets the exception. If nobody does any more, as after
+            # ``readable() | timeout``, the failure is no error of the program.
+            event.defused = True
             return True
         return False
 
     def _ask(self) -> None:
         """Tell the connection what its application waits for."""
-        conditions = {condition for condition, _ in self._waiting}
-        self.connection.wants_read = "readable" in conditions
-        self.connection.wants_write = "writable" in conditions
-        self.connection.wants_state = bool(conditions)
+        waiting = self._waiting
+        self.connection.wants_read = "readable" in waiting
+        self.connection.wants_write = "writable" in waiting
+        self.connection.wants_state = bool(waiting)
 
     def wake(self) -> None:
         """Look again at everything that is waited for; the host calls this."""
-        self._waiting = [(what, event) for what, event in self._waiting if not self._settle(what, event)]
+        for condition, event in list(self._waiting.items()):
+            if self._settle(condition, event):
+                del self._waiting[condition]
         if self._waiting:
             self._ask()
 
