@@ -585,11 +585,19 @@ class Tcp:
             self.keepalive_at = NEVER
             return
         idle_until = self.last_heard + config.keepalive_idle
-        if idle_until > now or len(self.sender.board):
-            # Something was heard, or the retransmission timer watches over the connection.
+        if idle_until > now:
+            # Something was heard meanwhile.
             self.keepalives_unanswered = 0
-            self.keepalive_at = max(idle_until, now + config.keepalive_interval)
+            self.keepalive_at = idle_until
             return
+        if len(self.sender.board):
+            # The retransmission timer watches over the connection.
+            self.keepalives_unanswered = 0
+            self.keepalive_at = now + config.keepalive_interval
+            return
+        if self.last_heard >= self.keepalive_at - config.keepalive_interval:
+            # The last probe was answered, though longer than the idle time ago.
+            self.keepalives_unanswered = 0
         if self.keepalives_unanswered >= config.keepalive_probes:
             self.give_up("timed out: keepalives were not answered", now)
             return
