@@ -506,7 +506,7 @@ class Sender:
         board = self.board
         for index in range(board.head, len(board.records)):
             record = board.records[index]
-            if record.end - record.seq > self.mss and not record.sacked:
+            if record.end - record.seq - (1 if record.fin else 0) > self.mss and not record.sacked:
                 board.mark_lost(record)
         if board.lost:
             self.recovery.repair(self.nxt)
