@@ -20,7 +20,7 @@ is handed to those that need one).
 from __future__ import annotations
 
 import random
-from typing import ClassVar, Final, NamedTuple, TypeVar
+from typing import Any, ClassVar, Final, NamedTuple, TypeVar
 
 from mypy_extensions import mypyc_attr
 
@@ -88,7 +88,7 @@ def register(cls: P) -> P:
     return cls
 
 
-def _place(cls: type[Plugin]) -> str:
+def _place(cls: Any) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
 
 

@@ -24,7 +24,7 @@ class Host(Node):
         on_arrival: called with each listener that has a new connection.
     """
 
-    __slots__ = ("_decisions", "_wake", "_wake_at", "on_arrival", "on_ready", "stack")
+    __slots__ = ("_calls", "_decisions", "_wake", "_wake_at", "on_arrival", "on_ready", "stack")
 
     def __init__(self, loop: Loop, name: str, stack: Stack) -> None:
         super().__init__(loop, name)
@@ -33,6 +33,9 @@ class Host(Node):
         self.on_arrival: Callable[[Listener], None] | None = None
         self._decisions: dict[FourTuple, Interface] = {}
         self._wake: Callable[[], None] = self._on_timer
+        #: Instants at which ``_wake`` is on the event loop, the next one last. A call cannot be taken
+        #: back when an earlier one is needed; waking early is harmless, and the later one stays in use.
+        self._calls: list[int] = []
         self._wake_at: int = NEVER
         self.routes.on_change = self.invalidate
 
@@ -108,15 +111,12 @@ class Host(Node):
         at = self.stack.next_timer()
         if at < self._wake_at:
             self._wake_at = at
+            self._calls.append(at)
             self.loop.schedule(at, self._wake)
 
     def _on_timer(self) -> None:
-        now = self.loop.now
-        if now < self._wake_at:
-            # An earlier call was scheduled since, and has done this one's work.
-            return
-        self._wake_at = NEVER
-        self.stack.handle_timer(now)
+        calls = self._calls
+        calls.pop()
+        self._wake_at = calls[-1] if calls else NEVER
+        self.stack.handle_timer(self.loop.now)
         self.drain()
-        if self._wake_at == NEVER:
-            self._arm()
