@@ -142,7 +142,7 @@ def _checked(cls: type[Plugin], parameter: Parameter, value: Value) -> Value:
         low, high = parameter.minimum, parameter.maximum
         inside = (low is None or value >= low) and (high is None or value <= high)
         if not inside:
-            bounds = f"{'-inf' if low is None else low} to {'inf' if high is None else high}"
+            bounds = f"{'-inf' if low is None else f'{low:g}'} to {'inf' if high is None else f'{high:g}'}"
             raise PluginError(
                 f"{cls.FAMILY} {cls.NAME!r}: parameter {parameter.name!r} is {value!r}, "
                 f"outside its range {bounds}"
