@@ -34,6 +34,8 @@ class Cubic(CongestionControl):
         self.cwnd_prior: float = 0.0
         self.window: float = 0.0
         self.epoch_start: int = -1
+        #: When the window was last updated in this epoch.
+        self.updated_at: int = 0
 
     def configure(self, values: dict[str, Value]) -> None:
         """Take the parameters."""
@@ -51,6 +53,11 @@ class Cubic(CongestionControl):
         segments = acked / mss
         if self.epoch_start < 0:
             self._begin_epoch(now)
+        elif now - self.updated_at > srtt:
+            # More than a round trip without an update: the application limited the flow meanwhile,
+            # and t must not include that (section 4.2).
+            self.epoch_start += now - self.updated_at - srtt
+        self.updated_at = now
         window = self.window
         # Section 4.3: Reno-friendly region; the increase is 1 once W_est has reached cwnd_prior.
         alpha = 1.0 if self.w_est >= self.cwnd_prior else 3.0 * (1.0 - self.beta) / (1.0 + self.beta)
