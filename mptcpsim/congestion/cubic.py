@@ -72,7 +72,8 @@ class Cubic(CongestionControl):
             ahead = offset + srtt / 1e9
             target = self.c * ahead * ahead * ahead + self.w_max
             target = min(max(target, window), 1.5 * window)
-            window += (target - window) / window * segments
+            # (target - cwnd) / cwnd for each segment acknowledged, and never beyond the target.
+            window += (target - window) * min(segments / window, 1.0)
         self.window = window
         self.cwnd = int(window * mss)
 
