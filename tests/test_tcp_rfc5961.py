@@ -265,6 +265,15 @@ def test_timestamp_echo_follows_last_ack_sent() -> None:
     script.expect("A", ack=4001, ts_ecr=1003)
 
 
+def test_timestamp_of_a_duplicate_is_echoed() -> None:
+    """SEG.SEQ <= Last.ACK.sent: the ACK that answers it may be the only one that arrives."""
+    script = established(ack_every=1)
+    script.inject(length=1000, ts_val=1001)
+    script.expect("A", ack=1001, ts_ecr=1001)
+    script.inject("A", seq=1, length=1000, ts_val=1500)
+    script.expect("A", ack=1001, ts_ecr=1500)
+
+
 def test_a_segment_without_timestamp_does_not_abort() -> None:
     """RFC 7323 section 3.2: "MUST NOT abort a TCP connection because any segment lacks an expected TSopt"."""
     script = established()

@@ -219,6 +219,31 @@ def test_timestamps_sample_retransmissions() -> None:
     assert end.tcp.sender.rtt.backoff == 0
 
 
+@pytest.mark.parametrize("sack", [True, False])
+def test_lost_ack_does_not_spoil_the_estimate(sack: bool) -> None:
+    """The answer to a duplicate echoes the duplicate's timestamp (RFC 7323 section 4.3 rule 2)."""
+    lost = 0
+
+    def hook(direction: str, packet: Packet, now: int) -> list[Packet]:
+        nonlocal lost
+        if direction == "s>c" and now > SECOND and lost < 3:
+            lost += 1
+            return []
+        return [packet]
+
+    config = TcpConfig(sack=sack, rack_tlp=False, ack_every=1)
+    pair = Pair(config, config, hook=hook)
+    client, _ = pair.establish()
+    pair.run(2 * SECOND)
+    client.write(100, pair.now)
+    pair.run(20 * SECOND)
+    sender = client.subflows[0].sender
+    assert lost == 3
+    assert sender.una == 101
+    assert sender.rtt.latest == 100 * MS
+    assert sender.rtt.timeout() == 250 * MS
+
+
 def test_rtt_of_the_handshake_is_a_sample() -> None:
     end = script(rto_min=1)
     assert end.tcp.sender.rtt.srtt == 100 * MS

@@ -208,6 +208,10 @@ def _unacceptable(tcp: Tcp, segment: Segment, now: int) -> None:
         # (section 3.10.7.4: "special allowance should be made" for a zero window).
         if tcp.sender.una <= segment.ack <= tcp.sender.nxt and tcp.state >= ESTABLISHED:
             _take_ack(tcp, segment, now)
+        if tcp.timestamps:
+            # A segment sent again because our ACK was lost: echo its own time, not that of the first
+            # copy, or the sender's RTT includes all its time-outs (RFC 7323 section 4.3 rule 2).
+            receiver.take_timestamp(segment, now)
         if segment.length and segment.seq < receiver.nxt:
             receiver.note_old(segment.seq, segment.seq + segment.length)
     if tcp.state == TIME_WAIT and flags & FIN:

@@ -335,11 +335,12 @@ class Sender:
             self.una = ack
             board.ranges.remove_below(ack)
             self.timeouts_in_a_row = 0
-        dsack = False
+        dsack = above = False
         fresh = 0
         if segment.sack is not None and recovery.sack:
             dsack = self._is_dsack(segment.sack, ack)
             if dsack:
+                above = segment.sack[0][0] >= ack
                 self.tcp.count("TcpExtTCPDSACKRecv")
                 if recovery.rack is not None:
                     recovery.rack.on_dsack(ack, self.nxt)
@@ -350,12 +351,13 @@ class Sender:
         if rtt >= 0:
             self.rtt.sample(rtt)
             recovery.tlp_sampled = True
-        elif acked and echo > 0 and segment.ts_val != UNKNOWN and not dsack:
+        elif acked and echo > 0 and segment.ts_val != UNKNOWN and not (dsack and above):
             # Only retransmitted data: Karn's rule leaves the timestamp (RFC 7323 section 4). The answer
-            # to a duplicate echoes an older segment, from before the ACK that was lost: no sample.
+            # to a duplicate above a gap echoes an older segment, from before an ACK that was lost: no sample.
             elapsed = (self.tcp.timestamp(now) - echo) & _MASK
             if elapsed < _HALF:
                 self.rtt.sample(max(elapsed, 1) * MILLISECOND)
+                recovery.tlp_sampled = True
         duplicate = False
         if not acked and len(board):
             if recovery.sack:
