@@ -31,6 +31,20 @@ def test_window_opens_by_whole_units_of_its_field() -> None:
     script.expect("A", window=1)
 
 
+def test_wide_open_window_moves_by_whole_units_too() -> None:
+    script = Script.accepted(TcpConfig(receive_buffer=100_000, window_scale=10, ack_every=1), mtu=296)
+    for _ in range(6):
+        script.inject(length=256)
+        script.expect("A")
+    edge = script.sent[-1][1].ack + (script.sent[-1][1].window << 10)
+    for _ in range(3):
+        script.read(500)
+        for _, segment in script.fresh():
+            after = segment.ack + (segment.window << 10)
+            assert after > edge
+            edge = after
+
+
 def test_ack_numbered_at_the_right_edge_counts() -> None:
     """A peer that has filled the window acknowledges with SEG.SEQ at its edge; a hole must not deafen us."""
     script = Script.accepted(TcpConfig(receive_buffer=2_000))

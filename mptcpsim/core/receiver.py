@@ -152,7 +152,7 @@ class Receiver:
         gain = min(self.limit, self.nxt + (_MAX_FIELD << self.scale)) - self.edge
         if self.edge - self.nxt < self.mss:
             return gain >= self.sws_step
-        return gain >= min(2 * self.mss, self.buffer // 2)
+        return gain >= max(min(2 * self.mss, self.buffer // 2), self.sws_step)
 
     # --- Segments -----------------------------------------------------------------------------
 
