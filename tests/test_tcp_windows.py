@@ -103,6 +103,18 @@ def test_probe_whose_answer_was_lost() -> None:
     script.expect("A", seq=1002, length=499)
 
 
+def test_probe_acknowledged_by_a_probe() -> None:
+    """Both windows are closed: the ACK field of the peer's probe counts all the same (section 3.10.7.4)."""
+    script = closed_window(receive_buffer=2000, window_scaling=False)
+    for _ in range(2):
+        script.inject(length=1000)
+    script.elapse(1_100)
+    assert script.fresh()[-1][1].window == 0
+    script.inject("A", seq=2001, length=1, ack=1002)
+    assert script.tcp.sender.una == 1002
+    script.expect("A", ack=2001, window=0)
+
+
 def test_window_opens_while_a_probe_is_out() -> None:
     script = closed_window()
     script.elapse(1_000)

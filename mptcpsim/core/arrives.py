@@ -206,7 +206,8 @@ def _unacceptable(tcp: Tcp, segment: Segment, now: int) -> None:
     if flags & ACK and segment.seq <= receiver.nxt:
         # Old data, keepalives and window probes may carry news in their ACK field
         # (section 3.10.7.4: "special allowance should be made" for a zero window).
-        if tcp.sender.una <= segment.ack <= tcp.sender.nxt and tcp.state >= ESTABLISHED:
+        sender = tcp.sender
+        if sender.una <= segment.ack <= max(sender.nxt, sender.probe_end) and tcp.state >= ESTABLISHED:
             _take_ack(tcp, segment, now)
         if tcp.timestamps:
             # A segment sent again because our ACK was lost: echo its own time, not that of the first
