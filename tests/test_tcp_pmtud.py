@@ -48,6 +48,18 @@ def test_flight_is_sent_again_in_smaller_pieces() -> None:
     assert script.count("TcpExtTCPTimeouts") == 0
 
 
+def test_during_a_recovery() -> None:
+    """The reduction under way is completed, and not undone."""
+    script, sent = flight(100, initial_window_segments=20, congestion="reno")
+    for right in range(2, 8):
+        script.inject("A", ack=1, sack=((1461, 1 + right * 1460),))
+    assert script.tcp.sender.congestion.cwnd > 12 * 1460
+    ssthresh = script.tcp.sender.congestion.ssthresh
+    script.icmp(sent[19], ICMP_FRAGMENTATION_NEEDED, 1040)
+    assert script.tcp.sender.congestion.ssthresh == ssthresh
+    assert script.tcp.sender.congestion.cwnd <= ssthresh
+
+
 def test_all_arrives_with_boundaries_moved() -> None:
     pieces: list[tuple[int, int]] = []
     script, sent = flight()

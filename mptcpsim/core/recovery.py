@@ -201,6 +201,9 @@ class Recovery:
 
     def repair(self, point: int) -> None:
         """Repair losses up to ``point`` that are no sign of congestion (path MTU discovery)."""
+        if self.state == RECOVERY:
+            # PRR stops half-way: go to its target.
+            self.sender.congestion.cwnd = self.sender.congestion.ssthresh
         self.state = LOSS
         self.point = point
         self.dupacks = 0
