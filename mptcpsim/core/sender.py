@@ -209,7 +209,7 @@ class Sender:
             self.sws_at = NEVER
 
     def send_new_segment(self, now: int) -> bool:
-        """Send one segment of new data whatever cwnd says (loss probe); return whether there was one."""
+        """Send one segment of new data whatever cwnd and Nagle say; return whether there was one."""
         length = min(self.end - self.nxt, self.mss - self.tcp.receiver.sack_space(), self.edge - self.nxt)
         if length <= 0:
             return False
@@ -598,11 +598,5 @@ class Sender:
     def on_sws_override(self, now: int) -> None:
         """A window too small to be worth a segment has been offered for long enough: use it."""
         self.sws_at = NEVER
-        if len(self.board) or self.nxt >= self.end:
-            return
-        length = min(self.end - self.nxt, self.edge - self.nxt, self.mss)
-        if length > 0:
-            flags = ACK | PSH if self.nxt + length == self.end else ACK
-            self._transmit(self.nxt, length, flags, False, now)
-        else:
+        if self.nxt < self.end and not len(self.board) and not self.send_new_segment(now):
             self._wait_for_window(now)

@@ -368,18 +368,16 @@ class Tcp:
         if self.state != SYN_RECEIVED:
             self.sender.output(now)
 
-    def abort(self, now: int) -> None:
+    def abort(self, now: int, reason: str = "aborted") -> None:
         """ABORT: reset the connection, unless both ends have closed it already."""
         if self.state in (SYN_RECEIVED, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, CLOSE_WAIT):
             self.send_reset(self.sender.nxt, True, now)
-        self.finish("aborted", now)
+        self.finish(reason, now)
 
     def give_up(self, reason: str, now: int) -> None:
         """The peer does not answer any more (section 3.8.3)."""
         self.count("TcpExtTCPAbortOnTimeout")
-        if self.state not in (CLOSED, LISTEN, SYN_SENT, TIME_WAIT):
-            self.send_reset(self.sender.nxt, True, now)
-        self.finish(reason, now)
+        self.abort(now, reason)
 
     def on_read(self, now: int) -> None:
         """The application made room in the receive buffer: tell the peer if it is worth a segment."""
@@ -585,15 +583,10 @@ class Tcp:
             self.keepalive_at = NEVER
             return
         idle_until = self.last_heard + config.keepalive_idle
-        if idle_until > now:
-            # Something was heard meanwhile.
+        if idle_until > now or len(self.sender.board):
+            # Something was heard meanwhile, or the retransmission timer watches over the connection.
             self.keepalives_unanswered = 0
-            self.keepalive_at = idle_until
-            return
-        if len(self.sender.board):
-            # The retransmission timer watches over the connection.
-            self.keepalives_unanswered = 0
-            self.keepalive_at = now + config.keepalive_interval
+            self.keepalive_at = idle_until if idle_until > now else now + config.keepalive_interval
             return
         if self.last_heard >= self.keepalive_at - config.keepalive_interval:
             # The last probe was answered, though longer than the idle time ago.
