@@ -47,7 +47,6 @@ from mptcpsim.core.states import (
     STATE_NAMES,
     SYN_RECEIVED,
     SYN_SENT,
-    TIME_WAIT,
     TRANSITIONS,
 )
 from mptcpsim.plugins import CongestionControl
