@@ -295,8 +295,10 @@ class TestSeedScenario:
     def test_goodput_is_within_one_percent_of_the_formula(self, tmp_path: Path) -> None:
         (flow,) = run(SEED_SCENARIO, tmp_path / "out")["flows"]
         payload = 1500 - 20 - 20 - 12
-        expected = 10e6 * payload / (1500 + 14)
-        assert flow["goodput_bps"] == pytest.approx(expected, rel=0.01)
+        formula = 10e6 * payload / (1500 + 14)
+        expected = json.loads((SEED_SCENARIO.parent / "expected.json").read_text())["goodput_bps"]
+        assert expected["value"] == pytest.approx(formula)
+        assert flow["goodput_bps"] == pytest.approx(formula, rel=expected["tolerance"])
 
     @pytest.mark.tool("tshark")
     def test_tshark_finds_nothing_wrong_with_the_capture(self, tmp_path: Path) -> None:
