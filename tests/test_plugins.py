@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+import mptcpsim
 import mptcpsim.plugins as plugins_module
 from mptcpsim import ScenarioError, build, loads
 from mptcpsim.cli import app
@@ -310,7 +312,7 @@ class TestUsersPlugin:
 
     def test_the_example_at_the_top_of_the_module(self) -> None:
         """Run what the documentation shows."""
-        text = plugins_module.__doc__ or ""
+        text = (Path(mptcpsim.__file__).parent / "plugins.py").read_text(encoding="utf-8")
         lines = text[text.index("    @register") :].split("\n\nA plug-in sees")[0].splitlines()
         scope: dict[str, Any] = {"register": register, "Reno": Reno, "__name__": "example"}
         exec("\n".join(line[4:] for line in lines), scope)
