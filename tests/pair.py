@@ -102,6 +102,10 @@ class Pair:
             target = self.server if direction == "c>s" else self.client
             self.at(self.now + self.delay + extra, self._delivery(target, what))
 
+    def inject(self, target: Stack, packet: Packet) -> None:
+        """Put a packet that neither stack sent on its way to ``target``; the hook does not see it."""
+        self.at(self.now + self.delay, self._delivery(target, packet))
+
     def _delivery(self, target: Stack, packet: Packet) -> Callable[[], None]:
         def deliver() -> None:
             received: Packet | None = packet
@@ -114,13 +118,15 @@ class Pair:
 
         return deliver
 
+    def next_event(self) -> int:
+        """Return when the next event happens, ns, or ``NEVER``."""
+        when = min(self.client.next_timer(), self.server.next_timer())
+        return min(when, self._heap[0][0]) if self._heap else when
+
     def step(self) -> bool:
         """Run the next event; return False when nothing is left."""
         self.pump()
-        times = [self.client.next_timer(), self.server.next_timer()]
-        if self._heap:
-            times.append(self._heap[0][0])
-        when = min(times)
+        when = self.next_event()
         if when >= NEVER:
             return False
         assert when >= self.now
@@ -138,9 +144,7 @@ class Pair:
         """Run until an instant (ns), or until nothing is left to do."""
         self.pump()
         for _ in range(steps):
-            upcoming = min(
-                self.client.next_timer(), self.server.next_timer(), self._heap[0][0] if self._heap else NEVER
-            )
+            upcoming = self.next_event()
             if upcoming > until or upcoming >= NEVER:
                 if until < NEVER:
                     self.now = until

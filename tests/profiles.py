@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 FUZZ_EXAMPLES = 100_000
 
 
 def register() -> None:
-    """Register the profiles; `--hypothesis-profile=fuzz` chooses the other one."""
+    """Register the profiles; `--hypothesis-profile=fuzz` chooses another one.
+
+    "first" is "suite" that stops at the first failure and does not shrink it.
+    """
     calm = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much)
     settings.register_profile(
         "suite", derandomize=True, deadline=None, database=None, max_examples=100, suppress_health_check=calm
@@ -16,11 +19,16 @@ def register() -> None:
     settings.register_profile(
         "fuzz", deadline=None, max_examples=FUZZ_EXAMPLES, print_blob=True, suppress_health_check=calm
     )
+    settings.register_profile(
+        "first", settings.get_profile("suite"), phases=(Phase.generate,), report_multiple_bugs=False
+    )
     settings.load_profile("suite")
 
 
-def examples(count: int) -> settings:
+def examples(count: int, share: int = 1) -> settings:
     """Return settings for ``count`` examples in the suite, and for all of them in `make fuzz`.
+
+    ``share`` is the number of tests among which one machine's examples in `make fuzz` are divided.
 
     A number given to ``settings`` directly would override the profile; use this instead::
 
@@ -32,4 +40,4 @@ def examples(count: int) -> settings:
         TestMachine.settings = examples(2000)
     """
     fuzzing = settings.default is not None and settings.default.max_examples >= FUZZ_EXAMPLES
-    return settings(max_examples=FUZZ_EXAMPLES if fuzzing else count)
+    return settings(max_examples=FUZZ_EXAMPLES // share if fuzzing else count)

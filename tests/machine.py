@@ -1,0 +1,531 @@
+"""A Hypothesis machine over the TCP core: two ends, a faulty path, and what must always hold.
+
+The rules are what applications and networks do; after every event the invariants of
+``Connection`` and ``Tcp`` are checked at both ends, and every packet is checked where it
+is sent (``faulty_path``). In the end the path heals, the readers read, both ends close,
+and everything that was written must have arrived.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, ClassVar
+
+from faulty_path import FATES, FaultyPath, connection_of, hold
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from pair import PORT, Pair
+
+from mptcpsim.core.config import TcpConfig
+from mptcpsim.core.connection import Connection
+from mptcpsim.core.recovery import RECOVERY
+from mptcpsim.core.stack import Stack
+from mptcpsim.core.states import CLOSED, ESTABLISHED, FIN_WAIT_2, STATE_NAMES, SYN_SENT
+from mptcpsim.core.tcp import Tcp
+from mptcpsim.units import MILLISECOND, NEVER, SECOND
+
+#: Every connection is over this long after the path healed and both ends closed.
+TEARDOWN = 1_000 * SECOND
+#: More events than this in one step is a storm of packets.
+STORM = 50_000
+
+CLIENT_PORT = 6_000
+
+MTUS = (1_500, 296, 576, 9_000, 65_535)
+BUFFERS = st.one_of(
+    st.sampled_from((4_194_304, 5_000, 4_096, 16_384, 65_535, 65_536, 100_001, 262_145)),
+    st.integers(1_000, 20_000),
+    st.integers(1, 3_000),
+)
+SEQUENCES = st.sampled_from((-1, 0, 1, 0x7FFF_FFF0, 0xFFFF_0000, 0xFFFF_FFF0, 0xFFFF_FFFF))
+WAYS = st.sampled_from(("c>s", "s>c"))
+ENDS = st.sampled_from((0, 1))
+#: How long to wait after a command, ms; what comes at one instant matters as much.
+WAITS = st.sampled_from((0, 0, 0, 1, 10, 60, 250, 1_000, 7_000))
+
+
+@st.composite
+def tcp_configs(draw: Any, fixed: dict[str, Any]) -> dict[str, Any]:
+    """Draw the behaviour of one end, but for what is fixed: the fields that are not the default."""
+    values: dict[str, Any] = {
+        "mss": draw(st.sampled_from((0, 0, 0, 64, 88, 200, 536, 1_000))),
+        "congestion": draw(st.sampled_from(("cubic", "reno"))),
+        "initial_window_segments": draw(st.sampled_from((10, 1, 3))),
+        "send_buffer": draw(st.sampled_from((4_194_304, 1_000, 20_000))),
+        "receive_buffer": draw(BUFFERS),
+        "window_scaling": draw(st.sampled_from((True, True, True, False))),
+        "window_scale": draw(st.sampled_from((-1, -1, 0, 1, 3, 7, 10, 14))),
+        "timestamps": draw(st.sampled_from((True, False))),
+        "limited_transmit": draw(st.sampled_from((True, False))),
+        "ecn": draw(st.booleans()),
+        "nagle": draw(st.sampled_from((True, False))),
+        "ack_every": draw(st.sampled_from((2, 1))),
+        "zero_window_probe": draw(st.sampled_from(("byte", "empty"))),
+        "data_retries": draw(st.sampled_from((15, 15, 15, 4))),
+        "keepalive": draw(st.sampled_from((False, False, False, True))),
+        "keepalive_idle": 20 * SECOND,
+        "keepalive_interval": 5 * SECOND,
+        "slow_start_after_idle": draw(st.sampled_from((True, False))),
+        "initial_sequence": draw(SEQUENCES),
+        "initial_timestamp": draw(SEQUENCES),
+        "header_prediction": draw(st.sampled_from((True, True, False))),
+    }
+    default = TcpConfig()
+    return {name: value for name, value in (values | fixed).items() if value != getattr(default, name)}
+
+
+class End:
+    """One end of the connection and what its application has done.
+
+    Attributes:
+        way: the direction in which it sends.
+        eager: its application reads whatever arrives.
+        una, lost: SND.UNA, and the packets lost on the path when it last moved.
+        judged: the connection whose failure was found justified.
+    """
+
+    def __init__(self, stack: Stack, way: str) -> None:
+        self.stack = stack
+        self.way = way
+        self.eager = False
+        self.una = 0
+        self.lost = 0
+        self.judged: Connection | None = None
+
+    @property
+    def connection(self) -> Connection | None:
+        """The connection, None at a server that no SYN has reached."""
+        return connection_of(self.stack)
+
+    @property
+    def failed(self) -> bool:
+        """The connection ended with an error."""
+        connection = self.connection
+        return connection is not None and connection.error != ""
+
+
+class TcpMachine(RuleBasedStateMachine):
+    """Two ends of a TCP connection. Subclasses fix a part of the configuration.
+
+    Attributes:
+        FIXED: fields of ``TcpConfig`` that both ends have.
+        ENCODE: every packet crosses the wire as bytes.
+    """
+
+    FIXED: ClassVar[dict[str, Any]] = {}
+    ENCODE: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pair: Pair | None = None
+        self.path: FaultyPath
+        self.ends: tuple[End, End]
+
+    # --- The start --------------------------------------------------------------------------------
+
+    @initialize(
+        client=st.runner().flatmap(lambda machine: tcp_configs(machine.FIXED)),
+        server=st.runner().flatmap(lambda machine: tcp_configs(machine.FIXED)),
+        mtu=st.sampled_from(MTUS),
+        delay=st.sampled_from((50, 0, 0.1, 5, 400)),
+        both_open=st.sampled_from((False, False, False, True)),
+        fates=st.one_of(
+            st.just(()), st.lists(st.sampled_from(("pass", "drop", "twice", "late", "very late")), max_size=5)
+        ),
+        first=st.sampled_from((0, 5, 20, 60)),
+        eager=st.sampled_from(((True, True), (False, True), (True, False), (False, False))),
+    )
+    def open(
+        self,
+        client: dict[str, Any],
+        server: dict[str, Any],
+        mtu: int,
+        delay: float,
+        both_open: bool,
+        fates: list[str],
+        first: int,
+        eager: tuple[bool, bool],
+    ) -> None:
+        """Open the connection, from one end or from both at once, with faults or without."""
+        self.path = FaultyPath(mtu)
+        latency = int(delay * MILLISECOND)
+        configs = TcpConfig(**client), TcpConfig(**server)
+        self.pair = pair = Pair(*configs, delay=latency, hook=self.path, encode=self.ENCODE, mtu=mtu)
+        self.path.pair = pair
+        self.ends = (End(pair.client, "c>s"), End(pair.server, "s>c"))
+        for index, fate in enumerate(fates):
+            self.path.directions["c>s" if index % 2 else "s>c"].fates.append(fate)
+        for end, reads in zip(self.ends, eager, strict=True):
+            end.eager = reads
+        local, remote = pair.addresses
+        pair.client.connect(local, (remote, PORT), 0, local_port=CLIENT_PORT)
+        if both_open:
+            pair.server.connect(remote, (local, CLIENT_PORT), 0, local_port=PORT)
+        pair.pump()
+        if first:
+            self._run(10 * latency)
+            self._write(0, first, 0)
+
+    # --- Applications -----------------------------------------------------------------------------
+
+    @rule(end=ENDS, segments=st.integers(0, 40), odd=st.integers(0, 300), wait=WAITS)
+    def write(self, end: int, segments: int, odd: int, wait: int) -> None:
+        """Write some segments and some odd bytes."""
+        self._write(end, segments, odd)
+        self._run(wait * MILLISECOND)
+
+    @rule(
+        end=ENDS,
+        segments=st.integers(2, 40),
+        fates=st.lists(st.sampled_from(tuple(FATES)), min_size=1, max_size=12),
+        back=st.lists(st.sampled_from(tuple(FATES)), max_size=6),
+        wait=WAITS,
+    )
+    def write_spoilt(self, end: int, segments: int, fates: list[str], back: list[str], wait: int) -> None:
+        """Write, and choose what happens to the first segments and to the first acknowledgments."""
+        self.path.directions[self.ends[end].way].fates.extend(fates)
+        self.path.directions[self.ends[1 - end].way].fates.extend(back)
+        self._write(end, segments, 0)
+        self._run(wait * MILLISECOND)
+
+    @rule(end=ENDS, sizes=st.lists(st.integers(1, 40), min_size=1, max_size=6), wait=WAITS)
+    def dribble(self, end: int, sizes: list[int], wait: int) -> None:
+        """Write tiny pieces one after the other."""
+        connection = self.ends[end].connection
+        for size in sizes:
+            if connection is not None and not connection.closing and not connection.error:
+                connection.write(size, self._now())
+                self._settle()
+        self._run(wait * MILLISECOND)
+
+    @rule(end=ENDS, limit=st.one_of(st.integers(0, 100), st.integers(0, 100_000)), wait=WAITS)
+    def read(self, end: int, limit: int, wait: int) -> None:
+        """Read at most so much."""
+        connection = self.ends[end].connection
+        if connection is not None:
+            direction = self.path.directions[self.ends[end].way]
+            before = direction.announced, direction.sent
+            connection.read(limit, self._now())
+            self._settle()
+            silent = direction.sent == before[1]
+            hold("empty window update", silent or direction.announced > before[0], lambda: f"{before[0]}")
+        self._run(wait * MILLISECOND)
+
+    @rule(end=ENDS, wait=WAITS)
+    def pause(self, end: int, wait: int) -> None:
+        """Stop reading."""
+        self._set_eager(self.ends[end], False)
+        self._run(wait * MILLISECOND)
+
+    @rule(end=ENDS, wait=WAITS)
+    def resume(self, end: int, wait: int) -> None:
+        """Read all that is there, and all that comes."""
+        self._set_eager(self.ends[end], True)
+        self._run(wait * MILLISECOND)
+
+    @rule(end=ENDS, wait=WAITS)
+    def close(self, end: int, wait: int) -> None:
+        """Close one direction; reading goes on."""
+        self._close(self.ends[end])
+        self._settle()
+        self._run(wait * MILLISECOND)
+
+    @rule(wait=WAITS)
+    def close_both(self, wait: int) -> None:
+        """Close both directions at one instant."""
+        for end in self.ends:
+            self._close(end)
+        self._settle()
+        self._run(wait * MILLISECOND)
+
+    # --- The path ---------------------------------------------------------------------------------
+
+    @rule(
+        way=WAYS,
+        percent=st.sampled_from((0, 3, 10, 25, 60)),
+        seed=st.integers(0, 0xFFFF),
+        wait=WAITS,
+    )
+    def noise(self, way: str, percent: int, seed: int, wait: int) -> None:
+        """Lose, delay, double, damage and mark so many of 100 packets from now on."""
+        direction = self.path.directions[way]
+        direction.percent = percent
+        direction.noise.seed(seed)
+        self._run(wait * MILLISECOND)
+
+    @rule(
+        ways=st.sampled_from((("c>s", "s>c"), ("c>s",), ("s>c",))),
+        length=st.sampled_from((60, 60, 250, 250, 1_000, 1_000, 5_000, 5_000, 30_000, 200_000, 2_000_000)),
+        wait=WAITS,
+    )
+    def black_hole(self, ways: tuple[str, ...], length: int, wait: int) -> None:
+        """Lose everything for a while (ms)."""
+        for way in ways:
+            self.path.directions[way].dark = True
+        self._run(length * MILLISECOND)
+        for way in ways:
+            self.path.directions[way].dark = False
+        self._run(wait * MILLISECOND)
+
+    @rule(way=WAYS, muted=st.booleans(), wait=WAITS)
+    def lose_window_updates(self, way: str, muted: bool, wait: int) -> None:
+        """Lose every segment that does nothing but open the window, or no longer."""
+        self.path.directions[way].mutes_updates = muted
+        self._run(wait * MILLISECOND)
+
+    @rule(way=WAYS, mtu=st.integers(296, 1_500), wait=WAITS)
+    def shrink_mtu(self, way: str, mtu: int, wait: int) -> None:
+        """Let the path take smaller packets than before."""
+        direction = self.path.directions[way]
+        direction.mtu = min(direction.mtu, mtu)
+        self._run(wait * MILLISECOND)
+
+    # --- Time -------------------------------------------------------------------------------------
+
+    @rule(count=st.integers(1, 40))
+    def events(self, count: int) -> None:
+        """Let the next events happen."""
+        for _ in range(count):
+            if not self._step():
+                break
+
+    @rule(length=st.sampled_from((1, 10, 60, 250, 1_000, 1_000, 7_000, 40_000, 300_000)))
+    def elapse(self, length: int) -> None:
+        """Let time pass, ms."""
+        self._run(length * MILLISECOND)
+
+    # --- How it is done ---------------------------------------------------------------------------
+
+    def _now(self) -> int:
+        assert self.pair is not None
+        return self.pair.now
+
+    def _write(self, end: int, segments: int, odd: int) -> None:
+        connection = self.ends[end].connection
+        if connection is None or connection.closing or connection.error:
+            return
+        # More than some hundred windows or thousand segments would take too long.
+        mss = connection.subflows[0].sender.mss or 500
+        buffer = self.ends[1 - end].stack.config.receive_buffer
+        count = min(segments * mss + odd, 100 * buffer, 300_000)
+        expected = min(count, connection.writable)
+        accepted = connection.write(count, self._now())
+        hold("write took another count", accepted == expected, lambda: f"{accepted} != {expected}")
+        self._settle()
+
+    def _set_eager(self, end: End, eager: bool) -> None:
+        end.eager = eager
+        connection = end.connection
+        if connection is not None:
+            connection.eager = eager
+            if eager:
+                connection.read(connection.readable, self._now())
+                self._settle()
+
+    def _close(self, end: End) -> None:
+        """Close an end; in SYN-SENT that would be giving up (RFC 9293 section 3.10.4)."""
+        connection = end.connection
+        if connection is not None and connection.subflows[0].state != SYN_SENT:
+            connection.close(self._now())
+
+    def _settle(self) -> None:
+        """Put on the wire what an application's call made the stacks send."""
+        assert self.pair is not None
+        self.pair.pump()
+        self.check()
+
+    def _step(self) -> bool:
+        assert self.pair is not None
+        if not self.pair.step():
+            return False
+        for end in self.ends:
+            connection = end.connection
+            if end.eager and connection is not None and not connection.eager:
+                self._set_eager(end, True)
+        self.check()
+        return True
+
+    def _run(self, length: int) -> None:
+        assert self.pair is not None
+        until = self.pair.now + length
+        for _ in range(STORM):
+            upcoming = self.pair.next_event()
+            if upcoming > until:
+                self.pair.now = until
+                return
+            self._step()
+        hold("storm of packets", False, lambda: f"{STORM} events in {length} ns")
+
+    # --- What must hold ---------------------------------------------------------------------------
+
+    @invariant()
+    def check(self) -> None:
+        """Check both ends."""
+        if self.pair is None:
+            return
+        one, other = self.ends
+        self._check_end(one, other)
+        self._check_end(other, one)
+
+    def _check_end(self, end: End, peer: End) -> None:
+        connection = end.connection
+        if connection is None:
+            return
+        tcp = connection.subflows[0]
+        sender = tcp.sender
+        if sender.una != end.una:
+            end.una = sender.una
+            end.lost = self.path.lost
+        if connection.error and end.judged is not connection:
+            if not peer.failed:
+                self._check_failure(end, peer, connection)
+            end.judged = connection
+        self._check_stream(connection, peer)
+        if tcp.state == CLOSED:
+            return
+        check_memory(connection, tcp)
+        check_scoreboard(tcp)
+        check_timers(end.stack, tcp, self._now())
+        if tcp.state >= ESTABLISHED and not (tcp.sender.recovery.state == RECOVERY and tcp.receiver.sack):
+            cwnd = sender.congestion.cwnd
+            hold("cwnd below one segment", cwnd >= sender.mss, lambda: f"{cwnd} < {sender.mss}")
+
+    def _check_stream(self, connection: Connection, peer: End) -> None:
+        """What is delivered is a prefix of what was written; what is acknowledged was received."""
+        other = peer.connection
+        written = other.written if other is not None else 0
+        hold(
+            "delivered is no prefix of written",
+            connection.consumed <= connection.delivered <= written,
+            lambda: f"read {connection.consumed}, delivered {connection.delivered}, written {written}",
+        )
+        if connection.peer_closed:
+            closed = other is not None and other.closing and connection.delivered == written
+            hold("end of stream before its end", closed, lambda: f"{connection.delivered} of {written}")
+        if other is not None:
+            hold(
+                "acknowledged and not received",
+                connection.acked <= other.delivered,
+                lambda: f"{connection.acked} acknowledged, {other.delivered} delivered",
+            )
+
+    def _check_failure(self, end: End, peer: End, connection: Connection) -> None:
+        """The first of two ends fails only if nothing got through for all retries.
+
+        Lost are packets that the path lost, and those that the peer discarded because rounding up
+        window fields had promised more than twice its buffer (RFC 7323 section 2.4: "beyond
+        what it previously advertised (and perhaps beyond the buffer)").
+        """
+        config = connection.config
+        established = connection.established and peer.connection is not None and peer.connection.established
+        retries = config.data_retries if established else min(config.data_retries, config.syn_retries)
+        if config.keepalive:
+            retries = min(retries, config.keepalive_probes)
+        lost = self.path.lost - end.lost + peer.stack.counters["TcpExtTCPRcvQDrop"]
+        hold("failed without cause", lost >= retries, lambda: f"{connection.error}; {lost} packets were lost")
+
+    # --- The end ----------------------------------------------------------------------------------
+
+    def teardown(self) -> None:
+        """Heal the path, read, close both ends: all arrives, and both ends reach CLOSED."""
+        if self.pair is None or sys.exc_info()[0] is not None:
+            return
+        pair = self.pair
+        self.path.heal()
+        for end in self.ends:
+            self._set_eager(end, True)
+        limit = pair.now + TEARDOWN + self._time_for_small_windows()
+        for _ in range(STORM * 10):
+            for end in self.ends:
+                self._close(end)
+            pair.pump()
+            if all(self._is_over(end) for end in self.ends) or pair.now > limit or not self._step():
+                break
+        for end in self.ends:
+            hold("not CLOSED in the end", self._is_over(end), lambda way=end.way: f"{way} at {pair.now} ns")
+        if any(end.failed for end in self.ends):
+            return
+        for end, peer in ((self.ends[0], self.ends[1]), (self.ends[1], self.ends[0])):
+            assert end.connection is not None
+            assert peer.connection is not None
+            delivered, written = end.connection.delivered, peer.connection.written
+            hold("not everything arrived", delivered == written, lambda d=delivered, w=written: f"{d} of {w}")
+            hold("no end of stream", end.connection.peer_closed, lambda w=end.way: w)
+        self._run(TEARDOWN)
+        hold("timers after the end", pair.next_event() == NEVER, lambda: f"{pair.next_event()}")
+
+    def _time_for_small_windows(self) -> int:
+        """Return how long what is pending takes if every window of it has to be asked for, ns."""
+        assert self.pair is not None
+        windows = 0
+        for end, peer in (self.ends, self.ends[::-1]):
+            if end.connection is not None:
+                pending = end.connection.written - end.connection.acked
+                windows += pending // peer.stack.config.receive_buffer
+        return windows * (2 * self.pair.delay + SECOND)
+
+    def _is_over(self, end: End) -> bool:
+        """Return whether an end is CLOSED, or waits in FIN-WAIT-2 for a peer that has failed.
+
+        Nothing ends that wait (RFC 9293 section 3.3.2) if the peer's reset was lost.
+        """
+        connection = end.connection
+        if connection is None or connection.closed:
+            return True
+        return connection.subflows[0].state == FIN_WAIT_2 and any(other.failed for other in self.ends)
+
+
+def check_memory(connection: Connection, tcp: Tcp) -> None:
+    """What waits to be read or to be put in order takes at most twice the buffer."""
+    held = connection.readable + tcp.receiver.out_of_order.total
+    bound = 2 * connection.receive_buffer
+    hold("receive memory unbounded", held <= bound, lambda: f"{held} > {bound}")
+
+
+def check_scoreboard(tcp: Tcp) -> None:
+    """The records tile SND.UNA to SND.NXT, and the byte counts are theirs."""
+    sender = tcp.sender
+    board = sender.board
+    records = board.records[board.head :]
+    position = sender.una
+    sacked = lost = resent = 0
+    for record in records:
+        hold("gap on the scoreboard", record.seq == position < record.end, lambda: f"at {position}")  # noqa: B023
+        position = record.end
+        if record.sacked:
+            sacked += record.end - record.seq
+            continue
+        if record.lost:
+            lost += record.end - record.seq
+        if record.in_flight_again:
+            resent += record.end - record.seq
+    if records:
+        hold("scoreboard does not end at SND.NXT", position == sender.nxt, lambda: f"{position} {sender.nxt}")
+    counted = (board.sacked, board.lost, board.resent)
+    hold(
+        "scoreboard miscounts",
+        counted == (sacked, lost, resent),
+        lambda: f"{counted}, {sacked, lost, resent}",
+    )
+    hold("SACKed ranges miscount", board.ranges.total == sacked, lambda: f"{board.ranges.total} != {sacked}")
+    hold("pipe is negative", sender.pipe() >= 0, lambda: f"{sender.pipe()}")
+
+
+def check_timers(stack: Stack, tcp: Tcp, now: int) -> None:
+    """Who waits for something has a timer, and the stack knows of it."""
+    sender = tcp.sender
+    state = STATE_NAMES[tcp.state]
+    if tcp.state < ESTABLISHED:
+        hold("handshake without a timer", sender.rto_at < NEVER, lambda: state)
+    elif len(sender.board):
+        hold("data in flight without a timer", sender.rto_at < NEVER, lambda: state)
+    elif sender.nxt < sender.end or (sender.fin_wanted and not sender.fin_sent):
+        timers = (sender.persist_at, sender.sws_at, sender.rto_at)
+        hold("data pending without a timer", min(timers) < NEVER, lambda: f"{state} {timers}")
+    deadline = tcp.next_deadline()
+    hold(
+        "deadline that the stack forgot",
+        stack.next_timer() <= deadline,
+        lambda: f"{stack.next_timer()} > {deadline}",
+    )
+    hold("deadline in the past", deadline >= now, lambda: f"{deadline} < {now}")
