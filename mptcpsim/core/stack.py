@@ -271,15 +271,12 @@ class Stack:
         self.now = now
         heap = self._wakeups
         while heap and heap[0][0] <= now:
-            at, _, subflow = heappop(heap)
-            if subflow.wake_at == at:
-                subflow.wake_at = NEVER
-                subflow.handle_timers(now)
+            heappop(heap)[2].on_wake(now)
 
     def next_timer(self) -> int:
         """Return when ``handle_timer`` wants to be called next, ns, or ``NEVER``."""
         heap = self._wakeups
-        while heap and heap[0][2].wake_at != heap[0][0]:
+        while heap and heap[0][2].ended:
             heappop(heap)
         self.wake_at = heap[0][0] if heap else NEVER
         return self.wake_at
@@ -308,7 +305,6 @@ class Stack:
 
     def forget(self, subflow: Tcp) -> None:
         """A subflow is CLOSED: its four-tuple is free again."""
-        subflow.wake_at = NEVER
         self._subflows.pop(subflow.flow.reverse(), None)
 
     def sequence_map(self, flow: FourTuple) -> SequenceMap | None:

@@ -85,6 +85,7 @@ class Tcp:
     """
 
     __slots__ = (
+        "_calls",
         "_challenges",
         "_challenges_since",
         "_closing",
@@ -150,6 +151,8 @@ class Tcp:
         self.ended: bool = False
         self.error: str = ""
         self.soft_error: str = ""
+        #: Calls of ``on_wake`` that the stack holds, the next one last, and that one's instant.
+        self._calls: list[int] = []
         self.wake_at: int = NEVER
         self.time_wait_at: int = NEVER
         self.keepalive_at: int = NEVER
@@ -183,7 +186,16 @@ class Tcp:
         """Make sure that ``handle_timers`` is called no later than ``at``; early is harmless."""
         if at < self.wake_at:
             self.wake_at = at
+            self._calls.append(at)
             self._stack.wake_by(at, self)
+
+    def on_wake(self, now: int) -> None:
+        """Answer the earliest call that ``wake_by`` asked for; later ones stay in use."""
+        calls = self._calls
+        calls.pop()
+        self.wake_at = calls[-1] if calls else NEVER
+        if not self.ended:
+            self.handle_timers(now)
 
     def timestamp(self, now: int) -> int:
         """Return the value of the timestamp clock, one tick a millisecond (RFC 7323 section 5.4)."""
