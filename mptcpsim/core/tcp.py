@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from mptcpsim.core import states
 from mptcpsim.core.arrives import arrives, expected, in_syn_sent
 from mptcpsim.core.config import TcpConfig
+from mptcpsim.core.keepalive import Keepalive
 from mptcpsim.core.options import TIMESTAMPS_LENGTH, sack_length, syn_options_length
 from mptcpsim.core.receiver import Receiver
 from mptcpsim.core.segment import (
@@ -78,6 +79,7 @@ class Tcp:
         state: one of ``core.states``.
         sequences: converter to the numbers on the wire.
         sender, receiver: the two halves.
+        keepalive: the timer that probes an idle connection.
         mtu: path MTU known so far.
         established_at: when ESTABLISHED was reached, or -1.
         ended: CLOSED was reached and the connection told.
@@ -105,8 +107,7 @@ class Tcp:
         "established_at",
         "flow",
         "identifier",
-        "keepalive_at",
-        "keepalives_unanswered",
+        "keepalive",
         "last_heard",
         "mtu",
         "option_bytes",
@@ -155,8 +156,6 @@ class Tcp:
         self._calls: list[int] = []
         self.wake_at: int = NEVER
         self.time_wait_at: int = NEVER
-        self.keepalive_at: int = NEVER
-        self.keepalives_unanswered: int = 0
         self.last_heard: int = 0
         #: Bytes of the options of every segment (timestamps), SACK blocks excluded.
         self.option_bytes: int = 0
@@ -171,6 +170,7 @@ class Tcp:
         self._challenges_since: int = -_CHALLENGE_PERIOD
         self.sender = Sender(self, congestion, config)
         self.receiver = Receiver(self, config)
+        self.keepalive = Keepalive(self, config)
 
     # --- Small services for the two halves ----------------------------------------------------
 
@@ -408,7 +408,7 @@ class Tcp:
         sender = self.sender
         sender.rto_at = sender.persist_at = sender.sws_at = NEVER
         sender.recovery.tlp_at = sender.recovery.reo_at = NEVER
-        self.receiver.ack_at = self.time_wait_at = self.keepalive_at = NEVER
+        self.receiver.ack_at = self.time_wait_at = self.keepalive.at = NEVER
         self._stack.forget(self)
         self.connection.on_closed(self, now)
 
@@ -471,9 +471,7 @@ class Tcp:
         sender.recovery.start(self.receiver.sack, config.rack_tlp, config.limited_transmit)
         sender.congestion.start(sender.mss, self.initial_window(), config.initial_ssthresh or 1 << 50, now)
         self.established_at = now
-        if config.keepalive:
-            self.keepalive_at = now + config.keepalive_idle
-            self.wake_by(self.keepalive_at)
+        self.keepalive.start(now)
         self.connection.on_established(self, now)
 
     def restart_time_wait(self, now: int) -> None:
@@ -545,7 +543,7 @@ class Tcp:
             recovery.reo_at,
             self.receiver.ack_at,
             self.time_wait_at,
-            self.keepalive_at,
+            self.keepalive.at,
         )
 
     def handle_timers(self, now: int) -> None:
@@ -568,8 +566,8 @@ class Tcp:
             sender.on_persist(now)
         if sender.sws_at <= now:
             sender.on_sws_override(now)
-        if self.keepalive_at <= now:
-            self._on_keepalive(now)
+        if self.keepalive.at <= now:
+            self.keepalive.on_timer(now)
         if self.time_wait_at <= now:
             self.move(states.TIME_WAIT_OVER)
             self.finish("", now)
@@ -586,26 +584,3 @@ class Tcp:
         self.count("TcpRetransSegs")
         self.sender.rtt.backoff += 1
         self.emit_syn(now)
-
-    def _on_keepalive(self, now: int) -> None:
-        """Section 3.8.4: probe a connection on which nothing was heard for long."""
-        config = self.config
-        if self.state not in (ESTABLISHED, CLOSE_WAIT):
-            self.keepalive_at = NEVER
-            return
-        idle_until = self.last_heard + config.keepalive_idle
-        if idle_until > now or len(self.sender.board):
-            # Something was heard meanwhile, or the retransmission timer watches over the connection.
-            self.keepalives_unanswered = 0
-            self.keepalive_at = idle_until if idle_until > now else now + config.keepalive_interval
-            return
-        if self.last_heard >= self.keepalive_at - config.keepalive_interval:
-            # The last probe was answered, though longer than the idle time ago.
-            self.keepalives_unanswered = 0
-        if self.keepalives_unanswered >= config.keepalive_probes:
-            self.give_up("timed out: keepalives were not answered", now)
-            return
-        self.keepalives_unanswered += 1
-        self.count("TcpExtTCPKeepAlive")
-        self.emit(self.sender.nxt - 1, 0, ACK, False, now)
-        self.keepalive_at = now + config.keepalive_interval

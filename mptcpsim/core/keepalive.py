@@ -1,0 +1,60 @@
+"""Keepalive (RFC 9293 section 3.8.4): is the peer of an idle connection still there?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mptcpsim.core.config import TcpConfig
+from mptcpsim.core.segment import ACK
+from mptcpsim.core.states import CLOSE_WAIT, ESTABLISHED
+from mptcpsim.units import NEVER
+
+if TYPE_CHECKING:
+    from mptcpsim.core.tcp import Tcp
+
+
+class Keepalive:
+    """The keepalive timer of one connection; times in ns.
+
+    Attributes:
+        at: when the next probe is due; ``NEVER`` while keepalive is off.
+        unanswered: probes sent since the peer was last heard.
+    """
+
+    __slots__ = ("_config", "_tcp", "at", "unanswered")
+
+    def __init__(self, tcp: Tcp, config: TcpConfig) -> None:
+        self._tcp = tcp
+        self._config = config
+        self.at: int = NEVER
+        self.unanswered: int = 0
+
+    def start(self, now: int) -> None:
+        """The connection is established."""
+        if self._config.keepalive:
+            self.at = now + self._config.keepalive_idle
+            self._tcp.wake_by(self.at)
+
+    def on_timer(self, now: int) -> None:
+        """Probe a connection on which nothing was heard for long, or give it up."""
+        config = self._config
+        tcp = self._tcp
+        if tcp.state not in (ESTABLISHED, CLOSE_WAIT):
+            self.at = NEVER
+            return
+        idle_until = tcp.last_heard + config.keepalive_idle
+        if idle_until > now or len(tcp.sender.board):
+            # Something was heard meanwhile, or the retransmission timer watches over the connection.
+            self.unanswered = 0
+            self.at = idle_until if idle_until > now else now + config.keepalive_interval
+            return
+        if tcp.last_heard >= self.at - config.keepalive_interval:
+            # The last probe was answered, though longer than the idle time ago.
+            self.unanswered = 0
+        if self.unanswered >= config.keepalive_probes:
+            tcp.give_up("timed out: keepalives were not answered", now)
+            return
+        self.unanswered += 1
+        tcp.count("TcpExtTCPKeepAlive")
+        tcp.emit(tcp.sender.nxt - 1, 0, ACK, False, now)
+        self.at = now + config.keepalive_interval
