@@ -66,7 +66,7 @@ def test_an_interval_longer_than_the_idle_time() -> None:
     script = idle(keepalive_idle=10 * SECOND, keepalive_interval=75 * SECOND)
     script.fresh()
     for _ in range(20):
-        script.run(script.tcp.keepalive_at)
+        script.run(script.tcp.keepalive.at)
         script.expect("A", seq=0)
         script.elapse(100)
         script.inject("A")
