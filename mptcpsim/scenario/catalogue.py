@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import pkgutil
+from pathlib import Path
+from typing import Any
 
 from mptcpsim.plugins import Value, complete, find
+from mptcpsim.scenario.errors import Problem
 from mptcpsim.units import UnitError, parse_rate, parse_size, parse_time
 
 #: The packages whose modules register plug-ins when they are imported.
@@ -18,6 +22,38 @@ def load_plugins() -> None:
         package = importlib.import_module(f"mptcpsim.{name}")
         for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)
+
+
+def load_user_plugins(paths: Any, directory: Path) -> list[str]:
+    """Import the plug-in files of a scenario and return their absolute paths.
+
+    Args:
+        paths: the scenario's ``plugins``, as it was read.
+        directory: what relative paths are relative to.
+
+    Raises:
+        Problem: a path is none, or the file cannot be imported; the text says why.
+    """
+    if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
+        raise Problem(("plugins",), 'write a list of Python files, such as ["my_congestion.py"]')
+    if paths:
+        load_plugins()
+    return [_import(directory / path, number) for number, path in enumerate(paths)]
+
+
+def _import(path: Path, number: int) -> str:
+    place = ("plugins", number)
+    path = path.resolve()
+    if not path.is_file():
+        raise Problem(place, f"{path}: no such file; name a Python file beside the scenario")
+    spec = importlib.util.spec_from_file_location(f"mptcpsim_user_plugins.{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise Problem(place, f"{path}: not a Python file; its name has to end in .py")
+    try:
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    except Exception as error:
+        raise Problem(place, f"{path}: {type(error).__name__}: {error}; mend the plug-in") from None
+    return str(path)
 
 
 def parameters(family: str, name: str, given: dict[str, Value]) -> dict[str, Value]:

@@ -11,6 +11,7 @@ import tomlkit
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from mptcpsim.scenario.catalogue import load_user_plugins
 from mptcpsim.scenario.check import check
 from mptcpsim.scenario.errors import Path, Problem, ScenarioError, did_you_mean, dotted
 from mptcpsim.scenario.locate import line_of
@@ -26,11 +27,19 @@ def load(path: str | pathlib.Path, overrides: Sequence[str] = ()) -> Scenario:
             file, key and remedy.
     """
     name = str(path)
-    return loads(_read(pathlib.Path(path), name), name, overrides)
+    where = pathlib.Path(path)
+    return loads(_read(where, name), name, overrides, where.parent)
 
 
-def loads(text: str, name: str = "scenario", overrides: Sequence[str] = ()) -> Scenario:
+def loads(
+    text: str,
+    name: str = "scenario",
+    overrides: Sequence[str] = (),
+    directory: pathlib.Path = pathlib.Path(),
+) -> Scenario:
     """Read a scenario from a TOML text; ``name`` stands for the file in messages.
+
+    Paths in the scenario are relative to ``directory``.
 
     Raises:
         ScenarioError: as ``load``.
@@ -45,7 +54,7 @@ def loads(text: str, name: str = "scenario", overrides: Sequence[str] = ()) -> S
             change = Override(item)
             change.apply(data)
             changes.append(change)
-        scenario = _parse(data)
+        scenario = _parse({**data, "plugins": load_user_plugins(data.get("plugins", []), directory)})
         check(scenario)
     except Problem as problem:
         raise ScenarioError(_message(name, text, problem, changes)) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 
 from mptcpsim.codec.pcap import INBOUND, OUTBOUND, CaptureWriter
 from mptcpsim.core.segment import Packet
@@ -53,7 +54,7 @@ def run_scenario(
         _advance(simulation, progress)
         sampler.finish()
     summary = summarise(simulation, sampler)
-    directory.write_text("scenario.toml", dumps(scenario))
+    directory.write_text("scenario.toml", dumps(_with_plugins(scenario, directory)))
     directory.write_json("summary.json", summary.as_dict())
     lines = [json.dumps(line, sort_keys=True, ensure_ascii=False) for line in event_lines(simulation)]
     directory.write_text("events.jsonl", "".join(f"{line}\n" for line in lines))
@@ -62,6 +63,16 @@ def run_scenario(
         "meta.json", collect(scenario.seed, events, watch, {"pcap": pcap, "roundtrip": roundtrip})
     )
     return summary
+
+
+def _with_plugins(scenario: Scenario, directory: RunDirectory) -> Scenario:
+    """Copy the user's plug-ins into the run directory; return the scenario that names the copies."""
+    copies = []
+    for number, path in enumerate(scenario.plugins):
+        source = Path(path)
+        copies.append(f"{number}-{source.name}" if len(scenario.plugins) > 1 else source.name)
+        directory.write_text(copies[-1], source.read_text(encoding="utf-8"))
+    return scenario.model_copy(update={"plugins": tuple(copies)})
 
 
 def _advance(simulation: Simulation, progress: Callable[[int], None] | None) -> None:

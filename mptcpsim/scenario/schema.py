@@ -533,6 +533,8 @@ class Scenario(Model):
     description: str = ""
     seed: Annotated[Whole, Field(ge=0, lt=1 << 63)] = 1
     duration: PositiveTime
+    #: Python files with plug-ins of the user's; absolute paths once the scenario is loaded.
+    plugins: tuple[str, ...] = ()
     #: "static": what hosts and routers state. "hops" and "delay": the shortest path for what they do not.
     routing: Literal["static", "hops", "delay"] = "static"
     defaults: Defaults = Defaults()
