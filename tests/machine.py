@@ -520,7 +520,7 @@ def check_timers(stack: Stack, tcp: Tcp, now: int) -> None:
     elif len(sender.board):
         hold("data in flight without a timer", sender.rto_at < NEVER, lambda: state)
     elif sender.nxt < sender.end or (sender.fin_wanted and not sender.fin_sent):
-        timers = (sender.persist_at, sender.sws_at, sender.rto_at)
+        timers = (sender.window_probe.at, sender.window_probe.override_at, sender.rto_at)
         hold("data pending without a timer", min(timers) < NEVER, lambda: f"{state} {timers}")
     deadline = tcp.next_deadline()
     hold(

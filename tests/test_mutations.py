@@ -33,11 +33,11 @@ class Mutation(NamedTuple):
 
 MUTATIONS = {
     "persist timer not armed again": Mutation(
-        "core/sender.py",
+        "core/window_probe.py",
         (
             (
-                "        self.persist_at = now + interval\n        self.tcp.wake_by(self.persist_at)\n",
-                "        self.persist_at = NEVER\n",
+                "        self.at = now + interval\n        sender.tcp.wake_by(self.at)\n",
+                "        self.at = NEVER\n",
             ),
         ),
         "test_machine.py::test_tcp_machine[RackMachine]",

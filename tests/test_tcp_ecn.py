@@ -233,7 +233,7 @@ def test_retransmissions_acks_and_probes_are_not_ect() -> None:
     script.window = 0
     script.inject("A", ack=1 + MSS)
     script.write(10)
-    script.run(script.tcp.sender.persist_at)
+    script.run(script.tcp.sender.window_probe.at)
     script.expect("A", seq=1 + MSS, length=1, ecn=NOT_ECT)
     script.inject("A", ack=1 + MSS, length=10)
     script.elapse(40)

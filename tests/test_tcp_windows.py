@@ -60,7 +60,7 @@ def test_probe_schedule(kind: str) -> None:
 def test_connection_survives_while_probes_are_answered(kind: str) -> None:
     script = closed_window(zero_window_probe=kind, data_retries=3)
     for _ in range(100):
-        script.run(script.tcp.sender.persist_at)
+        script.run(script.tcp.sender.window_probe.at)
         assert script.fresh()
         script.inject("A", ack=1001)
     assert script.state == "ESTABLISHED"
@@ -188,7 +188,7 @@ def test_lost_window_update_is_repaired_by_a_probe(kind: str) -> None:
     server.read(20_000, pair.now)
     pair.pump()
     lose = False
-    due = client.subflows[0].sender.persist_at
+    due = client.subflows[0].sender.window_probe.at
     assert due > pair.now
     pair.run(due)
     # A byte of data is taken; an empty probe only brings the answer.

@@ -91,7 +91,7 @@ def expected(tcp: Tcp, segment: Segment, now: int) -> bool:
         or receiver.out_of_order.total
         or receiver.fin_at >= 0
         or sender.recovery.state != OPEN
-        or sender.persist_at != NEVER
+        or sender.window_probe.at != NEVER
     ):
         return False
     if tcp.timestamps and segment.seq <= receiver.last_ack_sent:
@@ -207,7 +207,7 @@ def _unacceptable(tcp: Tcp, segment: Segment, now: int) -> None:
         # Old data, keepalives and window probes may carry news in their ACK field
         # (section 3.10.7.4: "special allowance should be made" for a zero window).
         sender = tcp.sender
-        if sender.una <= segment.ack <= max(sender.nxt, sender.probe_end) and tcp.state >= ESTABLISHED:
+        if sender.una <= segment.ack <= max(sender.nxt, sender.window_probe.end) and tcp.state >= ESTABLISHED:
             _take_ack(tcp, segment, now)
         if tcp.timestamps:
             # A segment sent again because our ACK was lost: echo its own time, not that of the first
@@ -251,7 +251,7 @@ def _take_ack(tcp: Tcp, segment: Segment, now: int) -> bool:
         if tcp.passive:
             tcp.count("TcpPassiveOpens")
         tcp.establish(now)
-    if ack > max(sender.nxt, sender.probe_end) or ack < sender.una - sender.max_window:
+    if ack > max(sender.nxt, sender.window_probe.end) or ack < sender.una - sender.max_window:
         # RFC 5961 section 5.2.
         tcp.challenge(now)
         return False

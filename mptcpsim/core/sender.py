@@ -14,6 +14,7 @@ from mptcpsim.core.rtt import RttEstimator
 from mptcpsim.core.scoreboard import Scoreboard, Sent
 from mptcpsim.core.segment import ACK, CWR, ECE, FIN, PSH, SYN, Segment
 from mptcpsim.core.sequences import UNKNOWN
+from mptcpsim.core.window_probe import WindowProbe
 from mptcpsim.plugins import CongestionControl
 from mptcpsim.units import MILLISECOND, NEVER
 
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
 
 _MASK: Final = 0xFFFFFFFF
 _HALF: Final = 0x80000000
-
-#: The override time-out of the sender's silly-window avoidance (RFC 9293 section 3.8.6.2.1: 0.1 to 1 s).
-SWS_OVERRIDE: Final = 200 * MILLISECOND
 
 
 class Sender:
@@ -37,7 +35,8 @@ class Sender:
         end: sequence number after the last byte that the application wrote.
         fin_wanted, fin_sent: the application closed; the FIN has a sequence number.
         mss: payload bytes of a full segment as things are (options subtracted).
-        rto_at, persist_at: when the retransmission and persist timers are due.
+        rto_at: when the retransmission timer is due.
+        window_probe: what happens while the peer's window is closed.
         sent_bytes, resent_bytes: payload bytes sent, all copies; and sent again.
     """
 
@@ -58,20 +57,16 @@ class Sender:
         "mss",
         "nagle",
         "nxt",
-        "persist_at",
-        "persist_shift",
-        "probe_end",
-        "probes_unanswered",
         "recovery",
         "resent_bytes",
         "resent_segments",
         "rto_at",
         "rtt",
         "sent_bytes",
-        "sws_at",
         "tcp",
         "timeouts_in_a_row",
         "una",
+        "window_probe",
         "wl1",
         "wl2",
     )
@@ -94,12 +89,7 @@ class Sender:
         self.nagle: bool = config.nagle
         self.rto_at: int = NEVER
         self.timeouts_in_a_row: int = 0
-        self.persist_at: int = NEVER
-        self.persist_shift: int = 0
-        self.probes_unanswered: int = 0
-        #: End of what window probes carried beyond SND.NXT; an ACK may go that far.
-        self.probe_end: int = 0
-        self.sws_at: int = NEVER
+        self.window_probe = WindowProbe(self)
         self.last_sent_at: int = 0
         self.ecn: bool = False
         self.cwr_due: bool = False
@@ -134,7 +124,7 @@ class Sender:
         if self.fin_wanted and not self.fin_sent and self.nxt == self.end and self.edge > self.nxt:
             self._send_fin(now)
         if not len(board) and (self.nxt < self.end or (self.fin_wanted and not self.fin_sent)):
-            self._wait_for_window(now)
+            self.window_probe.wait(now)
         if self._probe_stale:
             # RFC 8985 section 7.2: after new data and after each ACK of new data, once for both.
             self._probe_stale = False
@@ -206,7 +196,7 @@ class Sender:
             pipe += length
             nxt = self.nxt
         if board.head < len(board.records):
-            self.sws_at = NEVER
+            self.window_probe.override_at = NEVER
 
     def send_new_segment(self, now: int) -> bool:
         """Send one segment of new data whatever cwnd and Nagle say; return whether there was one."""
@@ -237,7 +227,7 @@ class Sender:
         if board.head == len(records):
             self.rto_at = now + self.rtt.timeout()
             self.tcp.wake_by(self.rto_at)
-            self.persist_at = NEVER
+            self.window_probe.at = NEVER
         board.transmissions += 1
         records.append(Sent(seq, after, now, board.transmissions, fin))
         self.nxt = after
@@ -475,12 +465,7 @@ class Sender:
         self.edge = ack + window
         if window > self.max_window:
             self.max_window = window
-        if self.persist_at != NEVER:
-            # The peer lives; how the probing goes on is decided in output().
-            self.probes_unanswered = 0
-            if self.edge > self.nxt:
-                self.persist_at = NEVER
-                self.persist_shift = 0
+        self.window_probe.on_window()
         return moved
 
     def on_ecn_echo(self, now: int) -> None:
@@ -546,46 +531,6 @@ class Sender:
         self.retransmit(board.records[board.head], now)
         self.arm_rto(now)
 
-    def _wait_for_window(self, now: int) -> None:
-        """Data is pending and nothing is in flight: some timer must be running (RFC 9293 3.8.6)."""
-        if self.edge <= self.nxt:
-            if self.persist_at == NEVER:
-                self.persist_shift = 0
-                self._arm_persist(now)
-                self.tcp.note("window closed by peer", f"edge {self.edge}")
-        elif self.sws_at == NEVER:
-            self.sws_at = now + SWS_OVERRIDE
-            self.tcp.wake_by(self.sws_at)
-
-    def _arm_persist(self, now: int) -> None:
-        interval = min(self.rtt.rto << min(self.persist_shift, 32), self.tcp.config.persist_max)
-        self.persist_at = now + interval
-        self.tcp.wake_by(self.persist_at)
-
-    def on_persist(self, now: int) -> None:
-        """The window is still closed: probe it, and back off (RFC 9293 section 3.8.6.1)."""
-        self.persist_at = NEVER
-        if len(self.board) or self.edge > self.nxt:
-            self.output(now)
-            return
-        if self.probes_unanswered >= self.tcp.config.data_retries:
-            self.tcp.give_up("timed out: window probes were not answered", now)
-            return
-        self.probes_unanswered += 1
-        self.tcp.count("TcpExtTCPWinProbe")
-        if self.tcp.config.zero_window_probe == "empty":
-            # Linux: an old sequence number, which the peer must answer with an ACK.
-            self.tcp.emit(self.una - 1, 0, ACK, False, now)
-        elif self.nxt < self.end:
-            # RFC 9293: at least one octet of new data.
-            self.probe_end = max(self.probe_end, self.nxt + 1)
-            self.tcp.emit(self.nxt, 1, ACK | (PSH if self.nxt + 1 == self.end else 0), False, now)
-        else:
-            self.probe_end = max(self.probe_end, self.nxt + 1)
-            self.tcp.emit(self.nxt, 0, ACK | FIN, False, now)
-        self.persist_shift += 1
-        self._arm_persist(now)
-
     def _probe_accepted(self, ack: int) -> None:
         """The peer took what a window probe carried beyond SND.NXT."""
         if ack > self.end:
@@ -594,9 +539,3 @@ class Sender:
         else:
             self.sent_bytes += ack - self.nxt
         self.nxt = ack
-
-    def on_sws_override(self, now: int) -> None:
-        """A window too small to be worth a segment has been offered for long enough: use it."""
-        self.sws_at = NEVER
-        if self.nxt < self.end and not len(self.board) and not self.send_new_segment(now):
-            self._wait_for_window(now)

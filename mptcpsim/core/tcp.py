@@ -296,7 +296,7 @@ class Tcp:
         segment.syn = options
         segment.iss = self.sequences.iss
         sender = self.sender
-        sender.nxt = sender.probe_end = 1
+        sender.nxt = sender.window_probe.end = 1
         if answer:
             receiver.on_ack_sent()
         self._syn_transmissions += 1
@@ -406,7 +406,8 @@ class Tcp:
             self.error = error
             self.note("closed", f"{STATE_NAMES[before]} -> CLOSED: {error}")
         sender = self.sender
-        sender.rto_at = sender.persist_at = sender.sws_at = NEVER
+        sender.rto_at = NEVER
+        sender.window_probe.stop()
         sender.recovery.tlp_at = sender.recovery.reo_at = NEVER
         self.receiver.ack_at = self.time_wait_at = self.keepalive.at = NEVER
         self._stack.forget(self)
@@ -477,7 +478,8 @@ class Tcp:
     def restart_time_wait(self, now: int) -> None:
         """Enter TIME-WAIT, or begin its 2 MSL again."""
         sender = self.sender
-        sender.rto_at = sender.persist_at = NEVER
+        sender.rto_at = NEVER
+        sender.window_probe.stop()
         self.time_wait_at = now + self.config.time_wait
         self.wake_by(self.time_wait_at)
 
@@ -500,7 +502,7 @@ class Tcp:
     def receive_icmp(self, error: IcmpError, now: int) -> None:
         """Take an ICMP error about a segment of ours."""
         sender = self.sender
-        if not sender.una <= error.quoted_seq < max(sender.nxt, sender.probe_end):
+        if not sender.una <= error.quoted_seq < max(sender.nxt, sender.window_probe.end):
             # RFC 5927 section 4.1: not about anything in flight.
             return
         if error.kind == ICMP_FRAGMENTATION_NEEDED:
@@ -537,8 +539,8 @@ class Tcp:
         recovery = sender.recovery
         return min(
             sender.rto_at,
-            sender.persist_at,
-            sender.sws_at,
+            sender.window_probe.at,
+            sender.window_probe.override_at,
             recovery.tlp_at,
             recovery.reo_at,
             self.receiver.ack_at,
@@ -562,10 +564,10 @@ class Tcp:
                 self._on_syn_timeout(now)
             else:
                 sender.on_rto(now)
-        if sender.persist_at <= now:
-            sender.on_persist(now)
-        if sender.sws_at <= now:
-            sender.on_sws_override(now)
+        if sender.window_probe.at <= now:
+            sender.window_probe.on_timer(now)
+        if sender.window_probe.override_at <= now:
+            sender.window_probe.on_override(now)
         if self.keepalive.at <= now:
             self.keepalive.on_timer(now)
         if self.time_wait_at <= now:

@@ -157,7 +157,7 @@ def stall_cause(sender: Connection | None, receiver: Connection | None) -> str:
     if sender is None or receiver is None or not sender.established:
         return "handshake"
     for subflow in sender.subflows:
-        if subflow.sender.persist_at < NEVER:
+        if subflow.sender.window_probe.at < NEVER:
             return "zero-window"
     if all(subflow.sender.timeouts_in_a_row > 0 for subflow in sender.subflows):
         return "timeout"

@@ -1,0 +1,104 @@
+"""What a sender does while the peer's window keeps it from sending: probe it, and wait.
+
+The persist timer of RFC 9293 section 3.8.6.1 for a closed window, the override time-out
+of the sender's silly-window avoidance (section 3.8.6.2.1) for one that is too small.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from mptcpsim.core.segment import ACK, FIN, PSH
+from mptcpsim.units import MILLISECOND, NEVER
+
+if TYPE_CHECKING:
+    from mptcpsim.core.sender import Sender
+
+#: RFC 9293 section 3.8.6.2.1: 0.1 to 1 s.
+SWS_OVERRIDE: Final = 200 * MILLISECOND
+
+
+class WindowProbe:
+    """The state of probing; times in ns.
+
+    Attributes:
+        at: when the persist timer is due.
+        override_at: when a small window is used after all.
+        end: end of what probes carried beyond SND.NXT; an ACK may go that far.
+        shift: how often the persist interval was doubled.
+        unanswered: probes since the peer was last heard.
+    """
+
+    __slots__ = ("_sender", "at", "end", "override_at", "shift", "unanswered")
+
+    def __init__(self, sender: Sender) -> None:
+        self._sender = sender
+        self.at: int = NEVER
+        self.override_at: int = NEVER
+        self.end: int = 0
+        self.shift: int = 0
+        self.unanswered: int = 0
+
+    def stop(self) -> None:
+        """The connection has ended."""
+        self.at = self.override_at = NEVER
+
+    def wait(self, now: int) -> None:
+        """Data is pending and nothing is in flight: make sure that some timer is running."""
+        sender = self._sender
+        if sender.edge <= sender.nxt:
+            if self.at == NEVER:
+                self.shift = 0
+                self._arm(now)
+                sender.tcp.note("window closed by peer", f"edge {sender.edge}")
+        elif self.override_at == NEVER:
+            self.override_at = now + SWS_OVERRIDE
+            sender.tcp.wake_by(self.override_at)
+
+    def on_window(self) -> None:
+        """The peer named its window: it lives; how the probing goes on is decided in ``output``."""
+        if self.at != NEVER:
+            self.unanswered = 0
+            if self._sender.edge > self._sender.nxt:
+                self.at = NEVER
+                self.shift = 0
+
+    def _arm(self, now: int) -> None:
+        sender = self._sender
+        interval = min(sender.rtt.rto << min(self.shift, 32), sender.tcp.config.persist_max)
+        self.at = now + interval
+        sender.tcp.wake_by(self.at)
+
+    def on_timer(self, now: int) -> None:
+        """The window is still closed: probe it, and back off."""
+        self.at = NEVER
+        sender = self._sender
+        tcp = sender.tcp
+        if len(sender.board) or sender.edge > sender.nxt:
+            sender.output(now)
+            return
+        if self.unanswered >= tcp.config.data_retries:
+            tcp.give_up("timed out: window probes were not answered", now)
+            return
+        self.unanswered += 1
+        tcp.count("TcpExtTCPWinProbe")
+        nxt = sender.nxt
+        if tcp.config.zero_window_probe == "empty":
+            # Linux: an old sequence number, which the peer must answer with an ACK.
+            tcp.emit(sender.una - 1, 0, ACK, False, now)
+        else:
+            # RFC 9293: at least one octet of new data; where only the FIN is left, the FIN.
+            self.end = max(self.end, nxt + 1)
+            if nxt < sender.end:
+                tcp.emit(nxt, 1, ACK | (PSH if nxt + 1 == sender.end else 0), False, now)
+            else:
+                tcp.emit(nxt, 0, ACK | FIN, False, now)
+        self.shift += 1
+        self._arm(now)
+
+    def on_override(self, now: int) -> None:
+        """A window too small to be worth a segment has been offered for long enough: use it."""
+        self.override_at = NEVER
+        sender = self._sender
+        if sender.nxt < sender.end and not len(sender.board) and not sender.send_new_segment(now):
+            self.wait(now)
