@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from script import Script
 
 from mptcpsim.core.config import TcpConfig
@@ -81,3 +82,19 @@ def test_no_data_before_the_handshake_is_over() -> None:
     script.inject(ack=1)
     script.expect("A", seq=1, length=1_000)
     assert script.tcp.sender.una == 1
+
+
+@pytest.mark.parametrize("mss", [0, 1, 12, 13, 40])
+def test_peer_with_an_absurd_mss(mss: int) -> None:
+    """Options alone fill such a segment; 48 bytes of the peer's segment are used all the same."""
+    script = Script.connected(TcpConfig(nagle=False), mss=mss)
+    script.write(100)
+    script.expect_data((1, 36), (37, 36), (73, 28))
+    script.quiet()
+    script.inject(ack=1, length=10, seq=11)
+    script.inject(ack=1, length=10, seq=31)
+    script.fresh()
+    script.write(30)
+    sent = script.fresh()
+    assert sum(segment.length for _, segment in sent) == 30
+    assert all(0 < segment.length <= 36 and segment.size <= 40 + 48 for _, segment in sent)

@@ -14,7 +14,7 @@ from mptcpsim.core import states
 from mptcpsim.core.arrives import arrives, expected, in_syn_sent
 from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.keepalive import Keepalive
-from mptcpsim.core.options import TIMESTAMPS_LENGTH, sack_length, syn_options_length
+from mptcpsim.core.options import OPTION_SPACE, TIMESTAMPS_LENGTH, sack_length, syn_options_length
 from mptcpsim.core.receiver import Receiver
 from mptcpsim.core.segment import (
     ACK,
@@ -62,6 +62,8 @@ _MASK: Final = 0xFFFFFFFF
 #: RFC 9293 section 3.7.1: the MSS of a peer that names none.
 DEFAULT_MSS_IPV4: Final = 536
 DEFAULT_MSS_IPV6: Final = 1220
+#: A smaller MSS of the peer is not obeyed: 40 bytes of options would leave no room (as in Linux).
+LEAST_MSS: Final = OPTION_SPACE + 8
 
 #: RFC 7323 section 2.3, RFC 1191 section 3 and RFC 8200 section 5.
 MAX_SHIFT: Final = 14
@@ -423,7 +425,7 @@ class Tcp:
         options = syn.syn
         if options is None:
             options = SynOptions(self._peer_mss, UNKNOWN, False)
-        self._peer_mss = max(options.mss, 1)
+        self._peer_mss = max(options.mss, LEAST_MSS)
         if options.window_scale == UNKNOWN:
             self._offered_scale = UNKNOWN
         if syn.ts_val == UNKNOWN:
