@@ -101,7 +101,7 @@ def test_the_sender_scan_does_not_grow_with_the_window(benchmark: Any) -> None:
 
     board = Scoreboard()
     for i in range(10_000):
-        board.records.append(Sent(1 + 1448 * i, 1 + 1448 * (i + 1), i, False))
+        board.records.append(Sent(1 + 1448 * i, 1 + 1448 * (i + 1), i, i, False))
     rng = random.Random(1)
 
     def run() -> None:
