@@ -34,6 +34,7 @@ from mptcpsim.core.segment import (
 )
 from mptcpsim.core.sequences import UNKNOWN, SequenceMap
 from mptcpsim.core.stack import Stack
+from mptcpsim.core.tcp import LEAST_MSS
 from mptcpsim.units import MILLISECOND
 
 ROUTER = "10.0.0.254"
@@ -87,6 +88,7 @@ class Direction:
         mutes_updates: segments that do nothing but open the window are lost.
         mtu: packets larger than this are answered with ICMP "fragmentation needed".
         sent, lost: packets that were sent, and those that did not arrive intact.
+        last: the last segment that was sent.
         announced: the largest right edge that was sent, as the other end reads it.
         read: the largest right edge that has arrived at the other end.
         highest: the end of the data (and FIN) that was sent so far.
@@ -107,6 +109,7 @@ class Direction:
     def begin(self, sequences: SequenceMap | None) -> None:
         """Forget what was said: another connection speaks now."""
         self.sequences = sequences
+        self.last: Segment | None = None
         self.announced = 0
         self.read = 0
         self.highest = 1
@@ -219,6 +222,7 @@ class FaultyPath:
         direction = self.directions[way]
         if direction.sequences is not sequences:
             direction.begin(sequences)
+        direction.last = segment
         return True
 
     def _check(self, way: str, segment: Segment, now: int) -> int:
@@ -264,8 +268,8 @@ class FaultyPath:
         carried += SACK_HEADER + SACK_BLOCK * len(segment.sack) if segment.sack else 0
         hold("size is not that of the options", options == carried, lambda: f"{told()}: {options}, {carried}")
         peer = self.directions["s>c" if way == "c>s" else "c>s"]
-        if peer.mss >= OPTION_SPACE + 1 and segment.length:
-            fits = segment.length + options <= peer.mss
+        if segment.length:
+            fits = segment.length + options <= max(peer.mss, LEAST_MSS)
             hold("segment larger than the peer's MSS", fits, lambda: f"{told()}: mss {peer.mss}")
 
     def _check_edge(self, own: Direction, segment: Segment, edge: int, told: Callable[[], str]) -> None:

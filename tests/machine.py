@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from typing import Any, ClassVar
 
-from faulty_path import FATES, FaultyPath, connection_of, hold
+from faulty_path import FATES, ROUTER, FaultyPath, connection_of, hold
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from pair import PORT, Pair
@@ -19,8 +19,14 @@ from pair import PORT, Pair
 from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.connection import Connection
 from mptcpsim.core.recovery import RECOVERY
+from mptcpsim.core.segment import (
+    ICMP_HOST_UNREACHABLE,
+    ICMP_NET_UNREACHABLE,
+    ICMP_TIME_EXCEEDED,
+    IcmpError,
+)
 from mptcpsim.core.stack import Stack
-from mptcpsim.core.states import CLOSED, ESTABLISHED, FIN_WAIT_2, STATE_NAMES, SYN_SENT
+from mptcpsim.core.states import CLOSED, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, STATE_NAMES, SYN_SENT
 from mptcpsim.core.tcp import Tcp
 from mptcpsim.units import MILLISECOND, NEVER, SECOND
 
@@ -30,6 +36,9 @@ TEARDOWN = 1_000 * SECOND
 STORM = 50_000
 
 CLIENT_PORT = 6_000
+
+#: The connection goes on whatever these say (RFC 1122 section 4.2.3.9).
+SOFT_ERRORS = (ICMP_NET_UNREACHABLE, ICMP_HOST_UNREACHABLE, ICMP_TIME_EXCEEDED)
 
 MTUS = (1_500, 296, 576, 9_000, 65_535)
 BUFFERS = st.one_of(
@@ -48,7 +57,7 @@ WAITS = st.sampled_from((0, 0, 0, 1, 10, 60, 250, 1_000, 7_000))
 def tcp_configs(draw: Any, fixed: dict[str, Any]) -> dict[str, Any]:
     """Draw the behaviour of one end, but for what is fixed: the fields that are not the default."""
     values: dict[str, Any] = {
-        "mss": draw(st.sampled_from((0, 0, 0, 64, 88, 200, 536, 1_000))),
+        "mss": draw(st.sampled_from((0, 0, 0, 0, 1, 64, 88, 200, 536, 1_000))),
         "congestion": draw(st.sampled_from(("cubic", "reno"))),
         "initial_window_segments": draw(st.sampled_from((10, 1, 3))),
         "send_buffer": draw(st.sampled_from((4_194_304, 1_000, 20_000))),
@@ -133,6 +142,7 @@ class TcpMachine(RuleBasedStateMachine):
             st.just(()), st.lists(st.sampled_from(("pass", "drop", "twice", "late", "very late")), max_size=5)
         ),
         first=st.sampled_from((0, 5, 20, 60)),
+        ending=st.sampled_from(("close", "close", "close", "close", "abort")),
         eager=st.sampled_from(((True, True), (False, True), (True, False), (False, False))),
     )
     def open(
@@ -144,6 +154,7 @@ class TcpMachine(RuleBasedStateMachine):
         both_open: bool,
         fates: list[str],
         first: int,
+        ending: str,
         eager: tuple[bool, bool],
     ) -> None:
         """Open the connection, from one end or from both at once, with faults or without."""
@@ -152,6 +163,7 @@ class TcpMachine(RuleBasedStateMachine):
         configs = TcpConfig(**client), TcpConfig(**server)
         self.pair = pair = Pair(*configs, delay=latency, hook=self.path, encode=self.ENCODE, mtu=mtu)
         self.path.pair = pair
+        self.aborts = ending == "abort"
         self.ends = (End(pair.client, "c>s"), End(pair.server, "s>c"))
         for index, fate in enumerate(fates):
             self.path.directions["c>s" if index % 2 else "s>c"].fates.append(fate)
@@ -196,6 +208,18 @@ class TcpMachine(RuleBasedStateMachine):
             if connection is not None and not connection.closing and not connection.error:
                 connection.write(size, self._now())
                 self._settle()
+        self._run(wait * MILLISECOND)
+
+    @rule(end=ENDS, more=st.integers(-1, 2), close=st.booleans(), wait=WAITS)
+    def fill_window(self, end: int, more: int, close: bool, wait: int) -> None:
+        """Write what fills the peer's window, and a little less or more; perhaps close."""
+        connection = self.ends[end].connection
+        if connection is not None and not connection.closing and not connection.error:
+            sender = connection.subflows[0].sender
+            connection.write(min(max(sender.edge - sender.end + more, 0), 300_000), self._now())
+            if close:
+                self._close(self.ends[end])
+            self._settle()
         self._run(wait * MILLISECOND)
 
     @rule(end=ENDS, limit=st.one_of(st.integers(0, 100), st.integers(0, 100_000)), wait=WAITS)
@@ -265,6 +289,26 @@ class TcpMachine(RuleBasedStateMachine):
         self._run(length * MILLISECOND)
         for way in ways:
             self.path.directions[way].dark = False
+        self._run(wait * MILLISECOND)
+
+    @rule(way=WAYS, kind=st.sampled_from(SOFT_ERRORS), wait=WAITS)
+    def unreachable(self, way: str, kind: str, wait: int) -> None:
+        """Send an ICMP error about the last segment of one direction: no reason to give up."""
+        segment = self.path.directions[way].last
+        end = self.ends[0 if way == "c>s" else 1]
+        if segment is not None and end.connection is not None:
+            assert self.pair is not None
+            self.pair.inject(end.stack, IcmpError(ROUTER, segment, kind))
+        self._run(wait * MILLISECOND)
+
+    @rule(end=ENDS, wait=WAITS)
+    def discard(self, end: int, wait: int) -> None:
+        """Let the receiver throw away what waits out of order, as RFC 2018 section 8 allows."""
+        connection = self.ends[end].connection
+        if connection is not None:
+            receiver = connection.subflows[0].receiver
+            receiver.out_of_order.clear()
+            receiver._recent.clear()
         self._run(wait * MILLISECOND)
 
     @rule(way=WAYS, muted=st.booleans(), wait=WAITS)
@@ -435,6 +479,9 @@ class TcpMachine(RuleBasedStateMachine):
         for end in self.ends:
             self._set_eager(end, True)
         limit = pair.now + TEARDOWN + self._time_for_small_windows()
+        if self.aborts and self.ends[0].connection is not None:
+            self.ends[0].connection.abort(pair.now)
+            self.ends[0].judged = self.ends[0].connection
         for _ in range(STORM * 10):
             for end in self.ends:
                 self._close(end)
@@ -522,6 +569,13 @@ def check_timers(stack: Stack, tcp: Tcp, now: int) -> None:
     elif sender.nxt < sender.end or (sender.fin_wanted and not sender.fin_sent):
         timers = (sender.window_probe.at, sender.window_probe.override_at, sender.rto_at)
         hold("data pending without a timer", min(timers) < NEVER, lambda: f"{state} {timers}")
+    receiver = tcp.receiver
+    hold("acknowledgment owed", not receiver.ack_now or tcp.state < ESTABLISHED, lambda: state)
+    waiting = receiver.ack_at < NEVER
+    hold("acknowledgment without a timer", waiting or not receiver.unacked, lambda: f"{receiver.unacked}")
+    if tcp.state in (ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2) and receiver.edge - receiver.nxt < receiver.mss:
+        owed = receiver.wants_window_update() and not waiting
+        hold("window update owed", not owed, lambda: f"{receiver.edge} could be {receiver.limit}")
     deadline = tcp.next_deadline()
     hold(
         "deadline that the stack forgot",
