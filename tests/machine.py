@@ -64,6 +64,8 @@ def tcp_configs(draw: Any, fixed: dict[str, Any]) -> dict[str, Any]:
         "receive_buffer": draw(BUFFERS),
         "window_scaling": draw(st.sampled_from((True, True, True, False))),
         "window_scale": draw(st.sampled_from((-1, -1, 0, 1, 3, 7, 10, 14))),
+        "sack": draw(st.sampled_from((True, True, False))),
+        "rack_tlp": draw(st.sampled_from((True, False))),
         "timestamps": draw(st.sampled_from((True, False))),
         "limited_transmit": draw(st.sampled_from((True, False))),
         "ecn": draw(st.booleans()),
@@ -534,6 +536,7 @@ def check_scoreboard(tcp: Tcp) -> None:
     sender = tcp.sender
     board = sender.board
     records = board.records[board.head :]
+    hold("SND.UNA beyond SND.NXT", sender.una <= sender.nxt, lambda: f"{sender.una} > {sender.nxt}")
     position = sender.una
     sacked = lost = resent = 0
     for record in records:

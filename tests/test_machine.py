@@ -29,7 +29,7 @@ class NewRenoMachine(TcpMachine):
 
 
 class EncodedMachine(TcpMachine):
-    """Every packet as bytes."""
+    """Every packet as bytes, and ends that need not agree on SACK."""
 
     ENCODE: ClassVar[bool] = True
 
