@@ -1,33 +1,36 @@
 """A Hypothesis machine over the TCP core: two ends, a faulty path, and what must always hold.
 
 The rules are what applications and networks do; after every event the invariants of
-``Connection`` and ``Tcp`` are checked at both ends, and every packet is checked where it
-is sent (``faulty_path``). In the end the path heals, the readers read, both ends close,
+both ends are checked (``invariants``), and every packet is checked where it is
+sent (``faulty_path``). In the end the path heals, the readers read, both ends close,
 and everything that was written must have arrived.
 """
 
 from __future__ import annotations
 
+import functools
 import sys
+from collections.abc import Callable
 from typing import Any, ClassVar
 
-from faulty_path import FATES, ROUTER, FaultyPath, connection_of, hold
+from faulty_path import FATES, ROUTER, FaultyPath, hold
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from invariants import End, check_end
 from pair import PORT, Pair
+from tcp_configs import tcp_configs
 
 from mptcpsim.core.config import TcpConfig
-from mptcpsim.core.connection import Connection
-from mptcpsim.core.recovery import RECOVERY
 from mptcpsim.core.segment import (
+    ACK,
     ICMP_HOST_UNREACHABLE,
     ICMP_NET_UNREACHABLE,
     ICMP_TIME_EXCEEDED,
     IcmpError,
+    Packet,
+    Segment,
 )
-from mptcpsim.core.stack import Stack
-from mptcpsim.core.states import CLOSED, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, STATE_NAMES, SYN_SENT
-from mptcpsim.core.tcp import Tcp
+from mptcpsim.core.states import FIN_WAIT_2, SYN_SENT
 from mptcpsim.units import MILLISECOND, NEVER, SECOND
 
 #: Every connection is over this long after the path healed and both ends closed.
@@ -40,79 +43,42 @@ CLIENT_PORT = 6_000
 #: The connection goes on whatever these say (RFC 1122 section 4.2.3.9).
 SOFT_ERRORS = (ICMP_NET_UNREACHABLE, ICMP_HOST_UNREACHABLE, ICMP_TIME_EXCEEDED)
 
-MTUS = (1_500, 296, 576, 9_000, 65_535)
-BUFFERS = st.one_of(
-    st.sampled_from((4_194_304, 5_000, 4_096, 16_384, 65_535, 65_536, 100_001, 262_145)),
-    st.integers(1_000, 20_000),
-    st.integers(1, 3_000),
-)
-SEQUENCES = st.sampled_from((-1, 0, 1, 0x7FFF_FFF0, 0xFFFF_0000, 0xFFFF_FFF0, 0xFFFF_FFFF))
+MTUS = st.sampled_from((1_500, 296, 576, 9_000, 65_535))
 WAYS = st.sampled_from(("c>s", "s>c"))
 ENDS = st.sampled_from((0, 1))
 #: How long to wait after a command, ms; what comes at one instant matters as much.
 WAITS = st.sampled_from((0, 0, 0, 1, 10, 60, 250, 1_000, 7_000))
 
 
-@st.composite
-def tcp_configs(draw: Any, fixed: dict[str, Any]) -> dict[str, Any]:
-    """Draw the behaviour of one end, but for what is fixed: the fields that are not the default."""
-    values: dict[str, Any] = {
-        "mss": draw(st.sampled_from((0, 0, 0, 0, 1, 64, 88, 200, 536, 1_000))),
-        "congestion": draw(st.sampled_from(("cubic", "reno"))),
-        "initial_window_segments": draw(st.sampled_from((10, 1, 3))),
-        "send_buffer": draw(st.sampled_from((4_194_304, 1_000, 20_000))),
-        "receive_buffer": draw(BUFFERS),
-        "window_scaling": draw(st.sampled_from((True, True, True, False))),
-        "window_scale": draw(st.sampled_from((-1, -1, 0, 1, 3, 7, 10, 14))),
-        "sack": draw(st.sampled_from((True, True, False))),
-        "rack_tlp": draw(st.sampled_from((True, False))),
-        "timestamps": draw(st.sampled_from((True, False))),
-        "limited_transmit": draw(st.sampled_from((True, False))),
-        "ecn": draw(st.booleans()),
-        "nagle": draw(st.sampled_from((True, False))),
-        "ack_every": draw(st.sampled_from((2, 1))),
-        "zero_window_probe": draw(st.sampled_from(("byte", "empty"))),
-        "data_retries": draw(st.sampled_from((15, 15, 15, 4))),
-        "keepalive": draw(st.sampled_from((False, False, False, True))),
-        "keepalive_idle": 20 * SECOND,
-        "keepalive_interval": 5 * SECOND,
-        "slow_start_after_idle": draw(st.sampled_from((True, False))),
-        "initial_sequence": draw(SEQUENCES),
-        "initial_timestamp": draw(SEQUENCES),
-        "header_prediction": draw(st.sampled_from((True, True, False))),
-    }
-    default = TcpConfig()
-    return {name: value for name, value in (values | fixed).items() if value != getattr(default, name)}
+def command(**strategies: Any) -> Callable[[Callable[..., None]], Any]:
+    """Return a decorator that makes a rule of a method, and its calls known to ``replay``."""
+
+    def decorate(method: Callable[..., None]) -> Any:
+        @functools.wraps(method)
+        def call(machine: TcpMachine, **arguments: Any) -> None:
+            machine.commands.append((method, arguments))
+            method(machine, **arguments)
+
+        return rule(**strategies)(call)
+
+    return decorate
 
 
-class End:
-    """One end of the connection and what its application has done.
-
-    Attributes:
-        way: the direction in which it sends.
-        eager: its application reads whatever arrives.
-        una, lost: SND.UNA, and the packets lost on the path when it last moved.
-        judged: the connection whose failure was found justified.
-    """
-
-    def __init__(self, stack: Stack, way: str) -> None:
-        self.stack = stack
-        self.way = way
-        self.eager = False
-        self.una = 0
-        self.lost = 0
-        self.judged: Connection | None = None
-
-    @property
-    def connection(self) -> Connection | None:
-        """The connection, None at a server that no SYN has reached."""
-        return connection_of(self.stack)
-
-    @property
-    def failed(self) -> bool:
-        """The connection ended with an error."""
-        connection = self.connection
-        return connection is not None and connection.error != ""
+def numbers(packet: Packet) -> tuple[Any, ...]:
+    """Return the fields of a segment as they stand on the wire."""
+    assert isinstance(packet, Segment)
+    wire = packet.sequences
+    return (
+        packet.flags,
+        wire.wire_seq(packet.seq),
+        wire.wire_ack(packet.ack) if packet.flags & ACK else 0,
+        packet.window,
+        packet.length,
+        packet.ts_val,
+        packet.ts_ecr,
+        packet.syn,
+        tuple((wire.wire_ack(left), wire.wire_ack(right)) for left, right in packet.sack or ()),
+    )
 
 
 class TcpMachine(RuleBasedStateMachine):
@@ -128,6 +94,7 @@ class TcpMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        self.commands: list[tuple[Callable[..., None], dict[str, Any]]] = []
         self.pair: Pair | None = None
         self.path: FaultyPath
         self.ends: tuple[End, End]
@@ -137,7 +104,7 @@ class TcpMachine(RuleBasedStateMachine):
     @initialize(
         client=st.runner().flatmap(lambda machine: tcp_configs(machine.FIXED)),
         server=st.runner().flatmap(lambda machine: tcp_configs(machine.FIXED)),
-        mtu=st.sampled_from(MTUS),
+        mtu=MTUS,
         delay=st.sampled_from((50, 0, 0.1, 5, 400)),
         both_open=st.sampled_from((False, False, False, True)),
         fates=st.one_of(
@@ -160,6 +127,8 @@ class TcpMachine(RuleBasedStateMachine):
         eager: tuple[bool, bool],
     ) -> None:
         """Open the connection, from one end or from both at once, with faults or without."""
+        arguments = {name: value for name, value in locals().items() if name != "self"}
+        self.commands.append((TcpMachine.open, arguments))
         self.path = FaultyPath(mtu)
         latency = int(delay * MILLISECOND)
         configs = TcpConfig(**client), TcpConfig(**server)
@@ -182,13 +151,13 @@ class TcpMachine(RuleBasedStateMachine):
 
     # --- Applications -----------------------------------------------------------------------------
 
-    @rule(end=ENDS, segments=st.integers(0, 40), odd=st.integers(0, 300), wait=WAITS)
+    @command(end=ENDS, segments=st.integers(0, 40), odd=st.integers(0, 300), wait=WAITS)
     def write(self, end: int, segments: int, odd: int, wait: int) -> None:
         """Write some segments and some odd bytes."""
         self._write(end, segments, odd)
         self._run(wait * MILLISECOND)
 
-    @rule(
+    @command(
         end=ENDS,
         segments=st.integers(2, 40),
         fates=st.lists(st.sampled_from(tuple(FATES)), min_size=1, max_size=12),
@@ -202,7 +171,7 @@ class TcpMachine(RuleBasedStateMachine):
         self._write(end, segments, 0)
         self._run(wait * MILLISECOND)
 
-    @rule(end=ENDS, sizes=st.lists(st.integers(1, 40), min_size=1, max_size=6), wait=WAITS)
+    @command(end=ENDS, sizes=st.lists(st.integers(1, 40), min_size=1, max_size=6), wait=WAITS)
     def dribble(self, end: int, sizes: list[int], wait: int) -> None:
         """Write tiny pieces one after the other."""
         connection = self.ends[end].connection
@@ -212,7 +181,7 @@ class TcpMachine(RuleBasedStateMachine):
                 self._settle()
         self._run(wait * MILLISECOND)
 
-    @rule(end=ENDS, more=st.integers(-1, 2), close=st.booleans(), wait=WAITS)
+    @command(end=ENDS, more=st.integers(-1, 2), close=st.booleans(), wait=WAITS)
     def fill_window(self, end: int, more: int, close: bool, wait: int) -> None:
         """Write what fills the peer's window, and a little less or more; perhaps close."""
         connection = self.ends[end].connection
@@ -224,7 +193,7 @@ class TcpMachine(RuleBasedStateMachine):
             self._settle()
         self._run(wait * MILLISECOND)
 
-    @rule(end=ENDS, limit=st.one_of(st.integers(0, 100), st.integers(0, 100_000)), wait=WAITS)
+    @command(end=ENDS, limit=st.one_of(st.integers(0, 100), st.integers(0, 100_000)), wait=WAITS)
     def read(self, end: int, limit: int, wait: int) -> None:
         """Read at most so much."""
         connection = self.ends[end].connection
@@ -237,26 +206,26 @@ class TcpMachine(RuleBasedStateMachine):
             hold("empty window update", silent or direction.announced > before[0], lambda: f"{before[0]}")
         self._run(wait * MILLISECOND)
 
-    @rule(end=ENDS, wait=WAITS)
+    @command(end=ENDS, wait=WAITS)
     def pause(self, end: int, wait: int) -> None:
         """Stop reading."""
         self._set_eager(self.ends[end], False)
         self._run(wait * MILLISECOND)
 
-    @rule(end=ENDS, wait=WAITS)
+    @command(end=ENDS, wait=WAITS)
     def resume(self, end: int, wait: int) -> None:
         """Read all that is there, and all that comes."""
         self._set_eager(self.ends[end], True)
         self._run(wait * MILLISECOND)
 
-    @rule(end=ENDS, wait=WAITS)
+    @command(end=ENDS, wait=WAITS)
     def close(self, end: int, wait: int) -> None:
         """Close one direction; reading goes on."""
         self._close(self.ends[end])
         self._settle()
         self._run(wait * MILLISECOND)
 
-    @rule(wait=WAITS)
+    @command(wait=WAITS)
     def close_both(self, wait: int) -> None:
         """Close both directions at one instant."""
         for end in self.ends:
@@ -266,7 +235,7 @@ class TcpMachine(RuleBasedStateMachine):
 
     # --- The path ---------------------------------------------------------------------------------
 
-    @rule(
+    @command(
         way=WAYS,
         percent=st.sampled_from((0, 3, 10, 25, 60)),
         seed=st.integers(0, 0xFFFF),
@@ -279,7 +248,7 @@ class TcpMachine(RuleBasedStateMachine):
         direction.noise.seed(seed)
         self._run(wait * MILLISECOND)
 
-    @rule(
+    @command(
         ways=st.sampled_from((("c>s", "s>c"), ("c>s",), ("s>c",))),
         length=st.sampled_from((60, 60, 250, 250, 1_000, 1_000, 5_000, 5_000, 30_000, 200_000, 2_000_000)),
         wait=WAITS,
@@ -293,7 +262,7 @@ class TcpMachine(RuleBasedStateMachine):
             self.path.directions[way].dark = False
         self._run(wait * MILLISECOND)
 
-    @rule(way=WAYS, kind=st.sampled_from(SOFT_ERRORS), wait=WAITS)
+    @command(way=WAYS, kind=st.sampled_from(SOFT_ERRORS), wait=WAITS)
     def unreachable(self, way: str, kind: str, wait: int) -> None:
         """Send an ICMP error about the last segment of one direction: no reason to give up."""
         segment = self.path.directions[way].last
@@ -303,7 +272,7 @@ class TcpMachine(RuleBasedStateMachine):
             self.pair.inject(end.stack, IcmpError(ROUTER, segment, kind))
         self._run(wait * MILLISECOND)
 
-    @rule(end=ENDS, wait=WAITS)
+    @command(end=ENDS, wait=WAITS)
     def discard(self, end: int, wait: int) -> None:
         """Let the receiver throw away what waits out of order, as RFC 2018 section 8 allows."""
         connection = self.ends[end].connection
@@ -313,13 +282,13 @@ class TcpMachine(RuleBasedStateMachine):
             receiver._recent.clear()
         self._run(wait * MILLISECOND)
 
-    @rule(way=WAYS, muted=st.booleans(), wait=WAITS)
+    @command(way=WAYS, muted=st.booleans(), wait=WAITS)
     def lose_window_updates(self, way: str, muted: bool, wait: int) -> None:
         """Lose every segment that does nothing but open the window, or no longer."""
         self.path.directions[way].mutes_updates = muted
         self._run(wait * MILLISECOND)
 
-    @rule(way=WAYS, mtu=st.integers(296, 1_500), wait=WAITS)
+    @command(way=WAYS, mtu=st.integers(296, 1_500), wait=WAITS)
     def shrink_mtu(self, way: str, mtu: int, wait: int) -> None:
         """Let the path take smaller packets than before."""
         direction = self.path.directions[way]
@@ -328,14 +297,14 @@ class TcpMachine(RuleBasedStateMachine):
 
     # --- Time -------------------------------------------------------------------------------------
 
-    @rule(count=st.integers(1, 40))
+    @command(count=st.integers(1, 40))
     def events(self, count: int) -> None:
         """Let the next events happen."""
         for _ in range(count):
             if not self._step():
                 break
 
-    @rule(length=st.sampled_from((1, 10, 60, 250, 1_000, 1_000, 7_000, 40_000, 300_000)))
+    @command(length=st.sampled_from((1, 10, 60, 250, 1_000, 1_000, 7_000, 40_000, 300_000)))
     def elapse(self, length: int) -> None:
         """Let time pass, ms."""
         self._run(length * MILLISECOND)
@@ -410,65 +379,9 @@ class TcpMachine(RuleBasedStateMachine):
         if self.pair is None:
             return
         one, other = self.ends
-        self._check_end(one, other)
-        self._check_end(other, one)
-
-    def _check_end(self, end: End, peer: End) -> None:
-        connection = end.connection
-        if connection is None:
-            return
-        tcp = connection.subflows[0]
-        sender = tcp.sender
-        if sender.una != end.una:
-            end.una = sender.una
-            end.lost = self.path.lost
-        if connection.error and end.judged is not connection:
-            if not peer.failed:
-                self._check_failure(end, peer, connection)
-            end.judged = connection
-        self._check_stream(connection, peer)
-        if tcp.state == CLOSED:
-            return
-        check_memory(connection, tcp)
-        check_scoreboard(tcp)
-        check_timers(end.stack, tcp, self._now())
-        if tcp.state >= ESTABLISHED and not (tcp.sender.recovery.state == RECOVERY and tcp.receiver.sack):
-            cwnd = sender.congestion.cwnd
-            hold("cwnd below one segment", cwnd >= sender.mss, lambda: f"{cwnd} < {sender.mss}")
-
-    def _check_stream(self, connection: Connection, peer: End) -> None:
-        """What is delivered is a prefix of what was written; what is acknowledged was received."""
-        other = peer.connection
-        written = other.written if other is not None else 0
-        hold(
-            "delivered is no prefix of written",
-            connection.consumed <= connection.delivered <= written,
-            lambda: f"read {connection.consumed}, delivered {connection.delivered}, written {written}",
-        )
-        if connection.peer_closed:
-            closed = other is not None and other.closing and connection.delivered == written
-            hold("end of stream before its end", closed, lambda: f"{connection.delivered} of {written}")
-        if other is not None:
-            hold(
-                "acknowledged and not received",
-                connection.acked <= other.delivered,
-                lambda: f"{connection.acked} acknowledged, {other.delivered} delivered",
-            )
-
-    def _check_failure(self, end: End, peer: End, connection: Connection) -> None:
-        """The first of two ends fails only if nothing got through for all retries.
-
-        Lost are packets that the path lost, and those that the peer discarded because rounding up
-        window fields had promised more than twice its buffer (RFC 7323 section 2.4: "beyond
-        what it previously advertised (and perhaps beyond the buffer)").
-        """
-        config = connection.config
-        established = connection.established and peer.connection is not None and peer.connection.established
-        retries = config.data_retries if established else min(config.data_retries, config.syn_retries)
-        if config.keepalive:
-            retries = min(retries, config.keepalive_probes)
-        lost = self.path.lost - end.lost + peer.stack.counters["TcpExtTCPRcvQDrop"]
-        hold("failed without cause", lost >= retries, lambda: f"{connection.error}; {lost} packets were lost")
+        lost, now = self.path.lost, self.pair.now
+        check_end(one, other, lost, now)
+        check_end(other, one, lost, now)
 
     # --- The end ----------------------------------------------------------------------------------
 
@@ -503,6 +416,17 @@ class TcpMachine(RuleBasedStateMachine):
         self._run(TEARDOWN)
         hold("timers after the end", pair.next_event() == NEVER, lambda: f"{pair.next_event()}")
 
+    def replay(self, machine: TcpMachine) -> None:
+        """Do on another machine what was done on this one, the end included."""
+        for method, arguments in self.commands:
+            method(machine, **arguments)
+        machine.teardown()
+
+    def trace(self) -> list[tuple[Any, ...]]:
+        """Return what crossed the wire, with the numbers that stood on it."""
+        wire = [] if self.pair is None else self.pair.wire
+        return [(when, way, packet.size, packet.ecn, *numbers(packet)) for when, way, packet in wire]
+
     def _time_for_small_windows(self) -> int:
         """Return how long what is pending takes if every window of it has to be asked for, ns."""
         assert self.pair is not None
@@ -522,67 +446,3 @@ class TcpMachine(RuleBasedStateMachine):
         if connection is None or connection.closed:
             return True
         return connection.subflows[0].state == FIN_WAIT_2 and any(other.failed for other in self.ends)
-
-
-def check_memory(connection: Connection, tcp: Tcp) -> None:
-    """What waits to be read or to be put in order takes at most twice the buffer."""
-    held = connection.readable + tcp.receiver.out_of_order.total
-    bound = 2 * connection.receive_buffer
-    hold("receive memory unbounded", held <= bound, lambda: f"{held} > {bound}")
-
-
-def check_scoreboard(tcp: Tcp) -> None:
-    """The records tile SND.UNA to SND.NXT, and the byte counts are theirs."""
-    sender = tcp.sender
-    board = sender.board
-    records = board.records[board.head :]
-    hold("SND.UNA beyond SND.NXT", sender.una <= sender.nxt, lambda: f"{sender.una} > {sender.nxt}")
-    position = sender.una
-    sacked = lost = resent = 0
-    for record in records:
-        hold("gap on the scoreboard", record.seq == position < record.end, lambda: f"at {position}")  # noqa: B023
-        position = record.end
-        if record.sacked:
-            sacked += record.end - record.seq
-            continue
-        if record.lost:
-            lost += record.end - record.seq
-        if record.in_flight_again:
-            resent += record.end - record.seq
-    if records:
-        hold("scoreboard does not end at SND.NXT", position == sender.nxt, lambda: f"{position} {sender.nxt}")
-    counted = (board.sacked, board.lost, board.resent)
-    hold(
-        "scoreboard miscounts",
-        counted == (sacked, lost, resent),
-        lambda: f"{counted}, {sacked, lost, resent}",
-    )
-    hold("SACKed ranges miscount", board.ranges.total == sacked, lambda: f"{board.ranges.total} != {sacked}")
-    hold("pipe is negative", sender.pipe() >= 0, lambda: f"{sender.pipe()}")
-
-
-def check_timers(stack: Stack, tcp: Tcp, now: int) -> None:
-    """Who waits for something has a timer, and the stack knows of it."""
-    sender = tcp.sender
-    state = STATE_NAMES[tcp.state]
-    if tcp.state < ESTABLISHED:
-        hold("handshake without a timer", sender.rto_at < NEVER, lambda: state)
-    elif len(sender.board):
-        hold("data in flight without a timer", sender.rto_at < NEVER, lambda: state)
-    elif sender.nxt < sender.end or (sender.fin_wanted and not sender.fin_sent):
-        timers = (sender.window_probe.at, sender.window_probe.override_at, sender.rto_at)
-        hold("data pending without a timer", min(timers) < NEVER, lambda: f"{state} {timers}")
-    receiver = tcp.receiver
-    hold("acknowledgment owed", not receiver.ack_now or tcp.state < ESTABLISHED, lambda: state)
-    waiting = receiver.ack_at < NEVER
-    hold("acknowledgment without a timer", waiting or not receiver.unacked, lambda: f"{receiver.unacked}")
-    if tcp.state in (ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2) and receiver.edge - receiver.nxt < receiver.mss:
-        owed = receiver.wants_window_update() and not waiting
-        hold("window update owed", not owed, lambda: f"{receiver.edge} could be {receiver.limit}")
-    deadline = tcp.next_deadline()
-    hold(
-        "deadline that the stack forgot",
-        stack.next_timer() <= deadline,
-        lambda: f"{stack.next_timer()} > {deadline}",
-    )
-    hold("deadline in the past", deadline >= now, lambda: f"{deadline} < {now}")

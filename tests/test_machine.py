@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+from itertools import zip_longest
 from typing import Any, ClassVar
 
 import profiles
 import pytest
+from faulty_path import hold
 from hypothesis.stateful import run_state_machine_as_test
 from machine import TcpMachine
 
@@ -32,6 +35,22 @@ class EncodedMachine(TcpMachine):
     """Every packet as bytes, and ends that need not agree on SACK."""
 
     ENCODE: ClassVar[bool] = True
+
+    def teardown(self) -> None:
+        """Do everything again by reference: the run must be the same."""
+        super().teardown()
+        if sys.exc_info()[0] is None:
+            plain = TcpMachine()
+            self.replay(plain)
+            hold("run by reference differs", plain.trace() == self.trace(), lambda: difference(plain, self))
+
+
+def difference(one: TcpMachine, other: TcpMachine) -> str:
+    """Return the first packet in which two runs differ."""
+    for before, after in zip_longest(one.trace(), other.trace()):
+        if before != after:
+            return f"{before} by reference, {after} encoded"
+    return "nowhere"
 
 
 MACHINES = [RackMachine, SackMachine, NewRenoMachine, EncodedMachine]
