@@ -24,6 +24,7 @@ from mptcpsim.core.segment import (
     ECT0,
     FIN,
     ICMP_FRAGMENTATION_NEEDED,
+    PSH,
     RST,
     SYN,
     TCP_HEADER,
@@ -49,6 +50,8 @@ FATES: dict[str, tuple[int, ...]] = {
     "late": (3,),
     "later": (45,),
     "very late": (900,),
+    "longer": (0,),
+    "split": (0,),
     "damage": (0,),
     "mark": (0,),
 }
@@ -76,6 +79,30 @@ def connection_of(stack: Stack) -> Connection | None:
         if connection.established:
             return connection
     return stack.connections[-1] if stack.connections else None
+
+
+def begun_earlier(segment: Segment, count: int) -> Segment:
+    """Return a segment that begins ``count`` bytes earlier in the stream."""
+    other = segment.clone()
+    other.seq -= count
+    other.offset -= count
+    other.length += count
+    other.size += count
+    return other
+
+
+def pieces(segment: Segment) -> tuple[Segment, Segment]:
+    """Return two segments that carry what one does; what ends the stream is in the second."""
+    half = segment.length // 2
+    first, second = segment.clone(), segment.clone()
+    first.length = half
+    first.size -= segment.length - half
+    first.flags &= ~(FIN | PSH)
+    second.seq += half
+    second.offset += half
+    second.length -= half
+    second.size -= half
+    return first, second
 
 
 class Direction:
@@ -191,10 +218,16 @@ class FaultyPath:
             packet.ecn = CE
         if fate in ("drop", "damage"):
             direction.lost += 1
-        extras = FATES[fate]
+        if isinstance(packet, Segment) and packet.length > 1 and not packet.flags & SYN:
+            # A sender may put what it sent before into other segments (RFC 9293 section 3.8.6), and so
+            # do middleboxes.
+            if fate == "longer":
+                return [(0, begun_earlier(packet, min(60, packet.seq - 1, direction.mtu - packet.size)))]
+            if fate == "split":
+                return [(0, piece) for piece in reversed(pieces(packet))]
         return [
             (extra * MILLISECOND, packet if copy == 0 else packet.clone())
-            for copy, extra in enumerate(extras)
+            for copy, extra in enumerate(FATES[fate])
         ]
 
     def _too_big(self, way: str, packet: Packet) -> None:
