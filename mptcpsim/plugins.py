@@ -210,6 +210,13 @@ class CongestionControl(Plugin):
         self.cwnd = max(mss, self.cwnd * mss // self.mss)
         self.mss = mss
 
+    def couple(self, group: list[CongestionControl]) -> None:
+        """Take the controllers of all working subflows of an MPTCP connection, this one among them.
+
+        The list is the connection's own and changes as subflows come and go. It is never
+        called for plain TCP. An uncoupled control has no use for it.
+        """
+
 
 # --- Queue disciplines ------------------------------------------------------------------------
 
@@ -263,3 +270,241 @@ class QueueDiscipline(Plugin):
             now: ns.
         """
         return PASS
+
+
+# --- Schedulers -------------------------------------------------------------------------------
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Path:
+    """A subflow of an MPTCP connection, as a scheduler sees it. Sizes in bytes, times in ns."""
+
+    @property
+    def identifier(self) -> int:
+        """Number of the subflow within its connection; 0 is the first one."""
+        raise NotImplementedError
+
+    @property
+    def backup(self) -> bool:
+        """One of the two ends wants the subflow used as a backup only."""
+        raise NotImplementedError
+
+    @property
+    def srtt(self) -> int:
+        """Smoothed round-trip time; 0 before the first sample."""
+        raise NotImplementedError
+
+    @property
+    def cwnd(self) -> int:
+        """Congestion window."""
+        raise NotImplementedError
+
+    @property
+    def in_flight(self) -> int:
+        """Bytes sent and, as far as is known, neither arrived nor lost."""
+        raise NotImplementedError
+
+    @property
+    def mss(self) -> int:
+        """Payload of a full segment."""
+        raise NotImplementedError
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class SendView:
+    """What a scheduler may know of its connection. Sizes in bytes."""
+
+    @property
+    def paths(self) -> list[Path]:
+        """The subflows that work, whether they can send at this moment or not."""
+        raise NotImplementedError
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that were written and not yet sent on any subflow."""
+        raise NotImplementedError
+
+    @property
+    def window(self) -> int:
+        """Bytes that the peer's connection-level window still allows."""
+        raise NotImplementedError
+
+
+#: What ``Scheduler.on_blocked`` may return, added up.
+WAIT: Final = 0
+RESEND: Final = 1
+PENALISE: Final = 2
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Scheduler(Plugin):
+    """Decides which subflow of a connection carries the next segment.
+
+    The connection enforces what does not depend on taste: windows, congestion windows, and that
+    a backup subflow carries data only while no other one works.
+
+    Attributes:
+        view: the connection.
+    """
+
+    FAMILY: ClassVar[str] = "scheduler"
+    #: Every subflow carries everything, from what is not acknowledged on; ``choose`` is not asked.
+    REDUNDANT: ClassVar[bool] = False
+
+    def start(self, view: SendView) -> None:
+        """Begin: the connection is established."""
+        self.view = view
+
+    def choose(self, available: list[Path], now: int) -> Path | None:
+        """Return which path sends the next segment, None to send nothing for the time being.
+
+        Asked again after every segment; who returns None is asked again at the next
+        acknowledgment of any subflow.
+
+        Args:
+            available: the paths that could send a segment now, by identifier; never empty.
+            now: ns.
+        """
+        raise NotImplementedError
+
+    def on_blocked(self, path: Path, holder: Path, now: int) -> int:
+        """The connection's window is closed while ``path`` could send.
+
+        ``holder`` carries the oldest data that is not acknowledged. ``RESEND`` sends that data on
+        ``path``, too; ``PENALISE`` halves the congestion window of ``holder`` for holding the
+        connection up; ``WAIT`` does neither. Not asked for data that ``path`` has sent before.
+        """
+        return WAIT
+
+
+# --- Path managers ----------------------------------------------------------------------------
+
+
+class RemoteAddress(NamedTuple):
+    """An address of the peer: from ADD_ADDR or MP_JOIN, or (identifier 0) of the first subflow.
+
+    ``port`` is where a subflow may be opened to.
+    """
+
+    identifier: int
+    address: str
+    port: int
+
+
+class SubflowInfo(NamedTuple):
+    """A subflow that is open or being opened, as a path manager sees it."""
+
+    identifier: int
+    local: str
+    local_id: int
+    remote: str
+    remote_id: int
+    remote_port: int
+    backup: bool
+    #: This end sent the SYN.
+    opened_here: bool
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class PathView:
+    """What a path manager may know of its connection."""
+
+    @property
+    def is_client(self) -> bool:
+        """This end opened the connection."""
+        raise NotImplementedError
+
+    @property
+    def local_addresses(self) -> list[str]:
+        """The addresses of the host, in canonical text form, in the order of its interfaces."""
+        raise NotImplementedError
+
+    @property
+    def remote_addresses(self) -> list[RemoteAddress]:
+        """Addresses of the peer to which subflows may be opened, by identifier.
+
+        The first one is missing if the peer forbade to use it again (flag C of MP_CAPABLE).
+        """
+        raise NotImplementedError
+
+    @property
+    def subflows(self) -> list[SubflowInfo]:
+        """The subflows that are open or being opened, by identifier."""
+        raise NotImplementedError
+
+    @property
+    def announced(self) -> list[str]:
+        """Own addresses that were announced with ADD_ADDR and not withdrawn."""
+        raise NotImplementedError
+
+    def local_id(self, address: str) -> int:
+        """Return the identifier of an own address within this connection, a new one if need be."""
+        raise NotImplementedError
+
+    def source_for(self, remote: str) -> str:
+        """Return the own address from which the host's routing reaches ``remote``; empty: none."""
+        raise NotImplementedError
+
+
+class OpenSubflow(NamedTuple):
+    """Open a subflow (MP_JOIN) as soon as the connection may. ``local_port`` 0 takes a free one."""
+
+    local: str
+    remote: str
+    port: int
+    backup: bool = False
+    local_port: int = 0
+
+
+class Announce(NamedTuple):
+    """Tell the peer an own address (ADD_ADDR); ``port`` 0 leaves the port out."""
+
+    address: str
+    port: int = 0
+
+
+class Withdraw(NamedTuple):
+    """Take an own address back (REMOVE_ADDR) and close its subflows."""
+
+    address: str
+
+
+class SetBackup(NamedTuple):
+    """Change the priority of a subflow (MP_PRIO)."""
+
+    subflow: int
+    backup: bool
+
+
+Action = OpenSubflow | Announce | Withdraw | SetBackup
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class PathManager(Plugin):
+    """Decides which addresses are announced and which subflows are opened; one a connection.
+
+    Every method returns what to do. When a subflow may be opened at all, a connection's
+    limits and retransmissions are the mechanism's.
+    """
+
+    FAMILY: ClassVar[str] = "pathmanager"
+
+    def on_established(self, view: PathView) -> list[Action]:
+        """The connection is established and speaks MPTCP."""
+        return []
+
+    def on_announced(self, view: PathView, remote: RemoteAddress) -> list[Action]:
+        """The peer announced an address (ADD_ADDR) that was not known before."""
+        return []
+
+    def on_withdrawn(self, view: PathView, identifier: int) -> list[Action]:
+        """The peer took an address back (REMOVE_ADDR); its subflows are being closed."""
+        return []
+
+    def on_subflow_closed(self, view: PathView, subflow: SubflowInfo) -> list[Action]:
+        """A subflow has ended, or could not be opened."""
+        return []
+
+    def on_local_address(self, view: PathView, address: str, up: bool) -> list[Action]:
+        """The host got an address, or lost one."""
+        return []

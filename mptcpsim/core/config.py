@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from mptcpsim.core.mptcp_config import MptcpConfig
 from mptcpsim.plugins import Value
 from mptcpsim.units import MILLISECOND, MINUTE, SECOND
 
@@ -80,3 +81,5 @@ class TcpConfig:
     initial_timestamp: int = -1
     #: Use the short path for the expected segment; off only to check that it changes nothing.
     header_prediction: bool = True
+    #: Multipath TCP; not enabled by default.
+    mptcp: MptcpConfig = field(default_factory=MptcpConfig)

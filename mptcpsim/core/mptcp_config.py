@@ -1,0 +1,67 @@
+"""Everything about MPTCP at one end that is a choice, with its default and where it comes from.
+
+The defaults are those of RFC 8684; the named sets of switches are in ``core.profiles``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from mptcpsim.plugins import Value
+from mptcpsim.units import MINUTE
+
+
+@dataclass(frozen=True)
+class MptcpConfig:
+    """Behaviour of one MPTCP end. Times in ns."""
+
+    #: Without it the end is plain TCP.
+    enabled: bool = False
+    #: Name of the profile that the other fields come from; only for people to read.
+    profile: str = "rfc8684"
+    #: Versions spoken: 1 (RFC 8684), 0 (RFC 6824). The first one is offered.
+    versions: tuple[int, ...] = (1,)
+    #: Demand DSS checksums: flag A of MP_CAPABLE (RFC 8684 section 3.1).
+    checksum: bool = False
+    #: Ask the peer not to open subflows to the address of the first one: flag C (version 1 only).
+    deny_join_initial: bool = False
+    #: Plug-ins and their parameters.
+    scheduler: str = "minrtt"
+    scheduler_parameters: dict[str, Value] = field(default_factory=dict)
+    path_manager: str = "endpoints"
+    path_manager_parameters: dict[str, Value] = field(default_factory=dict)
+    #: When this end may open a further subflow: "dss", once a DSS was received (RFC 8684 section
+    #: 3.1); "add-addr", also once an ADD_ADDR was received (Linux); "at-once", as soon as the
+    #: connection is established (the seed's implementation).
+    join_after: str = "dss"
+    #: Subflows that a connection may have at this end, the first one included.
+    max_subflows: int = 8
+    #: Octets of a data sequence number that is sent, 4 or 8 (RFC 8684 section 3.3.1).
+    dsn_octets: int = 8
+    #: Octets of a DATA_ACK until data with 8 octets arrives, which is answered with 8.
+    data_ack_octets: int = 4
+    #: Segments that one mapping covers, at most; every one of them repeats the mapping.
+    mapping_segments: int = 1
+    #: SYNs that carry MP_CAPABLE before it is left out, the first one included (Linux: 1 + 2).
+    syns_with_option: int = 3
+    #: Check the HMACs of MP_JOIN and ADD_ADDR; without it they are exchanged only.
+    validate_hmac: bool = True
+    #: Keep data whose mapping has not arrived yet (RFC 8684 section 3.3.1: "SHOULD").
+    hold_unmapped: bool = True
+    #: Fall back to an infinite mapping (RFC 8684 section 3.7) instead of a reset.
+    infinite_mapping: bool = True
+    #: A subflow's own window may be stretched by that of the connection (Linux); the RFC has both hold.
+    share_send_window: bool = False
+    #: After a read: a window update on every subflow, or on one only ("all", "one").
+    window_update: str = "all"
+    #: ADD_ADDR without an echo is sent again after this long, so often (Linux: 120 s, 3).
+    add_addr_timeout: int = 2 * MINUTE
+    add_addr_retries: int = 3
+    #: Retransmission time-outs in a row after which a subflow is given up, if another one works.
+    subflow_retries: int = 7
+    #: How long a connection without any subflow is kept (RFC 8684 section 3.3.3, break before make).
+    close_timeout: int = MINUTE
+    #: How an abort is signalled: "ack" or "rst", variants A and R of RFC 8684 section 3.5.
+    fastclose: str = "rst"
+    #: Remember which peers do not speak the version that was offered first, and offer the next one.
+    cache_versions: bool = True

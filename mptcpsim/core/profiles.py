@@ -1,0 +1,62 @@
+"""Behaviour profiles: named sets of switches over the one core.
+
+Each entry says where its behaviour is known from. A scenario may change any switch of
+the profile that it names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from mptcpsim.core.mptcp_config import MptcpConfig
+from mptcpsim.units import MINUTE
+
+#: RFC 8684 as it is written.
+_RFC8684: Final = MptcpConfig(enabled=True)
+
+PROFILES: Final[dict[str, MptcpConfig]] = {
+    "rfc8684": _RFC8684,
+    # RFC 6824 as it is written. There is no echo: ADD_ADDR is sent once.
+    "rfc6824": replace(_RFC8684, profile="rfc6824", versions=(0,), fastclose="ack"),
+    # The FreeBSD patch of the seed. Known from the notes of its v0.51: version 0, full mesh from
+    # mp_addresses, round robin, 32-bit numbers, HMACs not validated, one mapping a segment, nothing
+    # kept without a mapping, no infinite mapping. Four subflows: its tests use as many. The window
+    # update on one subflow is inferred from the source of a later port (mechanism M1).
+    "caia-v0.4": replace(
+        _RFC8684,
+        profile="caia-v0.4",
+        versions=(0,),
+        scheduler="roundrobin",
+        path_manager="mp_addresses",
+        join_after="at-once",
+        max_subflows=4,
+        dsn_octets=4,
+        data_ack_octets=4,
+        validate_hmac=False,
+        hold_unmapped=False,
+        infinite_mapping=False,
+        window_update="one",
+        fastclose="ack",
+        cache_versions=False,
+    ),
+    # Linux 6.18, measured against its captures.
+    "linux-6.18": replace(
+        _RFC8684,
+        profile="linux-6.18",
+        join_after="add-addr",
+        share_send_window=True,
+        add_addr_timeout=2 * MINUTE,
+        close_timeout=MINUTE,
+        cache_versions=False,
+    ),
+}
+
+
+def profile(name: str) -> MptcpConfig:
+    """Return the configuration of a profile.
+
+    Raises:
+        KeyError: no such profile; ``PROFILES`` has them all.
+    """
+    return PROFILES[name]
