@@ -10,9 +10,9 @@ import pytest
 from codec_packets import make_segment
 
 from mptcpsim.codec import encode
-from mptcpsim.codec.payload import pattern
 from mptcpsim.codec.pcap import INBOUND, OUTBOUND, CaptureWriter
 from mptcpsim.core.options import sack_blocks_that_fit
+from mptcpsim.core.payload import pattern
 from mptcpsim.core.segment import (
     ACK,
     FIN,

@@ -11,6 +11,7 @@ from pair import Pair
 from mptcpsim.codec import DecodeError, EncodeError, decode, encode
 from mptcpsim.codec.raw import parse_ip, parse_tcp
 from mptcpsim.codec.roundtrip import (
+    CONTENT_FIELDS,
     ERROR_FIELDS,
     PACKET_FIELDS,
     SEGMENT_FIELDS,
@@ -120,7 +121,7 @@ def test_a_byte_changed_under_right_checksums_is_noticed(flow: FourTuple) -> Non
         )
         decoded = tampering(segment)
         assert isinstance(decoded, Segment)
-        assert differences(segment, decoded) == ["corrupt_payload: False != True"]
+        assert differences(segment, decoded) == ["payload: the bytes differ"]
         # It stays so over further hops.
         again = Recoder(world(flow).get, random.Random(1))(decoded)
         assert again is not None
@@ -229,7 +230,7 @@ def slots(cls: type) -> set[str]:
 
 def test_every_field_is_compared() -> None:
     assert slots(Packet) == set(PACKET_FIELDS)
-    assert slots(Segment) - slots(Packet) == {*SEGMENT_FIELDS, "sequences"}
+    assert slots(Segment) - slots(Packet) == {*SEGMENT_FIELDS, *CONTENT_FIELDS, "sequences"}
     assert slots(IcmpError) - slots(Packet) == {*ERROR_FIELDS, "quoted_sequences", "cause"}
 
 
@@ -241,12 +242,16 @@ def test_each_difference_is_found() -> None:
         "damaged": True,
         "sack": ((1, 2),),
         "syn": SynOptions(1, 2, True),
-        "corrupt_payload": True,
     }
     for field in (*PACKET_FIELDS, *SEGMENT_FIELDS):
         clone = segment.clone()
         setattr(clone, field, other.get(field, 99))
-        assert [line.split(":")[0] for line in differences(segment, clone)] == [field]
+        found = [line.split(":")[0] for line in differences(segment, clone)]
+        assert found == ([field, "payload"] if field == "length" else [field])
+    for field, value in (("offset", 99), ("payload", bytes(10)), ("corrupt_payload", True)):
+        clone = segment.clone()
+        setattr(clone, field, value)
+        assert differences(segment, clone) == ["payload: the bytes differ"]
     clone = segment.clone()
     clone.sequences = SequenceMap(1, 7)
     assert differences(segment, clone)[0].startswith("sequences: iss")

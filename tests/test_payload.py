@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mptcpsim.codec.payload import BLOCK, pattern
+from mptcpsim.core.payload import BLOCK, pattern
 
 offsets = st.one_of(
     st.integers(0, 100),

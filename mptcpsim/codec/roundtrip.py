@@ -24,6 +24,7 @@ from mptcpsim.codec.raw import (
     pseudo_header_sum,
     rebuild_tcp,
 )
+from mptcpsim.core.payload import content
 from mptcpsim.core.segment import ACK, FourTuple, IcmpError, Packet, Segment
 from mptcpsim.core.sequences import SequenceMap
 
@@ -135,15 +136,17 @@ SEGMENT_FIELDS: Final = (
     "ack",
     "window",
     "length",
-    "offset",
     "ts_val",
     "ts_ecr",
     "sack",
     "syn",
     "iss",
     "urgent",
-    "corrupt_payload",
+    "dss",
+    "options",
 )
+#: What makes up the payload, in one form or the other: compared by the bytes.
+CONTENT_FIELDS: Final = ("offset", "payload", "corrupt_payload")
 #: ``sequences`` are compared by the numbers that they give: what they expect next is the owner's.
 ERROR_FIELDS: Final = ("kind", "mtu", "quoted_flow", "quoted_seq")
 
@@ -155,6 +158,8 @@ def differences(one: Packet, other: Packet) -> list[str]:
     lines = _differing(one, other, PACKET_FIELDS)
     if isinstance(one, Segment) and isinstance(other, Segment):
         lines += _differing(one, other, SEGMENT_FIELDS)
+        if content(one) != content(other):
+            lines.append("payload: the bytes differ")
         lines += _differing_maps(one.sequences, other.sequences, bool(one.flags & ACK))
     elif isinstance(one, IcmpError) and isinstance(other, IcmpError):
         lines += _differing(one, other, ERROR_FIELDS)

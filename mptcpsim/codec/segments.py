@@ -13,7 +13,6 @@ from typing import Final
 
 from mptcpsim.codec.errors import EncodeError
 from mptcpsim.codec.options import read_options, write_options
-from mptcpsim.codec.payload import pattern
 from mptcpsim.codec.raw import (
     DONT_FRAGMENT,
     PROTOCOL_TCP,
@@ -24,6 +23,7 @@ from mptcpsim.codec.raw import (
     parse_tcp,
     transport_is_intact,
 )
+from mptcpsim.core.payload import content
 from mptcpsim.core.segment import ACK, SYN, TCP_HEADER, FourTuple, Segment
 from mptcpsim.core.sequences import UNKNOWN, SequenceMap
 
@@ -45,11 +45,10 @@ _NULL_MAP: Final = _null_map()
 def encode_segment(segment: Segment) -> bytes:
     """Return the IP packet of a segment, checksums right unless it is ``damaged``.
 
-    Without ACK the acknowledgment field is written as it stands. A payload that
-    differs from the stream's (``corrupt_payload``) is written as one that does.
+    Without ACK the acknowledgment field is written as it stands.
 
     Raises:
-        EncodeError: a field is out of its range, or ``size`` is not the length.
+        EncodeError: a field is out of its range, or ``size`` or ``length`` is not the length.
     """
     flow = segment.flow
     numbers = segment.sequences
@@ -58,10 +57,9 @@ def encode_segment(segment: Segment) -> bytes:
     ack = numbers.wire_ack(segment.ack) if flags & ACK else segment.ack
     if flags & SYN and segment.seq == 0 and segment.iss not in (UNKNOWN, seq):
         raise EncodeError(f"{segment!r} starts at {segment.iss}, its map at {seq}")
-    length = segment.length
-    payload = pattern(segment.offset, length) if length else b""
-    if segment.corrupt_payload and payload:
-        payload = bytes((payload[0] ^ 0xFF,)) + payload[1:]
+    payload = content(segment)
+    if len(payload) != segment.length:
+        raise EncodeError(f"{segment!r} has {len(payload)} bytes of payload")
     try:
         transport = build_tcp(
             flow.sport,
@@ -95,9 +93,8 @@ Lookup = Callable[[FourTuple], SequenceMap | None]
 def decode_segment(ip: RawIp, lookup: Lookup) -> Segment:
     """Return the segment in an IP packet that is complete.
 
-    A wrong checksum makes it ``damaged``; a payload that is not that of the stream,
-    under right checksums, makes it ``corrupt_payload``. Without the sender's initial
-    sequence number its place in the stream is unknown, and nothing is compared.
+    A wrong checksum makes it ``damaged``, and nobody reads it. Any other segment carries its
+    payload: which place of which stream that must be is for the receiver to say.
 
     Raises:
         DecodeError: no TCP header.
@@ -108,13 +105,13 @@ def decode_segment(ip: RawIp, lookup: Lookup) -> Segment:
     segment = read_segment(ip, tcp, flow, receiver)
     if not (ip.intact and transport_is_intact(ip)):
         segment.damaged = True
-    elif tcp.payload and (tcp.flags & SYN or (receiver is not None and receiver.irs != UNKNOWN)):
-        segment.corrupt_payload = tcp.payload != pattern(segment.offset, segment.length)
+    elif segment.length:
+        segment.payload = tcp.payload
     return segment
 
 
 def read_segment(ip: RawIp, tcp: RawTcp, flow: FourTuple, receiver: SequenceMap | None) -> Segment:
-    """Return the segment that a packet carries; neither checksum nor payload is judged.
+    """Return the segment that a packet carries, without payload; the checksum is not judged.
 
     A SYN whose receiver does not know the sender's initial sequence number brings
     it: its relative number is 0. The segment's ``sequences`` is the receiver's map

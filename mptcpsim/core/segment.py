@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 from mypy_extensions import mypyc_attr
 
+from mptcpsim.core.mptcp_options import Dss, MptcpOption
 from mptcpsim.core.sequences import UNKNOWN, SequenceMap
 
 # RFC 9293 section 3.1, RFC 3168 section 6.1: the control bits as they stand in the header.
@@ -129,24 +130,32 @@ class Segment(Packet):
         ack: relative acknowledgment number; meaningless without ACK.
         window: the 16-bit window field as it stands on the wire (not scaled).
         length: bytes of payload.
-        offset: position of the first payload byte in the sender's stream.
+        offset: position of the first payload byte in the sender's stream; on a segment
+            with ``payload`` it is a guess, right only for plain TCP.
         ts_val, ts_ecr: 32-bit timestamps (RFC 7323), or ``UNKNOWN`` without the option.
         sack: SACK blocks as (left, right) relative numbers, first block first, or None.
         syn: the options that only a SYN may carry, or None.
+        dss: the DSS of MPTCP, its numbers as on the wire, or None.
+        options: all other options of MPTCP, in the order of the header, or None.
+        payload: the bytes themselves, on a segment decoded from bytes; None where they are
+            those of the stream at ``offset`` (``core.payload.content`` gives either).
         iss: on a SYN, the sender's initial sequence number on the wire; else ``UNKNOWN``.
         urgent: the urgent pointer.
         sequences: the sender's converter between relative and wire numbers.
-        corrupt_payload: the payload differs from what the sender's stream has there
-            (a middlebox changed it and mended the checksum).
+        corrupt_payload: the payload is another than that (a middlebox changed it and
+            mended the checksum).
     """
 
     __slots__ = (
         "ack",
         "corrupt_payload",
+        "dss",
         "flags",
         "iss",
         "length",
         "offset",
+        "options",
+        "payload",
         "sack",
         "seq",
         "sequences",
@@ -190,6 +199,9 @@ class Segment(Packet):
         self.ts_ecr = ts_ecr
         self.sack = sack
         self.syn: SynOptions | None = None
+        self.dss: Dss | None = None
+        self.options: tuple[MptcpOption, ...] | None = None
+        self.payload: bytes | None = None
         self.iss: int = UNKNOWN
         self.urgent: int = 0
         self.corrupt_payload: bool = False
@@ -219,6 +231,9 @@ class Segment(Packet):
         self.copy_header_to(other)
         other.offset = self.offset
         other.syn = self.syn
+        other.dss = self.dss
+        other.options = self.options
+        other.payload = self.payload
         other.iss = self.iss
         other.urgent = self.urgent
         other.corrupt_payload = self.corrupt_payload
@@ -252,7 +267,23 @@ class Segment(Packet):
         if self.syn is not None:
             text += f" mss {self.syn.mss} wscale {self.syn.window_scale}"
             text += " sackOK" if self.syn.sack_permitted else ""
+        if self.dss is not None:
+            text += " " + _dss_text(self.dss)
+        for option in self.options or ():
+            text += " " + type(option).__name__
         return text
+
+
+def _dss_text(dss: Dss) -> str:
+    """Print a DSS in the manner of tcpdump."""
+    text = "dss fin" if dss.data_fin else "dss"
+    if dss.data_ack_octets:
+        text += f" ack {dss.data_ack}"
+    if dss.dsn_octets:
+        text += f" seq {dss.dsn} subseq {dss.ssn} len {dss.data_level_length}"
+        if dss.checksum != UNKNOWN:
+            text += f" csum {dss.checksum:#x}"
+    return text
 
 
 class IcmpError(Packet):

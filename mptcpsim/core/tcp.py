@@ -15,6 +15,7 @@ from mptcpsim.core.arrives import arrives, expected, in_syn_sent
 from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.keepalive import Keepalive
 from mptcpsim.core.options import OPTION_SPACE, TIMESTAMPS_LENGTH, sack_length, syn_options_length
+from mptcpsim.core.payload import content_is
 from mptcpsim.core.receiver import Receiver
 from mptcpsim.core.segment import (
     ACK,
@@ -213,13 +214,15 @@ class Tcp:
 
     def deliver(self, segment: Segment, offset: int, length: int, now: int) -> None:
         """Hand the next bytes of the stream to the connection."""
-        if segment.corrupt_payload:
+        if (segment.corrupt_payload or segment.payload is not None) and not content_is(
+            segment, segment.offset
+        ):
             self.connection.refuse(self, segment)
         self.connection.on_data(self, offset, length, now)
 
     def check(self, segment: Segment) -> None:
         """Check the content of a segment that is queued out of order."""
-        if segment.corrupt_payload or segment.offset != segment.seq - 1:
+        if not content_is(segment, segment.seq - 1):
             self.connection.refuse(self, segment)
 
     def acknowledged(self, now: int) -> None:

@@ -1,6 +1,7 @@
 """The bytes of simulated payload: a fixed function of the position in the stream.
 
-The simulator carries (offset, length). Where bytes are needed, the 64-bit word
+A segment carries (offset, length), or the bytes themselves if it was decoded from
+some. Where bytes are needed, the 64-bit word
 number ``n`` of the stream is a mixed form of ``n``: different words differ, so
 that a shift, a swap or a repetition within a stream shows. The mixing is the
 finalizer of SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number
@@ -13,6 +14,8 @@ from functools import lru_cache
 from typing import Final
 
 import numpy as np
+
+from mptcpsim.core.segment import Segment
 
 _WORD: Final = 8
 
@@ -54,3 +57,25 @@ def pattern(offset: int, length: int) -> bytes:
         parts.append(_block(number)[:end])
         end -= BLOCK
     return b"".join(parts)
+
+
+def content(segment: Segment) -> bytes:
+    """Return the payload of a segment, of whichever kind it is."""
+    if not segment.length:
+        return b""
+    data = segment.payload
+    if data is None:
+        data = pattern(segment.offset, segment.length)
+    if segment.corrupt_payload:
+        return bytes((data[0] ^ 0xFF,)) + data[1:]
+    return data
+
+
+def content_is(segment: Segment, offset: int) -> bool:
+    """Return whether the payload of a segment is that of the stream from ``offset`` on."""
+    if segment.corrupt_payload:
+        return False
+    data = segment.payload
+    if data is None:
+        return segment.offset == offset
+    return data == pattern(offset, segment.length)
