@@ -1,5 +1,5 @@
 """Congestion control plug-ins; importing this package registers them."""
 
-from mptcpsim.congestion import cubic, reno
+from mptcpsim.congestion import cubic, lia, reno
 
-__all__ = ["cubic", "reno"]
+__all__ = ["cubic", "lia", "reno"]
