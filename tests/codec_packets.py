@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from codec_options import options_that_fit
 from hypothesis import strategies as st
 
-from mptcpsim.codec.options import wire_length
-from mptcpsim.core.options import sack_blocks_that_fit
+from mptcpsim.codec.options import option_length, wire_length
+from mptcpsim.core.mptcp_options import Dss, MptcpOption
+from mptcpsim.core.options import OPTION_SPACE, sack_blocks_that_fit, sack_length
 from mptcpsim.core.segment import ACK, CWR, ECE, FIN, PSH, RST, SYN, URG, FourTuple, Segment, SynOptions
 from mptcpsim.core.sequences import UNKNOWN, SequenceMap
 
@@ -39,6 +41,8 @@ def make_segment(
     sack: tuple[tuple[int, int], ...] | None = None,
     ecn: int = 0,
     syn: SynOptions | None = None,
+    dss: Dss | None = None,
+    options: tuple[MptcpOption, ...] | None = None,
 ) -> Segment:
     """Return a segment whose size fits its content."""
     numbers = SequenceMap(1000, 2000) if sequences is None else sequences
@@ -48,6 +52,8 @@ def make_segment(
         segment.iss = numbers.wire_seq(seq)
         if length:
             segment.offset = seq
+    segment.dss = dss
+    segment.options = options
     segment.size = wire_length(segment)
     return segment
 
@@ -140,12 +146,14 @@ def exchanges(draw: st.DrawFn) -> Exchange:
         ack = draw(st.sampled_from([0, 0, 1, 0xFFFFFFFF]))
     syn = draw(st.one_of(st.none(), syn_options)) if is_syn else None
     ts = draw(timestamps)
-    used = make_segment(flags=flags, syn=syn, ts=ts).size - 40
+    used = option_length(make_segment(flags=flags, syn=syn, ts=ts))
     sack: tuple[tuple[int, int], ...] | None = None
     if receiver is not None and sender.irs != UNKNOWN:
         number = around(receiver.snd_near)
         most = sack_blocks_that_fit(used)
         sack = tuple(draw(st.lists(st.tuples(number, number), max_size=most))) or None
+    used += sack_length(len(sack or ()))
+    dss, options = draw(options_that_fit(flags, OPTION_SPACE - used))
     segment = make_segment(
         flow=draw(flows),
         sequences=sender,
@@ -158,6 +166,8 @@ def exchanges(draw: st.DrawFn) -> Exchange:
         sack=sack,
         ecn=draw(st.integers(0, 3)),
         syn=syn,
+        dss=dss,
+        options=options,
     )
     segment.ttl = draw(st.integers(0, 255))
     segment.df = ":" in segment.flow.dst or draw(st.booleans())

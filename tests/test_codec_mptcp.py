@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-from hypothesis import assume, given
+from codec_options import mptcp_options
+from hypothesis import given
 from hypothesis import strategies as st
 from profiles import examples
 
 from mptcpsim.codec import DecodeError, EncodeError
 from mptcpsim.codec.mptcp import read_mptcp, write_mptcp, write_padded
-from mptcpsim.codec.options import MPTCP, NO_OPERATION, split_options
+from mptcpsim.codec.option_list import MPTCP, NO_OPERATION, split_options
 from mptcpsim.core.mptcp_options import (
     CHECKSUM_REQUIRED,
     HMAC_SHA,
@@ -317,79 +316,11 @@ def test_what_has_no_bytes_is_an_encode_error(option: MptcpOption) -> None:
 
 # --- Laws -------------------------------------------------------------------------------------
 
-bits_8, bits_16 = st.integers(0, 2**8 - 1), st.integers(0, 2**16 - 1)
-bits_32, bits_64 = st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1)
-hmac_8, hmac_20 = st.binary(min_size=8, max_size=8), st.binary(min_size=20, max_size=20)
-maybe_16 = st.one_of(st.just(UNKNOWN), bits_16)
-nibble = st.integers(0, 7).map(lambda bits: bits << 1)
-twelve = st.integers(0, 0xFFF)
-addresses = st.one_of(st.ip_addresses(v=4).map(str), st.ip_addresses(v=6).map(str))
-
-
-@st.composite
-def capables(draw: st.DrawFn) -> tuple[int, MptcpOption]:
-    version, flags = draw(st.integers(0, 15)), draw(bits_8)
-    fields = [draw(bits_64), draw(bits_64), draw(bits_16), draw(bits_16)]
-    syn, syn_ack = (1 if version == 0 else 0), 1
-    segment, count = draw(st.sampled_from([(SYN, syn), (SYN | ACK, syn_ack), (ACK, 2), (ACK, 3), (ACK, 4)]))
-    assume(version or count < 3)
-    return segment, MpCapable(version, flags, *fields[:count])
-
-
-@st.composite
-def signals(draw: st.DrawFn) -> tuple[int, MptcpOption]:
-    data_ack_octets, dsn_octets = draw(st.sampled_from([0, 4, 8])), draw(st.sampled_from([0, 4, 8]))
-    mapping: dict[str, Any] = {}
-    reserved = draw(st.integers(0, 127)) << 5
-    if dsn_octets:
-        mapping = {
-            "dsn": draw(st.integers(0, (1 << 8 * dsn_octets) - 1)),
-            "ssn": draw(bits_32),
-            "data_level_length": draw(bits_16),
-            "checksum": draw(maybe_16),
-            "data_fin": draw(st.booleans()),
-        }
-    else:
-        reserved |= draw(st.sampled_from([0, 8]))
-    if not data_ack_octets:
-        reserved |= draw(st.sampled_from([0, 2]))
-    data_ack = draw(st.integers(0, (1 << 8 * data_ack_octets) - 1))
-    option = Dss(data_ack_octets, data_ack, dsn_octets, reserved=reserved, **mapping)
-    return draw(st.integers(0, 255)), option
-
-
-@st.composite
-def add_addrs(draw: st.DrawFn) -> tuple[int, MptcpOption]:
-    hmac, echo = draw(st.one_of(st.just(b""), hmac_8)), draw(st.booleans())
-    assume(not (hmac and echo))
-    reserved = draw(nibble) if hmac or echo else 0
-    return ACK, AddAddr(draw(bits_8), draw(addresses), draw(maybe_16), hmac, echo, reserved)
-
-
-def on(flags: int, option: st.SearchStrategy[MptcpOption]) -> st.SearchStrategy[tuple[int, MptcpOption]]:
-    return option.map(lambda drawn: (flags, drawn))
-
-
-options = st.one_of(
-    capables(),
-    signals(),
-    add_addrs(),
-    on(SYN, st.builds(MpJoinSyn, bits_8, bits_32, bits_32, st.booleans(), nibble)),
-    on(SYN | ACK, st.builds(MpJoinSynAck, bits_8, hmac_8, bits_32, st.booleans(), nibble)),
-    on(ACK, st.builds(MpJoinAck, hmac_20, twelve)),
-    on(
-        ACK,
-        st.builds(RemoveAddr, st.lists(bits_8, min_size=1, max_size=37).map(tuple), st.integers(0, 15)),
-    ),
-    on(ACK, st.builds(MpPrio, st.booleans(), st.one_of(st.just(UNKNOWN), bits_8), nibble)),
-    on(ACK, st.builds(MpFail, bits_64, twelve)),
-    on(ACK, st.builds(MpFastclose, bits_64, twelve)),
-    on(RST, st.builds(MpTcprst, bits_8, st.booleans(), nibble)),
-)
+drawn_options = st.integers(0, 255).flatmap(lambda flags: st.tuples(st.just(flags), mptcp_options(flags)))
 
 
 @examples(500)
-@given(options)
+@given(drawn_options)
 def test_every_option_survives_its_bytes(drawn: tuple[int, MptcpOption]) -> None:
     flags, option = drawn
     body = write_mptcp(option)
@@ -417,7 +348,13 @@ def test_any_bytes(body: bytes, flags: int) -> None:
 
 
 @examples(1000)
-@given(options, st.integers(0, 37), bits_8, st.integers(0, 38), st.one_of(st.none(), st.integers(0, 255)))
+@given(
+    drawn_options,
+    st.integers(0, 37),
+    st.integers(0, 255),
+    st.integers(0, 38),
+    st.one_of(st.none(), st.integers(0, 255)),
+)
 def test_altered_options(
     drawn: tuple[int, MptcpOption], where: int, byte: int, length: int, flags: int | None
 ) -> None:

@@ -13,7 +13,7 @@ from test_codec_mptcp import LAYOUTS
 
 from mptcpsim.codec import DecodeError
 from mptcpsim.codec.mptcp import read_mptcp, write_mptcp, write_padded
-from mptcpsim.codec.options import MPTCP, split_options
+from mptcpsim.codec.option_list import MPTCP, split_options
 from mptcpsim.codec.pcap_reader import read_capture
 from mptcpsim.codec.raw import PROTOCOL_TCP, build_tcp, ipv4_header, parse_ip, parse_tcp
 from mptcpsim.core.mptcp_options import (

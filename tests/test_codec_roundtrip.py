@@ -231,7 +231,7 @@ def slots(cls: type) -> set[str]:
 def test_every_field_is_compared() -> None:
     assert slots(Packet) == set(PACKET_FIELDS)
     assert slots(Segment) - slots(Packet) == {*SEGMENT_FIELDS, *CONTENT_FIELDS, "sequences"}
-    assert slots(IcmpError) - slots(Packet) == {*ERROR_FIELDS, "quoted_sequences", "cause"}
+    assert slots(IcmpError) - slots(Packet) == {*ERROR_FIELDS, "quoted_sequences", "cause", "quote"}
 
 
 def test_each_difference_is_found() -> None:

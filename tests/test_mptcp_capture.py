@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mptcp_captures import DATA, KERNEL, connection, described, frames_of, mappings_of, vectors
 from profiles import examples
 
-from mptcpsim.codec.options import MPTCP, NO_OPERATION, join_options, split_options
+from mptcpsim.codec.option_list import MPTCP, NO_OPERATION, join_options, split_options
 from mptcpsim.codec.pcap_reader import read_capture
 from mptcpsim.codec.raw import RawTcp, build_ip, parse_ip, parse_tcp, rebuild_tcp
 from mptcpsim.core.mptcp_options import (

@@ -81,7 +81,9 @@ def encode_error(error: IcmpError) -> bytes:
     if not over_ipv6 and error.mtu > 0xFFFF:
         raise EncodeError(f"an MTU of {error.mtu} bytes does not fit into an ICMP error")
     rest = _NEXT_HEADER_OFFSET if over_ipv6 and kind == 4 else error.mtu
-    quote = encode_segment(error.cause)[: error.size - ip_header_length(flow.dst) - _HEADER.size]
+    quote = error.quote
+    if quote is None:
+        quote = encode_segment(error.cause)[: error.size - ip_header_length(flow.dst) - _HEADER.size]
     protocol = PROTOCOL_ICMPV6 if over_ipv6 else PROTOCOL_ICMP
     try:
         data = _HEADER.pack(kind, code, 0, rest) + quote
@@ -123,7 +125,10 @@ def decode_error(ip: RawIp, lookup: Lookup) -> IcmpError:
     error.ecn = ip.traffic_class & 3
     error.ttl = ip.ttl
     error.df = ip.version == 6 or bool(ip.fragment & DONT_FRAGMENT)
-    error.damaged = not (ip.intact and transport_is_intact(ip))
+    if ip.intact and transport_is_intact(ip):
+        error.quote = data[_HEADER.size :]
+    else:
+        error.damaged = True
     return error
 
 

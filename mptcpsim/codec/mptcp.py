@@ -1,6 +1,6 @@
 """The options of MPTCP to bytes and back (RFC 8684 section 3, RFC 6824 section 3).
 
-A body is what follows kind and length, as ``options.split_options`` yields it. Which
+A body is what follows kind and length, as ``option_list.split_options`` yields it. Which
 layout it has is decided by its subtype, its length, and:
 
 * MP_CAPABLE and MP_JOIN: the SYN and ACK flags of the segment; MP_CAPABLE also by the
@@ -25,7 +25,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Final
 
 from mptcpsim.codec.errors import DecodeError, EncodeError
-from mptcpsim.codec.options import MPTCP, NO_OPERATION
+from mptcpsim.codec.option_list import MPTCP, NO_OPERATION
 from mptcpsim.codec.raw import address_bytes
 from mptcpsim.core.mptcp_options import (
     LONG_HMAC,
@@ -258,7 +258,7 @@ def read_mptcp(body: bytes, flags: int) -> MptcpOption:
     """Return the option in a body, the bytes after kind and length.
 
     Args:
-        body: as ``options.split_options`` yields it for kind ``MPTCP``.
+        body: as ``split_options`` yields it for kind ``MPTCP``.
         flags: the control bits of the segment that carries it; only SYN and ACK count.
 
     Raises:

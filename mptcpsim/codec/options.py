@@ -1,9 +1,10 @@
-"""TCP options: the list in general, and those of a segment.
+"""The TCP options of a segment.
 
 The layouts are those of Linux, and take exactly the bytes that ``core.options``
 counts: a SYN has MSS, SACK permitted, timestamps, NOP and window scale; any other
-segment NOP NOP timestamps, then NOP NOP SACK. Sources: RFC 9293 sections 3.1 and
-3.2, RFC 7323, RFC 2018.
+segment NOP NOP timestamps, then NOP NOP SACK. On either follow the options of MPTCP, the
+DSS first, each with NOPs up to a multiple of four. Sources: RFC 9293 sections 3.1 and
+3.2, RFC 7323, RFC 2018, RFC 8684.
 
 A new option is a case in ``write_options`` and one in ``read_options``.
 """
@@ -11,22 +12,30 @@ A new option is a case in ``write_options`` and one in ``read_options``.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
 from typing import Final
 
-from mptcpsim.codec.errors import EncodeError
-from mptcpsim.core.options import OPTION_SPACE, TIMESTAMPS_LENGTH, sack_length, syn_options_length
+from mptcpsim.codec.errors import DecodeError, EncodeError
+from mptcpsim.codec.mptcp import read_mptcp, write_padded
+from mptcpsim.codec.option_list import (
+    MAXIMUM_SEGMENT_SIZE,
+    MPTCP,
+    NO_OPERATION,
+    SACK,
+    SACK_PERMITTED,
+    TIMESTAMPS,
+    WINDOW_SCALE,
+    split_options,
+)
+from mptcpsim.core.mptcp_options import Dss, MptcpOption
+from mptcpsim.core.options import (
+    OPTION_SPACE,
+    TIMESTAMPS_LENGTH,
+    mptcp_length,
+    sack_length,
+    syn_options_length,
+)
 from mptcpsim.core.segment import SYN, TCP_HEADER, Segment, SynOptions, ip_header_length, is_ipv6
 from mptcpsim.core.sequences import UNKNOWN, SequenceMap
-
-END_OF_LIST: Final = 0
-NO_OPERATION: Final = 1
-MAXIMUM_SEGMENT_SIZE: Final = 2
-WINDOW_SCALE: Final = 3
-SACK_PERMITTED: Final = 4
-SACK: Final = 5
-TIMESTAMPS: Final = 8
-MPTCP: Final = 30
 
 #: A larger shift count is read as this one (RFC 7323 section 2.3).
 MAXIMUM_WINDOW_SCALE: Final = 14
@@ -41,74 +50,28 @@ _NOP_NOP_TIMESTAMPS_BYTES: Final = bytes.fromhex("0101080a")
 _TWO_NUMBERS: Final = struct.Struct("!II")
 
 
-# --- The list ---------------------------------------------------------------------------------
-
-
-def split_options(area: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield (kind, body) for each option of an option area.
-
-    ``NO_OPERATION`` has no body; ``END_OF_LIST`` comes last, its body is the padding.
-    An illegal length (below 2, or past the end) ends the list without an error, as in
-    Linux: the segment counts, what cannot be read does not (RFC 9293, MUST-7).
-    """
-    position, end = 0, len(area)
-    while position < end:
-        kind = area[position]
-        if kind == NO_OPERATION:
-            yield kind, b""
-            position += 1
-            continue
-        if kind == END_OF_LIST:
-            yield kind, area[position + 1 :]
-            return
-        if position + 1 >= end:
-            return
-        length = area[position + 1]
-        if length < 2 or position + length > end:
-            return
-        yield kind, area[position + 2 : position + length]
-        position += length
-
-
-def join_options(options: Iterable[tuple[int, bytes]]) -> bytes:
-    """Return the option area for (kind, body) pairs, as ``split_options`` yields them.
-
-    Raises:
-        EncodeError: the area is longer than 40 bytes or not a multiple of 4.
-    """
-    area = b"".join(
-        bytes((kind,)) + body if kind in (END_OF_LIST, NO_OPERATION) else bytes((kind, len(body) + 2)) + body
-        for kind, body in options
-    )
-    if len(area) > OPTION_SPACE or len(area) & 3:
-        raise EncodeError(f"{len(area)} bytes of TCP options: at most {OPTION_SPACE}, in steps of 4")
-    return area
-
-
-# --- The options of a segment -----------------------------------------------------------------
-
-
-def option_length(syn: SynOptions | None, timestamps: bool, sack_blocks: int) -> int:
-    """Return the bytes of options that a segment with these carries, padding included."""
-    if syn is not None:
-        length = syn_options_length(syn, timestamps)
+def option_length(segment: Segment) -> int:
+    """Return the bytes of options that a segment carries, padding included."""
+    timestamps = segment.ts_val != UNKNOWN
+    if segment.syn is not None:
+        length = syn_options_length(segment.syn, timestamps)
     else:
         length = TIMESTAMPS_LENGTH if timestamps else 0
-    return length + sack_length(sack_blocks)
+    length += sack_length(len(segment.sack) if segment.sack else 0)
+    return length + mptcp_length(segment.dss, segment.options)
 
 
 def wire_length(segment: Segment) -> int:
     """Return the length in bytes of the IP packet that a segment is encoded as."""
-    sack = segment.sack
-    options = option_length(segment.syn, segment.ts_val != UNKNOWN, len(sack) if sack else 0)
-    return ip_header_length(segment.flow.dst) + TCP_HEADER + options + segment.length
+    return ip_header_length(segment.flow.dst) + TCP_HEADER + option_length(segment) + segment.length
 
 
 def write_options(segment: Segment) -> bytes:
     """Return the option area of a segment.
 
     Raises:
-        EncodeError: options of a SYN on another segment, or more than 40 bytes.
+        EncodeError: options of a SYN on another segment, more than 40 bytes, or an option of
+            MPTCP that ``write_mptcp`` refuses.
     """
     syn = segment.syn
     if syn is not None:
@@ -125,6 +88,10 @@ def write_options(segment: Segment) -> bytes:
         area += bytes((NO_OPERATION, NO_OPERATION, SACK, 2 + 8 * len(segment.sack)))
         for left, right in segment.sack:
             area += _TWO_NUMBERS.pack(wire(left), wire(right))
+    if segment.dss is not None:
+        area += write_padded(segment.dss)
+    if segment.options is not None:
+        area += b"".join(map(write_padded, segment.options))
     if len(area) > OPTION_SPACE:
         raise EncodeError(f"{segment!r} has {len(area)} bytes of options, more than {OPTION_SPACE}")
     return area
@@ -148,7 +115,9 @@ def read_options(area: bytes, segment: Segment, numbers: SequenceMap) -> None:
     """Put what an option area says into a segment.
 
     Options that are unknown, of a wrong length, or on a segment that may not carry
-    them are passed over (RFC 9293, MUST-6); of two of a kind the last one counts.
+    them are passed over (RFC 9293, MUST-6), those of MPTCP that have no known layout too.
+    Of two of a kind the last one counts. But of MPTCP all are kept, in ``options``
+    even a second DSS: which of them mean something is for the connection to say.
 
     Args:
         area: the bytes between the fixed header and the payload.
@@ -161,6 +130,7 @@ def read_options(area: bytes, segment: Segment, numbers: SequenceMap) -> None:
     is_syn = bool(segment.flags & SYN)
     mss = window_scale = UNKNOWN
     sack_permitted = False
+    others: list[MptcpOption] = []
     for kind, body in split_options(area):
         length = len(body)
         if kind == TIMESTAMPS and length == 8:
@@ -170,12 +140,23 @@ def read_options(area: bytes, segment: Segment, numbers: SequenceMap) -> None:
             segment.sack = tuple(
                 (relative(left), relative(right)) for left, right in _TWO_NUMBERS.iter_unpack(body)
             )
+        elif kind == MPTCP:
+            try:
+                option = read_mptcp(body, segment.flags)
+            except DecodeError:
+                continue
+            if isinstance(option, Dss) and segment.dss is None:
+                segment.dss = option
+            else:
+                others.append(option)
         elif is_syn and kind == MAXIMUM_SEGMENT_SIZE and length == 2:
             mss = int.from_bytes(body, "big")
         elif is_syn and kind == WINDOW_SCALE and length == 1:
             window_scale = min(body[0], MAXIMUM_WINDOW_SCALE)
         elif is_syn and kind == SACK_PERMITTED and length == 0:
             sack_permitted = True
+    if others:
+        segment.options = tuple(others)
     if mss != UNKNOWN or window_scale != UNKNOWN or sack_permitted:
         if mss == UNKNOWN:
             mss = _DEFAULT_MSS_IPV6 if is_ipv6(segment.flow.dst) else _DEFAULT_MSS_IPV4

@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 from mptcpsim.codec.checksum import finish, word_sum
 from mptcpsim.codec.errors import DecodeError
+from mptcpsim.codec.options import wire_length
 from mptcpsim.codec.packet import decode, encode
 from mptcpsim.codec.raw import (
     PROTOCOL_ICMP,
@@ -77,9 +78,13 @@ class Recoder:
         if self._tamper is None:
             return decode(data, lookup)
         try:
-            return decode(self._tamper(data), lookup)
+            found = decode(self._tamper(data), lookup)
         except DecodeError:
             return None
+        if isinstance(found, Segment):
+            # An option that cannot be read any more is not written again at the next hop.
+            found.size = wire_length(found)
+        return found
 
     def _damaged_bytes(self, packet: Packet) -> bytes:
         sound = packet.clone()

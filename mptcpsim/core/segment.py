@@ -294,9 +294,11 @@ class IcmpError(Packet):
         mtu: next-hop MTU in bytes for ``ICMP_FRAGMENTATION_NEEDED``, else 0.
         quoted: flow, relative sequence number and map of the segment that caused it.
         cause: that segment, whose first bytes the error quotes.
+        quote: these bytes, on an error decoded from bytes; else None. They end in the
+            middle of the segment, so that ``cause`` alone would not give them again.
     """
 
-    __slots__ = ("cause", "kind", "mtu", "quoted_flow", "quoted_seq", "quoted_sequences")
+    __slots__ = ("cause", "kind", "mtu", "quote", "quoted_flow", "quoted_seq", "quoted_sequences")
 
     def __init__(self, source: str, cause: Segment, kind: str, mtu: int = 0) -> None:
         destination = cause.flow.src
@@ -310,9 +312,11 @@ class IcmpError(Packet):
         self.quoted_seq = cause.seq
         self.quoted_sequences = cause.sequences
         self.cause = cause
+        self.quote: bytes | None = None
 
     def clone(self) -> IcmpError:
         """Return a copy that may be modified."""
         other = IcmpError(self.flow.src, self.cause, self.kind, self.mtu)
         self.copy_header_to(other)
+        other.quote = self.quote
         return other

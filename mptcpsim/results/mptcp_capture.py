@@ -13,7 +13,7 @@ from typing import Final
 
 from mptcpsim.codec.errors import DecodeError
 from mptcpsim.codec.mptcp import read_mptcp
-from mptcpsim.codec.options import MPTCP, split_options
+from mptcpsim.codec.option_list import MPTCP, split_options
 from mptcpsim.codec.pcap_reader import CapturedPacket, read_capture
 from mptcpsim.codec.raw import PROTOCOL_TCP, parse_ip, parse_tcp
 from mptcpsim.core.dss_checksum import checksum_is_right, payload_sum
