@@ -1,8 +1,9 @@
 """Round trip: every packet through its bytes, so that nothing travels but bytes.
 
 A ``Recoder`` stands where a node receives: a packet is decoded with what its
-destination knows *then*, and hops before that decode it anew. A run with it must
-be identical to one without.
+destination knows *then*, and hops before that decode it anew. Each of them gives the
+same bytes again, options and payload included, without knowing what they mean. A run
+with it must be identical to one without.
 """
 
 from __future__ import annotations
