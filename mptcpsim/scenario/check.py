@@ -13,8 +13,9 @@ from mptcpsim.core.segment import TCP_HEADER, ip_header_length
 from mptcpsim.plugins import PluginError, families
 from mptcpsim.scenario.catalogue import load_plugins, parameters
 from mptcpsim.scenario.errors import Path, Problem, did_you_mean
+from mptcpsim.scenario.fields import PluginChoice
 from mptcpsim.scenario.routes import addresses, interface_towards, look_up, split_end, trace
-from mptcpsim.scenario.schema import FlowSpec, NodeSpec, PluginChoice, Scenario, TcpSettings
+from mptcpsim.scenario.schema import FlowSpec, NodeSpec, Scenario, TcpSettings
 from mptcpsim.units import format_time
 
 #: Samples of one run, at most: more would only fill the disk.

@@ -11,21 +11,11 @@ import ipaddress
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    PlainSerializer,
-    StrictBool,
-    Tag,
-    model_validator,
-)
+from pydantic import BeforeValidator, Discriminator, Field, PlainSerializer, StrictBool, Tag, model_validator
 
 from mptcpsim.core.config import TcpConfig
-from mptcpsim.plugins import Value
 from mptcpsim.scenario.catalogue import parameters
+from mptcpsim.scenario.fields import Model, PluginChoice, PluginField
 from mptcpsim.scenario.quantities import (
     PositiveRate,
     PositiveSize,
@@ -49,45 +39,6 @@ DEFAULT_QUEUE_SLOTS = 50
 Count = Annotated[Whole, Field(ge=1)]
 Port = Annotated[Whole, Field(ge=1, le=65535)]
 Segments = Annotated[Whole, Field(ge=1, le=1000)]
-
-
-class Model(BaseModel):
-    """What all parts of a scenario have in common: no unknown keys, no changes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-# --- Plug-ins ---------------------------------------------------------------------------------
-
-
-class PluginChoice(Model):
-    """A plug-in and its parameters: ``"cubic"`` or ``{name = "cubic", c = 0.4}``."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    name: str
-
-    @property
-    def parameters(self) -> dict[str, Value]:
-        """The parameters that the scenario gives."""
-        return dict(self.model_extra or {})
-
-
-def _plugin(value: Any) -> Any:
-    if isinstance(value, str):
-        return {"name": value}
-    if isinstance(value, dict) and "name" not in value:
-        raise ValueError('a plug-in is a name or a table with a name, such as "cubic" or {name = "cubic"}')
-    if not isinstance(value, dict | PluginChoice):
-        raise ValueError(f'{value!r} is not a plug-in: write a name such as "cubic", or {{name = "cubic"}}')
-    return value
-
-
-def _plugin_out(choice: PluginChoice) -> Any:
-    return {"name": choice.name, **choice.parameters} if choice.parameters else choice.name
-
-
-PluginField = Annotated[PluginChoice, BeforeValidator(_plugin), PlainSerializer(_plugin_out)]
 
 
 # --- TCP settings -----------------------------------------------------------------------------
@@ -539,8 +490,8 @@ class Scenario(Model):
     routing: Literal["static", "hops", "delay"] = "static"
     defaults: Defaults = Defaults()
     hosts: Annotated[dict[str, HostSpec], Field(min_length=1)]
-    routers: dict[str, RouterSpec] = {}
-    switches: dict[str, SwitchSpec] = {}
+    routers: dict[str, RouterSpec] = Field(default_factory=dict)
+    switches: dict[str, SwitchSpec] = Field(default_factory=dict)
     links: Annotated[tuple[LinkSpec, ...], Field(min_length=1)]
     flows: Annotated[tuple[Annotated[AnyFlow, Field(discriminator="app")], ...], Field(min_length=1)]
     events: tuple[EventSpec, ...] = ()
