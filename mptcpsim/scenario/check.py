@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from mptcpsim.core.config import TcpConfig
+from mptcpsim.core.mptcp_config import MptcpConfig
 from mptcpsim.core.segment import TCP_HEADER, ip_header_length
-from mptcpsim.plugins import PluginError, families
+from mptcpsim.pathmanagers.addresses import AddressedManager
+from mptcpsim.plugins import PluginError, families, find
 from mptcpsim.scenario.catalogue import load_plugins, parameters
 from mptcpsim.scenario.errors import Path, Problem, did_you_mean
 from mptcpsim.scenario.fields import PluginChoice
+from mptcpsim.scenario.mptcp_settings import PLUGINS, MptcpSettings
 from mptcpsim.scenario.routes import addresses, interface_towards, look_up, split_end, trace
 from mptcpsim.scenario.schema import FlowSpec, NodeSpec, Scenario, TcpSettings
 from mptcpsim.units import format_time
@@ -206,26 +210,31 @@ def _plugins(scenario: Scenario) -> None:
             choice = getattr(link, side).qdisc
             if choice is not None:
                 _plugin(("links", index, side, "qdisc"), "qdisc", choice)
-    for path, settings in _all_settings(scenario):
-        if settings.congestion is not None:
-            _plugin((*path, "congestion"), "congestion", settings.congestion)
+    for key, family in (("tcp", {"congestion": "congestion"}), ("mptcp", PLUGINS)):
+        for path, settings in _all_settings(scenario, key):
+            for field, name in family.items():
+                choice = getattr(settings, field)
+                if choice is not None:
+                    _plugin((*path, field), name, choice)
 
 
-def _all_settings(scenario: Scenario) -> list[tuple[Path, TcpSettings]]:
-    found: list[tuple[Path, TcpSettings]] = [(("defaults", "tcp"), scenario.defaults.tcp)]
-    found += [(("hosts", name, "tcp"), host.tcp) for name, host in scenario.hosts.items()]
+def _all_settings(scenario: Scenario, kind: str) -> list[tuple[Path, TcpSettings | MptcpSettings]]:
+    """Return every table of a kind, "tcp" or "mptcp", with its place."""
+    found: list[tuple[Path, Any]] = [(("defaults", kind), getattr(scenario.defaults, kind))]
+    found += [(("hosts", name, kind), getattr(host, kind)) for name, host in scenario.hosts.items()]
     for index, flow in enumerate(scenario.flows):
-        for key in ("tcp", "client_tcp", "server_tcp"):
+        for key in (kind, f"client_{kind}", f"server_{kind}"):
             found.append((("flows", index, key), getattr(flow, key)))
     return found
 
 
 def _plugin(path: Path, family: str, choice: PluginChoice) -> None:
+    """Judge the choice of a plug-in; whether it takes its parameters, it says itself."""
     known = families().get(family, {})
     if choice.name not in known:
         raise Problem(path, f"unknown {family} {choice.name!r}; {did_you_mean(choice.name, list(known))}")
     try:
-        parameters(family, choice.name, choice.parameters)
+        known[choice.name]().configure(parameters(family, choice.name, choice.parameters))
     except PluginError as error:
         raise Problem(path, f"{error}; see `mptcpsim list {family}`") from None
 
@@ -309,12 +318,22 @@ def _outgoing(node: NodeSpec, remote: str) -> str | None:
 def _tcp(scenario: Scenario) -> None:
     """Judge the settings of each end of each flow together; blame the innermost table that sets them."""
     for index, flow in enumerate(scenario.flows):
-        for host, side in ((flow.client, "client_tcp"), (flow.server, "server_tcp")):
-            config = scenario.tcp_config(host, flow.tcp, getattr(flow, side))
-            found = _contradiction(config, flow_addresses(scenario, flow)[0])
-            if found is not None:
-                key, text = found
-                raise Problem((*_setter(scenario, index, host, side, key), key), text)
+        address = flow_addresses(scenario, flow)[0]
+        ends = (flow.client, "client"), (flow.server, "server")
+        for (host, side), config in zip(ends, scenario.flow_configs(flow), strict=True):
+            for kind, found in (
+                ("tcp", _contradiction(config, address)),
+                ("mptcp", _mptcp_contradiction(scenario, host, config.mptcp)),
+            ):
+                if found is not None:
+                    key, text = found
+                    raise Problem((*_setter(scenario, index, host, side, kind, key), key), text)
+    for name, spec in scenario.hosts.items():
+        # What a host states itself holds for applications of one's own, too.
+        if spec.mptcp.path_manager is not None:
+            stranger = _stranger(scenario, name, scenario.tcp_config(name).mptcp)
+            if stranger:
+                raise Problem(("hosts", name, "mptcp", "path_manager"), stranger)
 
 
 def _contradiction(config: TcpConfig, address: str) -> tuple[str, str] | None:
@@ -342,17 +361,44 @@ def _contradiction(config: TcpConfig, address: str) -> tuple[str, str] | None:
     return None
 
 
-def _setter(scenario: Scenario, index: int, host: str, side: str, key: str) -> Path:
+def _mptcp_contradiction(scenario: Scenario, host: str, config: MptcpConfig) -> tuple[str, str] | None:
+    if not config.enabled:
+        return None
+    if config.deny_join_initial and config.versions == (0,):
+        # Flag C of MP_CAPABLE is one of the crypto bits of RFC 6824.
+        return "deny_join_initial", "version 0 has no such flag: write false, or speak version 1"
+    stranger = _stranger(scenario, host, config)
+    return ("path_manager", stranger) if stranger else None
+
+
+def _stranger(scenario: Scenario, host: str, config: MptcpConfig) -> str:
+    """Return what is to be said of an address that a path manager names and its host does not have."""
+    name = config.path_manager
+    manager = find("pathmanager", name)()
+    manager.configure(parameters("pathmanager", name, config.path_manager_parameters))
+    node = scenario.hosts[host]
+    own = [address for interface in node.interfaces for address in addresses(node, interface)]
+    for address in manager.named if isinstance(manager, AddressedManager) else ():
+        if address not in own:
+            return (
+                f"{address} is no address of {host!r}, which has {', '.join(own)}: "
+                "use one of these, or name it at the host that has it"
+            )
+    return ""
+
+
+def _setter(scenario: Scenario, index: int, host: str, side: str, kind: str, key: str) -> Path:
+    """Return the innermost table of a kind that sets a key for one end of a flow."""
     flow = scenario.flows[index]
-    places: list[tuple[Path, TcpSettings]] = [
-        (("flows", index, side), getattr(flow, side)),
-        (("flows", index, "tcp"), flow.tcp),
-        (("hosts", host, "tcp"), scenario.hosts[host].tcp),
+    places: list[tuple[Path, Any]] = [
+        (("flows", index, f"{side}_{kind}"), getattr(flow, f"{side}_{kind}")),
+        (("flows", index, kind), getattr(flow, kind)),
+        (("hosts", host, kind), getattr(scenario.hosts[host], kind)),
     ]
     for path, settings in places:
         if getattr(settings, key) is not None:
             return path
-    return ("defaults", "tcp")
+    return ("defaults", kind)
 
 
 def _events(scenario: Scenario) -> None:

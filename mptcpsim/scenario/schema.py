@@ -14,8 +14,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Discriminator, Field, PlainSerializer, StrictBool, Tag, model_validator
 
 from mptcpsim.core.config import TcpConfig
+from mptcpsim.core.mptcp_config import MptcpConfig
 from mptcpsim.scenario.catalogue import parameters
 from mptcpsim.scenario.fields import Model, PluginChoice, PluginField
+from mptcpsim.scenario.mptcp_settings import MptcpField, MptcpSettings
 from mptcpsim.scenario.quantities import (
     PositiveRate,
     PositiveSize,
@@ -45,7 +47,10 @@ Segments = Annotated[Whole, Field(ge=1, le=1000)]
 
 
 class TcpSettings(Model):
-    """Some of the fields of ``core.config.TcpConfig``; what is absent keeps its value."""
+    """Some of the fields of ``core.config.TcpConfig``; what is absent keeps its value.
+
+    Those of MPTCP have tables of their own, see ``scenario.mptcp_settings``.
+    """
 
     mss: Annotated[Whole, Field(ge=0, le=65495)] | None = None
     congestion: PluginField | None = None
@@ -102,6 +107,7 @@ class Defaults(Model):
     """Settings of every host that states none of its own."""
 
     tcp: TcpSettings = TcpSettings()
+    mptcp: MptcpField = MptcpSettings()
 
 
 # --- Nodes ------------------------------------------------------------------------------------
@@ -186,6 +192,7 @@ class HostSpec(NodeSpec):
     """An end system with a TCP stack."""
 
     tcp: TcpSettings = TcpSettings()
+    mptcp: MptcpField = MptcpSettings()
 
 
 class RouterSpec(NodeSpec):
@@ -380,6 +387,9 @@ class FlowSpec(Model):
     tcp: TcpSettings = TcpSettings()
     client_tcp: TcpSettings = TcpSettings()
     server_tcp: TcpSettings = TcpSettings()
+    mptcp: MptcpField = MptcpSettings()
+    client_mptcp: MptcpField = MptcpSettings()
+    server_mptcp: MptcpField = MptcpSettings()
 
 
 class _Limited(FlowSpec):
@@ -515,9 +525,21 @@ class Scenario(Model):
         """Hosts and routers by name."""
         return {**self.hosts, **self.routers}
 
-    def tcp_config(self, host: str, *settings: TcpSettings) -> TcpConfig:
+    def tcp_config(self, host: str, *settings: TcpSettings | MptcpSettings) -> TcpConfig:
         """Return the configuration of a host, the given settings of a flow on top."""
-        config = self.defaults.tcp.over(TcpConfig())
-        for layer in (self.hosts[host].tcp, *settings):
-            config = layer.over(config)
-        return config
+        own = self.hosts[host]
+        config, mptcp = TcpConfig(), MptcpConfig()
+        for layer in (self.defaults.tcp, self.defaults.mptcp, own.tcp, own.mptcp, *settings):
+            if isinstance(layer, MptcpSettings):
+                mptcp = layer.over(mptcp)
+            else:
+                config = layer.over(config)
+        return replace(config, mptcp=mptcp)
+
+    def flow_configs(self, flow: FlowSpec) -> tuple[TcpConfig, TcpConfig]:
+        """Return the configurations of client and server of a flow."""
+        both = flow.tcp, flow.mptcp
+        return (
+            self.tcp_config(flow.client, *both, flow.client_tcp, flow.client_mptcp),
+            self.tcp_config(flow.server, *both, flow.server_tcp, flow.server_mptcp),
+        )

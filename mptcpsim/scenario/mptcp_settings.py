@@ -1,0 +1,121 @@
+"""The ``mptcp`` tables of a scenario: a profile, and what differs from it.
+
+They stand where the ``tcp`` tables stand: ``[defaults.mptcp]``, ``[hosts.A.mptcp]`` and in a
+flow ``mptcp``, ``client_mptcp`` and ``server_mptcp``; the closer one wins, key by key. Without
+any of them the ends speak plain TCP. Three rules go beyond that:
+
+* Whoever names a ``profile`` starts from it: nothing remains of the tables further out.
+* Any key enables MPTCP, unless ``enabled = false`` stands beside it.
+* ``mptcp = "linux-6.18"`` is short for ``{profile = "linux-6.18"}``, ``mptcp = true`` for
+  ``{profile = "rfc8684"}`` and ``mptcp = false`` for ``{enabled = false}``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BeforeValidator, Field, StrictBool, model_validator
+
+from mptcpsim.core.mptcp_config import MptcpConfig
+from mptcpsim.core.profiles import PROFILES
+from mptcpsim.scenario.catalogue import parameters
+from mptcpsim.scenario.fields import Model, PluginField
+from mptcpsim.scenario.quantities import PositiveTime, Time, Whole
+
+#: The keys that choose a plug-in, and the family of each.
+PLUGINS: Final = {"scheduler": "scheduler", "path_manager": "pathmanager"}
+
+
+def _profile(value: Any) -> Any:
+    if not isinstance(value, str) or value not in PROFILES:
+        raise ValueError(f"unknown profile {value!r}; known are {', '.join(PROFILES)}")
+    return value
+
+
+def _number(*choices: int) -> BeforeValidator:
+    """Return what takes one of a few numbers; a Literal would take ``true`` for 1."""
+
+    def read(value: Any) -> Any:
+        if type(value) is not int or value not in choices:
+            raise ValueError(f"it must be {' or '.join(map(str, choices))} (got {value!r})")
+        return value
+
+    return BeforeValidator(read)
+
+
+Profile = Annotated[str, BeforeValidator(_profile)]
+Version = Annotated[int, _number(0, 1)]
+Octets = Annotated[int, _number(4, 8)]
+Tries = Annotated[Whole, Field(ge=0, le=127)]
+
+
+class MptcpSettings(Model):
+    """Some of the fields of ``core.mptcp_config.MptcpConfig``; what is absent keeps its value."""
+
+    enabled: StrictBool | None = None
+    profile: Profile | None = None
+    version: Version | None = None
+    versions: Annotated[tuple[Version, ...], Field(min_length=1)] | None = None
+    checksum: StrictBool | None = None
+    deny_join_initial: StrictBool | None = None
+    scheduler: PluginField | None = None
+    path_manager: PluginField | None = None
+    join_after: Literal["dss", "add-addr", "at-once"] | None = None
+    max_subflows: Annotated[Whole, Field(ge=1, le=255)] | None = None
+    dsn_octets: Octets | None = None
+    data_ack_octets: Octets | None = None
+    mapping_segments: Annotated[Whole, Field(ge=1, le=64)] | None = None
+    syns_with_option: Annotated[Whole, Field(ge=1, le=128)] | None = None
+    validate_hmac: StrictBool | None = None
+    hold_unmapped: StrictBool | None = None
+    infinite_mapping: StrictBool | None = None
+    share_send_window: StrictBool | None = None
+    window_update: Literal["all", "one"] | None = None
+    add_addr_timeout: PositiveTime | None = None
+    add_addr_retries: Tries | None = None
+    subflow_retries: Annotated[Whole, Field(ge=1, le=127)] | None = None
+    path_probe: Time | None = None
+    close_timeout: Time | None = None
+    fastclose: Literal["ack", "rst"] | None = None
+    cache_versions: StrictBool | None = None
+
+    @model_validator(mode="after")
+    def _versions_once(self) -> MptcpSettings:
+        if self.version is not None and self.versions is not None:
+            raise ValueError("version and versions exclude each other: keep one of them")
+        if self.versions is not None and len(set(self.versions)) < len(self.versions):
+            raise ValueError("versions has one version twice: write [1], [0], [1, 0] or [0, 1]")
+        return self
+
+    def over(self, base: MptcpConfig) -> MptcpConfig:
+        """Return ``base``, or the profile that is named here, with the fields given here replaced."""
+        given: dict[str, Any] = {
+            name: value
+            for name in type(self).model_fields
+            if name not in ("profile", "version", *PLUGINS) and (value := getattr(self, name)) is not None
+        }
+        if self.version is not None:
+            given["versions"] = (self.version,)
+        for key, family in PLUGINS.items():
+            choice = getattr(self, key)
+            if choice is not None:
+                given[key] = choice.name
+                given[f"{key}_parameters"] = parameters(family, choice.name, choice.parameters)
+        if not given and self.profile is None:
+            return base
+        start = base if self.profile is None else PROFILES[self.profile]
+        return replace(start, **{"enabled": True, **given})
+
+
+def _mptcp(value: Any) -> Any:
+    if isinstance(value, str):
+        return {"profile": value}
+    if isinstance(value, bool):
+        return {"profile": "rfc8684"} if value else {"enabled": False}
+    if not isinstance(value, dict | MptcpSettings):
+        raise ValueError(f'{value!r} is no MPTCP setting: write true, false, "rfc8684" or a table of keys')
+    return value
+
+
+MptcpField = Annotated[MptcpSettings, BeforeValidator(_mptcp)]
