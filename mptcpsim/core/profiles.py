@@ -52,6 +52,16 @@ PROFILES: Final[dict[str, MptcpConfig]] = {
     ),
 }
 
+#: What each profile is, in a sentence for people.
+SUMMARIES: Final[dict[str, str]] = {
+    "rfc8684": "MPTCP version 1 as RFC 8684 has it: what `mptcp = true` means",
+    "rfc6824": "MPTCP version 0 as RFC 6824 has it: HMAC-SHA1, ADD_ADDR without echo",
+    "caia-v0.4": "the FreeBSD patch of 2014: version 0, full mesh of mp_addresses, round robin, "
+    "32-bit numbers, no check of HMACs, no infinite mapping",
+    "linux-6.18": "the Linux kernel: endpoints, joins after an ADD_ADDR, a subflow may use the window of the "
+    "connection",
+}
+
 
 def profile(name: str) -> MptcpConfig:
     """Return the configuration of a profile.
