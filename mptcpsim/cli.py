@@ -17,6 +17,8 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from mptcpsim.results.rundir import RunDirectory
     from mptcpsim.scenario.schema import Scenario
 
@@ -26,6 +28,9 @@ EXIT_INTEGRITY = 4
 
 #: Wall-clock seconds after which a run shows its progress.
 PROGRESS_AFTER_S = 2.0
+
+#: What ``list`` calls the profiles of MPTCP, which are no plug-ins.
+PROFILE = "profile"
 
 #: Where runs go that are given no directory.
 RUNS = Path("runs")
@@ -228,7 +233,7 @@ def plot(
 def list_(
     family: Annotated[str | None, typer.Argument(help="Only this family, such as congestion.")] = None,
 ) -> None:
-    """Show every plug-in with its parameters, defaults and ranges."""
+    """Show every plug-in with its parameters, defaults and ranges, and the profiles of MPTCP."""
     from mptcpsim.plugins import families
     from mptcpsim.results.report import plugin_table
     from mptcpsim.scenario.catalogue import load_plugins
@@ -236,12 +241,28 @@ def list_(
 
     load_plugins()
     known = families()
-    if family is not None and family not in known:
-        _fail(
-            f"there is no family of plug-ins called {family!r}; {did_you_mean(family, list(known))}",
-            EXIT_INPUT,
-        )
+    if family is not None and family not in (names := [*known, PROFILE]):
+        _fail(f"there is no family of plug-ins called {family!r}; {did_you_mean(family, names)}", EXIT_INPUT)
     console = _console()
     for name, plugins in known.items():
         if family in (None, name):
             console.print(plugin_table(name, plugins))
+    if family in (None, PROFILE):
+        console.print(_profiles())
+
+
+def _profiles() -> Table:
+    """Return a table of the profiles of MPTCP, a sentence each."""
+    from rich import box
+    from rich.table import Table
+
+    from mptcpsim.core.profiles import PROFILES, SUMMARIES
+
+    table = Table(
+        title=PROFILE, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False
+    )
+    table.add_column("name", no_wrap=True)
+    table.add_column("what it is")
+    for name in PROFILES:
+        table.add_row(name, SUMMARIES[name])
+    return table

@@ -7,9 +7,11 @@ import dataclasses
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from mptcpsim.cli import app
 from mptcpsim.core.mptcp_config import MptcpConfig
-from mptcpsim.core.profiles import PROFILES
+from mptcpsim.core.profiles import PROFILES, SUMMARIES
 from mptcpsim.scenario.errors import ScenarioError
 from mptcpsim.scenario.load import dumps, loads
 from mptcpsim.scenario.mptcp_settings import PLUGINS, MptcpSettings
@@ -225,3 +227,27 @@ class TestToml:
         text = dumps(scenario("defaults.mptcp=caia-v0.4", "flows.0.mptcp=false"))
         assert '[defaults.mptcp]\nprofile = "caia-v0.4"' in text
         assert "[flows.mptcp]\nenabled = false" in text
+
+
+class TestList:
+    def test_every_profile_has_a_sentence(self) -> None:
+        assert list(SUMMARIES) == list(PROFILES)
+        for sentence in SUMMARIES.values():
+            assert sentence
+            assert "\n" not in sentence
+
+    @pytest.mark.parametrize("arguments", [["list"], ["list", "profile"]])
+    def test_profiles_are_shown(self, arguments: list[str]) -> None:
+        shown = CliRunner().invoke(app, arguments).stdout
+        for name, sentence in SUMMARIES.items():
+            (line,) = [line for line in shown.splitlines() if line.split()[:1] == [name]]
+            assert sentence[:30] in line
+        assert ("droptail" in shown) == (len(arguments) == 1)
+
+    def test_schedulers_and_path_managers_are_shown(self) -> None:
+        shown = CliRunner().invoke(app, ["list"]).stdout
+        for name in ("minrtt", "roundrobin", "endpoints", "add_addr_accepted", "ndiffports"):
+            assert name in shown
+
+    def test_a_wrong_family_is_told_of_the_profiles(self) -> None:
+        assert "did you mean 'profile'?" in CliRunner().invoke(app, ["list", "profiles"]).stderr
