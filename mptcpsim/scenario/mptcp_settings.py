@@ -108,11 +108,16 @@ class MptcpSettings(Model):
         return replace(start, **{"enabled": True, **given})
 
 
+def mptcp_table(short: str | bool) -> dict[str, Any]:
+    """Return the table that a shorthand stands for."""
+    if isinstance(short, str):
+        return {"profile": short}
+    return {"profile": "rfc8684"} if short else {"enabled": False}
+
+
 def _mptcp(value: Any) -> Any:
-    if isinstance(value, str):
-        return {"profile": value}
-    if isinstance(value, bool):
-        return {"profile": "rfc8684"} if value else {"enabled": False}
+    if isinstance(value, str | bool):
+        return mptcp_table(value)
     if not isinstance(value, dict | MptcpSettings):
         raise ValueError(f'{value!r} is no MPTCP setting: write true, false, "rfc8684" or a table of keys')
     return value
