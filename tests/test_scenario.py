@@ -60,7 +60,7 @@ class TestDefaults:
         assert link.qdisc.name == "droptail"
 
     def test_every_field_of_tcp_config_can_be_set(self) -> None:
-        fields = {field.name for field in dataclasses.fields(TcpConfig)} - {"congestion_parameters"}
+        fields = {field.name for field in dataclasses.fields(TcpConfig)} - {"congestion_parameters", "mptcp"}
         assert set(TcpSettings.model_fields) == fields
 
 

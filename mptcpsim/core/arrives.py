@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mptcpsim.core import states
+from mptcpsim.core import handshake, signals, states
 from mptcpsim.core.recovery import OPEN
 from mptcpsim.core.segment import ACK, CE, FIN, PSH, RST, SYN, Segment
 from mptcpsim.core.sequences import UNKNOWN
@@ -47,6 +47,11 @@ def expected(tcp: Tcp, segment: Segment, now: int) -> bool:
     receiver = tcp.receiver
     if segment.seq != receiver.nxt or segment.sack is not None or not tcp.config.header_prediction:
         return False
+    subflow = tcp.subflow
+    if subflow is not None and (
+        segment.options is not None or (segment.dss is not None and segment.dss.data_fin)
+    ):
+        return False
     ts_val = segment.ts_val
     if tcp.timestamps and (ts_val == UNKNOWN or (ts_val - receiver.ts_recent) & _MASK >= _HALF):
         return False
@@ -70,6 +75,8 @@ def expected(tcp: Tcp, segment: Segment, now: int) -> bool:
         recovery = sender.recovery
         if recovery.state != OPEN or recovery.dupacks or recovery.tlp_end >= 0:
             return False
+        if subflow is not None and not subflow.take(segment, now):
+            return True
         if tcp.timestamps and segment.seq <= receiver.last_ack_sent:
             receiver.ts_recent = ts_val
             receiver.ts_recent_at = now
@@ -94,6 +101,8 @@ def expected(tcp: Tcp, segment: Segment, now: int) -> bool:
         or sender.window_probe.at != NEVER
     ):
         return False
+    if subflow is not None and not subflow.take(segment, now):
+        return True
     if tcp.timestamps and segment.seq <= receiver.last_ack_sent:
         receiver.ts_recent = ts_val
         receiver.ts_recent_at = now
@@ -102,6 +111,8 @@ def expected(tcp: Tcp, segment: Segment, now: int) -> bool:
     receiver.on_expected_data(segment, now)
     if receiver.ack_now:
         tcp.send_ack(now)
+    if sender.source is not None and sender.source.moved:
+        sender.source.push(now)
     return True
 
 
@@ -126,15 +137,23 @@ def in_syn_sent(tcp: Tcp, segment: Segment, now: int) -> None:
         return
     # Fourth: check the SYN bit.
     tcp.take_syn(segment, now)
+    subflow = tcp.subflow
     if acceptable:
+        if subflow is not None and not handshake.on_syn_ack(subflow, segment, now):
+            return
         tcp.move(states.SYN_ACK_ARRIVED)
         tcp.establish(now)
+        if subflow is not None and subflow.speaks:
+            # The third ACK has keys or an HMAC, which do not fit beside a mapping.
+            tcp.send_ack(now)
         # Text on a SYN,ACK is left for the peer to send again (no TCP Fast Open).
         tcp.sender.output(now)
         if tcp.receiver.last_ack_sent == 0:
             tcp.send_ack(now)
     else:
-        # Simultaneous open (figure 8).
+        # Simultaneous open (figure 8): nobody has said yet whether it speaks MPTCP.
+        if subflow is not None and not handshake.on_simultaneous_open(subflow, now):
+            return
         tcp.move(states.SYN_ARRIVED)
         tcp.emit_syn(now)
 
@@ -148,12 +167,16 @@ def arrives(tcp: Tcp, segment: Segment, now: int) -> None:
         tcp.count("TcpExtPAWSEstab")
         tcp.send_ack(now)
         return
+    if tcp.subflow is not None and tcp.subflow.speaks:
+        tcp.subflow.stretch_window()
     if not receiver.acceptable(segment):
         _unacceptable(tcp, segment, now)
         return
     # Second: the RST bit (RFC 5961 section 3.2).
     if flags & RST:
         if segment.seq == receiver.nxt:
+            if tcp.subflow is not None:
+                signals.on_reset(tcp.subflow, segment, now)
             _reset_by_peer(tcp, now)
         else:
             tcp.challenge(now)
@@ -213,6 +236,8 @@ def _unacceptable(tcp: Tcp, segment: Segment, now: int) -> None:
             # A segment sent again because our ACK was lost: echo its own time, not that of the first
             # copy, or the sender's RTT includes all its time-outs (RFC 7323 section 4.3 rule 2).
             receiver.take_timestamp(segment, now)
+        if tcp.state == CLOSED:
+            return
         if segment.length and segment.seq < receiver.nxt:
             receiver.note_old(segment.seq, segment.seq + segment.length)
     if tcp.state == TIME_WAIT and flags & FIN:
@@ -247,6 +272,8 @@ def _take_ack(tcp: Tcp, segment: Segment, now: int) -> bool:
         if ack != 1:
             tcp.send_reset(ack, False, now)
             return False
+        if tcp.subflow is not None and not handshake.on_third_ack(tcp.subflow, segment, now):
+            return False
         tcp.move(states.SYN_ACKED)
         if tcp.passive:
             tcp.count("TcpPassiveOpens")
@@ -254,6 +281,8 @@ def _take_ack(tcp: Tcp, segment: Segment, now: int) -> bool:
     if ack > max(sender.nxt, sender.window_probe.end) or ack < sender.una - sender.max_window:
         # RFC 5961 section 5.2.
         tcp.challenge(now)
+        return False
+    if tcp.subflow is not None and not tcp.subflow.take(segment, now):
         return False
     if ack < sender.una:
         return True

@@ -17,6 +17,7 @@ from mypy_extensions import mypyc_attr
 from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.segment import Segment
 from mptcpsim.core.states import CLOSED, ESTABLISHED
+from mptcpsim.core.timers import TimerOwner
 
 if TYPE_CHECKING:
     from mptcpsim.core.stack import Stack
@@ -33,7 +34,7 @@ class IntegrityError(RuntimeError):
     """A byte was delivered that is not the next byte of the peer's stream."""
 
 
-class Connection:
+class Connection(TimerOwner):
     """One end of a connection.
 
     Attributes:
@@ -73,6 +74,7 @@ class Connection:
     )
 
     def __init__(self, stack: Stack, identifier: int, config: TcpConfig) -> None:
+        super().__init__(stack)
         self._stack = stack
         self.identifier = identifier
         self.config = config
@@ -191,10 +193,14 @@ class Connection:
         self.delivered += length
         if self.eager:
             self.consumed += length
-            subflow.receiver.limit += length
+            self.grow_limit(subflow, length)
         if self.wants_read:
             self.wants_read = False
             self._stack.ready.append(self)
+
+    def grow_limit(self, subflow: Tcp, count: int) -> None:
+        """The application has read ``count`` bytes at once: the receive buffer has that much room again."""
+        subflow.receiver.limit += count
 
     def refuse(self, subflow: Tcp, segment: Segment) -> None:
         """Fail the run: a segment with a right checksum does not carry what the peer wrote.

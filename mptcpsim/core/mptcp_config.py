@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from mptcpsim.plugins import Value
-from mptcpsim.units import MINUTE
+from mptcpsim.units import MINUTE, SECOND
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,9 @@ class MptcpConfig:
     add_addr_retries: int = 3
     #: Retransmission time-outs in a row after which a subflow is given up, if another one works.
     subflow_retries: int = 7
+    #: A subflow in time-out is asked this often whether its path is there again (0: only its own
+    #: retransmissions, whose intervals double, find out).
+    path_probe: int = SECOND
     #: How long a connection without any subflow is kept (RFC 8684 section 3.3.3, break before make).
     close_timeout: int = MINUTE
     #: How an abort is signalled: "ack" or "rst", variants A and R of RFC 8684 section 3.5.

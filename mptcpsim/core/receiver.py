@@ -19,6 +19,22 @@ _HALF: Final = 0x80000000
 _MAX_FIELD: Final = 0xFFFF
 
 
+#: RFC 7323 section 2.3.
+MAX_SHIFT: Final = 14
+
+
+def window_shift(config: TcpConfig) -> int:
+    """Return the shift that a configuration wants, or the smallest that offers the whole buffer."""
+    wanted = config.window_scale
+    buffer = config.receive_buffer
+    shift = 0
+    while shift < MAX_SHIFT and (
+        buffer >> shift > 0xFFFF if wanted < 0 else shift < wanted and buffer >> shift >= 4
+    ):
+        shift += 1
+    return shift
+
+
 class Receiver:
     """Receive state; sequence numbers relative, sizes in bytes, times in ns.
 
@@ -176,7 +192,7 @@ class Receiver:
         """Take the data of the common case: the next bytes, nothing out of order, no FIN."""
         length = segment.length
         self.nxt += length
-        self.tcp.deliver(segment, segment.offset, length, now)
+        self.tcp.deliver(segment, segment.seq, length, now)
         if length > self.largest:
             self.largest = length
         self.unacked += length
@@ -219,7 +235,7 @@ class Receiver:
             self._recall_blocks()
         self.nxt = right
         # The bytes behind this segment's own were checked when they were queued.
-        self.tcp.deliver(segment, segment.offset + (left - seq), right - left, now)
+        self.tcp.deliver(segment, left, right - left, now)
         if segment.length > self.largest:
             self.largest = segment.length
         self.unacked += right - left
@@ -279,7 +295,8 @@ class Receiver:
 
     def sack_space(self) -> int:
         """Return the bytes that the SACK option of a segment sent now takes."""
-        if not self.sack or (not self._recent and self._dsack is None):
+        if not self.sack or (not self._recent and self._dsack is None) or self.tcp.signal_bytes:
+            # Beside a mapping there is no room, or it is not made at the cost of payload.
             return 0
         blocks = min(len(self._recent) + (0 if self._dsack is None else 1), self._most_blocks())
         return SACK_HEADER + SACK_BLOCK * blocks
@@ -287,8 +304,8 @@ class Receiver:
     def _most_blocks(self) -> int:
         return min(4, sack_blocks_that_fit(self.tcp.option_bytes))
 
-    def sack_blocks(self) -> tuple[tuple[int, int], ...] | None:
-        """Return the SACK blocks to send, newest first; a duplicate is reported only once."""
+    def sack_blocks(self, most: int = 4) -> tuple[tuple[int, int], ...] | None:
+        """Return the SACK blocks to send, at most ``most``, newest first; a duplicate is reported once."""
         if not self.sack or (not self._recent and self._dsack is None):
             return None
         blocks = list(self._recent)
@@ -299,7 +316,7 @@ class Receiver:
                 blocks = [enclosing, *(b for b in blocks if b != enclosing)]
             blocks.insert(0, self._dsack)
             self._dsack = None
-        return tuple(blocks[: self._most_blocks()])
+        return tuple(blocks[: min(most, self._most_blocks())])
 
     def on_ack_sent(self) -> None:
         """A segment with an ACK is on its way: nothing is owed to the peer."""

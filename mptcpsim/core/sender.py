@@ -19,6 +19,7 @@ from mptcpsim.plugins import CongestionControl
 from mptcpsim.units import MILLISECOND, NEVER
 
 if TYPE_CHECKING:
+    from mptcpsim.core.data_sender import DataSender
     from mptcpsim.core.tcp import Tcp
 
 _MASK: Final = 0xFFFFFFFF
@@ -37,6 +38,7 @@ class Sender:
         mss: payload bytes of a full segment as things are (options subtracted).
         rto_at: when the retransmission timer is due.
         window_probe: what happens while the peer's window is closed.
+        source: where data comes from under MPTCP, which assigns it as it is sent; else None.
         sent_bytes, resent_bytes: payload bytes sent, all copies; and sent again.
     """
 
@@ -63,6 +65,7 @@ class Sender:
         "rto_at",
         "rtt",
         "sent_bytes",
+        "source",
         "tcp",
         "timeouts_in_a_row",
         "una",
@@ -101,6 +104,7 @@ class Sender:
         self.resent_segments: int = 0
         #: The loss probe has to be scheduled anew at the end of ``output``.
         self._probe_stale: bool = False
+        self.source: DataSender | None = None
         self.recovery = Recovery(self)
 
     def pipe(self) -> int:
@@ -119,6 +123,8 @@ class Sender:
             cwnd = self._retransmit_lost(now)
         if self.nxt < self.end:
             self._send_new(cwnd, now)
+        elif self.source is not None:
+            self.source.push(now)
         if board.lost or recovery.state == RECOVERY:
             self._send_speculative(now)
         if self.fin_wanted and not self.fin_sent and self.nxt == self.end and self.edge > self.nxt:
@@ -197,6 +203,47 @@ class Sender:
             nxt = self.nxt
         if board.head < len(board.records):
             self.window_probe.override_at = NEVER
+
+    def room(self, now: int) -> int:
+        """Return by how many bytes the congestion window exceeds what is in flight.
+
+        For MPTCP, which decides elsewhere what is sent; the rules are those of ``_send_new``.
+        """
+        board = self.board
+        recovery = self.recovery
+        congestion = self.congestion
+        pipe = self.nxt - self.una - board.sacked - board.lost + board.resent
+        cwnd = congestion.cwnd
+        if recovery.state == OPEN and recovery.dupacks:
+            if not recovery.limited_transmit:
+                return 0
+            if not recovery.sack:
+                cwnd += min(recovery.dupacks, 2) * self.mss
+        elif pipe == 0 and self.tcp.config.slow_start_after_idle:
+            self._restart_after_idle(now)
+            cwnd = congestion.cwnd
+        return cwnd - pipe
+
+    def send_now(self, length: int, push: bool, now: int) -> None:
+        """Send new data that MPTCP has mapped onto this subflow, in as many segments as it takes."""
+        self.end += length
+        mss = self.mss
+        while self.nxt < self.end:
+            size = min(mss, self.end - self.nxt)
+            last = self.nxt + size == self.end
+            self._transmit(self.nxt, size, ACK | PSH if push and last else ACK, False, now)
+        self.window_probe.override_at = NEVER
+        if self.recovery.rack is not None:
+            self._probe_stale = False
+            self.recovery.arm_probe(now)
+
+    def retry(self, now: int) -> None:
+        """The path is there again after time-outs: send the oldest segment without waiting for the next."""
+        board = self.board
+        if len(board):
+            self.rtt.backoff = 0
+            self.retransmit(board.records[board.head], now)
+            self.arm_rto(now)
 
     def send_new_segment(self, now: int) -> bool:
         """Send one segment of new data whatever cwnd and Nagle say; return whether there was one."""
@@ -353,7 +400,13 @@ class Sender:
             if recovery.sack:
                 duplicate = fresh > 0
             else:
-                duplicate = segment.length == 0 and not window_moved and not segment.flags & FIN
+                # An ACK with a signal of MPTCP says nothing of a loss (RFC 8684 section 4).
+                duplicate = (
+                    segment.length == 0
+                    and not window_moved
+                    and not segment.flags & FIN
+                    and segment.options is None
+                )
         bare = not acked and segment.length == 0 and segment.sack is None
         if recovery.tlp_end >= 0:
             # A FIN at the end of the probe has no place in a D-SACK.
@@ -519,12 +572,14 @@ class Sender:
         if not len(board):
             return
         self.timeouts_in_a_row += 1
-        if self.timeouts_in_a_row > self.tcp.config.data_retries:
+        if self.timeouts_in_a_row > self.tcp.most_timeouts():
             self.tcp.give_up("timed out: data was not acknowledged", now)
             return
         self.tcp.count("TcpExtTCPTimeouts")
         self.recovery.on_timeout(now)
         self.rtt.backoff += 1
+        if self.tcp.subflow is not None and self.tcp.subflow.speaks:
+            self.tcp.subflow.on_timeout(now)
         self.tcp.note(
             "retransmission time-out", f"seq {board.records[board.head].seq} rto {self.rtt.timeout()}"
         )

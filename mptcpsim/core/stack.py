@@ -8,13 +8,26 @@ go on), ``next_timer()``. The same object runs under SimPy and in tests.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from heapq import heappop, heappush
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from mptcpsim.core import handshake, joining
 from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.connection import Connection, LocalProtocolError
 from mptcpsim.core.counters import Counters
 from mptcpsim.core.events import Event
+from mptcpsim.core.icmp_errors import receive_icmp
+from mptcpsim.core.keys import generate
+from mptcpsim.core.mptcp_options import (
+    REASON_MPTCP_SPECIFIC,
+    VERSION_1,
+    MpCapable,
+    MpJoinSyn,
+    MpTcprst,
+)
+from mptcpsim.core.multipath import MptcpConnection
+from mptcpsim.core.options import mptcp_length
 from mptcpsim.core.segment import (
     ACK,
     NOT_ECT,
@@ -28,9 +41,14 @@ from mptcpsim.core.segment import (
     ip_header_length,
 )
 from mptcpsim.core.sequences import UNKNOWN, SequenceMap
+from mptcpsim.core.subflow import Subflow
 from mptcpsim.core.tcp import Tcp
+from mptcpsim.core.timers import TimerOwner
 from mptcpsim.plugins import CongestionControl, complete, find
 from mptcpsim.units import NEVER
+
+if TYPE_CHECKING:
+    from mptcpsim.plugins import OpenSubflow
 
 #: RFC 6335 section 6: the dynamic ports.
 _FIRST_PORT: Final = 49152
@@ -72,6 +90,9 @@ class Stack:
         addresses: local addresses and the MTU behind them.
         wake_at: no timer is due before this instant, ns; ``next_timer`` says more exactly.
         now: time of the current or last call, ns.
+        tokens: MPTCP connections by the token of their own key.
+        versions_refused: versions of MPTCP that a peer did not answer, by its address.
+        choose_source: gives the own address from which routing reaches another, or an empty string.
     """
 
     __slots__ = (
@@ -82,6 +103,7 @@ class Stack:
         "_wakeups",
         "addresses",
         "arrivals",
+        "choose_source",
         "config",
         "connections",
         "counters",
@@ -91,6 +113,8 @@ class Stack:
         "now",
         "outbox",
         "ready",
+        "tokens",
+        "versions_refused",
         "wake_at",
     )
 
@@ -109,7 +133,10 @@ class Stack:
         self.listeners: dict[int, Listener] = {}
         self._rng = rng
         self._subflows: dict[FourTuple, Tcp] = {}
-        self._wakeups: list[tuple[int, int, Tcp]] = []
+        self._wakeups: list[tuple[int, int, TimerOwner]] = []
+        self.tokens: dict[int, MptcpConnection] = {}
+        self.versions_refused: dict[str, set[int]] = {}
+        self.choose_source: Callable[[str], str] | None = None
         self._order: int = 0
         self._ports: int = _FIRST_PORT
 
@@ -118,6 +145,24 @@ class Stack:
     def add_address(self, address: str, mtu: int = _DEFAULT_MTU) -> None:
         """Make ``address`` (canonical text form) a local one; ``mtu`` is that of its interface."""
         self.addresses[address] = mtu
+
+    def change_address(self, address: str, up: bool, now: int) -> None:
+        """Tell every MPTCP connection that an address has come or is about to go."""
+        self.now = now
+        for connection in list(self.tokens.values()):
+            connection.on_local_address(address, up, now)
+
+    def source_for(self, remote: str) -> str:
+        """Return the own address from which routing reaches ``remote``; empty: none.
+
+        Without routing, as between two stacks alone, it is the first one of the family.
+        """
+        if self.choose_source is not None:
+            return self.choose_source(remote)
+        for address in self.addresses:
+            if (":" in address) == (":" in remote):
+                return address
+        return ""
 
     # --- Commands -------------------------------------------------------------------------------
 
@@ -163,11 +208,36 @@ class Stack:
         flow = FourTuple(local, local_port or self._free_port(local, remote), remote[0], remote[1])
         if flow.reverse() in self._subflows:
             raise LocalProtocolError(f"{flow} is in use at host {self.name}")
-        connection = Connection(self, len(self.connections), config or self.config)
+        connection = self._new_client(config or self.config, remote[0])
         connection.local_port = flow.sport
         self.connections.append(connection)
-        subflow = self._new_subflow(connection, flow)
+        subflow = self._new_subflow(connection, flow, False)
         subflow.open_active(now)
+        return connection
+
+    def _new_client(self, config: TcpConfig, remote: str) -> Connection:
+        identifier = len(self.connections)
+        version = UNKNOWN
+        if config.mptcp.enabled:
+            refused = self.versions_refused.get(remote, set())
+            for candidate in config.mptcp.versions:
+                if candidate not in refused:
+                    version = candidate
+                    break
+            if version == UNKNOWN:
+                self.counters.add("MPTcpExtMPCapableSYNTXDisabled")
+        return self._new_multipath(config, identifier, True, version)
+
+    def _new_multipath(self, config: TcpConfig, identifier: int, is_client: bool, version: int) -> Connection:
+        """Return a connection that offers or answers MPTCP, a plain one without a version or a key."""
+        if version == UNKNOWN:
+            return Connection(self, identifier, config)
+        key = generate(self._rng, version, self.tokens)
+        if key is None:
+            self.counters.add("MPTcpExtMPFallbackTokenInit")
+            return Connection(self, identifier, config)
+        connection = MptcpConnection(self, identifier, config, is_client, version, key)
+        self.tokens[key.token] = connection
         return connection
 
     def _free_port(self, local: str, remote: tuple[str, int]) -> int:
@@ -178,7 +248,7 @@ class Stack:
                 return port
         raise LocalProtocolError(f"no free port at host {self.name} towards {remote[0]}:{remote[1]}")
 
-    def _new_subflow(self, connection: Connection, flow: FourTuple) -> Tcp:
+    def _new_subflow(self, connection: Connection, flow: FourTuple, is_join: bool) -> Tcp:
         config = connection.config
         cls = find("congestion", config.congestion)
         congestion = cls()
@@ -198,6 +268,10 @@ class Stack:
             config.initial_sequence if config.initial_sequence >= 0 else iss,
             config.initial_timestamp if config.initial_timestamp >= 0 else timestamp,
         )
+        if isinstance(connection, MptcpConnection):
+            subflow.subflow = Subflow(connection, subflow, is_join)
+            # Short segments wait, or do not, at the connection (``DataSender``).
+            subflow.sender.nagle = False
         connection.subflows.append(subflow)
         self._subflows[flow.reverse()] = subflow
         return subflow
@@ -221,28 +295,104 @@ class Stack:
         elif isinstance(packet, IcmpError) and not packet.damaged:
             subflow = self._subflows.get(packet.quoted_flow.reverse())
             if subflow is not None:
-                subflow.receive_icmp(packet, now)
+                receive_icmp(subflow, packet, now)
 
     def _no_connection(self, segment: Segment, now: int) -> None:
         """RFC 9293 sections 3.10.7.1 and 3.10.7.2: states CLOSED and LISTEN."""
         flags = segment.flags
         if flags & RST:
             return
+        if flags & SYN and not flags & ACK:
+            for option in segment.options or ():
+                if isinstance(option, MpJoinSyn) and segment.flow.dst in self.addresses:
+                    self._join(segment, option, now)
+                    return
         listener = self.listeners.get(segment.flow.dport)
         if listener is None or segment.flow.dst not in self.addresses or flags & ACK:
             self._reset(segment)
             return
         if not flags & SYN:
             return
-        connection = Connection(self, len(self.connections), listener.config)
+        version = UNKNOWN
+        offer: MpCapable | None = None
+        for option in segment.options or ():
+            if isinstance(option, MpCapable):
+                offer = option
+        if offer is not None:
+            self.counters.add("MPTcpExtMPCapableSYNRX")
+            if listener.config.mptcp.enabled:
+                if handshake.is_to_be_ignored(offer):
+                    return
+                version = handshake.answer_version(offer, listener.config.mptcp)
+        connection = self._new_multipath(listener.config, len(self.connections), False, version)
         connection.local_port = listener.port
         connection.eager = listener.eager
         self.connections.append(connection)
-        subflow = self._new_subflow(connection, segment.flow.reverse())
+        subflow = self._new_subflow(connection, segment.flow.reverse(), False)
+        if isinstance(connection, MptcpConnection) and offer is not None:
+            handshake.take_offer(connection, offer, segment.window)
         subflow.open_passive(segment, now)
 
-    def _reset(self, cause: Segment) -> None:
-        """Answer a segment that belongs to no connection (section 3.5.2, group 1)."""
+    # --- Joins (RFC 8684 section 3.2) -----------------------------------------------------------
+
+    def _join(self, segment: Segment, join: MpJoinSyn, now: int) -> None:
+        """A SYN with MP_JOIN: it belongs to the connection of its token, whatever its port."""
+        self.counters.add("MPTcpExtMPJoinSynRx")
+        if join.backup:
+            self.counters.add("MPTcpExtMPJoinSynBackupRx")
+        connection = self.tokens.get(join.token)
+        if connection is None:
+            self.counters.add("MPTcpExtMPJoinNoTokenFound")
+            self._reset(segment, REASON_MPTCP_SPECIFIC)
+            return
+        reason = joining.refusal(connection, segment.flow)
+        if reason != UNKNOWN:
+            self.counters.add("MPTcpExtMPJoinRejected")
+            self._reset(segment, reason)
+            return
+        tcp = self._new_subflow(connection, segment.flow.reverse(), True)
+        subflow = tcp.subflow
+        assert subflow is not None
+        joining.take_syn(connection, subflow, join, self.nonce())
+        tcp.open_passive(segment, now)
+
+    def open_join(self, connection: MptcpConnection, action: OpenSubflow, now: int) -> Tcp | None:
+        """Make a further subflow of a connection, in state CLOSED; None if it cannot be."""
+        if action.local not in self.addresses:
+            return None
+        remote = (action.remote, action.port)
+        port = action.local_port or self._free_port(action.local, remote)
+        flow = FourTuple(action.local, port, action.remote, action.port)
+        if flow.reverse() in self._subflows:
+            return None
+        return self._new_subflow(connection, flow, True)
+
+    def nonce(self) -> int:
+        """Return a fresh random number of 32 bits."""
+        return self._rng.getrandbits(32)
+
+    def rename_token(self, old: int, new: int, connection: MptcpConnection) -> bool:
+        """Give a connection another token; return False if that is taken."""
+        if new in self.tokens:
+            return False
+        self.release_token(old, connection)
+        self.tokens[new] = connection
+        return True
+
+    def release_token(self, token: int, connection: MptcpConnection) -> None:
+        """Forget a token; harmless if the connection has not got it."""
+        if self.tokens.get(token) is connection:
+            del self.tokens[token]
+
+    # --- No connection --------------------------------------------------------------------------
+
+    def _reset(self, cause: Segment, reason: int = UNKNOWN) -> None:
+        """Answer a segment that belongs to no connection (section 3.5.2, group 1).
+
+        Args:
+            cause: that segment.
+            reason: of the MP_TCPRST that goes along; ``UNKNOWN`` for none.
+        """
         flow = cause.flow.reverse()
         if cause.flags & ACK:
             flags, seq, ack = RST, cause.ack, 0
@@ -262,6 +412,10 @@ class Stack:
             None,
             NOT_ECT,
         )
+        if reason != UNKNOWN and VERSION_1 in self.config.mptcp.versions:
+            segment.options = (MpTcprst(reason),)
+            segment.size += mptcp_length(None, segment.options)
+            self.counters.add("MPTcpExtMPRstTx")
         self.counters.add("TcpOutRsts")
         self.counters.out_segs += 1
         self.outbox.append(segment)
@@ -283,11 +437,11 @@ class Stack:
 
     # --- For the subflows -----------------------------------------------------------------------
 
-    def wake_by(self, at: int, subflow: Tcp) -> None:
-        """Note that a subflow wants its timers handled at ``at``."""
+    def wake_by(self, at: int, owner: TimerOwner) -> None:
+        """Note that a subflow or a connection wants its timers handled at ``at``."""
         if at < NEVER:
             self._order += 1
-            heappush(self._wakeups, (at, self._order, subflow))
+            heappush(self._wakeups, (at, self._order, owner))
             if at < self.wake_at:
                 self.wake_at = at
 

@@ -10,27 +10,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mptcpsim.core import states
+from mptcpsim.core import fallback, handshake, states
 from mptcpsim.core.arrives import arrives, expected, in_syn_sent
 from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.keepalive import Keepalive
-from mptcpsim.core.options import OPTION_SPACE, TIMESTAMPS_LENGTH, sack_length, syn_options_length
+from mptcpsim.core.mptcp_options import Dss, padded_length
+from mptcpsim.core.options import (
+    OPTION_SPACE,
+    TIMESTAMPS_LENGTH,
+    mptcp_length,
+    sack_length,
+    syn_options_length,
+)
 from mptcpsim.core.payload import content_is
-from mptcpsim.core.receiver import Receiver
+from mptcpsim.core.receiver import MAX_SHIFT, Receiver, window_shift
 from mptcpsim.core.segment import (
     ACK,
     CWR,
     ECE,
     ECT0,
-    ICMP_FRAGMENTATION_NEEDED,
-    ICMP_PORT_UNREACHABLE,
-    ICMP_PROTOCOL_UNREACHABLE,
     NOT_ECT,
     RST,
     SYN,
     TCP_HEADER,
     FourTuple,
-    IcmpError,
     Packet,
     Segment,
     SynOptions,
@@ -51,12 +54,14 @@ from mptcpsim.core.states import (
     SYN_SENT,
     TRANSITIONS,
 )
+from mptcpsim.core.timers import TimerOwner
 from mptcpsim.plugins import CongestionControl
 from mptcpsim.units import MILLISECOND, NEVER, SECOND
 
 if TYPE_CHECKING:
     from mptcpsim.core.connection import Connection
     from mptcpsim.core.stack import Stack
+    from mptcpsim.core.subflow import Subflow
 
 _MASK: Final = 0xFFFFFFFF
 
@@ -66,15 +71,10 @@ DEFAULT_MSS_IPV6: Final = 1220
 #: A smaller MSS of the peer is not obeyed: 40 bytes of options would leave no room (as in Linux).
 LEAST_MSS: Final = OPTION_SPACE + 8
 
-#: RFC 7323 section 2.3, RFC 1191 section 3 and RFC 8200 section 5.
-MAX_SHIFT: Final = 14
-_MIN_MTU_IPV4: Final = 296
-_MIN_MTU_IPV6: Final = 1280
-
 _CHALLENGE_PERIOD: Final = 5 * SECOND
 
 
-class Tcp:
+class Tcp(TimerOwner):
     """State of one TCP connection; sequence numbers relative, sizes in bytes, times in ns.
 
     Attributes:
@@ -87,14 +87,17 @@ class Tcp:
         established_at: when ESTABLISHED was reached, or -1.
         ended: CLOSED was reached and the connection told.
         error: why the connection failed, or an empty string.
+        subflow: what MPTCP adds, None for a connection that never offered it.
+        send_shift, receive_shift: stream offset minus relative sequence number of payload, in the two
+            directions; -1 unless this was an MPTCP subflow that has become plain TCP.
+        final_dss: the infinite mapping that goes with the next new data after such a fallback.
+        infinite_dss: the same, kept to be repeated.
     """
 
     __slots__ = (
-        "_calls",
         "_challenges",
         "_challenges_since",
         "_closing",
-        "_header",
         "_offered_scale",
         "_outbox",
         "_peer_mss",
@@ -105,25 +108,30 @@ class Tcp:
         "config",
         "connection",
         "ecn",
-        "ended",
         "error",
         "established_at",
+        "final_dss",
         "flow",
+        "header",
         "identifier",
+        "infinite_dss",
         "keepalive",
         "last_heard",
         "mtu",
         "option_bytes",
         "passive",
+        "receive_shift",
         "receiver",
+        "send_shift",
         "sender",
         "sequences",
+        "signal_bytes",
         "snd_scale",
         "soft_error",
         "state",
+        "subflow",
         "time_wait_at",
         "timestamps",
-        "wake_at",
     )
 
     def __init__(
@@ -138,6 +146,7 @@ class Tcp:
         iss: int,
         timestamp_offset: int,
     ) -> None:
+        super().__init__(stack)
         self._stack = stack
         self._outbox: list[Packet] = stack.outbox
         self.connection = connection
@@ -152,20 +161,23 @@ class Tcp:
         self.snd_scale: int = 0
         self.passive: bool = False
         self.established_at: int = -1
-        self.ended: bool = False
         self.error: str = ""
         self.soft_error: str = ""
-        #: Calls of ``on_wake`` that the stack holds, the next one last, and that one's instant.
-        self._calls: list[int] = []
-        self.wake_at: int = NEVER
+        self.subflow: Subflow | None = None
+        self.send_shift: int = -1
+        self.receive_shift: int = -1
+        self.final_dss: Dss | None = None
+        self.infinite_dss: Dss | None = None
+        #: Bytes of the options of MPTCP on a data segment.
+        self.signal_bytes: int = 0
         self.time_wait_at: int = NEVER
         self.last_heard: int = 0
         #: Bytes of the options of every segment (timestamps), SACK blocks excluded.
         self.option_bytes: int = 0
-        self._header: int = ip_header_length(flow.dst) + TCP_HEADER
+        self.header: int = ip_header_length(flow.dst) + TCP_HEADER
         self._timestamp_offset = timestamp_offset
         self._peer_mss: int = DEFAULT_MSS_IPV6 if is_ipv6(flow.dst) else DEFAULT_MSS_IPV4
-        self._offered_scale: int = self._choose_scale() if config.window_scaling else UNKNOWN
+        self._offered_scale: int = window_shift(config) if config.window_scaling else UNKNOWN
         self._syn_sent_at: int = 0
         self._syn_transmissions: int = 0
         self._closing: bool = False
@@ -185,21 +197,6 @@ class Tcp:
         """Put a rare event on the event log of the host."""
         self._stack.note(self.connection, self.identifier, what, detail)
 
-    def wake_by(self, at: int) -> None:
-        """Make sure that ``handle_timers`` is called no later than ``at``; early is harmless."""
-        if at < self.wake_at:
-            self.wake_at = at
-            self._calls.append(at)
-            self._stack.wake_by(at, self)
-
-    def on_wake(self, now: int) -> None:
-        """Answer the earliest call that ``wake_by`` asked for; later ones stay in use."""
-        calls = self._calls
-        calls.pop()
-        self.wake_at = calls[-1] if calls else NEVER
-        if not self.ended:
-            self.handle_timers(now)
-
     def timestamp(self, now: int) -> int:
         """Return the value of the timestamp clock, one tick a millisecond (RFC 7323 section 5.4)."""
         return (now // MILLISECOND + self._timestamp_offset) & _MASK
@@ -212,17 +209,22 @@ class Tcp:
         segments = self.config.initial_window_segments
         return min(segments * mss, max(2 * mss, segments * 1460))
 
-    def deliver(self, segment: Segment, offset: int, length: int, now: int) -> None:
-        """Hand the next bytes of the stream to the connection."""
-        if (segment.corrupt_payload or segment.payload is not None) and not content_is(
-            segment, segment.offset
-        ):
-            self.connection.refuse(self, segment)
-        self.connection.on_data(self, offset, length, now)
+    def deliver(self, segment: Segment, left: int, length: int, now: int) -> None:
+        """Hand on the next bytes: to the connection, or to MPTCP, which knows where they belong."""
+        subflow = self.subflow
+        if subflow is not None and subflow.speaks:
+            subflow.incoming.deliver(left, length, now)
+            return
+        if segment.corrupt_payload or segment.payload is not None or segment.offset != segment.seq - 1:
+            self.check(segment)
+        self.connection.on_data(self, left + self.receive_shift, length, now)
 
     def check(self, segment: Segment) -> None:
-        """Check the content of a segment that is queued out of order."""
-        if not content_is(segment, segment.seq - 1):
+        """Check the content of a segment, which plain TCP has to have at its place in the stream."""
+        if self.subflow is not None and self.subflow.speaks:
+            # Looked at by ``Subflow.take``, or when its mapping is known.
+            return
+        if not content_is(segment, segment.seq + self.receive_shift):
             self.connection.refuse(self, segment)
 
     def acknowledged(self, now: int) -> None:
@@ -243,8 +245,12 @@ class Tcp:
 
     def emit(self, seq: int, length: int, flags: int, ect: bool, now: int) -> None:
         """Send one segment with the current acknowledgment, window and options."""
+        subflow = self.subflow
+        if subflow is not None and subflow.speaks:
+            subflow.emit(seq, length, flags, ect, now)
+            return
         receiver = self.receiver
-        size = self._header + length
+        size = self.header + length
         sack = receiver.sack_blocks()
         if sack is not None:
             size += sack_length(len(sack))
@@ -264,9 +270,33 @@ class Tcp:
             sack,
             ECT0 if ect else NOT_ECT,
         )
+        if subflow is not None:
+            fallback.shift(self, segment)
         receiver.on_ack_sent()
         self._stack.counters.out_segs += 1
         self._outbox.append(segment)
+
+    def last_sent(self) -> Segment:
+        """Return the segment that was put on the outbox last."""
+        segment = self._outbox[-1]
+        assert isinstance(segment, Segment)
+        return segment
+
+    def send_out(self, segment: Segment) -> None:
+        """Put a segment on the outbox."""
+        self._stack.counters.out_segs += 1
+        self._outbox.append(segment)
+
+    def set_signal_bytes(self, count: int) -> None:
+        """Set the room that options of MPTCP take on data segments; the MSS follows."""
+        if count == self.signal_bytes:
+            return
+        self.signal_bytes = count
+        sender = self.sender
+        if sender.mss:
+            self.set_mss()
+            if sender.congestion.mss:
+                sender.congestion.on_mss(sender.mss)
 
     def send_ack(self, now: int) -> None:
         """Send a segment without data."""
@@ -284,6 +314,9 @@ class Tcp:
         offer_sack = self.config.sack if not answer else receiver.sack
         options = SynOptions(self.announced_mss(), self._offered_scale, offer_sack)
         size = ip_header_length(self.flow.dst) + TCP_HEADER + syn_options_length(options, self.timestamps)
+        subflow = self.subflow
+        signal = handshake.syn_option(subflow, answer, self._syn_transmissions) if subflow else None
+        size += padded_length(signal) if signal is not None else 0
         segment = Segment(
             self.flow,
             size,
@@ -291,7 +324,7 @@ class Tcp:
             flags,
             0,
             receiver.nxt,
-            receiver.syn_window(),
+            receiver.syn_window() if subflow is None else subflow.syn_window(),
             0,
             self.timestamp(now) if self.timestamps else UNKNOWN,
             (receiver.ts_recent if answer else 0) if self.timestamps else UNKNOWN,
@@ -299,6 +332,8 @@ class Tcp:
             NOT_ECT,
         )
         segment.syn = options
+        if signal is not None:
+            segment.options = (signal,)
         segment.iss = self.sequences.iss
         sender = self.sender
         sender.nxt = sender.window_probe.end = 1
@@ -316,22 +351,11 @@ class Tcp:
         fits = self.mtu - ip_header_length(self.flow.dst) - TCP_HEADER
         return min(self.config.mss, fits) if self.config.mss else fits
 
-    def _choose_scale(self) -> int:
-        """Return the shift that the configuration wants, or the smallest that offers the whole buffer."""
-        wanted = self.config.window_scale
-        buffer = self.config.receive_buffer
-        shift = 0
-        while shift < MAX_SHIFT and (
-            buffer >> shift > 0xFFFF if wanted < 0 else shift < wanted and buffer >> shift >= 4
-        ):
-            shift += 1
-        return shift
-
     def send_reset(self, seq: int, with_ack: bool, now: int) -> None:
         """Send a RST with sequence number ``seq``."""
         segment = Segment(
             self.flow,
-            self._header if self.option_bytes else ip_header_length(self.flow.dst) + TCP_HEADER,
+            self.header if self.option_bytes else ip_header_length(self.flow.dst) + TCP_HEADER,
             self.sequences,
             RST | ACK if with_ack else RST,
             seq,
@@ -343,6 +367,11 @@ class Tcp:
             None,
             NOT_ECT,
         )
+        if self.subflow is not None:
+            options = fallback.reset_options(self.subflow)
+            if options:
+                segment.options = options
+                segment.size += mptcp_length(None, options)
         self.count("TcpOutRsts")
         self._stack.counters.out_segs += 1
         self._outbox.append(segment)
@@ -386,7 +415,8 @@ class Tcp:
 
     def abort(self, now: int, reason: str = "aborted") -> None:
         """ABORT: reset the connection, unless both ends have closed it already."""
-        if self.state in (SYN_RECEIVED, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, CLOSE_WAIT):
+        answered = self.state == SYN_SENT and self.receiver.nxt > 0
+        if answered or self.state in (SYN_RECEIVED, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, CLOSE_WAIT):
             self.send_reset(self.sender.nxt, True, now)
         self.finish(reason, now)
 
@@ -394,6 +424,13 @@ class Tcp:
         """The peer does not answer any more (section 3.8.3)."""
         self.count("TcpExtTCPAbortOnTimeout")
         self.abort(now, reason)
+
+    def most_timeouts(self) -> int:
+        """Return how many time-outs in a row are borne; a subflow of several is given up earlier."""
+        subflow = self.subflow
+        if subflow is not None and subflow.speaks and len(subflow.connection.usable()):
+            return min(self.config.data_retries, self.config.mptcp.subflow_retries)
+        return self.config.data_retries
 
     def on_read(self, now: int) -> None:
         """The application made room in the receive buffer: tell the peer if it is worth a segment."""
@@ -445,18 +482,18 @@ class Tcp:
             self.snd_scale = min(options.window_scale, MAX_SHIFT)
         receiver.start(self.announced_mss(), scale, sack)
         self.option_bytes = TIMESTAMPS_LENGTH if self.timestamps else 0
-        self._header = ip_header_length(self.flow.dst) + TCP_HEADER + self.option_bytes
-        self._set_mss()
+        self.header = ip_header_length(self.flow.dst) + TCP_HEADER + self.option_bytes
+        self.set_mss()
         sender = self.sender
         sender.wl1 = syn.seq
         sender.wl2 = syn.ack if syn.flags & ACK else 0
         sender.edge = (syn.ack if syn.flags & ACK else 1) + syn.window
         sender.max_window = syn.window
 
-    def _set_mss(self) -> None:
+    def set_mss(self) -> None:
         """RFC 9293 section 3.7.1: Eff.snd.MSS = min(SendMSS, MTU - headers) - options."""
         fits = self.mtu - ip_header_length(self.flow.dst) - TCP_HEADER
-        self.sender.mss = min(self._peer_mss, fits) - self.option_bytes
+        self.sender.mss = min(self._peer_mss, fits) - self.option_bytes - self.signal_bytes
 
     def establish(self, now: int) -> None:
         """The handshake is complete."""
@@ -502,40 +539,6 @@ class Tcp:
         if self.receiver.ack_now and self.state > SYN_RECEIVED:
             self.send_ack(now)
 
-    # --- ICMP (RFC 1122 section 4.2.3.9, RFC 1191, RFC 5927) ----------------------------------
-
-    def receive_icmp(self, error: IcmpError, now: int) -> None:
-        """Take an ICMP error about a segment of ours."""
-        sender = self.sender
-        if not sender.una <= error.quoted_seq < max(sender.nxt, sender.window_probe.end):
-            # RFC 5927 section 4.1: not about anything in flight.
-            return
-        if error.kind == ICMP_FRAGMENTATION_NEEDED:
-            if self.config.path_mtu_discovery:
-                self._shrink_mtu(error.mtu, now)
-        elif self.state == SYN_SENT and error.kind in (ICMP_PORT_UNREACHABLE, ICMP_PROTOCOL_UNREACHABLE):
-            self.count("TcpAttemptFails")
-            self.finish("connection refused", now)
-        else:
-            # A soft error: remembered, and reported if the connection times out.
-            self.soft_error = error.kind
-            self.note("icmp", error.kind)
-
-    def _shrink_mtu(self, mtu: int, now: int) -> None:
-        floor = _MIN_MTU_IPV6 if is_ipv6(self.flow.dst) else _MIN_MTU_IPV4
-        mtu = max(mtu, floor)
-        if mtu >= self.mtu:
-            return
-        self.mtu = mtu
-        self.note("path mtu", f"{mtu}")
-        if self.sender.mss == 0:
-            return
-        self._set_mss()
-        sender = self.sender
-        if self.state >= ESTABLISHED:
-            sender.congestion.on_mss(sender.mss)
-            sender.on_smaller_mss(now)
-
     # --- Timers -------------------------------------------------------------------------------
 
     def next_deadline(self) -> int:
@@ -551,6 +554,7 @@ class Tcp:
             self.receiver.ack_at,
             self.time_wait_at,
             self.keepalive.at,
+            NEVER if self.subflow is None else self.subflow.next_deadline(),
         )
 
     def handle_timers(self, now: int) -> None:
@@ -575,7 +579,9 @@ class Tcp:
             sender.window_probe.on_override(now)
         if self.keepalive.at <= now:
             self.keepalive.on_timer(now)
-        if self.time_wait_at <= now:
+        if self.subflow is not None:
+            self.subflow.handle_timers(now)
+        if self.time_wait_at <= now and not self.ended:
             self.move(states.TIME_WAIT_OVER)
             self.finish("", now)
         self.wake_by(self.next_deadline())

@@ -46,7 +46,7 @@ class WindowProbe:
     def wait(self, now: int) -> None:
         """Data is pending and nothing is in flight: make sure that some timer is running."""
         sender = self._sender
-        if sender.edge <= sender.nxt:
+        if self._closed():
             if self.at == NEVER:
                 self.shift = 0
                 self._arm(now)
@@ -59,9 +59,17 @@ class WindowProbe:
         """The peer named its window: it lives; how the probing goes on is decided in ``output``."""
         if self.at != NEVER:
             self.unanswered = 0
-            if self._sender.edge > self._sender.nxt:
+            if not self._closed():
                 self.at = NEVER
                 self.shift = 0
+
+    def _closed(self) -> bool:
+        """Return whether a window keeps data back: the subflow's, or under MPTCP the connection's."""
+        sender = self._sender
+        subflow = sender.tcp.subflow
+        if subflow is not None and subflow.speaks:
+            return subflow.is_blocked()
+        return sender.edge <= sender.nxt
 
     def _arm(self, now: int) -> None:
         sender = self._sender
@@ -74,7 +82,7 @@ class WindowProbe:
         self.at = NEVER
         sender = self._sender
         tcp = sender.tcp
-        if len(sender.board) or sender.edge > sender.nxt:
+        if len(sender.board) or not self._closed():
             sender.output(now)
             return
         if self.unanswered >= tcp.config.data_retries:
@@ -83,7 +91,7 @@ class WindowProbe:
         self.unanswered += 1
         tcp.count("TcpExtTCPWinProbe")
         nxt = sender.nxt
-        if tcp.config.zero_window_probe == "empty":
+        if sender.source is not None or tcp.config.zero_window_probe == "empty":
             # Linux: an old sequence number, which the peer must answer with an ACK.
             tcp.emit(sender.una - 1, 0, ACK, False, now)
         else:

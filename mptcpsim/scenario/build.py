@@ -209,8 +209,7 @@ def _flow(simulation: Simulation, index: int, flow: schema.FlowSpec) -> Flow:
         simulation.sockets[flow.server],
         local,
         (remote, flow.port),
-        scenario.tcp_config(flow.client, flow.tcp, flow.client_tcp),
-        scenario.tcp_config(flow.server, flow.tcp, flow.server_tcp),
+        *scenario.flow_configs(flow),
         flow.start,
     )
     reader = Reader(flow.reader.read_size, flow.reader.every) if flow.reader is not None else None

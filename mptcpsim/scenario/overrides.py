@@ -7,6 +7,7 @@ import tomllib
 from typing import Any
 
 from mptcpsim.scenario.errors import Path, Problem, did_you_mean, dotted
+from mptcpsim.scenario.mptcp_settings import mptcp_table
 from mptcpsim.scenario.schema import default_link_name
 
 _PART = re.compile(r"\"([^\"]*)\"|'([^']*)'|([^.\"'=]+)")
@@ -113,9 +114,11 @@ def _index(items: list[Any], key: str, path: Path, text: str) -> int:
 
 def _inside(node: Any, place: str | int, key: str, path: Path, text: str) -> Any:
     inner = node[place]
-    if isinstance(inner, str) and path[-1] in ("congestion", "qdisc"):
-        # "cubic" is short for {name = "cubic"}: its parameters can be set all the same.
+    # Short forms, such as "cubic" for {name = "cubic"}: what is in them can be set all the same.
+    if isinstance(inner, str) and path[-1] in ("congestion", "qdisc", "scheduler", "path_manager"):
         inner = node[place] = {"name": inner}
+    elif isinstance(inner, str | bool) and path[-1] in ("mptcp", "client_mptcp", "server_mptcp"):
+        inner = node[place] = mptcp_table(inner)
     if not isinstance(inner, dict | list):
         raise Problem(path, f"--set {text!r}: {dotted(path)} is {inner!r}, it has no keys of its own")
     return inner

@@ -1,0 +1,190 @@
+"""Addresses of the two ends of a connection: identifiers, ADD_ADDR, REMOVE_ADDR (RFC 8684 section 3.4).
+
+Identifier 0 is the address of the first subflow, at both ends. Version 1 authenticates an
+ADD_ADDR and repeats it until it is echoed; version 0 does neither.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from mptcpsim.core.keys import add_addr_hmac
+from mptcpsim.core.mptcp_options import VERSION_0, AddAddr, RemoveAddr
+from mptcpsim.core.sequences import UNKNOWN
+from mptcpsim.plugins import RemoteAddress
+from mptcpsim.units import NEVER
+
+if TYPE_CHECKING:
+    from mptcpsim.core.multipath import MptcpConnection
+    from mptcpsim.core.subflow import Subflow
+
+_MAX_ID: Final = 255
+
+
+class Announcement:
+    """An ADD_ADDR of ours that the peer has not echoed.
+
+    Attributes:
+        option: as it is sent.
+        tries: how often it was sent.
+        at: when it is sent again, ns.
+    """
+
+    __slots__ = ("at", "option", "tries")
+
+    def __init__(self, option: AddAddr, at: int) -> None:
+        self.option = option
+        self.tries: int = 1
+        self.at = at
+
+
+class Addresses:
+    """What a connection knows of addresses.
+
+    Attributes:
+        remote: addresses of the peer by identifier.
+        announced: identifiers of own addresses that the peer was told.
+    """
+
+    __slots__ = ("_connection", "_ids", "_next_id", "_unanswered", "announced", "remote")
+
+    def __init__(self, connection: MptcpConnection) -> None:
+        self._connection = connection
+        self._ids: dict[str, int] = {}
+        self._next_id: int = 1
+        self._unanswered: dict[int, Announcement] = {}
+        self.announced: dict[str, int] = {}
+        self.remote: dict[int, RemoteAddress] = {}
+
+    def start(self, local: str, remote: str, port: int) -> None:
+        """Take the addresses of the first subflow."""
+        self._ids[local] = 0
+        self.remote[0] = RemoteAddress(0, remote, port)
+
+    def local_id(self, address: str) -> int:
+        """Return the identifier of an own address, a new one if it has none."""
+        identifier = self._ids.get(address, UNKNOWN)
+        if identifier == UNKNOWN:
+            identifier = self._next_id
+            self._next_id = identifier + 1 if identifier < _MAX_ID else 1
+            self._ids[address] = identifier
+        return identifier
+
+    # --- Own addresses --------------------------------------------------------------------------
+
+    def announce(self, address: str, port: int, now: int) -> None:
+        """Tell the peer an own address (section 3.4.1)."""
+        connection = self._connection
+        identifier = self.local_id(address)
+        number = port or UNKNOWN
+        hmac = add_addr_hmac(
+            connection.version,
+            connection.local_key.value,
+            connection.remote_key.value,
+            identifier,
+            address,
+            number,
+        )
+        option = AddAddr(identifier, address, number, hmac)
+        self.announced[address] = identifier
+        config = connection.config.mptcp
+        if connection.version != VERSION_0 and config.add_addr_retries:
+            at = now + config.add_addr_timeout
+            self._unanswered[identifier] = Announcement(option, at)
+            connection.wake_by(at)
+        connection.signal(option, now)
+
+    def withdraw(self, address: str, now: int) -> None:
+        """Tell the peer that an own address is no longer to be used (section 3.4.2)."""
+        connection = self._connection
+        if address not in self._ids:
+            return
+        identifier = self._ids.pop(address)
+        self.announced.pop(address, None)
+        self._unanswered.pop(identifier, None)
+        connection.signal_elsewhere(RemoveAddr((identifier,)), identifier, now)
+        # A subflow that works is closed with a FIN by the side that removes the address.
+        for subflow in connection.subflows_of_local(identifier):
+            connection.count("MPTcpExtRmSubflow")
+            subflow.tcp.close(now)
+
+    def next_deadline(self) -> int:
+        """Return when an ADD_ADDR is due again, ns, or ``NEVER``."""
+        return min((waiting.at for waiting in self._unanswered.values()), default=NEVER)
+
+    def handle_timers(self, now: int) -> None:
+        """Repeat what was not echoed in time."""
+        connection = self._connection
+        for identifier, waiting in list(self._unanswered.items()):
+            if waiting.at > now:
+                continue
+            if waiting.tries > connection.config.mptcp.add_addr_retries:
+                del self._unanswered[identifier]
+                continue
+            waiting.tries += 1
+            waiting.at = now + connection.config.mptcp.add_addr_timeout
+            connection.signal(waiting.option, now)
+
+    # --- The peer's -------------------------------------------------------------------------------
+
+    def on_add_addr(self, option: AddAddr, subflow: Subflow, now: int) -> None:
+        """Take an ADD_ADDR, or the echo of one of ours."""
+        connection = self._connection
+        if option.echo:
+            connection.count("MPTcpExtEchoAdd")
+            waiting = self._unanswered.get(option.address_id)
+            if waiting is not None and waiting.option[:3] == option[:3]:
+                del self._unanswered[option.address_id]
+            return
+        if connection.version != VERSION_0 and connection.config.mptcp.validate_hmac:
+            expected = add_addr_hmac(
+                connection.version,
+                connection.remote_key.value,
+                connection.local_key.value,
+                option.address_id,
+                option.address,
+                option.port,
+            )
+            if option.hmac != expected:
+                # Silently ignored (section 3.4.1): only the count tells.
+                connection.count("MptcpsimAddAddrHmacFailure")
+                return
+        connection.count("MPTcpExtAddAddr")
+        if option.port != UNKNOWN:
+            connection.count("MPTcpExtPortAdd")
+        if connection.version != VERSION_0:
+            connection.signal(option._replace(hmac=b"", echo=True), now)
+        connection.joins.on_announced()
+        port = option.port if option.port != UNKNOWN else subflow.tcp.flow.dport
+        known = self.remote.get(option.address_id)
+        fresh = RemoteAddress(option.address_id, option.address, port)
+        if known is not None and known.address != option.address:
+            # An identifier is bound anew only after a REMOVE_ADDR.
+            connection.count("MPTcpExtAddAddrDrop")
+            return
+        if known == fresh:
+            return
+        self.remote[option.address_id] = fresh
+        connection.note("ANNOUNCED", f"id {option.address_id} {option.address} port {port}")
+        connection.act(connection.path_manager.on_announced(connection.paths, fresh), now)
+
+    def learn(self, identifier: int, address: str, port: int) -> None:
+        """Take what an MP_JOIN teaches about the peer's addresses."""
+        if identifier not in self.remote:
+            self.remote[identifier] = RemoteAddress(identifier, address, port)
+
+    def on_remove_addr(self, option: RemoveAddr, now: int) -> None:
+        """Take a REMOVE_ADDR: nothing new on these addresses; subflows on them are tested."""
+        connection = self._connection
+        for identifier in option.address_ids:
+            connection.count("MPTcpExtRmAddr")
+            affected = connection.subflows_of_remote(identifier)
+            if identifier not in self.remote and not affected:
+                # Unknown identifiers are ignored (section 3.8).
+                connection.count("MPTcpExtRmAddrDrop")
+                continue
+            self.remote.pop(identifier, None)
+            connection.note("REMOVED", f"id {identifier}")
+            for subflow in affected:
+                subflow.ask_peer(now)
+            connection.act(connection.path_manager.on_withdrawn(connection.paths, identifier), now)

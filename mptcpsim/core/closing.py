@@ -1,0 +1,183 @@
+"""How an MPTCP connection ends: DATA_FIN, the FINs of its subflows, MP_FASTCLOSE, no subflow left.
+
+RFC 8684 sections 3.3.3 and 3.5, appendix D; RFC 6824 the same, without MP_FASTCLOSE on a RST.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from mptcpsim.core import fallback
+from mptcpsim.core.data_states import (
+    DATA_FIN_ACKED,
+    DATA_FIN_SENT,
+    FASTCLOSE_SENT,
+    M_CLOSED,
+    M_CLOSING,
+    M_FASTCLOSE_WAIT,
+    M_LAST_ACK,
+    M_TIME_WAIT,
+    SUBFLOWS_CLOSED,
+)
+from mptcpsim.core.mptcp_options import (
+    REASON_TOO_MUCH_OUTSTANDING,
+    VERSION_0,
+    MpFastclose,
+)
+from mptcpsim.core.stages import READY
+from mptcpsim.core.states import CLOSED
+from mptcpsim.units import NEVER
+
+if TYPE_CHECKING:
+    from mptcpsim.core.multipath import MptcpConnection
+    from mptcpsim.core.subflow import Subflow
+
+#: RFC 8684 section 3.5: "a maximum of three times is recommended".
+_FASTCLOSE_TRIES: Final = 3
+
+
+def on_data_fin_sent(connection: MptcpConnection) -> None:
+    """Our DATA_FIN has left."""
+    connection.move(DATA_FIN_SENT)
+
+
+def on_data_fin_acked(connection: MptcpConnection, now: int) -> None:
+    """Our DATA_FIN was acknowledged: all data has arrived, and the subflows may go."""
+    if connection.state in (M_CLOSED, M_TIME_WAIT, M_FASTCLOSE_WAIT):
+        return
+    both = connection.state in (M_CLOSING, M_LAST_ACK)
+    connection.move(DATA_FIN_ACKED)
+    for tcp in list(connection.subflows):
+        subflow = tcp.subflow
+        if subflow is None or tcp.state == CLOSED:
+            continue
+        if subflow.stage != READY:
+            tcp.abort(now, "the connection is closing")
+        elif both and subflow.failing:
+            # Its data has arrived on another subflow; repeating it would keep the connection open.
+            connection.reset_subflow(subflow, REASON_TOO_MUCH_OUTSTANDING, "stale data at the end", now)
+        else:
+            tcp.close(now)
+    check(connection, now)
+    connection.settle()
+
+
+def check(connection: MptcpConnection, now: int) -> None:
+    """Look whether the connection has ended, or has no subflow left (section 3.3.3)."""
+    if any(tcp.state != CLOSED for tcp in connection.subflows):
+        return
+    if connection.state == M_TIME_WAIT:
+        connection.move(SUBFLOWS_CLOSED)
+    if connection.state == M_CLOSED:
+        finish(connection, "", now)
+    elif connection.state == M_FASTCLOSE_WAIT:
+        finish(connection, connection.error or "aborted", now)
+    elif connection.abandoned_at == NEVER:
+        # Break before make: a new subflow may still join.
+        connection.note("no subflow left", "")
+        connection.abandoned_at = now + connection.config.mptcp.close_timeout
+        connection.wake_by(connection.abandoned_at)
+
+
+def give_up(connection: MptcpConnection, now: int) -> None:
+    """No new subflow has come in time."""
+    why = ""
+    for tcp in connection.subflows:
+        why = tcp.error or why
+    finish(
+        connection, f"timed out: no subflow is left ({why})" if why else "timed out: no subflow is left", now
+    )
+
+
+def finish(connection: MptcpConnection, error: str, now: int) -> None:
+    """The connection is over."""
+    if connection.ended:
+        return
+    connection.ended = True
+    connection.state = M_CLOSED
+    if error:
+        connection.error = error
+    connection.note("CLOSED", error)
+    connection.uncount_established()
+    connection.local_release()
+    connection.settle()
+
+
+# --- MP_FASTCLOSE -----------------------------------------------------------------------------------
+
+
+def fast_close(connection: MptcpConnection, now: int) -> None:
+    """Abort (section 3.5): variant R resets all subflows, variant A asks on one of them."""
+    alive = connection.alive()
+    by_reset = connection.config.mptcp.fastclose == "rst" and connection.version != VERSION_0
+    if connection.state in (M_CLOSED, M_TIME_WAIT, M_FASTCLOSE_WAIT) or not alive or by_reset:
+        connection.error = connection.error or "aborted"
+        _reset_all(connection, True, "aborted", now)
+        finish(connection, "aborted", now)
+        return
+    chosen = next((subflow for subflow in alive if not subflow.failing), alive[0])
+    connection.error = "aborted"
+    connection.move(FASTCLOSE_SENT)
+    for tcp in list(connection.subflows):
+        if tcp is not chosen.tcp:
+            tcp.abort(now)
+    _ask(chosen, now)
+    connection.arm_fastclose(now + chosen.tcp.sender.rtt.timeout())
+    connection.settle()
+
+
+def repeat_fast_close(connection: MptcpConnection, now: int) -> None:
+    """MP_FASTCLOSE was not answered with a RST: again, and at last with a RST of our own."""
+    for tcp in list(connection.subflows):
+        subflow = tcp.subflow
+        if tcp.state == CLOSED or subflow is None:
+            continue
+        timeout = tcp.sender.rtt.timeout()
+        if connection.arm_fastclose(now + timeout) <= _FASTCLOSE_TRIES:
+            _ask(subflow, now)
+            return
+        _reset_all(connection, True, "aborted", now)
+    finish(connection, "aborted", now)
+
+
+def on_fastclose(connection: MptcpConnection, option: MpFastclose, now: int) -> None:
+    """Variant A: with the right key, reset this subflow and all others."""
+    if option.receiver_key != connection.local_key.value:
+        return
+    connection.count("MPTcpExtMPFastcloseRx")
+    # A peer that closes in the same instant gets our RST, which is what it waits for.
+    error = "connection reset by peer (MP_FASTCLOSE)" if connection.state != M_FASTCLOSE_WAIT else "aborted"
+    connection.error = error
+    _reset_all(connection, False, error, now)
+    finish(connection, error, now)
+
+
+def on_fastclose_reset(connection: MptcpConnection, option: MpFastclose, subflow: Subflow, now: int) -> None:
+    """Variant R: the subflow is gone already; reset the others."""
+    if option.receiver_key != connection.local_key.value:
+        return
+    connection.count("MPTcpExtMPFastcloseRx")
+    error = "connection reset by peer (MP_FASTCLOSE)"
+    connection.error = error
+    for tcp in list(connection.subflows):
+        if tcp is not subflow.tcp:
+            tcp.abort(now, error)
+    finish(connection, error, now)
+
+
+def _ask(subflow: Subflow, now: int) -> None:
+    connection = subflow.connection
+    connection.count("MPTcpExtMPFastcloseTx")
+    option = MpFastclose(connection.remote_key.value)
+    fallback.send_with(subflow.tcp, connection.inbound.ack_dss(), (option,), now)
+
+
+def _reset_all(connection: MptcpConnection, with_option: bool, why: str, now: int) -> None:
+    for tcp in list(connection.subflows):
+        subflow = tcp.subflow
+        if tcp.state == CLOSED or subflow is None:
+            continue
+        if with_option and connection.version != VERSION_0 and subflow.stage == READY:
+            connection.count("MPTcpExtMPFastcloseTx")
+            subflow.reset_option = MpFastclose(connection.remote_key.value)
+        tcp.abort(now, why)

@@ -1,0 +1,225 @@
+"""The receiving half of an MPTCP connection: reassembly by DSN, the shared window, the DATA_ACK.
+
+RFC 8684 sections 3.3.2 and 3.3.4. Data sequence numbers are relative: the first byte is 1.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from mptcpsim.core.mappings import narrow, widen
+from mptcpsim.core.mptcp_options import Dss
+from mptcpsim.core.ranges import Ranges
+from mptcpsim.core.sequences import UNKNOWN
+
+if TYPE_CHECKING:
+    from mptcpsim.core.multipath import MptcpConnection
+    from mptcpsim.core.subflow import Subflow
+
+_MAX_FIELD: Final = 0xFFFF
+
+
+class DataReceiver:
+    """Receive state of a connection; sizes in bytes.
+
+    Attributes:
+        nxt: next DSN expected, that is the DATA_ACK.
+        edge: right edge of the window as the peer reads it; never moves left.
+        limit: right edge that the receive buffer allows now; the application moves it by reading.
+        out_of_order: ranges above ``nxt`` that have arrived.
+        fin_at: DSN of the peer's DATA_FIN, or -1.
+        ack_octets: octets of a DATA_ACK, 4 or 8.
+        duplicate_bytes: bytes that had arrived before, on whichever subflow.
+    """
+
+    __slots__ = (
+        "_ack",
+        "_ack_for",
+        "_connection",
+        "_field",
+        "_seen_limit",
+        "_seen_nxt",
+        "_seen_scale",
+        "ack_octets",
+        "buffer",
+        "duplicate_bytes",
+        "edge",
+        "fin_at",
+        "idsn",
+        "limit",
+        "mss",
+        "nxt",
+        "out_of_order",
+        "zero_window",
+    )
+
+    def __init__(self, connection: MptcpConnection, buffer: int, ack_octets: int) -> None:
+        self._connection = connection
+        #: The peer's IDSN, 0 before its key is known.
+        self.idsn: int = 0
+        self.nxt: int = 1
+        self.buffer = buffer
+        self.edge: int = 1
+        self.limit: int = 1 + buffer
+        self.out_of_order = Ranges()
+        self.fin_at: int = UNKNOWN
+        self.ack_octets = ack_octets
+        self.duplicate_bytes: int = 0
+        self.mss: int = 536
+        self.zero_window: bool = False
+        self._ack: Dss = Dss()
+        self._ack_for: int = -1
+        self._field: int = 0
+        self._seen_nxt: int = -1
+        self._seen_limit: int = -1
+        self._seen_scale: int = -1
+
+    # --- What segments say of it --------------------------------------------------------------
+
+    def ack_dss(self) -> Dss:
+        """Return the DSS of a segment without a mapping."""
+        if self._ack_for != self.nxt:
+            self._ack_for = self.nxt
+            self._ack = Dss(self.ack_octets, narrow(self.nxt, self.ack_octets, self.idsn))
+        return self._ack
+
+    def widen_ack(self) -> bool:
+        """Answer 64-bit DSNs with 64-bit DATA_ACKs (section 3.3.2); return whether that is new."""
+        if self.ack_octets == 8:
+            return False
+        self.ack_octets = 8
+        self._ack_for = -1
+        return True
+
+    def relative(self, wire: int, octets: int) -> int:
+        """Return the relative form of a DSN that the peer sent."""
+        return widen(wire, octets, self.idsn, self.nxt)
+
+    def absolute(self, dsn: int) -> int:
+        """Return the 64-bit form of a relative DSN."""
+        return narrow(dsn, 8, self.idsn)
+
+    def window_field(self, scale: int) -> int:
+        """Return the window field to send with a DATA_ACK of ``nxt``, and note the edge that it promises.
+
+        As in TCP the edge moves in steps worth a segment (RFC 9293 section 3.8.6.2.2), and never to
+        the left as the peer reads it: where a shift would take back a promise it is rounded up.
+        """
+        nxt = self.nxt
+        limit = self.limit
+        if nxt == self._seen_nxt and limit == self._seen_limit and scale == self._seen_scale:
+            return self._field
+        self._seen_nxt = nxt
+        self._seen_limit = limit
+        self._seen_scale = scale
+        edge = self.edge
+        target = limit if limit - edge >= self._step(scale) else edge
+        field = (target - nxt) >> scale
+        if field > _MAX_FIELD:
+            field = _MAX_FIELD
+        if nxt + (field << scale) < edge:
+            field = min((edge - nxt + (1 << scale) - 1) >> scale, _MAX_FIELD)
+        promised = nxt + (field << scale)
+        if promised > edge:
+            self.edge = promised
+        if field == 0 and not self.zero_window:
+            self.zero_window = True
+            self._connection.count("TcpExtTCPToZeroWindowAdv")
+            self._connection.note("zero window advertised", f"data ack {nxt}")
+        elif field and self.zero_window:
+            self.zero_window = False
+            self._connection.count("TcpExtTCPFromZeroWindowAdv")
+            self._connection.note("window reopened", f"edge {self.edge}")
+        self._field = field
+        return field
+
+    def _step(self, scale: int) -> int:
+        return max(min(self.mss, self.buffer // 2), 1 << scale)
+
+    def syn_window(self) -> int:
+        """Return the window field of a SYN, which is not scaled (RFC 7323 section 2.2)."""
+        field = max(0, min(self.limit - self.nxt, _MAX_FIELD))
+        if self._connection.is_first_handshake():
+            # Before any DATA_ACK the window starts at the first byte (section 3.3.5).
+            self.edge = max(self.edge, self.nxt + field)
+        return field
+
+    def wants_window_update(self, scale: int) -> bool:
+        """Return whether the application read so much that the peer should be told at once."""
+        gain = min(self.limit, self.nxt + (_MAX_FIELD << scale)) - self.edge
+        step = self._step(scale)
+        if self.edge - self.nxt < self.mss:
+            return gain >= step
+        return gain >= max(min(2 * self.mss, self.buffer // 2), step)
+
+    # --- What arrives ---------------------------------------------------------------------------
+
+    def on_data(self, dsn: int, length: int, subflow: Subflow, now: int) -> None:
+        """Take bytes that are in order on their subflow (section 3.3.4)."""
+        connection = self._connection
+        right = dsn + length
+        nxt = self.nxt
+        if dsn == nxt and right <= self.edge and not self.out_of_order.total:
+            self.nxt = right
+            connection.deliver(dsn, length, subflow, now)
+            if self.fin_at == right:
+                self.take_fin(subflow, now)
+            return
+        if right > self.edge:
+            # Beyond the window: not taken, and not DATA_ACKed (section 3.8).
+            connection.count("MPTcpExtNoDSSInWindow")
+            right = self.edge
+        left = dsn
+        if left < nxt:
+            self._duplicate(min(right, nxt) - left, subflow)
+            left = nxt
+        if left >= right:
+            return
+        if left > nxt:
+            connection.count("MPTcpExtOFOQueue")
+            tail = left >= self.out_of_order.highest()
+            fresh = self.out_of_order.add(left, right)
+            if tail:
+                connection.count("MPTcpExtOFOQueueTail")
+            known = right - left
+            for low, high in fresh:
+                known -= high - low
+            self._duplicate(known, subflow)
+            return
+        if self.out_of_order.total:
+            known = right - left
+            for low, high in self.out_of_order.add(left, right):
+                known -= high - low
+            self._duplicate(known, subflow)
+            merged = self.out_of_order.around(left)
+            assert merged is not None
+            if merged[1] > right:
+                connection.count("MPTcpExtOFOMerge")
+            right = merged[1]
+            self.out_of_order.remove_below(right)
+        self.nxt = right
+        connection.deliver(left, right - left, subflow, now)
+        if self.fin_at == right:
+            self.take_fin(subflow, now)
+
+    def _duplicate(self, count: int, subflow: Subflow) -> None:
+        if count > 0:
+            self.duplicate_bytes += count
+            subflow.duplicate_bytes += count
+            self._connection.count("MPTcpExtDuplicateData")
+
+    def on_fin(self, dsn: int, subflow: Subflow, now: int) -> None:
+        """Note the DSN of the peer's DATA_FIN (section 3.3.3)."""
+        if self.fin_at == UNKNOWN and dsn >= self.nxt:
+            self.fin_at = dsn
+        if self.fin_at == self.nxt:
+            self.take_fin(subflow, now)
+
+    def take_fin(self, subflow: Subflow, now: int) -> None:
+        """Everything before the DATA_FIN is there: it takes one number, and is DATA_ACKed."""
+        self.nxt += 1
+        self.limit += 1
+        self.edge = max(self.edge, self.nxt)
+        self.fin_at = UNKNOWN - 1
+        subflow.tcp.receiver.ack_now = True
+        self._connection.on_data_fin(subflow, now)

@@ -1,0 +1,395 @@
+"""The sending half of an MPTCP connection: which byte goes out on which subflow, and when again.
+
+RFC 8684 sections 3.3.1, 3.3.3, 3.3.5 and 3.3.6. Data sequence numbers are relative: the
+first byte is 1. Bytes are assigned to a subflow at the moment they are sent, so that a
+subflow never holds data that another one could carry.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from mptcpsim.core import closing
+from mptcpsim.core.mappings import widen
+from mptcpsim.core.window_probe import SWS_OVERRIDE
+from mptcpsim.plugins import PENALISE, RESEND, Path, Scheduler, SendView
+from mptcpsim.units import NEVER
+
+if TYPE_CHECKING:
+    from mptcpsim.core.multipath import MptcpConnection
+    from mptcpsim.core.subflow import Subflow
+
+_NOBODY: Final = -1
+
+
+class Reinjection(NamedTuple):
+    """Data that another subflow than ``origin`` is to carry, too; relative DSNs [dsn, end)."""
+
+    dsn: int
+    end: int
+    origin: int
+
+
+class DataSender(SendView):
+    """Send state of a connection; sizes in bytes, times in ns.
+
+    Attributes:
+        una: the DATA_ACK: the lowest DSN that is not acknowledged.
+        nxt: the next DSN to send for the first time.
+        end: DSN after the last byte that the application wrote.
+        edge: right edge of the peer's window: the largest DATA_ACK + window seen on any subflow.
+        fin_wanted, fin_sent: the application closed; the DATA_FIN has a number (``end``) and was sent.
+        rto_at: when the connection-level retransmission timer is due.
+        override_at: when a small window is used after all.
+        reinjections: data to be sent on other subflows, too, lowest DSN first.
+        moved: a DATA_ACK or window has opened something that ``push`` has not looked at.
+    """
+
+    __slots__ = (
+        "_connection",
+        "_copies",
+        "_pushing",
+        "_usable",
+        "backoff",
+        "edge",
+        "end",
+        "fin_sent",
+        "fin_wanted",
+        "idsn",
+        "max_window",
+        "moved",
+        "nxt",
+        "override_at",
+        "reinjections",
+        "rto_at",
+        "scheduler",
+        "una",
+        "view",
+    )
+
+    def __init__(self, connection: MptcpConnection, scheduler: Scheduler) -> None:
+        self._connection = connection
+        self.scheduler = scheduler
+        #: The own IDSN.
+        self.idsn: int = 0
+        self.una: int = 1
+        self.nxt: int = 1
+        self.end: int = 1
+        self.edge: int = 1
+        self.max_window: int = 0
+        self.fin_wanted: bool = False
+        self.fin_sent: bool = False
+        self.backoff: int = 0
+        self.rto_at: int = NEVER
+        self.override_at: int = NEVER
+        self.reinjections: deque[Reinjection] = deque()
+        self.moved: bool = False
+        #: Under a redundant scheduler: how far each subflow has gone through the stream.
+        self._copies: dict[int, int] = {}
+        self._pushing: bool = False
+
+    # --- What a scheduler sees ----------------------------------------------------------------
+
+    @property
+    def paths(self) -> list[Path]:
+        """The subflows that work."""
+        paths: list[Path] = []
+        for subflow in self._connection.usable():
+            paths.append(subflow)
+        return paths
+
+    @property
+    def unsent(self) -> int:
+        """Bytes written and not sent."""
+        return self.end - self.nxt
+
+    @property
+    def window(self) -> int:
+        """Bytes that the connection's window allows."""
+        return max(0, self.edge - self.nxt)
+
+    # --- DATA_ACK -------------------------------------------------------------------------------
+
+    def relative(self, wire: int, octets: int) -> int:
+        """Return the relative form of a DATA_ACK."""
+        return widen(wire, octets, self.idsn, self.una)
+
+    def seed_window(self, window: int) -> None:
+        """Take the window of the SYN of the first subflow (section 3.3.5)."""
+        self.edge = 1 + window
+        self.max_window = window
+
+    def on_data_ack(self, ack: int, window: int, now: int) -> None:
+        """Take a DATA_ACK and the window that came with it."""
+        if ack > self.highest():
+            # It acknowledges what was never sent.
+            return
+        if ack + window > self.edge:
+            self.edge = ack + window
+            self.moved = True
+            if window > self.max_window:
+                self.max_window = window
+        elif ack + window < self.edge and ack >= self.una:
+            # A right edge that moves left is not honoured (section 3.3.4).
+            self._connection.count("MptcpsimRightEdgeLeft")
+        if ack <= self.una:
+            return
+        self.una = ack
+        self.moved = True
+        self.backoff = 0
+        self.rto_at = NEVER if ack == self.highest() else now + self._timeout()
+        if self.rto_at != NEVER:
+            self._connection.wake_by(self.rto_at)
+        if self.fin_sent and ack > self.end:
+            closing.on_data_fin_acked(self._connection, now)
+
+    def highest(self) -> int:
+        """Return the highest DATA_ACK that makes sense."""
+        return self.end + 1 if self.fin_sent else self.nxt
+
+    # --- Sending --------------------------------------------------------------------------------
+
+    def push(self, now: int) -> None:
+        """Send all that windows and scheduler allow: reinjections, new data, the DATA_FIN."""
+        self.moved = False
+        if self._pushing:
+            return
+        new = self.nxt < self.end
+        if not new and not self.reinjections and not (self.fin_wanted and not self.fin_sent):
+            if self.scheduler.REDUNDANT and self.una < self.nxt:
+                self._push_copies(self._connection.usable(), now)
+            return
+        self._pushing = True
+        usable = self._connection.usable()
+        if usable:
+            if self.reinjections:
+                self._push_reinjections(usable, now)
+            if self.scheduler.REDUNDANT:
+                self._push_copies(usable, now)
+            elif new:
+                self._push_new(usable, now)
+            if self.fin_wanted and not self.fin_sent and self.nxt == self.end:
+                self.send_fin(now)
+            if self.nxt < self.end:
+                self._wait(usable, now)
+        self._pushing = False
+
+    def _push_new(self, usable: list[Subflow], now: int) -> None:
+        scheduler = self.scheduler
+        only = usable[0] if len(usable) == 1 else None
+        while self.nxt < self.end:
+            left = min(self.end - self.nxt, self.edge - self.nxt)
+            if left <= 0:
+                self._blocked(usable, now)
+                break
+            subflow = only
+            if subflow is not None:
+                if subflow.room(now) < min(left, subflow.tcp.sender.mss):
+                    break
+            else:
+                subflow = self._choose(scheduler, usable, left, _NOBODY, now)
+                if subflow is None:
+                    break
+            mss = subflow.tcp.sender.mss
+            length = min(left, mss * self._connection.config.mptcp.mapping_segments)
+            if length < mss and self._wait_for_more(length):
+                break
+            if length > mss:
+                length = max(mss, min(length, subflow.room(now)) // mss * mss)
+            self._send_new(subflow, length, now)
+
+    def _wait_for_more(self, length: int) -> bool:
+        """Return whether a short segment had better wait (RFC 9293 sections 3.7.4 and 3.8.6.2.1)."""
+        outstanding = self.nxt > self.una
+        nagle = self._connection.config.nagle
+        if self.nxt + length == self.end:
+            return nagle and outstanding and not self.fin_wanted
+        # The window cuts the segment: worth it only if it is half of the largest window.
+        return length * 2 < self.max_window or (nagle and outstanding)
+
+    def _choose(
+        self, scheduler: Scheduler, usable: list[Subflow], left: int, excluded: int, now: int
+    ) -> Subflow | None:
+        available: list[Path] = []
+        for subflow in usable:
+            if subflow.number == excluded:
+                continue
+            if subflow.room(now) >= min(left, subflow.tcp.sender.mss):
+                available.append(subflow)
+        if not available:
+            return None
+        chosen = scheduler.choose(available, now)
+        return None if chosen is None else self._connection.subflow_of(chosen.identifier)
+
+    def _send_new(self, subflow: Subflow, length: int, now: int) -> None:
+        dsn = self.nxt
+        # MP_CAPABLE, which stands in for the first mapping of version 1, has no flag for it.
+        fin = self.fin_wanted and dsn + length == self.end and not subflow.next_has_keys()
+        if self.una == dsn:
+            self._arm(now)
+        self.nxt = dsn + length
+        if fin:
+            self.fin_sent = True
+        subflow.send_data(dsn, length, fin, self.nxt == self.end, now)
+        if fin:
+            closing.on_data_fin_sent(self._connection)
+
+    def _push_reinjections(self, usable: list[Subflow], now: int) -> None:
+        """Send again, elsewhere, what a failed subflow has not delivered (section 3.3.6)."""
+        queue = self.reinjections
+        while queue:
+            item = queue[0]
+            dsn = max(item.dsn, self.una)
+            if dsn >= item.end:
+                queue.popleft()
+                continue
+            left = item.end - dsn
+            subflow = self._choose(self.scheduler, usable, left, item.origin, now)
+            if subflow is None:
+                break
+            length = min(left, subflow.tcp.sender.mss)
+            if dsn + length == item.end:
+                queue.popleft()
+            else:
+                queue[0] = Reinjection(dsn + length, item.end, item.origin)
+            self._resend(subflow, dsn, length, now)
+
+    def _resend(self, subflow: Subflow, dsn: int, length: int, now: int) -> None:
+        subflow.reinjected_bytes += length
+        self._connection.count("MPTcpExtMPTCPRetrans")
+        fin = self.fin_sent and dsn + length == self.end
+        subflow.send_data(dsn, length, fin, dsn + length == self.end, now)
+
+    def _push_copies(self, usable: list[Subflow], now: int) -> None:
+        """Every subflow carries everything that is not acknowledged, in order."""
+        for subflow in usable:
+            while True:
+                dsn = max(self._copies.get(subflow.number, 1), self.una)
+                right = min(self.end, self.edge)
+                mss = subflow.tcp.sender.mss
+                length = min(right - dsn, mss)
+                if length <= 0 or subflow.room(now) < length:
+                    break
+                if dsn + length > self.nxt and length < mss and self._wait_for_more(length):
+                    break
+                self._copies[subflow.number] = dsn + length
+                if dsn + length > self.nxt:
+                    # Partly new: whoever comes first sends it as such.
+                    if dsn < self.nxt:
+                        length = self.nxt - dsn
+                        self._copies[subflow.number] = self.nxt
+                        subflow.send_data(dsn, length, False, False, now)
+                    else:
+                        self._send_new(subflow, length, now)
+                else:
+                    fin = self.fin_sent and dsn + length == self.end
+                    subflow.send_data(dsn, length, fin, dsn + length == self.end, now)
+
+    def _blocked(self, usable: list[Subflow], now: int) -> None:
+        """The window is closed: maybe the oldest data is held up on a subflow that is slower."""
+        holder: Subflow | None = None
+        for subflow in usable:
+            if subflow.mappings.lowest() <= self.una:
+                holder = subflow
+                break
+        if holder is None:
+            return
+        for path in usable:
+            if path is holder or path.blocked_at == self.una:
+                continue
+            length = min(self.nxt - self.una, path.tcp.sender.mss)
+            if length <= 0 or path.room(now) < length:
+                continue
+            verdict = self.scheduler.on_blocked(path, holder, now)
+            if verdict & PENALISE:
+                holder.penalise(now)
+            if verdict & RESEND:
+                path.blocked_at = self.una
+                self._resend(path, self.una, length, now)
+
+    def _wait(self, usable: list[Subflow], now: int) -> None:
+        """Data is left over: where nothing is in flight, some timer has to run."""
+        idle = True
+        for subflow in usable:
+            if len(subflow.tcp.sender.board):
+                idle = False
+            elif self.edge <= self.nxt or subflow.own_window_closed():
+                subflow.tcp.sender.window_probe.wait(now)
+        if idle and self.edge > self.nxt and self.override_at == NEVER:
+            self.override_at = now + SWS_OVERRIDE
+            self._connection.wake_by(self.override_at)
+
+    # --- DATA_FIN and timers --------------------------------------------------------------------
+
+    def send_fin(self, now: int) -> None:
+        """Send a DATA_FIN without data (section 3.3.3), for the first time or again."""
+        usable = self._connection.usable() or self._connection.alive()
+        if not usable:
+            return
+        if not self.fin_sent:
+            self.fin_sent = True
+            self._arm(now)
+            usable[0].send_data_fin(now)
+            closing.on_data_fin_sent(self._connection)
+        else:
+            for subflow in usable:
+                subflow.send_data_fin(now)
+
+    def reinject(self, items: list[Reinjection]) -> None:
+        """Queue data for other subflows, lowest DSN first."""
+        self.reinjections = deque(sorted([*self.reinjections, *items]))
+
+    def _timeout(self) -> int:
+        longest = 0
+        for subflow in self._connection.alive():
+            longest = max(longest, subflow.tcp.sender.rtt.rto)
+        return (longest or self._connection.config.rto_initial) << min(self.backoff, 8)
+
+    def _arm(self, now: int) -> None:
+        self.rto_at = now + self._timeout()
+        self._connection.wake_by(self.rto_at)
+
+    def on_timer(self, now: int) -> None:
+        """The connection-level timers are due."""
+        if self.override_at <= now:
+            self.override_at = NEVER
+            self._use_small_window(now)
+        if self.rto_at > now:
+            return
+        self.rto_at = NEVER
+        if self.una >= self.highest():
+            return
+        if self.una < self.nxt and not self._held():
+            # The subflows have acknowledged the oldest data, the connection has not (section 3.3.6).
+            self._connection.note("data retransmission", f"dsn {self.una}")
+            end = min(self.nxt, self.una + 1460)
+            self.reinject([Reinjection(self.una, end, _NOBODY)])
+            self.backoff += 1
+        elif self.una == self.nxt and self.fin_sent:
+            self.send_fin(now)
+            self.backoff += 1
+        self._arm(now)
+        self.push(now)
+
+    def _held(self) -> bool:
+        """Return whether a subflow that works still has the oldest data to deliver."""
+        usable = self._connection.usable()
+        if not usable:
+            # All of them are in time-out, and send again themselves what they have.
+            return True
+        for subflow in usable:
+            if subflow.mappings.lowest() <= self.una:
+                return True
+        return any(item.dsn <= self.una < item.end for item in self.reinjections)
+
+    def _use_small_window(self, now: int) -> None:
+        usable = self._connection.usable()
+        left = min(self.end - self.nxt, self.edge - self.nxt)
+        if left <= 0 or any(len(subflow.tcp.sender.board) for subflow in usable):
+            return
+        for subflow in usable:
+            mss = subflow.tcp.sender.mss
+            if subflow.room(now) >= min(left, mss):
+                self._send_new(subflow, min(left, mss), now)
+                return

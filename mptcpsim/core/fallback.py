@@ -1,0 +1,207 @@
+"""The ways from MPTCP back to plain TCP (RFC 8684 section 3.7, RFC 6824 section 3.6).
+
+A fallback is for ever. The subflow that is left goes on as an ordinary TCP connection;
+its sequence numbers and the offsets of the stream differ by a constant (``send_shift``,
+``receive_shift`` of ``Tcp``).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mptcpsim.core.mappings import Mapping, narrow
+from mptcpsim.core.mptcp_options import REASON_MIDDLEBOX, Dss, MpFail, MptcpOption, MpTcprst
+from mptcpsim.core.options import mptcp_length
+from mptcpsim.core.segment import Segment
+from mptcpsim.core.stages import PLAIN
+from mptcpsim.core.states import CLOSED, ESTABLISHED
+from mptcpsim.units import NEVER
+
+if TYPE_CHECKING:
+    from mptcpsim.core.multipath import MptcpConnection
+    from mptcpsim.core.subflow import Subflow
+    from mptcpsim.core.tcp import Tcp
+
+_MASK = 0xFFFFFFFF
+
+
+def survivor(connection: MptcpConnection) -> Tcp:
+    """Return the subflow that a plain connection goes on with."""
+    for tcp in connection.subflows:
+        if tcp.subflow is not None and tcp.subflow.stage == PLAIN:
+            return tcp
+    return connection.subflows[0]
+
+
+def become_plain(connection: MptcpConnection, subflow: Subflow, why: str, now: int) -> None:
+    """Make the connection a plain TCP connection on this subflow, from the next byte on."""
+    if connection.is_plain:
+        return
+    tcp = subflow.tcp
+    sender = tcp.sender
+    outbound = connection.outbound
+    connection.is_plain = True
+    connection.fell_back = subflow.speaks
+    connection.note_subflow(subflow, "fallback", why)
+    connection.local_release()
+    if subflow.speaks:
+        connection.uncount_established()
+    subflow.stage = PLAIN
+    subflow.speaks = False
+    subflow.join_at = subflow.signal_at = subflow.probe_at = subflow.check_at = NEVER
+    subflow.signals = []
+    for other in list(connection.subflows):
+        if other is not tcp and other.state != CLOSED:
+            other.abort(now, "the connection has fallen back to plain TCP")
+    # What is not sent yet goes out on this subflow; what is sent lies there without gaps.
+    tcp.send_shift = outbound.nxt - 1 - max(sender.nxt, 1)
+    sender.source = None
+    sender.nagle = connection.config.nagle
+    sender.end = max(sender.end, 1) + outbound.end - outbound.nxt
+    tcp.receive_shift = connection.delivered - subflow.incoming.done
+    held = subflow.incoming.release(tcp.receive_shift)
+    if tcp.state >= ESTABLISHED:
+        tcp.receiver.limit = tcp.receiver.nxt + connection.receive_buffer - connection.readable - held
+        tcp.receiver.edge = max(tcp.receiver.edge, tcp.receiver.nxt)
+    if tcp.final_dss is None:
+        tcp.set_signal_bytes(0)
+    if held:
+        connection.take_held(tcp, held, now)
+    if outbound.fin_wanted:
+        tcp.close(now)
+    connection.settle()
+
+
+def _is_contiguous(connection: MptcpConnection, subflow: Subflow) -> bool:
+    """Return whether the data in flight is one piece of the stream, on this subflow alone."""
+    shift = connection.outbound.nxt - subflow.tcp.sender.end
+    outstanding = subflow.mappings.outstanding()
+    if any(mapping.dsn - mapping.ssn != shift for mapping in outstanding):
+        return False
+    return not connection.outbound.reinjections and subflow.mappings.lowest() >= connection.outbound.una
+
+
+def _prepare_infinite(connection: MptcpConnection, subflow: Subflow) -> None:
+    """Make the infinite mapping: from the first byte that was not DATA_ACKed, linearly for ever."""
+    outbound = connection.outbound
+    dsn = outbound.una
+    ssn = subflow.tcp.sender.end - (outbound.nxt - dsn)
+    octets = connection.config.mptcp.dsn_octets
+    checksum = 0 if connection.checksum else -1
+    subflow.tcp.infinite_dss = subflow.tcp.final_dss = Dss(
+        dsn_octets=octets,
+        dsn=narrow(dsn, octets, outbound.idsn),
+        ssn=ssn & _MASK,
+        data_level_length=0,
+        checksum=checksum,
+    )
+    connection.count("MPTcpExtInfiniteMapTx")
+
+
+def _fall_back(connection: MptcpConnection, subflow: Subflow, why: str, now: int) -> None:
+    _prepare_infinite(connection, subflow)
+    dss = subflow.tcp.final_dss
+    assert dss is not None
+    become_plain(connection, subflow, why, now)
+    # The next new data carries it. It goes ahead on an ACK, too: there may be no new data.
+    send_with(subflow.tcp, dss, (), now)
+
+
+def on_options_missing(connection: MptcpConnection, subflow: Subflow, why: str, now: int) -> bool:
+    """Data or its ACK came without options before it was sure that they pass."""
+    alone = connection.is_only(subflow) and not subflow.is_join
+    if alone and connection.config.mptcp.infinite_mapping and _is_contiguous(connection, subflow):
+        connection.count("MPTcpExtMPCapableDataFallback")
+        _fall_back(connection, subflow, why, now)
+        return True
+    connection.reset_subflow(subflow, REASON_MIDDLEBOX, why, now)
+    return False
+
+
+def on_infinite_mapping(connection: MptcpConnection, subflow: Subflow, dsn: int, ssn: int, now: int) -> bool:
+    """The peer has fallen back: everything from ``ssn`` on is the stream from ``dsn`` on."""
+    connection.count("MPTcpExtInfiniteMapRx")
+    if dsn - ssn != connection.inbound.nxt - subflow.incoming.done or not _is_contiguous(connection, subflow):
+        connection.reset_subflow(subflow, REASON_MIDDLEBOX, "an infinite mapping that does not fit", now)
+        return False
+    become_plain(connection, subflow, "infinite mapping of the peer", now)
+    return True
+
+
+def on_checksum_failure(connection: MptcpConnection, subflow: Subflow, mapping: Mapping, now: int) -> None:
+    """The payload was changed on its way: MP_FAIL, with a RST unless this is the only subflow."""
+    connection.count("MPTcpExtDataCsumErr")
+    connection.note_subflow(subflow, "checksum wrong", f"dsn {mapping.dsn}")
+    contiguous = mapping.dsn <= connection.inbound.nxt and not connection.inbound.out_of_order.total
+    if connection.is_only(subflow) and contiguous and connection.config.mptcp.infinite_mapping:
+        connection.count("MPTcpExtDSSCorruptionFallback")
+        subflow.failed_at = mapping.dsn
+        subflow.tcp.receiver.ack_now = True
+        return
+    connection.count("MPTcpExtDSSCorruptionReset")
+    connection.count("MPTcpExtMPFailTx")
+    subflow.extra_reset_option = MpFail(connection.inbound.absolute(mapping.dsn))
+    connection.reset_subflow(subflow, REASON_MIDDLEBOX, "a checksum was wrong", now)
+
+
+def on_mp_fail(connection: MptcpConnection, option: MpFail, subflow: Subflow, now: int) -> None:
+    """The peer has found a wrong checksum in what we sent."""
+    connection.count("MPTcpExtMPFailRx")
+    if subflow.tcp.state == CLOSED or connection.is_plain or not connection.is_only(subflow):
+        # On a RST: the data goes to other subflows, as that of any subflow that ends.
+        return
+    if not _is_contiguous(connection, subflow) or not connection.config.mptcp.infinite_mapping:
+        subflow.extra_reset_option = MpFail(connection.inbound.absolute(connection.inbound.nxt))
+        connection.count("MPTcpExtMPFailTx")
+        connection.reset_subflow(subflow, REASON_MIDDLEBOX, "data after MP_FAIL is not contiguous", now)
+        return
+    if subflow.failed_at < 0:
+        # It reverts to plain TCP in both directions (section 3.7).
+        connection.count("MPTcpExtMPFailTx")
+        send_with(
+            subflow.tcp,
+            connection.inbound.ack_dss(),
+            (MpFail(connection.inbound.absolute(connection.inbound.nxt)),),
+            now,
+        )
+    _fall_back(connection, subflow, "MP_FAIL of the peer", now)
+
+
+def on_options_when_plain(connection: MptcpConnection, subflow: Subflow, segment: Segment, now: int) -> None:
+    """A peer that repeats MP_FAIL has missed our infinite mapping: once more."""
+    for option in segment.options or ():
+        if isinstance(option, MpFail) and subflow.tcp.infinite_dss is not None:
+            send_with(subflow.tcp, subflow.tcp.infinite_dss, (), now)
+            return
+
+
+def reset_options(subflow: Subflow) -> tuple[MptcpOption, ...]:
+    """Return what goes with the RST of a subflow."""
+    options = [o for o in (subflow.extra_reset_option, subflow.reset_option) if o is not None]
+    if any(isinstance(option, MpTcprst) for option in options):
+        subflow.connection.count("MPTcpExtMPRstTx")
+    return tuple(options)
+
+
+# --- Sending ----------------------------------------------------------------------------------------
+
+
+def shift(tcp: Tcp, segment: Segment) -> None:
+    """Finish a segment of plain TCP: the place of its payload, and once the infinite mapping."""
+    segment.offset = segment.seq + tcp.send_shift
+    if tcp.final_dss is not None and segment.length:
+        segment.sack = None
+        segment.dss = tcp.final_dss
+        segment.size = tcp.header + segment.length + mptcp_length(segment.dss, None)
+        tcp.final_dss = None
+        tcp.set_signal_bytes(0)
+
+
+def send_with(tcp: Tcp, dss: Dss | None, options: tuple[MptcpOption, ...], now: int) -> None:
+    """Send an ACK with just these options of MPTCP beside the timestamps."""
+    tcp.send_ack(now)
+    segment = tcp.last_sent()
+    segment.sack = None
+    segment.dss = dss
+    segment.options = options or None
+    segment.size = tcp.header + mptcp_length(dss, segment.options)

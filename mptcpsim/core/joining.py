@@ -1,0 +1,103 @@
+"""Further subflows: when this end may open one, and whether it takes one (RFC 8684 section 3.2)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mptcpsim.core.data_states import M_CLOSED, M_FASTCLOSE_WAIT, M_INIT, M_TIME_WAIT
+from mptcpsim.core.mptcp_options import (
+    REASON_LACK_OF_RESOURCES,
+    REASON_MPTCP_SPECIFIC,
+    REASON_PROHIBITED,
+    VERSION_0,
+    MpJoinSyn,
+)
+from mptcpsim.core.segment import FourTuple
+from mptcpsim.core.sequences import UNKNOWN
+
+if TYPE_CHECKING:
+    from mptcpsim.core.multipath import MptcpConnection
+    from mptcpsim.core.subflow import Subflow
+    from mptcpsim.plugins import OpenSubflow
+
+
+class Joins:
+    """The subflows that a path manager wants opened, until the connection may open them.
+
+    RFC 8684 section 3.1: not before a DSS has arrived. Profiles differ (``MptcpConfig.join_after``).
+    """
+
+    __slots__ = ("_allowed", "_connection", "_waiting")
+
+    def __init__(self, connection: MptcpConnection) -> None:
+        self._connection = connection
+        self._allowed: bool = connection.config.mptcp.join_after == "at-once"
+        self._waiting: list[OpenSubflow] = []
+
+    def open(self, action: OpenSubflow, now: int) -> None:
+        """Open a subflow, now or as soon as it is allowed."""
+        if self._allowed:
+            self._open(action, now)
+        else:
+            self._waiting.append(action)
+
+    def allow(self, cause: str, now: int) -> None:
+        """Something has happened that may be what joins have waited for."""
+        if not self._allowed and self._connection.config.mptcp.join_after in (cause, "add-addr"):
+            self._allowed = True
+        if self._allowed and self._waiting:
+            waiting = self._waiting
+            self._waiting = []
+            for action in waiting:
+                self._open(action, now)
+
+    def on_announced(self) -> None:
+        """An ADD_ADDR has arrived: in Linux a reason to allow joins."""
+        if self._connection.config.mptcp.join_after == "add-addr":
+            self._allowed = True
+
+    def _open(self, action: OpenSubflow, now: int) -> None:
+        connection = self._connection
+        ending = connection.peer_closed and connection.outbound.fin_sent
+        if connection.is_plain or connection.state == M_CLOSED or ending or not connection.accepts_join():
+            return
+        subflow = connection.new_join(action, now)
+        if subflow is None:
+            connection.count("MPTcpExtMPJoinSynTxBindErr")
+            return
+        subflow.local_id = connection.addresses.local_id(action.local)
+        subflow.own_backup = action.backup
+        subflow.local_nonce = connection.nonce()
+        connection.count("MPTcpExtMPJoinSynTx")
+        subflow.tcp.open_active(now)
+
+
+# --- The responder --------------------------------------------------------------------------------
+
+
+def refusal(connection: MptcpConnection, flow: FourTuple) -> int:
+    """Return why a join over ``flow`` (as received) is refused, ``UNKNOWN`` if it is not.
+
+    Args:
+        connection: whose token the SYN had.
+        flow: four-tuple of the SYN.
+    """
+    if connection.is_plain or connection.state in (M_INIT, M_CLOSED, M_TIME_WAIT, M_FASTCLOSE_WAIT):
+        return REASON_MPTCP_SPECIFIC
+    if not connection.accepts_join():
+        return REASON_LACK_OF_RESOURCES
+    first = connection.subflows[0].flow
+    to_first = flow.dst == first.src and flow.dport == first.sport
+    if connection.config.mptcp.deny_join_initial and connection.version != VERSION_0 and to_first:
+        # Flag C of our MP_CAPABLE said so (section 3.1).
+        return REASON_PROHIBITED
+    return UNKNOWN
+
+
+def take_syn(connection: MptcpConnection, subflow: Subflow, join: MpJoinSyn, nonce: int) -> None:
+    """Take what the SYN of a join says, before it is answered."""
+    subflow.local_nonce = nonce
+    subflow.remote_nonce = join.nonce
+    subflow.remote_id = join.address_id
+    subflow.peer_backup = join.backup
+    subflow.local_id = connection.addresses.local_id(subflow.tcp.flow.src)

@@ -1,0 +1,183 @@
+"""Data that has arrived on a subflow, and the mappings that say where it belongs.
+
+Usually a segment brings its own mapping and is handed on at once. What else there may be: a
+mapping that spans several segments, comes ahead of its data or after it, or has a
+checksum, which can be verified only when all of its bytes are there (RFC 8684 section 3.3.1).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from mptcpsim.core import fallback
+from mptcpsim.core.dss_checksum import checksum_is_right, payload_sum
+from mptcpsim.core.mappings import Mapping, ReceivedMappings
+from mptcpsim.core.mptcp_options import REASON_MIDDLEBOX, REASON_MPTCP_SPECIFIC
+from mptcpsim.core.payload import content, content_is, pattern
+from mptcpsim.core.segment import Segment
+from mptcpsim.core.stages import PLAIN
+
+if TYPE_CHECKING:
+    from mptcpsim.core.subflow import Subflow
+
+_32_BITS: Final = 0xFFFFFFFF
+_64_BITS: Final = 0xFFFFFFFFFFFFFFFF
+
+
+class MappedData:
+    """The receiving side of one subflow; sequence numbers are relative ones of the subflow.
+
+    Attributes:
+        done: up to here data was handed to the connection.
+        current: the mapping of the segment at hand, if it is the usual one: that segment and
+            nothing else.
+    """
+
+    __slots__ = ("_arrived", "_received", "_segments", "_subflow", "current", "done")
+
+    def __init__(self, subflow: Subflow) -> None:
+        self._subflow = subflow
+        self.done: int = 1
+        self.current: Mapping | None = None
+        self._received = ReceivedMappings()
+        #: Up to here data is in order.
+        self._arrived: int = 1
+        #: Segments whose bytes are looked at when their mapping is known, or complete.
+        self._segments: list[Segment] = []
+
+    def covers(self, segment: Segment) -> bool:
+        """Return whether a mapping of the first byte of a segment is known."""
+        return self.current is not None or self._received.at(segment.seq) is not None
+
+    def take(self, mapping: Mapping, segment: Segment, now: int) -> bool:
+        """Take a mapping and the segment that brought it; return False if the subflow was reset for it."""
+        subflow = self._subflow
+        connection = subflow.connection
+        if mapping.ssn + mapping.length <= self.done:
+            return True
+        usual = mapping.ssn == segment.seq and mapping.length == segment.length and not connection.checksum
+        in_order = segment.seq == subflow.tcp.receiver.nxt and self.done == segment.seq
+        if usual and not content_is(segment, mapping.dsn - 1):
+            connection.refuse(subflow.tcp, segment)
+        if usual and in_order and not self._received.mappings:
+            self.current = mapping
+            return True
+        if not self._received.add(mapping):
+            connection.count("MPTcpExtDSSNotMatching")
+            connection.reset_subflow(subflow, REASON_MPTCP_SPECIFIC, "a mapping changed", now)
+            return False
+        if segment.length and not usual:
+            self._segments.append(segment)
+        elif self.done < self._arrived:
+            # It came after its data.
+            self._drain(now)
+        return not subflow.tcp.ended
+
+    def keep(self, segment: Segment) -> None:
+        """Keep a segment that brought no mapping: its bytes can be judged only when there is one."""
+        if segment.seq + segment.length > self.done and self._subflow.connection.config.mptcp.hold_unmapped:
+            self._segments.append(segment)
+
+    def deliver(self, left: int, length: int, now: int) -> None:
+        """Take bytes that are in order on this subflow: hand on what is mapped, hold the rest."""
+        right = left + length
+        self._arrived = right
+        current = self.current
+        if current is not None:
+            self.current = None
+            if self.done == left and current.ssn == left and current.length == length:
+                self.done = right
+                self._subflow.connection.inbound.on_data(current.dsn, length, self._subflow, now)
+                return
+            self._received.add(current)
+        self._drain(now)
+
+    def _drain(self, now: int) -> None:
+        subflow = self._subflow
+        connection = subflow.connection
+        received = self._received
+        while self.done < self._arrived and not self._stopped():
+            mapping = received.at(self.done)
+            if mapping is None:
+                if not self._skip_unmapped():
+                    break
+                continue
+            end = min(mapping.ssn + mapping.length, self._arrived)
+            if connection.checksum and end < mapping.ssn + mapping.length:
+                break
+            if not self._verify(mapping, self.done, end, now):
+                return
+            left, self.done = self.done, end
+            received.forget_below(end)
+            connection.inbound.on_data(mapping.dsn + left - mapping.ssn, end - left, subflow, now)
+        self._segments = [s for s in self._segments if s.seq + s.length > self.done]
+        if not self._stopped() and self._arrived - self.done >= connection.inbound.buffer:
+            # A whole window without a mapping: nothing of it can ever be delivered (section 3.7).
+            connection.count("MPTcpExtDSSNoMatchTCP")
+            connection.reset_subflow(subflow, REASON_MIDDLEBOX, "a window of data without mapping", now)
+
+    def _stopped(self) -> bool:
+        subflow = self._subflow
+        return subflow.tcp.ended or subflow.stage == PLAIN or subflow.failed_at >= 0
+
+    def _skip_unmapped(self) -> bool:
+        """Drop data without a mapping where the profile does not hold it; return whether it did."""
+        if self._subflow.connection.config.mptcp.hold_unmapped:
+            return False
+        later = [m.ssn for m in self._received.mappings if m.ssn > self.done]
+        self.done = min(min(later), self._arrived) if later else self._arrived
+        return True
+
+    def _verify(self, mapping: Mapping, left: int, right: int, now: int) -> bool:
+        """Check bytes that were kept: the checksum of the mapping, and that they are the stream's."""
+        subflow = self._subflow
+        connection = subflow.connection
+        if not connection.checksum:
+            for segment in self._segments:
+                low = max(segment.seq, left)
+                high = min(segment.seq + segment.length, right)
+                if low < high and _part(segment, low, high) != pattern(
+                    mapping.dsn - 1 + low - mapping.ssn, high - low
+                ):
+                    connection.refuse(subflow.tcp, segment)
+            return True
+        data = self._bytes(mapping.ssn, mapping.ssn + mapping.length)
+        length = mapping.length + 1 if mapping.data_fin else mapping.length
+        dsn = (connection.inbound.idsn + mapping.dsn) & _64_BITS
+        if not checksum_is_right(dsn, mapping.ssn & _32_BITS, length, payload_sum(data), mapping.checksum):
+            fallback.on_checksum_failure(connection, subflow, mapping, now)
+            return False
+        if data != pattern(mapping.dsn - 1, mapping.length):
+            connection.refuse(subflow.tcp, self._segments[0])
+        return True
+
+    def _bytes(self, left: int, right: int) -> bytes:
+        """Return the bytes of the subflow from ``left`` to ``right``, which have all been kept."""
+        data = bytearray(right - left)
+        # The first copy of a byte is the one that counts.
+        for segment in reversed(self._segments):
+            low = max(segment.seq, left)
+            high = min(segment.seq + segment.length, right)
+            if low < high:
+                data[low - left : high - left] = _part(segment, low, high)
+        return bytes(data)
+
+    def release(self, shift: int) -> int:
+        """Go over to plain TCP: check the bytes that were held; return how many there are.
+
+        Args:
+            shift: stream offset minus relative sequence number of the subflow, of any byte from now on.
+        """
+        for segment in self._segments:
+            low = max(segment.seq, self.done)
+            high = segment.seq + segment.length
+            if low < high and _part(segment, low, high) != pattern(low + shift, high - low):
+                self._subflow.connection.refuse(self._subflow.tcp, segment)
+        held = self._arrived - self.done
+        self.done = self._arrived
+        self._segments = []
+        return held
+
+
+def _part(segment: Segment, left: int, right: int) -> bytes:
+    return content(segment)[left - segment.seq : right - segment.seq]

@@ -1,0 +1,159 @@
+"""Data sequence mappings: which bytes of a subflow are which bytes of the connection.
+
+Numbers are relative and unwrapped in both spaces: the first byte of a subflow and the
+first byte of a connection both have the number 1 (RFC 8684 section 3.3.1).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+from typing import Final
+
+from mptcpsim.core.sequences import UNKNOWN
+from mptcpsim.units import NEVER
+
+_COMPACT: Final = 256
+_32_BITS: Final = 0xFFFFFFFF
+_64_BITS: Final = 0xFFFFFFFFFFFFFFFF
+
+
+def widen(wire: int, octets: int, idsn: int, near: int) -> int:
+    """Return the relative number of a DSN or DATA_ACK in its form of 4 or 8 octets.
+
+    It is the one closest to ``near``, so that an old number never looks like a wrap.
+    """
+    mask = _32_BITS if octets == 4 else _64_BITS
+    delta = (wire - idsn - near) & mask
+    return near + delta - mask - 1 if delta > mask >> 1 else near + delta
+
+
+def narrow(number: int, octets: int, idsn: int) -> int:
+    """Return the form of 4 or 8 octets that a relative number has on the wire."""
+    return (idsn + number) & (_32_BITS if octets == 4 else _64_BITS)
+
+
+class Mapping:
+    """A mapping that never changes once it was sent.
+
+    Attributes:
+        ssn: relative subflow sequence number of its first byte.
+        dsn: relative data sequence number of its first byte.
+        length: bytes of payload.
+        data_fin: it ends with the DATA_FIN, which counts in the Data-Level Length.
+        checksum: of the whole mapping, ``UNKNOWN`` without checksums.
+        reinjected: its data was queued for other subflows.
+    """
+
+    __slots__ = ("checksum", "data_fin", "dsn", "length", "reinjected", "ssn")
+
+    def __init__(self, ssn: int, dsn: int, length: int, data_fin: bool, checksum: int = UNKNOWN) -> None:
+        self.ssn = ssn
+        self.dsn = dsn
+        self.length = length
+        self.data_fin = data_fin
+        self.checksum = checksum
+        self.reinjected: bool = False
+
+
+class SentMappings:
+    """The mappings of a subflow whose data is not acknowledged on that subflow, oldest first."""
+
+    __slots__ = ("_head", "_lowest", "_mappings")
+
+    def __init__(self) -> None:
+        self._mappings: list[Mapping] = []
+        self._head: int = 0
+        #: Those than which none that came later has a lower DSN: the first one has the lowest of all.
+        self._lowest: deque[Mapping] = deque()
+
+    def __len__(self) -> int:
+        """Return the number of mappings."""
+        return len(self._mappings) - self._head
+
+    def append(self, mapping: Mapping) -> None:
+        """Note a mapping that is about to be sent."""
+        self._mappings.append(mapping)
+        lowest = self._lowest
+        while lowest and lowest[-1].dsn >= mapping.dsn:
+            lowest.pop()
+        lowest.append(mapping)
+
+    def at(self, seq: int) -> Mapping:
+        """Return the mapping that covers a sequence number of the subflow."""
+        mappings = self._mappings
+        last = mappings[-1]
+        if seq >= last.ssn:
+            return last
+        return mappings[bisect_right(mappings, seq, lo=self._head, key=_ssn) - 1]
+
+    def acknowledge(self, ack: int) -> None:
+        """Forget what the subflow has acknowledged."""
+        mappings = self._mappings
+        head = self._head
+        lowest = self._lowest
+        while head < len(mappings):
+            mapping = mappings[head]
+            if mapping.ssn + mapping.length > ack:
+                break
+            if lowest[0] is mapping:
+                lowest.popleft()
+            head += 1
+        if head >= _COMPACT and head * 2 >= len(mappings):
+            del mappings[:head]
+            head = 0
+        self._head = head
+
+    def lowest(self) -> int:
+        """Return the lowest DSN that is outstanding, ``NEVER`` without any."""
+        return self._lowest[0].dsn if self._lowest else NEVER
+
+    def outstanding(self) -> list[Mapping]:
+        """Return all of them."""
+        return self._mappings[self._head :]
+
+
+def _ssn(mapping: Mapping) -> int:
+    return mapping.ssn
+
+
+class ReceivedMappings:
+    """The mappings that a peer has named for data not yet handed on, in order of the subflow."""
+
+    __slots__ = ("mappings",)
+
+    def __init__(self) -> None:
+        self.mappings: list[Mapping] = []
+
+    def __len__(self) -> int:
+        """Return the number of mappings."""
+        return len(self.mappings)
+
+    def add(self, mapping: Mapping) -> bool:
+        """Keep a mapping; return False if it contradicts one that is known (it never may change)."""
+        mappings = self.mappings
+        index = bisect_right(mappings, mapping.ssn, key=_ssn)
+        if index:
+            before = mappings[index - 1]
+            if before.ssn == mapping.ssn and before.length == mapping.length:
+                return before.dsn == mapping.dsn
+            if before.ssn + before.length > mapping.ssn:
+                return False
+        if index < len(mappings) and mapping.ssn + mapping.length > mappings[index].ssn:
+            return False
+        mappings.insert(index, mapping)
+        return True
+
+    def at(self, seq: int) -> Mapping | None:
+        """Return the mapping that covers a sequence number of the subflow, or None."""
+        mappings = self.mappings
+        index = bisect_right(mappings, seq, key=_ssn) - 1
+        if index < 0 or mappings[index].ssn + mappings[index].length <= seq:
+            return None
+        return mappings[index]
+
+    def forget_below(self, seq: int) -> None:
+        """Forget what lies below a sequence number completely."""
+        mappings = self.mappings
+        while mappings and mappings[0].ssn + mappings[0].length <= seq:
+            del mappings[0]

@@ -1,0 +1,585 @@
+"""A connection that speaks, or offers to speak, Multipath TCP.
+
+It owns the data sequence space of both directions (``outbound``, ``inbound``), the keys, the
+addresses and the subflows; ``fallback`` has the ways back to plain TCP, ``closing`` the
+end of a connection. After a fallback it is a plain ``Connection`` in all that matters.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mptcpsim.core import closing, fallback, signals
+from mptcpsim.core.addresses import Addresses
+from mptcpsim.core.connection import Connection, LocalProtocolError
+from mptcpsim.core.data_receiver import DataReceiver
+from mptcpsim.core.data_sender import DataSender, Reinjection
+from mptcpsim.core.data_states import (
+    DATA_FIN_ARRIVED,
+    DATA_STATE_NAMES,
+    DATA_TRANSITIONS,
+    ESTABLISHED,
+    M_CLOSED,
+    M_INIT,
+)
+from mptcpsim.core.joining import Joins
+from mptcpsim.core.keys import Key
+from mptcpsim.core.mptcp_options import REASON_NAMES, VERSION_0, MptcpOption, MpTcprst
+from mptcpsim.core.paths import ConnectionPaths, subflow_info
+from mptcpsim.core.sequences import UNKNOWN
+from mptcpsim.core.stages import READY
+from mptcpsim.core.states import CLOSE_WAIT, CLOSED, SYN_SENT
+from mptcpsim.core.states import ESTABLISHED as TCP_ESTABLISHED
+from mptcpsim.core.subflow import Subflow
+from mptcpsim.plugins import (
+    Action,
+    Announce,
+    CongestionControl,
+    OpenSubflow,
+    PathManager,
+    Scheduler,
+    SetBackup,
+    Withdraw,
+    complete,
+    find,
+)
+from mptcpsim.units import NEVER
+
+if TYPE_CHECKING:
+    from mptcpsim.core.config import TcpConfig
+    from mptcpsim.core.stack import Stack
+    from mptcpsim.core.tcp import Tcp
+
+_NO_KEY = Key(0, 0, 0)
+
+
+class MptcpConnection(Connection):
+    """One end of an MPTCP connection.
+
+    Attributes:
+        is_client: this end opened the connection.
+        version: the version in use, or being offered.
+        is_plain: it speaks plain TCP, by negotiation or after a fallback.
+        fell_back: it spoke MPTCP before that.
+        state: one of ``core.data_states``.
+        checksum: DSS checksums are in use.
+        local_key, remote_key: with token and IDSN.
+        remote_flags: of the peer's MP_CAPABLE.
+        denies_initial: the peer forbids further subflows to the address of the first one.
+        outbound, inbound: the two directions of the data sequence space.
+        joins: the subflows that the path manager wants to open.
+        addresses, paths, path_manager: which addresses there are, and what is done with them.
+        group: the congestion controls of the subflows in use.
+    """
+
+    __slots__ = (
+        "_counted",
+        "_fastclose_at",
+        "_fastclose_tries",
+        "abandoned_at",
+        "addresses",
+        "checksum",
+        "denies_initial",
+        "fell_back",
+        "group",
+        "inbound",
+        "is_client",
+        "is_plain",
+        "joins",
+        "local_key",
+        "outbound",
+        "path_manager",
+        "paths",
+        "remote_flags",
+        "remote_key",
+        "state",
+        "version",
+    )
+
+    def __init__(
+        self, stack: Stack, identifier: int, config: TcpConfig, is_client: bool, version: int, key: Key
+    ) -> None:
+        super().__init__(stack, identifier, config)
+        mptcp = config.mptcp
+        self.is_client = is_client
+        self.version = version
+        self.is_plain: bool = False
+        self.fell_back: bool = False
+        self.state: int = M_INIT
+        self.checksum: bool = mptcp.checksum
+        self.local_key = key
+        self.remote_key = _NO_KEY
+        self.remote_flags: int = 0
+        self.denies_initial: bool = False
+        scheduler = find("scheduler", mptcp.scheduler)
+        chosen = scheduler()
+        assert isinstance(chosen, Scheduler)
+        chosen.configure(complete(scheduler, mptcp.scheduler_parameters))
+        self.outbound = DataSender(self, chosen)
+        self.outbound.idsn = key.idsn
+        chosen.start(self.outbound)
+        self.inbound = DataReceiver(self, config.receive_buffer, mptcp.data_ack_octets)
+        manager = find("pathmanager", mptcp.path_manager)
+        managing = manager()
+        assert isinstance(managing, PathManager)
+        managing.configure(complete(manager, mptcp.path_manager_parameters))
+        self.path_manager = managing
+        self.addresses = Addresses(self)
+        self.paths = ConnectionPaths(self)
+        self.group: list[CongestionControl] = []
+        #: When a connection that has lost all its subflows is given up.
+        self.abandoned_at: int = NEVER
+        self._counted: bool = False
+        self.joins = Joins(self)
+        self._fastclose_at: int = NEVER
+        self._fastclose_tries: int = 0
+
+    # --- Small services -------------------------------------------------------------------------
+
+    def count(self, name: str) -> None:
+        """Count under a name of Linux's MIB."""
+        self._stack.counters.add(name)
+
+    def note(self, what: str, detail: str) -> None:
+        """Put an event of the connection on the event log."""
+        self._stack.note(self, UNKNOWN, what, detail)
+
+    def note_subflow(self, subflow: Subflow, what: str, detail: str) -> None:
+        """Put an event of a subflow on the event log."""
+        self._stack.note(self, subflow.number, what, detail)
+
+    def host_addresses(self) -> list[str]:
+        """Return the addresses of the host."""
+        return list(self._stack.addresses)
+
+    def source_for(self, remote: str) -> str:
+        """Return the own address from which routing reaches ``remote``."""
+        return self._stack.source_for(remote)
+
+    def subflow_of(self, number: int) -> Subflow:
+        """Return the subflow with an identifier."""
+        subflow = self.subflows[number].subflow
+        assert subflow is not None
+        return subflow
+
+    def usable(self) -> list[Subflow]:
+        """Return the subflows that new data may go to: backups only if nothing else works."""
+        regular: list[Subflow] = []
+        backups: list[Subflow] = []
+        for tcp in self.subflows:
+            subflow = tcp.subflow
+            if (
+                subflow is not None
+                and subflow.stage == READY
+                and tcp.state in (TCP_ESTABLISHED, CLOSE_WAIT)
+                and not tcp.sender.fin_wanted
+                and not tcp.sender.timeouts_in_a_row
+            ):
+                (backups if subflow.own_backup or subflow.peer_backup else regular).append(subflow)
+        return regular or backups
+
+    def alive(self) -> list[Subflow]:
+        """Return the subflows on which ACKs and their options can be sent."""
+        found: list[Subflow] = []
+        for tcp in self.subflows:
+            subflow = tcp.subflow
+            if subflow is not None and subflow.stage == READY and tcp.state >= TCP_ESTABLISHED:
+                found.append(subflow)
+        return found
+
+    def is_only(self, subflow: Subflow) -> bool:
+        """Return whether no other subflow is open or being opened."""
+        return all(tcp is subflow.tcp or tcp.state == CLOSED for tcp in self.subflows)
+
+    def subflows_of_local(self, identifier: int) -> list[Subflow]:
+        """Return the subflows that use an own address."""
+        return [s for s in self.open_subflows() if s.local_id == identifier]
+
+    def subflows_of_remote(self, identifier: int) -> list[Subflow]:
+        """Return the subflows that use an address of the peer."""
+        return [s for s in self.open_subflows() if s.remote_id == identifier]
+
+    def open_subflows(self) -> list[Subflow]:
+        """Return the subflows that are open or being opened."""
+        return [t.subflow for t in self.subflows if t.state != CLOSED and t.subflow is not None]
+
+    def is_first_handshake(self) -> bool:
+        """Return whether the first subflow is still being opened."""
+        return self.state == M_INIT
+
+    # --- What the application sees ----------------------------------------------------------------
+
+    @property
+    def closed(self) -> bool:
+        """It has ended at both levels."""
+        if not all(tcp.state == CLOSED for tcp in self.subflows):
+            return False
+        return self.is_plain or self.state in (M_INIT, M_CLOSED)
+
+    @property
+    def acked(self) -> int:
+        """Bytes of the own stream that the peer has acknowledged."""
+        if self.is_plain:
+            tcp = self.subflows[0] if not self.fell_back else fallback.survivor(self)
+            sender = tcp.sender
+            return max(0, min(sender.una, sender.end) + tcp.send_shift)
+        return min(self.outbound.una, self.outbound.end) - 1
+
+    @property
+    def writable(self) -> int:
+        """Bytes that a write would accept now.
+
+        Data leaves the buffer when it is DATA_ACKed, and acknowledged on every subflow that carried it
+        (RFC 8684 section 3.3.2).
+        """
+        if self.closing or self.closed:
+            return 0
+        freed = self.acked
+        if not self.is_plain:
+            for tcp in self.subflows:
+                if tcp.state != CLOSED and tcp.subflow is not None:
+                    freed = min(freed, tcp.subflow.mappings.lowest() - 1)
+        return max(0, self.send_buffer - (self.written - freed))
+
+    def write(self, count: int, now: int) -> int:
+        """Append up to ``count`` bytes to the stream and return how many were accepted.
+
+        Raises:
+            LocalProtocolError: the connection was closed for writing, or has failed.
+        """
+        if count < 0:
+            raise LocalProtocolError(f"cannot write {count} bytes")
+        if self.closing:
+            raise LocalProtocolError("write after close")
+        if self.error:
+            raise LocalProtocolError(f"write on a failed connection: {self.error}")
+        accepted = min(count, self.writable)
+        if not accepted:
+            return 0
+        self.written += accepted
+        if self.is_plain:
+            tcp = fallback.survivor(self)
+            tcp.sender.end += accepted
+            if tcp.state >= TCP_ESTABLISHED:
+                tcp.sender.output(now)
+        else:
+            self.outbound.end += accepted
+            if self.state != M_INIT:
+                self._push(now)
+        return accepted
+
+    def read(self, limit: int, now: int) -> int:
+        """Take up to ``limit`` bytes that arrived and return how many (0: nothing there, or the end)."""
+        if self.is_plain:
+            return super().read(limit, now)
+        if limit < 0:
+            raise LocalProtocolError(f"cannot read {limit} bytes")
+        count = min(limit, self.readable)
+        if count:
+            self.consumed += count
+            self.inbound.limit += count
+            self._update_windows(now)
+        return count
+
+    def _update_windows(self, now: int) -> None:
+        """Tell the peer that the application has made room, if it is worth a segment."""
+        if self.peer_closed:
+            return
+        one = self.config.mptcp.window_update == "one"
+        wanted = False
+        alive = self.alive()
+        for subflow in alive:
+            if self.inbound.wants_window_update(subflow.tcp.receiver.scale):
+                wanted = True
+        if not wanted:
+            return
+        if one:
+            usable = [s for s in alive if not s.failing] or alive
+            usable[0].tcp.send_ack(now)
+            return
+        for subflow in alive:
+            subflow.tcp.send_ack(now)
+
+    def close(self, now: int) -> None:
+        """Close the own direction once everything written was sent; reading goes on."""
+        if self.closing:
+            return
+        self.closing = True
+        first = self.subflows[0]
+        if self.is_plain:
+            fallback.survivor(self).close(now)
+        elif self.state == M_INIT and first.state in (SYN_SENT, CLOSED):
+            first.close(now)
+        else:
+            self.outbound.fin_wanted = True
+            if self.state != M_INIT:
+                self._push(now)
+                self._state_changed()
+
+    def abort(self, now: int) -> None:
+        """Reset the connection; what is not acknowledged may be lost (RFC 8684 section 3.5)."""
+        self.closing = True
+        if self.is_plain or self.state == M_INIT:
+            for tcp in list(self.subflows):
+                tcp.abort(now)
+        else:
+            closing.fast_close(self, now)
+
+    def _push(self, now: int) -> None:
+        self.outbound.push(now)
+
+    # --- Subflows -----------------------------------------------------------------------------------
+
+    def on_established(self, subflow: Tcp, now: int) -> None:
+        """A subflow has completed its TCP handshake."""
+        extra = subflow.subflow
+        if extra is None or not extra.is_join:
+            if extra is not None and extra.stage == READY and not self.is_plain:
+                self._established(extra, now)
+            else:
+                super().on_established(subflow, now)
+            return
+        if extra.stage == READY:
+            self._join_established(extra, now)
+        self._state_changed()
+
+    def _established(self, first: Subflow, now: int) -> None:
+        tcp = first.tcp
+        flow = tcp.flow
+        self._move(ESTABLISHED)
+        self.inbound.mss = tcp.announced_mss()
+        self.addresses.start(flow.src, flow.dst, flow.dport)
+        self._couple(tcp)
+        self._counted = True
+        self.count("MPTcpExtMPCurrEstab")
+        self.note("CREATED", f"token {self.local_key.token:08x}")
+        self.note("ESTABLISHED", f"version {self.version} token {self.local_key.token:08x}")
+        Connection.on_established(self, tcp, now)
+        self.act(self.path_manager.on_established(self.paths), now)
+        if first.tcp.passive:
+            self.joins.allow("dss", now)
+
+    def _couple(self, tcp: Tcp) -> None:
+        tcp.sender.source = self.outbound
+        tcp.receiver.limit = NEVER
+        self.group.append(tcp.sender.congestion)
+        tcp.sender.congestion.couple(self.group)
+
+    def on_confirmed(self, subflow: Subflow, now: int) -> None:
+        """The first DATA_ACK of a subflow has arrived."""
+        self.joins.allow("dss", now)
+        if subflow.signals:
+            signals.flush(subflow, now)
+
+    def act(self, actions: list[Action], now: int) -> None:
+        """Carry out what the path manager wants."""
+        for action in actions:
+            if isinstance(action, OpenSubflow):
+                self.joins.open(action, now)
+            elif isinstance(action, Announce):
+                self.addresses.announce(action.address, action.port, now)
+            elif isinstance(action, Withdraw):
+                self.addresses.withdraw(action.address, now)
+            elif isinstance(action, SetBackup):
+                signals.set_backup(self.subflow_of(action.subflow), action.backup, now)
+
+    def accepts_join(self) -> bool:
+        """Return whether the connection may have one more subflow."""
+        return len(self.open_subflows()) < self.config.mptcp.max_subflows
+
+    def new_join(self, action: OpenSubflow, now: int) -> Subflow | None:
+        """Return a new subflow in state CLOSED, None if it cannot be."""
+        tcp = self._stack.open_join(self, action, now)
+        return None if tcp is None else tcp.subflow
+
+    def nonce(self) -> int:
+        """Return a fresh random number of 32 bits."""
+        return self._stack.nonce()
+
+    def rename_token(self, token: int) -> bool:
+        """Take another token; return False if a connection of this host has it."""
+        return self._stack.rename_token(self.local_key.token, token, self)
+
+    def note_refusal(self, peer: str) -> None:
+        """Remember that a peer has not answered the version offered."""
+        self._stack.versions_refused.setdefault(peer, set()).add(self.version)
+
+    def on_join_complete(self, subflow: Subflow, now: int) -> None:
+        """The fourth ACK has arrived at the initiator of a join."""
+        subflow.stage = READY
+        self._join_established(subflow, now)
+        self._push(now)
+
+    def _join_established(self, subflow: Subflow, now: int) -> None:
+        tcp = subflow.tcp
+        self.abandoned_at = NEVER
+        self._couple(tcp)
+        if tcp.passive:
+            self.addresses.learn(subflow.remote_id, tcp.flow.dst, tcp.flow.dport)
+        self.note_subflow(
+            subflow, "SF_ESTABLISHED", f"{tcp.flow.src}:{tcp.flow.sport} > {tcp.flow.dst}:{tcp.flow.dport}"
+        )
+
+    def on_local_address(self, address: str, up: bool, now: int) -> None:
+        """The host got an address, or loses one: its subflows go, and the peer is told."""
+        if self.is_plain or self.state in (M_INIT, M_CLOSED):
+            return
+        if not up:
+            self.addresses.withdraw(address, now)
+        self.act(self.path_manager.on_local_address(self.paths, address, up), now)
+
+    # --- Signals ------------------------------------------------------------------------------------
+
+    def signal(self, option: MptcpOption, now: int) -> None:
+        """Send an option on one of the subflows."""
+        alive = self.alive()
+        if alive:
+            working = [s for s in alive if not s.failing and s.works]
+            signals.signal((working or alive)[0], option, now)
+
+    def signal_elsewhere(self, option: MptcpOption, local_id: int, now: int) -> None:
+        """Send an option on a subflow that does not use an own address, if there is one."""
+        alive = self.alive()
+        others = [s for s in alive if s.local_id != local_id] or alive
+        if others:
+            signals.signal(others[0], option, now)
+
+    # --- Data -----------------------------------------------------------------------------------------
+
+    def on_wider_ack(self) -> None:
+        """DATA_ACKs have 8 octets from now on: less payload fits."""
+        for subflow in self.open_subflows():
+            if subflow.speaks:
+                subflow.tcp.set_signal_bytes(subflow.data_option_space())
+
+    def deliver(self, dsn: int, length: int, subflow: Subflow, now: int) -> None:
+        """Take the next bytes of the peer's stream."""
+        super().on_data(subflow.tcp, dsn - 1, length, now)
+
+    def grow_limit(self, tcp: Tcp, count: int) -> None:
+        """The application has read at once what arrived."""
+        if self.is_plain:
+            tcp.receiver.limit += count
+        else:
+            self.inbound.limit += count
+
+    def on_acked(self, subflow: Tcp, now: int) -> None:
+        """Data was acknowledged on a subflow."""
+        extra = subflow.subflow
+        if extra is not None and not self.is_plain:
+            extra.mappings.acknowledge(subflow.sender.una)
+        if not self.wants_write:
+            return
+        room = self.writable
+        if room and room * 3 >= self.send_buffer:
+            self.wants_write = False
+            self._stack.ready.append(self)
+
+    def on_subflow_timeout(self, subflow: Subflow, items: list[Reinjection], now: int) -> None:
+        """A subflow is in time-out: others may carry what it has."""
+        if subflow.tcp.sender.timeouts_in_a_row == 1:
+            self.count("MPTcpExtSubflowStale")
+            self.note_subflow(subflow, "subflow in time-out", f"{len(items)} ranges queued for others")
+        self.outbound.reinject(items)
+        self._push(now)
+
+    def reset_subflow(self, subflow: Subflow, reason: int, why: str, now: int) -> None:
+        """Reset one subflow, and say why where the version can (section 3.6)."""
+        if self.version != VERSION_0 and subflow.reset_option is None:
+            subflow.reset_option = MpTcprst(reason)
+        subflow.tcp.abort(now, f"{why} ({REASON_NAMES[reason]})")
+
+    # --- DATA_FIN and the end -------------------------------------------------------------------------
+
+    def move(self, cause: str) -> None:
+        """Change the state as the table has it."""
+        self._move(cause)
+
+    def _move(self, cause: str) -> None:
+        before = self.state
+        self.state = DATA_TRANSITIONS[before, cause]
+        self.note("data state", f"{DATA_STATE_NAMES[before]} -> {DATA_STATE_NAMES[self.state]} ({cause})")
+
+    def settle(self) -> None:
+        """Tell the application of a change."""
+        self._state_changed()
+
+    def on_data_fin(self, subflow: Subflow, now: int) -> None:
+        """The peer's stream has ended and was delivered completely."""
+        self.peer_closed = True
+        self._move(DATA_FIN_ARRIVED)
+        self._state_changed()
+        closing.check(self, now)
+
+    def on_peer_closed(self, subflow: Tcp, now: int) -> None:
+        """The peer has sent a FIN on a subflow: at the connection it means nothing (section 3.3.3)."""
+        if self.is_plain:
+            super().on_peer_closed(subflow, now)
+            return
+        if not self.peer_closed and not subflow.sender.fin_wanted:
+            # Its stream goes on, but not here: close our direction, too; what is outstanding is repeated.
+            subflow.close(now)
+
+    def on_closed(self, subflow: Tcp, now: int) -> None:
+        """A subflow has reached CLOSED."""
+        extra = subflow.subflow
+        if extra is None or self.is_plain or (self.state == M_INIT and not extra.is_join):
+            self.local_release()
+            super().on_closed(subflow, now)
+            return
+        if extra.tcp.sender.congestion in self.group:
+            self.group.remove(subflow.sender.congestion)
+        self.note_subflow(extra, "SF_CLOSED", subflow.error or "closed")
+        info = subflow_info(extra)
+        self.outbound.reinject(extra.lost())
+        if self.state != M_CLOSED:
+            self.act(self.path_manager.on_subflow_closed(self.paths, info), now)
+            self._push(now)
+        closing.check(self, now)
+        self._state_changed()
+
+    def uncount_established(self) -> None:
+        """It is no longer an established MPTCP connection (``MPCurrEstab`` is a gauge)."""
+        if self._counted:
+            self._counted = False
+            self._stack.counters.add("MPTcpExtMPCurrEstab", -1)
+
+    def take_held(self, tcp: Tcp, count: int, now: int) -> None:
+        """Take bytes that waited for a mapping when the connection became plain TCP."""
+        super().on_data(tcp, self.delivered, count, now)
+
+    def local_release(self) -> None:
+        """The token is free again."""
+        self._stack.release_token(self.local_key.token, self)
+
+    # --- Timers -----------------------------------------------------------------------------------------
+
+    def next_deadline(self) -> int:
+        """Return when the next timer is due, ns, or ``NEVER``."""
+        outbound = self.outbound
+        return min(
+            outbound.rto_at,
+            outbound.override_at,
+            self.addresses.next_deadline(),
+            self.abandoned_at,
+            self._fastclose_at,
+        )
+
+    def handle_timers(self, now: int) -> None:
+        """Do what is due."""
+        if self.state not in (M_INIT, M_CLOSED) and not self.is_plain:
+            self.outbound.on_timer(now)
+            self.addresses.handle_timers(now)
+            if self.abandoned_at <= now:
+                closing.give_up(self, now)
+            if self._fastclose_at <= now:
+                self._fastclose_at = NEVER
+                closing.repeat_fast_close(self, now)
+            self.wake_by(self.next_deadline())
+
+    def arm_fastclose(self, at: int) -> int:
+        """Start the timer of a fast close; return how often it was started."""
+        self._fastclose_at = at
+        self._fastclose_tries += 1
+        self.wake_by(at)
+        return self._fastclose_tries

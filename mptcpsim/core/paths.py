@@ -1,0 +1,76 @@
+"""A connection as its path manager sees it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mptcpsim.core.states import CLOSED
+from mptcpsim.plugins import PathView, RemoteAddress, SubflowInfo
+
+if TYPE_CHECKING:
+    from mptcpsim.core.multipath import MptcpConnection
+    from mptcpsim.core.subflow import Subflow
+
+
+def subflow_info(subflow: Subflow) -> SubflowInfo:
+    """Return what a path manager may know of a subflow."""
+    tcp = subflow.tcp
+    flow = tcp.flow
+    return SubflowInfo(
+        subflow.number,
+        flow.src,
+        subflow.local_id,
+        flow.dst,
+        subflow.remote_id,
+        flow.dport,
+        subflow.backup,
+        not tcp.passive,
+    )
+
+
+class ConnectionPaths(PathView):
+    """The view of one connection."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: MptcpConnection) -> None:
+        self._connection = connection
+
+    @property
+    def is_client(self) -> bool:
+        """This end opened the connection."""
+        return self._connection.is_client
+
+    @property
+    def local_addresses(self) -> list[str]:
+        """The addresses of the host."""
+        return self._connection.host_addresses()
+
+    @property
+    def remote_addresses(self) -> list[RemoteAddress]:
+        """Addresses of the peer to which subflows may be opened."""
+        remote = self._connection.addresses.remote
+        denied = self._connection.denies_initial
+        return [remote[i] for i in sorted(remote) if i or not denied]
+
+    @property
+    def subflows(self) -> list[SubflowInfo]:
+        """The subflows that are open or being opened."""
+        infos: list[SubflowInfo] = []
+        for tcp in self._connection.subflows:
+            if tcp.state != CLOSED and tcp.subflow is not None:
+                infos.append(subflow_info(tcp.subflow))
+        return infos
+
+    @property
+    def announced(self) -> list[str]:
+        """Own addresses that were announced."""
+        return list(self._connection.addresses.announced)
+
+    def local_id(self, address: str) -> int:
+        """Return the identifier of an own address."""
+        return self._connection.addresses.local_id(address)
+
+    def source_for(self, remote: str) -> str:
+        """Return the own address from which routing reaches ``remote``; empty: none."""
+        return self._connection.source_for(remote)

@@ -1,0 +1,236 @@
+"""Options of MPTCP other than the DSS: which go with a segment, and what an arriving one does.
+
+They travel on ACKs without data, which TCP does not repeat. What does not fit into the 40
+bytes of an ACK is counted as dropped and goes with a later one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from mptcpsim.core import closing, fallback, handshake
+from mptcpsim.core.data_sender import Reinjection
+from mptcpsim.core.mappings import Mapping
+from mptcpsim.core.mptcp_options import (
+    VERSION_0,
+    AddAddr,
+    Dss,
+    MpCapable,
+    MpFail,
+    MpFastclose,
+    MpJoinAck,
+    MpPrio,
+    MptcpOption,
+    MpTcprst,
+    RemoveAddr,
+    exists_in,
+    padded_length,
+)
+from mptcpsim.core.options import OPTION_SPACE
+from mptcpsim.core.segment import Segment
+from mptcpsim.core.sequences import UNKNOWN
+from mptcpsim.core.stages import PRE_ESTABLISHED, READY
+from mptcpsim.core.states import CLOSE_WAIT, ESTABLISHED
+
+if TYPE_CHECKING:
+    from mptcpsim.core.subflow import Subflow
+
+#: Section 4 of RFC 8684: more ACKs with signals in a row could be taken for duplicate ACKs.
+_ACKS_IN_A_ROW: Final = 2
+
+
+# --- Sending ------------------------------------------------------------------------------------
+
+
+def first_data_options(subflow: Subflow, mapping: Mapping) -> tuple[MptcpOption, ...] | None:
+    """Return the MP_CAPABLE that stands in for the first mapping, None for a DSS (RFC 8684 3.1)."""
+    connection = subflow.connection
+    if connection.version == VERSION_0:
+        return None
+    option = handshake.third_ack_option(connection)
+    return (option._replace(data_level_length=mapping.length, checksum=mapping.checksum),)
+
+
+def ack_options(subflow: Subflow, room: int) -> tuple[Dss | None, tuple[MptcpOption, ...] | None, bool]:
+    """Return what goes with an ACK without data: DSS, other options, and whether timestamps do.
+
+    Args:
+        subflow: whose ACK it is.
+        room: bytes of options that the timestamps leave.
+    """
+    chosen: list[MptcpOption] = []
+    if subflow.stage == PRE_ESTABLISHED:
+        chosen.append(handshake.join_ack_option(subflow))
+    elif subflow.keys_due:
+        chosen.append(handshake.third_ack_option(subflow.connection))
+    elif subflow.failed_at >= 0:
+        # Repeated until the infinite mapping comes (section 3.7): ACKs are not.
+        subflow.connection.count("MPTcpExtMPFailTx")
+        chosen.append(MpFail(subflow.connection.inbound.absolute(subflow.failed_at)))
+    left = room
+    for option in chosen:
+        left -= padded_length(option)
+    stamped = subflow.tcp.timestamps
+    may_signal = subflow.stage != PRE_ESTABLISHED
+    waiting: list[MptcpOption] = []
+    for option in subflow.signals:
+        size = padded_length(option)
+        if may_signal and size <= left:
+            chosen.append(option)
+            left -= size
+            _count_sent(subflow, option)
+        elif may_signal and not chosen and room < size <= OPTION_SPACE:
+            # An IPv6 address with a port and its HMAC only fits in place of the timestamps.
+            chosen.append(option)
+            stamped = False
+            left = OPTION_SPACE - size
+            _count_sent(subflow, option)
+        else:
+            waiting.append(option)
+            _count_dropped(subflow, option)
+    subflow.signals = waiting
+    dss: Dss | None = None
+    if (subflow.heard or not subflow.keys_due) and may_signal:
+        ack = subflow.connection.inbound.ack_dss()
+        if padded_length(ack) <= left:
+            dss = ack
+    return dss, tuple(chosen) if chosen else None, stamped
+
+
+_SENT: Final[dict[str, str]] = {
+    "RemoveAddr": "MPTcpExtRmAddrTx",
+    "MpPrio": "MPTcpExtMPPrioTx",
+    "MpFail": "MPTcpExtMPFailTx",
+    "MpFastclose": "MPTcpExtMPFastcloseTx",
+}
+
+
+def _count_sent(subflow: Subflow, option: MptcpOption) -> None:
+    if isinstance(option, AddAddr):
+        subflow.connection.count("MPTcpExtEchoAddTx" if option.echo else "MPTcpExtAddAddrTx")
+    else:
+        name = _SENT.get(type(option).__name__)
+        if name is not None:
+            subflow.connection.count(name)
+
+
+def _count_dropped(subflow: Subflow, option: MptcpOption) -> None:
+    if isinstance(option, AddAddr):
+        subflow.connection.count("MPTcpExtEchoAddTxDrop" if option.echo else "MPTcpExtAddAddrTxDrop")
+    elif isinstance(option, RemoveAddr):
+        subflow.connection.count("MPTcpExtRmAddrTxDrop")
+
+
+def signal(subflow: Subflow, option: MptcpOption, now: int) -> None:
+    """Send an option on this subflow: on an ACK now, or on a later one."""
+    subflow.signals.append(option)
+    flush(subflow, now)
+
+
+def flush(subflow: Subflow, now: int) -> None:
+    """Send ACKs for the options that wait, at most two in a row."""
+    tcp = subflow.tcp
+    while subflow.signals and subflow.stage == READY and tcp.state in (ESTABLISHED, CLOSE_WAIT):
+        if subflow.keys_due or subflow.signal_acks >= _ACKS_IN_A_ROW:
+            subflow.signal_at = now + max(tcp.sender.rtt.srtt, tcp.config.rto_min)
+            tcp.wake_by(subflow.signal_at)
+            return
+        subflow.signal_acks += 1
+        tcp.send_ack(now)
+
+
+def set_backup(subflow: Subflow, backup: bool, now: int) -> None:
+    """Ask the peer to use a subflow as a backup, or no longer (MP_PRIO, RFC 8684 section 3.3.8)."""
+    subflow.own_backup = backup
+    signal(subflow, MpPrio(backup), now)
+    subflow.connection.note_subflow(subflow, "SF_PRIO", f"backup {int(backup)}")
+    subflow.connection.outbound.push(now)
+
+
+# --- Receiving ----------------------------------------------------------------------------------
+
+
+def take_options(subflow: Subflow, segment: Segment, now: int) -> bool:
+    """Act on every option but the DSS of an acceptable segment; False if the subflow ended."""
+    connection = subflow.connection
+    for option in segment.options or ():
+        if not exists_in(option, connection.version):
+            continue
+        if isinstance(option, MpCapable):
+            if not _take_keys(subflow, option, segment, now):
+                return False
+        elif isinstance(option, MpJoinAck):
+            # The third ACK again: ours, which answered it, was lost.
+            subflow.tcp.receiver.ack_now = True
+        elif isinstance(option, AddAddr):
+            connection.addresses.on_add_addr(option, subflow, now)
+        elif isinstance(option, RemoveAddr):
+            connection.addresses.on_remove_addr(option, now)
+        elif isinstance(option, MpPrio):
+            on_mp_prio(option, subflow)
+        elif isinstance(option, MpFail):
+            fallback.on_mp_fail(connection, option, subflow, now)
+        elif isinstance(option, MpFastclose):
+            closing.on_fastclose(connection, option, now)
+        if subflow.tcp.ended:
+            return False
+    return True
+
+
+def _take_keys(subflow: Subflow, option: MpCapable, segment: Segment, now: int) -> bool:
+    """MP_CAPABLE with data parameters is a mapping of the first bytes (RFC 8684 section 3.1)."""
+    connection = subflow.connection
+    length = option.data_level_length
+    if length == UNKNOWN or option.receiver_key != connection.local_key.value or not segment.length:
+        return True
+    if (option.checksum != UNKNOWN) != connection.checksum:
+        return fallback.on_options_missing(connection, subflow, "checksum presence of the first data", now)
+    subflow.heard = True
+    connection.joins.allow("dss", now)
+    return subflow.take_mapping(Mapping(1, 1, length, False, option.checksum), segment, now)
+
+
+def on_mp_prio(option: MpPrio, subflow: Subflow) -> None:
+    """Take an MP_PRIO: in version 0 it may name the address whose subflows it means."""
+    connection = subflow.connection
+    connection.count("MPTcpExtMPPrioRx")
+    affected = [subflow]
+    if option.address_id != UNKNOWN:
+        affected = connection.subflows_of_remote(option.address_id)
+    for one in affected:
+        one.peer_backup = option.backup
+        connection.note_subflow(one, "SF_PRIO", f"backup {int(option.backup)}")
+
+
+def on_reset(subflow: Subflow, segment: Segment, now: int) -> None:
+    """Note why the peer resets a subflow; MP_FASTCLOSE ends the whole connection."""
+    connection = subflow.connection
+    for option in segment.options or ():
+        if not exists_in(option, connection.version):
+            continue
+        if isinstance(option, MpTcprst):
+            connection.count("MPTcpExtMPRstRx")
+            connection.note_subflow(subflow, "reset by peer", f"reason {option.reason}")
+        elif isinstance(option, MpFail):
+            fallback.on_mp_fail(connection, option, subflow, now)
+        elif isinstance(option, MpFastclose):
+            closing.on_fastclose_reset(connection, option, subflow, now)
+
+
+# --- Reinjection ----------------------------------------------------------------------------------
+
+
+def to_reinject(subflow: Subflow) -> list[Reinjection]:
+    """Return what is not acknowledged on a subflow nor at the connection, and mark it as queued."""
+    una = subflow.connection.outbound.una
+    items: list[Reinjection] = []
+    for mapping in subflow.mappings.outstanding():
+        end = mapping.dsn + mapping.length
+        if mapping.reinjected or end <= una:
+            continue
+        mapping.reinjected = True
+        if items and items[-1].end == mapping.dsn:
+            items[-1] = Reinjection(items[-1].dsn, end, subflow.number)
+        else:
+            items.append(Reinjection(max(mapping.dsn, una), end, subflow.number))
+    return items

@@ -1,0 +1,508 @@
+"""What MPTCP adds to one TCP subflow: mappings, DSS, signals, the state of its handshake.
+
+A ``Tcp`` has a ``Subflow`` if its connection may speak MPTCP. What goes out passes
+``emit``, what comes in ``take`` (after TCP has found the segment acceptable, RFC 8684
+section 3) and ``deliver`` (bytes that are in order on this subflow).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from mptcpsim.core import fallback, handshake, signals
+from mptcpsim.core.dss_checksum import checksum_is_right, dss_checksum, payload_sum
+from mptcpsim.core.mapped_data import MappedData
+from mptcpsim.core.mappings import Mapping, SentMappings, narrow
+from mptcpsim.core.mptcp_options import (
+    REASON_MPTCP_SPECIFIC,
+    REASON_UNSPECIFIED,
+    VERSION_0,
+    Dss,
+    MptcpOption,
+)
+from mptcpsim.core.options import OPTION_SPACE, mptcp_length, sack_blocks_that_fit, sack_length
+from mptcpsim.core.payload import pattern
+from mptcpsim.core.segment import ACK, ECE, ECT0, NOT_ECT, Segment
+from mptcpsim.core.sequences import UNKNOWN, unwrap
+from mptcpsim.core.stages import OPENING, PLAIN, PRE_ESTABLISHED, READY
+from mptcpsim.core.states import CLOSE_WAIT, ESTABLISHED
+from mptcpsim.plugins import Path
+from mptcpsim.units import NEVER
+
+if TYPE_CHECKING:
+    from mptcpsim.core.data_sender import Reinjection
+    from mptcpsim.core.multipath import MptcpConnection
+    from mptcpsim.core.tcp import Tcp
+
+_MASK: Final = 0xFFFFFFFF
+
+
+class Subflow(Path):
+    """The MPTCP side of a subflow. Numbers relative, sizes in bytes, times in ns.
+
+    Attributes:
+        number: identifier within the connection; 0 is the first subflow.
+        is_join: it was opened with MP_JOIN.
+        stage: ``OPENING``, ``PRE_ESTABLISHED``, ``READY`` or ``PLAIN``.
+        speaks: its segments carry options of MPTCP.
+        local_id, remote_id: address identifiers of its two ends.
+        own_backup, peer_backup: who asked to use it as a backup only.
+        confirmed: a DATA_ACK has arrived: the DSS passes in both directions (section 3.7).
+        heard: a DSS has arrived.
+        keys_due: the peer may not have our key yet: MP_CAPABLE goes with ACKs and the first data.
+        mappings: what was sent and is not acknowledged on this subflow.
+        incoming: data that has arrived, and where it belongs.
+        signals: options that wait for room on an ACK.
+        blocked_at: the DSN that was last sent here because another subflow held it up.
+    """
+
+    __slots__ = (
+        "blocked_at",
+        "check_at",
+        "check_from",
+        "confirmed",
+        "connection",
+        "duplicate_bytes",
+        "extra_reset_option",
+        "failed_at",
+        "heard",
+        "incoming",
+        "is_join",
+        "join_at",
+        "join_tries",
+        "keys_due",
+        "local_id",
+        "local_nonce",
+        "mappings",
+        "number",
+        "own_backup",
+        "peer_backup",
+        "penalised_at",
+        "probe_at",
+        "probe_sent",
+        "reinjected_bytes",
+        "remote_id",
+        "remote_nonce",
+        "reset_option",
+        "signal_acks",
+        "signal_at",
+        "signals",
+        "speaks",
+        "stage",
+        "tcp",
+    )
+
+    def __init__(self, connection: MptcpConnection, tcp: Tcp, is_join: bool) -> None:
+        self.connection = connection
+        self.tcp = tcp
+        self.number: int = tcp.identifier
+        self.is_join = is_join
+        self.stage: int = OPENING
+        self.speaks: bool = False
+        self.local_id: int = 0
+        self.remote_id: int = 0
+        self.local_nonce: int = 0
+        self.remote_nonce: int = 0
+        self.own_backup: bool = False
+        self.peer_backup: bool = False
+        self.confirmed: bool = False
+        self.heard: bool = False
+        self.keys_due: bool = False
+        #: DSN at which a checksum was wrong on the only subflow, or -1; nothing goes on from there.
+        self.failed_at: int = -1
+        #: When a subflow whose address the peer has removed is judged, and since when it is asked.
+        self.check_at: int = NEVER
+        self.check_from: int = 0
+        self.join_at: int = NEVER
+        self.join_tries: int = 0
+        self.mappings = SentMappings()
+        self.incoming = MappedData(self)
+        self.signals: list[MptcpOption] = []
+        self.signal_acks: int = 0
+        self.signal_at: int = NEVER
+        self.probe_at: int = NEVER
+        self.probe_sent: bool = False
+        #: Options of the RST that ends this subflow.
+        self.reset_option: MptcpOption | None = None
+        self.extra_reset_option: MptcpOption | None = None
+        self.reinjected_bytes: int = 0
+        self.duplicate_bytes: int = 0
+        self.blocked_at: int = -1
+        self.penalised_at: int = -1
+
+    # --- What a scheduler sees ------------------------------------------------------------------
+
+    @property
+    def identifier(self) -> int:
+        """Number of the subflow within its connection."""
+        return self.number
+
+    @property
+    def backup(self) -> bool:
+        """One of the two ends wants it used as a backup only."""
+        return self.own_backup or self.peer_backup
+
+    @property
+    def srtt(self) -> int:
+        """Smoothed round-trip time."""
+        return self.tcp.sender.rtt.srtt
+
+    @property
+    def cwnd(self) -> int:
+        """Congestion window."""
+        return self.tcp.sender.congestion.cwnd
+
+    @property
+    def in_flight(self) -> int:
+        """Bytes in flight."""
+        return self.tcp.sender.pipe()
+
+    @property
+    def mss(self) -> int:
+        """Payload of a full segment."""
+        return self.tcp.sender.mss
+
+    # --- State ------------------------------------------------------------------------------------
+
+    @property
+    def works(self) -> bool:
+        """Established in both directions, and neither end has begun to close it."""
+        tcp = self.tcp
+        return self.stage == READY and tcp.state == ESTABLISHED and not tcp.sender.fin_wanted
+
+    @property
+    def failing(self) -> bool:
+        """A retransmission time-out was not answered yet (Linux's out-of-tree line: potentially failed)."""
+        return self.tcp.sender.timeouts_in_a_row > 0
+
+    def syn_window(self) -> int:
+        """Return the window field of a SYN, and note the edge that it promises on this subflow."""
+        receiver = self.tcp.receiver
+        field = self.connection.inbound.syn_window()
+        receiver.edge = max(receiver.edge, 1 + field)
+        return field
+
+    def stretch_window(self) -> None:
+        """A segment is judged by the connection's window, not the subflow's (RFC 8684 section 3.3.4)."""
+        receiver = self.tcp.receiver
+        inbound = self.connection.inbound
+        receiver.edge = max(receiver.edge, receiver.nxt + inbound.edge - inbound.nxt)
+
+    def room(self, now: int) -> int:
+        """Return how many bytes of new data may be sent now; 0 or less for none."""
+        room = self.tcp.sender.room(now)
+        if self.connection.config.mptcp.share_send_window:
+            return room
+        sender = self.tcp.sender
+        return min(room, sender.edge - sender.nxt)
+
+    def own_window_closed(self) -> bool:
+        """Return whether the window of this subflow alone keeps it from sending."""
+        sender = self.tcp.sender
+        return sender.edge <= sender.nxt and not self.connection.config.mptcp.share_send_window
+
+    def is_blocked(self) -> bool:
+        """Return whether data waits for a window to open, this one's or the connection's."""
+        outbound = self.connection.outbound
+        return outbound.nxt < outbound.end and (outbound.edge <= outbound.nxt or self.own_window_closed())
+
+    def penalise(self, now: int) -> None:
+        """Halve the window of a subflow that holds the connection up, at most once a round trip."""
+        sender = self.tcp.sender
+        if now - self.penalised_at < sender.rtt.srtt or sender.recovery.state != 0:
+            return
+        self.penalised_at = now
+        congestion = sender.congestion
+        if congestion.cwnd >= congestion.ssthresh:
+            congestion.ssthresh = max(congestion.ssthresh // 2, 2 * sender.mss)
+        congestion.cwnd = max(congestion.cwnd // 2, sender.mss)
+
+    # --- Sending ----------------------------------------------------------------------------------
+
+    def data_option_space(self) -> int:
+        """Return the bytes that a mapping with a DATA_ACK takes on a data segment (section 3.3)."""
+        connection = self.connection
+        config = connection.config.mptcp
+        length = 4 + connection.inbound.ack_octets + config.dsn_octets + 6 + (2 if connection.checksum else 0)
+        return max((length + 3) & ~3, 24 if self.keys_due and connection.version != VERSION_0 else 0)
+
+    def next_has_keys(self) -> bool:
+        """Return whether the next mapping travels as MP_CAPABLE (RFC 8684 section 3.1)."""
+        return self.keys_due and self.connection.version != VERSION_0 and self.tcp.sender.end == 1
+
+    def send_data(self, dsn: int, length: int, data_fin: bool, push: bool, now: int) -> None:
+        """Map bytes of the connection onto this subflow and send them at once."""
+        sender = self.tcp.sender
+        ssn = sender.end
+        checksum = UNKNOWN
+        connection = self.connection
+        if connection.checksum:
+            full = (connection.outbound.idsn + dsn) & 0xFFFFFFFFFFFFFFFF
+            total = length + 1 if data_fin else length
+            checksum = dss_checksum(full, ssn & _MASK, total, payload_sum(pattern(dsn - 1, length)))
+        self.mappings.append(Mapping(ssn, dsn, length, data_fin, checksum))
+        self.signal_acks = 0
+        sender.send_now(length, push, now)
+
+    def send_data_fin(self, now: int) -> None:
+        """Send a DATA_FIN that no data goes with: subflow sequence number 0, length 1."""
+        self.emit(self.tcp.sender.nxt, 0, ACK, False, now, data_fin=True)
+
+    def _mapping_dss(self, mapping: Mapping) -> Dss:
+        connection = self.connection
+        inbound = connection.inbound
+        octets = connection.config.mptcp.dsn_octets
+        return Dss(
+            inbound.ack_octets,
+            narrow(inbound.nxt, inbound.ack_octets, inbound.idsn),
+            octets,
+            narrow(mapping.dsn, octets, connection.outbound.idsn),
+            mapping.ssn & _MASK,
+            mapping.length + 1 if mapping.data_fin else mapping.length,
+            mapping.checksum,
+            mapping.data_fin,
+        )
+
+    def _data_fin_dss(self) -> Dss:
+        """RFC 8684 section 3.3.3: without data the checksum covers the pseudo header alone."""
+        connection = self.connection
+        outbound = connection.outbound
+        inbound = connection.inbound
+        octets = connection.config.mptcp.dsn_octets
+        checksum = UNKNOWN
+        if connection.checksum:
+            checksum = dss_checksum((outbound.idsn + outbound.end) & 0xFFFFFFFFFFFFFFFF, 0, 1, 0)
+        return Dss(
+            inbound.ack_octets,
+            narrow(inbound.nxt, inbound.ack_octets, inbound.idsn),
+            octets,
+            narrow(outbound.end, octets, outbound.idsn),
+            0,
+            1,
+            checksum,
+            True,
+        )
+
+    def emit(self, seq: int, length: int, flags: int, ect: bool, now: int, data_fin: bool = False) -> None:
+        """Send one segment with the options of MPTCP; the 40 bytes of options are divided here.
+
+        The timestamps come first, then what MPTCP has to say; SACK blocks take what is left, so that a
+        block is dropped before a DATA_ACK is (RFC 8684 appendix A).
+        """
+        tcp = self.tcp
+        receiver = tcp.receiver
+        inbound = self.connection.inbound
+        dss: Dss | None = None
+        options: tuple[MptcpOption, ...] | None = None
+        offset = seq - 1
+        stamped = tcp.timestamps
+        if length:
+            mapping = self.mappings.at(seq)
+            offset = mapping.dsn - 1 + seq - mapping.ssn
+            if self.keys_due and mapping.ssn == 1:
+                options = signals.first_data_options(self, mapping)
+            if options is None:
+                dss = self._mapping_dss(mapping)
+        elif data_fin:
+            dss = self._data_fin_dss()
+        elif self.signals or self.keys_due or self.stage == PRE_ESTABLISHED or self.failed_at >= 0:
+            dss, options, stamped = signals.ack_options(self, OPTION_SPACE - tcp.option_bytes)
+        else:
+            dss = inbound.ack_dss()
+        used = mptcp_length(dss, options)
+        header = tcp.header if stamped == tcp.timestamps else tcp.header - tcp.option_bytes
+        sack = None
+        room = sack_blocks_that_fit(used + (tcp.option_bytes if stamped else 0))
+        if room:
+            sack = receiver.sack_blocks(room)
+            if sack is not None:
+                used += sack_length(len(sack))
+        if receiver.ecn_echo and tcp.ecn:
+            flags |= ECE
+        field = inbound.window_field(receiver.scale)
+        nxt = receiver.nxt
+        if nxt + (field << receiver.scale) > receiver.edge:
+            receiver.edge = nxt + (field << receiver.scale)
+        segment = Segment(
+            tcp.flow,
+            header + length + used,
+            tcp.sequences,
+            flags,
+            seq,
+            nxt,
+            field,
+            length,
+            tcp.timestamp(now) if stamped else UNKNOWN,
+            receiver.ts_recent if stamped else UNKNOWN,
+            sack,
+            ECT0 if ect else NOT_ECT,
+        )
+        segment.offset = offset
+        segment.dss = dss
+        segment.options = options
+        receiver.on_ack_sent()
+        tcp.send_out(segment)
+
+    # --- Receiving ----------------------------------------------------------------------------------
+
+    def take(self, segment: Segment, now: int) -> bool:
+        """Act on the options of an acceptable segment; return False if the subflow ended with it."""
+        self.incoming.current = None
+        if self.stage == PLAIN:
+            if segment.options is not None:
+                fallback.on_options_when_plain(self.connection, self, segment, now)
+            return True
+        if segment.options is not None and not signals.take_options(self, segment, now):
+            return False
+        if self.stage == PRE_ESTABLISHED:
+            # Any segment of the peer answers the third ACK (section 3.2).
+            self.join_at = NEVER
+            self.connection.on_join_complete(self, now)
+        if self.probe_at != NEVER:
+            self._answered(now)
+        if not self.speaks:
+            return True
+        dss = segment.dss
+        if dss is None:
+            return self._take_without_dss(segment, now)
+        self.heard = True
+        if dss.data_ack_octets:
+            if not self.confirmed:
+                self.confirmed = True
+                self.on_confirmed(now)
+            outbound = self.connection.outbound
+            ack = outbound.relative(dss.data_ack, dss.data_ack_octets)
+            outbound.on_data_ack(ack, segment.window << self.tcp.snd_scale, now)
+        if dss.dsn_octets:
+            return self._take_mapping(dss, segment, now)
+        if segment.length and self.stage != PLAIN:
+            self.incoming.keep(segment)
+        return not self.tcp.ended
+
+    def on_confirmed(self, now: int) -> None:
+        """The peer has our keys, and the DSS passes in both directions."""
+        if self.keys_due:
+            self.keys_due = False
+            self.tcp.set_signal_bytes(self.data_option_space())
+        self.connection.on_confirmed(self, now)
+
+    def _take_without_dss(self, segment: Segment, now: int) -> bool:
+        """A segment without DSS is either nothing special or the sign of a middlebox (section 3.7)."""
+        sender = self.tcp.sender
+        if not self.confirmed and segment.ack > max(sender.una, 1) and not self.incoming.covers(segment):
+            # Data of ours is acknowledged on the subflow, and there is no DATA_ACK.
+            return fallback.on_options_missing(
+                self.connection, self, "an ACK of data came without DATA_ACK", now
+            )
+        if segment.length and not self.incoming.covers(segment):
+            if not self.heard and self.connection.is_only(self) and not self.is_join:
+                return fallback.on_options_missing(
+                    self.connection, self, "the first data came without DSS", now
+                )
+            self.incoming.keep(segment)
+        return True
+
+    def _take_mapping(self, dss: Dss, segment: Segment, now: int) -> bool:
+        connection = self.connection
+        # Section 3.3: whether there is a checksum was agreed on. RFC 6824 section 3.3 passes over one
+        # that was not.
+        mismatch = (dss.checksum != UNKNOWN) != connection.checksum and not dss.is_infinite()
+        if mismatch and (connection.checksum or connection.version != VERSION_0):
+            connection.reset_subflow(self, REASON_MPTCP_SPECIFIC, "checksum presence", now)
+            return False
+        inbound = connection.inbound
+        dsn = inbound.relative(dss.dsn, dss.dsn_octets)
+        if dss.dsn_octets == 8 and inbound.widen_ack():
+            connection.on_wider_ack()
+        if dss.data_level_length == 0:
+            ssn = unwrap(dss.ssn, self.tcp.receiver.nxt)
+            return fallback.on_infinite_mapping(connection, self, dsn, ssn, now)
+        length = dss.data_level_length
+        if dss.data_fin:
+            length -= 1
+            if length == 0:
+                if connection.checksum and not checksum_is_right(
+                    (inbound.idsn + dsn) & 0xFFFFFFFFFFFFFFFF, dss.ssn, 1, 0, dss.checksum
+                ):
+                    connection.count("MPTcpExtDataCsumErr")
+                    return True
+                self.tcp.receiver.ack_now = True
+                inbound.on_fin(dsn, self, now)
+                return not self.tcp.ended
+        ssn = unwrap(dss.ssn, self.tcp.receiver.nxt)
+        return self.take_mapping(Mapping(ssn, dsn, length, dss.data_fin, dss.checksum), segment, now)
+
+    def take_mapping(self, mapping: Mapping, segment: Segment, now: int) -> bool:
+        """Take a mapping that a segment brought; return False if the subflow was reset for it."""
+        if mapping.data_fin:
+            self.connection.inbound.on_fin(mapping.dsn + mapping.length, self, now)
+        return self.incoming.take(mapping, segment, now)
+
+    # --- Acknowledgments and failure ------------------------------------------------------------------
+
+    def on_timeout(self, now: int) -> None:
+        """The subflow's retransmission timer expired: what it carries goes elsewhere, too."""
+        connection = self.connection
+        connection.on_subflow_timeout(self, self._outstanding(), now)
+        interval = connection.config.mptcp.path_probe
+        if interval and self.probe_at == NEVER:
+            self.probe_at = now + interval
+            self.tcp.wake_by(self.probe_at)
+
+    def _outstanding(self) -> list[Reinjection]:
+        """Return what is not acknowledged here and was not yet queued for other subflows."""
+        return signals.to_reinject(self)
+
+    def lost(self) -> list[Reinjection]:
+        """Return all that this subflow, which has ended, leaves to the others."""
+        for mapping in self.mappings.outstanding():
+            mapping.reinjected = False
+        return signals.to_reinject(self)
+
+    def _answered(self, now: int) -> None:
+        """The peer was heard on a subflow in time-out: if a probe asked, the path is there again."""
+        if not self.failing:
+            self.probe_at = NEVER
+            self.probe_sent = False
+        elif self.probe_sent:
+            self.probe_sent = False
+            self.connection.count("MPTcpExtSubflowRecover")
+            self.tcp.sender.retry(now)
+
+    # --- Timers ---------------------------------------------------------------------------------------
+
+    def next_deadline(self) -> int:
+        """Return when the next timer is due, ns, or ``NEVER``."""
+        return min(self.join_at, self.signal_at, self.probe_at, self.check_at)
+
+    def handle_timers(self, now: int) -> None:
+        """Do what is due."""
+        tcp = self.tcp
+        if self.join_at <= now:
+            self.join_at = NEVER
+            if self.stage == PRE_ESTABLISHED:
+                handshake.repeat_third_ack(self, now)
+        if self.signal_at <= now:
+            self.signal_at = NEVER
+            self.signal_acks = 0
+            signals.flush(self, now)
+        if self.probe_at <= now:
+            self.probe_at = NEVER
+            if self.failing and tcp.state in (ESTABLISHED, CLOSE_WAIT):
+                self.probe_sent = True
+                tcp.emit(tcp.sender.una - 1, 0, ACK, False, now)
+                self.probe_at = now + self.connection.config.mptcp.path_probe
+        if self.check_at <= now:
+            self.check_at = NEVER
+            if tcp.last_heard < self.check_from:
+                # The peer has removed the address, and it does not answer (section 3.4.2).
+                self.connection.count("MPTcpExtRmSubflow")
+                self.connection.reset_subflow(self, REASON_UNSPECIFIED, "the address was removed", now)
+
+    def ask_peer(self, now: int) -> None:
+        """Test whether this subflow still works; without an answer it is reset."""
+        tcp = self.tcp
+        self.check_from = now
+        self.check_at = now + 2 * tcp.sender.rtt.timeout()
+        tcp.wake_by(self.check_at)
+        tcp.emit(tcp.sender.una - 1, 0, ACK, False, now)
