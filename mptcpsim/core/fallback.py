@@ -118,6 +118,18 @@ def on_options_missing(connection: MptcpConnection, subflow: Subflow, why: str, 
     return False
 
 
+def on_first_data_unmapped(connection: MptcpConnection, subflow: Subflow, now: int) -> bool:
+    """The first data has no mapping, which is on every segment until a DATA_ACK (section 3.7)."""
+    why = "the first data came without DSS"
+    if subflow.spoke or not connection.config.mptcp.infinite_mapping:
+        # The peer may take the missing DATA_ACKs for nothing special: it has to be told.
+        return on_options_missing(connection, subflow, why, now)
+    # The handshake was compromised: no option any more, and from that the peer knows (section 3.1).
+    connection.count("MPTcpExtDssFallback")
+    become_plain(connection, subflow, why, now)
+    return True
+
+
 def on_infinite_mapping(connection: MptcpConnection, subflow: Subflow, dsn: int, ssn: int, now: int) -> bool:
     """The peer has fallen back: everything from ``ssn`` on is the stream from ``dsn`` on."""
     connection.count("MPTcpExtInfiniteMapRx")

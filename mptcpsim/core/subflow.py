@@ -88,6 +88,7 @@ class Subflow(Path):
         "signal_at",
         "signals",
         "speaks",
+        "spoke",
         "stage",
         "tcp",
     )
@@ -107,6 +108,8 @@ class Subflow(Path):
         self.peer_backup: bool = False
         self.confirmed: bool = False
         self.heard: bool = False
+        #: A DSS was sent, from which the peer may have learned that options pass.
+        self.spoke: bool = False
         self.keys_due: bool = False
         #: DSN at which a checksum was wrong on the only subflow, or -1; nothing goes on from there.
         self.failed_at: int = -1
@@ -340,6 +343,8 @@ class Subflow(Path):
         segment.offset = offset
         segment.dss = dss
         segment.options = options
+        if dss is not None:
+            self.spoke = True
         receiver.on_ack_sent()
         tcp.send_out(segment)
 
@@ -396,9 +401,7 @@ class Subflow(Path):
             )
         if segment.length and not self.incoming.covers(segment):
             if not self.heard and self.connection.is_only(self) and not self.is_join:
-                return fallback.on_options_missing(
-                    self.connection, self, "the first data came without DSS", now
-                )
+                return fallback.on_first_data_unmapped(self.connection, self, now)
             self.incoming.keep(segment)
         return True
 
