@@ -1,0 +1,92 @@
+"""The table of outcomes when MPTCP options are removed equals what the core does, cell by cell."""
+
+from __future__ import annotations
+
+import pytest
+from fallback_matrix import (
+    DOCUMENT,
+    PROTOCOLS,
+    STREAM,
+    STRIPPED,
+    Cell,
+    N,
+    Produced,
+    expected,
+    judge,
+    packets_before_proof,
+    render,
+    run,
+)
+from mptcp_pair import counted
+
+CELLS = expected()
+PRODUCED: dict[tuple[str, str, str], Produced] = {}
+
+
+def key(cell: Cell) -> tuple[str, str, str]:
+    return cell.client, cell.server, cell.stripped
+
+
+def test_every_cell_is_there_once() -> None:
+    assert sorted(map(key, CELLS)) == sorted(
+        (client, server, stripped) for client in PROTOCOLS for server in PROTOCOLS for stripped in STRIPPED
+    )
+    assert all(cell.section and cell.why.endswith(".") for cell in CELLS)
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: f"{cell.client}-{cell.server}-{cell.stripped}")
+def test_cell(cell: Cell) -> None:
+    produced = judge(run(*key(cell)))
+    assert produced == (cell.outcome, cell.by), cell.why
+    PRODUCED[key(cell)] = produced
+
+
+@pytest.mark.parametrize("cell", [cell for cell in CELLS if cell.client == cell.server != "TCP"], ids=str)
+def test_cell_as_bytes(cell: Cell) -> None:
+    """The same when every packet crosses the wire encoded."""
+    assert judge(run(*key(cell), encode=True)) == (cell.outcome, cell.by)
+
+
+def test_document_is_what_was_produced() -> None:
+    produced = {key(cell): PRODUCED.get(key(cell)) or judge(run(*key(cell))) for cell in CELLS}
+    assert DOCUMENT.read_text(encoding="utf-8") == render(produced), "run python tests/fallback_matrix.py"
+
+
+#: What Linux counts at the client and at the server of two ends of the same version.
+COUNTED: dict[str, tuple[dict[str, int], dict[str, int]]] = {
+    "nothing": ({}, {}),
+    "SYN": ({"MPCapableFallbackSYNACK": 1}, {}),
+    "SYN/ACK": ({"MPCapableFallbackSYNACK": 1}, {"MPCapableFallbackACK": 1}),
+    "third ACK": ({"MPCapableDataFallback": 1, "InfiniteMapTx": 1}, {"MPCapableFallbackACK": 1}),
+    "first data": ({"MPCapableDataFallback": 1, "InfiniteMapTx": 1}, {"DssFallback": 1}),
+}
+COUNTERS = (
+    "MPCapableFallbackSYNACK",
+    "MPCapableFallbackACK",
+    "MPCapableDataFallback",
+    "DssFallback",
+    "InfiniteMapTx",
+    "MPRstTx",
+    "MPRstRx",
+)
+
+
+@pytest.mark.parametrize("stripped", COUNTED)
+@pytest.mark.parametrize("version", ["v1", "v0"])
+def test_counters(version: str, stripped: str) -> None:
+    pair = run(version, version, stripped)
+    client, server = COUNTED[stripped]
+    assert counted(pair.client, *COUNTERS) == tuple(client.get(name, 0) for name in COUNTERS)
+    assert counted(pair.server, *COUNTERS) == tuple(server.get(name, 0) for name in COUNTERS)
+
+
+@pytest.mark.parametrize("version", ["v1", "v0"])
+def test_from_the_nth_packet_is_long_after_the_proof(version: str) -> None:
+    """The middlebox starts well after the first DATA_ACK, and a part of the stream has arrived by then."""
+    pair = run(version, version, "from the n-th packet")
+    assert packets_before_proof(pair) < N - 20
+    (server,) = pair.server.connections
+    assert 0 < server.delivered < STREAM
+    assert counted(pair.server, "MPRstTx") == (1 if version == "v1" else 0,)
+    # The middlebox took the reason away, so the client counts none.
+    assert counted(pair.client, "MPRstRx", "InfiniteMapTx") == (0, 0)
