@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from mptcpsim.core.multipath import MptcpConnection
     from mptcpsim.core.subflow import Subflow
 
-#: RFC 8684 section 3.5: "a maximum of three times is recommended".
-_FASTCLOSE_TRIES: Final = 3
+#: RFC 8684 section 3.5: retransmissions of an MP_FASTCLOSE, as recommended.
+_FASTCLOSE_RETRIES: Final = 3
 
 
 def on_data_fin_sent(connection: MptcpConnection) -> None:
@@ -133,7 +133,7 @@ def repeat_fast_close(connection: MptcpConnection, now: int) -> None:
         if tcp.state == CLOSED or subflow is None:
             continue
         timeout = tcp.sender.rtt.timeout()
-        if connection.arm_fastclose(now + timeout) <= _FASTCLOSE_TRIES:
+        if connection.arm_fastclose(now + timeout) <= 1 + _FASTCLOSE_RETRIES:
             _ask(subflow, now)
             return
         _reset_all(connection, True, "aborted", now)
