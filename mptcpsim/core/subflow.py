@@ -357,7 +357,10 @@ class Subflow(Path):
             if segment.options is not None:
                 fallback.on_options_when_plain(self.connection, self, segment, now)
             return True
-        if segment.options is not None and not signals.take_options(self, segment, now):
+        # Old segments may carry news in their DSS, but are not believed to signal (section 3.4.1: the checks
+        # of TCP come first). As in Linux, old is what ends below the last ACK sent.
+        is_new = segment.end >= self.tcp.receiver.last_ack_sent
+        if segment.options is not None and is_new and not signals.take_options(self, segment, now):
             return False
         if self.stage == PRE_ESTABLISHED:
             # Any segment of the peer answers the third ACK (section 3.2).
