@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from w1 import W1
+from w2 import W2
 
 from mptcpsim.codec.packet import decode, encode
 from mptcpsim.core.segment import ACK, FourTuple, Segment
@@ -55,6 +56,17 @@ def test_w1_with_loss(benchmark: Any, rack: bool) -> None:
 
     packets = benchmark.pedantic(run, rounds=3, iterations=1)
     note_rate(benchmark, packets)
+
+
+def test_w2_five_seconds(benchmark: Any) -> None:
+    """W2 for five simulated seconds: one MPTCP connection over two paths."""
+
+    def run() -> int:
+        return W2().run(5.0)
+
+    packets = benchmark.pedantic(run, rounds=3, iterations=1)
+    note_rate(benchmark, packets)
+    assert packets > 55_000
 
 
 @pytest.mark.parametrize("kind", [FifoPipe, GeneralPipe])

@@ -14,6 +14,7 @@ import argparse
 import cProfile
 import pstats
 import resource
+from collections.abc import Callable
 from pathlib import Path
 
 import mptcpsim.congestion
@@ -103,17 +104,25 @@ class W1:
         return self.flow.server.delivered // MSS
 
 
-def profile(workload: W1, seconds: float) -> None:
-    """Print the share of each module in the time of a run (cProfile, built-ins with their callers)."""
+def profile(run: Callable[[float], int], seconds: float) -> None:
+    """Print the shares of modules and functions in the time of a run (cProfile, built-ins with callers)."""
     profiler = cProfile.Profile(builtins=False)
-    profiler.runcall(workload.run, seconds)
-    shares: dict[str, float] = {}
-    for (path, _, _), (_, _, own, _, _) in pstats.Stats(profiler).stats.items():  # type: ignore[attr-defined]
+    packets = profiler.runcall(run, seconds)
+    modules: dict[str, float] = {}
+    functions: dict[str, float] = {}
+    calls: dict[str, int] = {}
+    for (path, _, name), (_, count, own, _, _) in pstats.Stats(profiler).stats.items():  # type: ignore[attr-defined]
         module = "/".join(Path(path).parts[-2:])
-        shares[module] = shares.get(module, 0.0) + own
-    total = sum(shares.values())
-    for module, own in sorted(shares.items(), key=lambda item: -item[1])[:14]:
-        print(f"{module:28} {100 * own / total:5.1f} %")
+        modules[module] = modules.get(module, 0.0) + own
+        function = f"{module} {name}"
+        functions[function] = functions.get(function, 0.0) + own
+        calls[function] = calls.get(function, 0) + count
+    total = sum(modules.values())
+    for module, own in sorted(modules.items(), key=lambda item: -item[1])[:14]:
+        print(f"{module:40} {100 * own / total:5.1f} %")
+    print()
+    for function, own in sorted(functions.items(), key=lambda item: -item[1])[:25]:
+        print(f"{function:40} {100 * own / total:5.1f} %  {calls[function] / packets:5.2f} calls a packet")
 
 
 def main() -> None:
@@ -124,7 +133,7 @@ def main() -> None:
     arguments = parser.parse_args()
     workload = W1()
     if arguments.profile:
-        profile(workload, arguments.seconds)
+        profile(workload.run, arguments.seconds)
         return
     before = resource.getrusage(resource.RUSAGE_SELF).ru_utime
     packets = workload.run(arguments.seconds)
