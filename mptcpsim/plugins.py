@@ -489,6 +489,18 @@ class PathManager(Plugin):
 
     FAMILY: ClassVar[str] = "pathmanager"
 
+    def may_join(self, view: PathView) -> bool:
+        """Return whether the peer may open one more subflow."""
+        return True
+
+    def wants_backup(self, view: PathView, local: str) -> bool:
+        """Return whether a subflow that the peer opens to an own address is to be a backup."""
+        return False
+
+    def identifier_for(self, local: str) -> int:
+        """Return the identifier that an own address is to have, 1 to 255, or 0 for any."""
+        return 0
+
     def on_established(self, view: PathView) -> list[Action]:
         """The connection is established and speaks MPTCP."""
         return []
@@ -502,7 +514,7 @@ class PathManager(Plugin):
         return []
 
     def on_subflow_closed(self, view: PathView, subflow: SubflowInfo) -> list[Action]:
-        """A subflow has ended, or could not be opened."""
+        """A subflow has ended, or could not be opened (then its identifier may be -1)."""
         return []
 
     def on_local_address(self, view: PathView, address: str, up: bool) -> list[Action]:

@@ -65,8 +65,11 @@ class Addresses:
         """Return the identifier of an own address, a new one if it has none."""
         identifier = self._ids.get(address, UNKNOWN)
         if identifier == UNKNOWN:
-            identifier = self._next_id
-            self._next_id = identifier + 1 if identifier < _MAX_ID else 1
+            identifier = self._connection.path_manager.identifier_for(address)
+            taken = self._ids.values()
+            while identifier == 0 or identifier in taken:
+                identifier = self._next_id
+                self._next_id = identifier + 1 if identifier < _MAX_ID else 1
             self._ids[address] = identifier
         return identifier
 
@@ -154,7 +157,7 @@ class Addresses:
             connection.count("MPTcpExtPortAdd")
         if connection.version != VERSION_0:
             connection.signal(option._replace(hmac=b"", echo=True), now)
-        connection.joins.on_announced()
+        connection.joins.on_announced(now)
         port = option.port if option.port != UNKNOWN else subflow.tcp.flow.dport
         known = self.remote.get(option.address_id)
         fresh = RemoteAddress(option.address_id, option.address, port)

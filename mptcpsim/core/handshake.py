@@ -230,7 +230,6 @@ def _join_answered(subflow: Subflow, segment: Segment, now: int) -> bool:
                 subflow.speaks = True
                 subflow.stage = PRE_ESTABLISHED
                 subflow.tcp.set_signal_bytes(subflow.data_option_space())
-                arm_third_ack(subflow, now)
                 return True
             connection.count("MPTcpExtMPJoinSynAckHMacFailure")
             break

@@ -14,11 +14,11 @@ from mptcpsim.core.mptcp_options import (
 )
 from mptcpsim.core.segment import FourTuple
 from mptcpsim.core.sequences import UNKNOWN
+from mptcpsim.plugins import OpenSubflow, SubflowInfo
 
 if TYPE_CHECKING:
     from mptcpsim.core.multipath import MptcpConnection
     from mptcpsim.core.subflow import Subflow
-    from mptcpsim.plugins import OpenSubflow
 
 
 class Joins:
@@ -51,19 +51,27 @@ class Joins:
             for action in waiting:
                 self._open(action, now)
 
-    def on_announced(self) -> None:
+    def on_announced(self, now: int) -> None:
         """An ADD_ADDR has arrived: in Linux a reason to allow joins."""
         if self._connection.config.mptcp.join_after == "add-addr":
-            self._allowed = True
+            self.allow("add-addr", now)
 
     def _open(self, action: OpenSubflow, now: int) -> None:
         connection = self._connection
         ending = connection.peer_closed and connection.outbound.fin_sent
-        if connection.is_plain or connection.state == M_CLOSED or ending or not connection.accepts_join():
+        if connection.is_plain or connection.state == M_CLOSED or ending:
             return
-        subflow = connection.new_join(action, now)
+        first = connection.subflows[0].flow
+        if connection.denies_initial and (action.remote, action.port) == (first.dst, first.dport):
+            # Flag C of the peer's MP_CAPABLE: "MUST NOT" (section 3.1).
+            return
+        subflow = connection.new_join(action, now) if connection.has_room() else None
         if subflow is None:
             connection.count("MPTcpExtMPJoinSynTxBindErr")
+            info = SubflowInfo(
+                UNKNOWN, action.local, UNKNOWN, action.remote, UNKNOWN, action.port, action.backup, True
+            )
+            connection.act(connection.path_manager.on_subflow_closed(connection.paths, info), now)
             return
         subflow.local_id = connection.addresses.local_id(action.local)
         subflow.own_backup = action.backup
@@ -84,7 +92,7 @@ def refusal(connection: MptcpConnection, flow: FourTuple) -> int:
     """
     if connection.is_plain or connection.state in (M_INIT, M_CLOSED, M_TIME_WAIT, M_FASTCLOSE_WAIT):
         return REASON_MPTCP_SPECIFIC
-    if not connection.accepts_join():
+    if not connection.has_room() or not connection.path_manager.may_join(connection.paths):
         return REASON_LACK_OF_RESOURCES
     first = connection.subflows[0].flow
     to_first = flow.dst == first.src and flow.dport == first.sport
@@ -100,4 +108,6 @@ def take_syn(connection: MptcpConnection, subflow: Subflow, join: MpJoinSyn, non
     subflow.remote_nonce = join.nonce
     subflow.remote_id = join.address_id
     subflow.peer_backup = join.backup
-    subflow.local_id = connection.addresses.local_id(subflow.tcp.flow.src)
+    local = subflow.tcp.flow.src
+    subflow.local_id = connection.addresses.local_id(local)
+    subflow.own_backup = connection.path_manager.wants_backup(connection.paths, local)

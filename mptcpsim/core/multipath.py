@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mptcpsim.core import closing, fallback, signals
+from mptcpsim.core import closing, fallback, handshake, signals
 from mptcpsim.core.addresses import Addresses
 from mptcpsim.core.connection import Connection, LocalProtocolError
 from mptcpsim.core.data_receiver import DataReceiver
@@ -341,6 +341,8 @@ class MptcpConnection(Connection):
             return
         if extra.stage == READY:
             self._join_established(extra, now)
+        else:
+            handshake.arm_third_ack(extra, now)
         self._state_changed()
 
     def _established(self, first: Subflow, now: int) -> None:
@@ -383,7 +385,7 @@ class MptcpConnection(Connection):
             elif isinstance(action, SetBackup):
                 signals.set_backup(self.subflow_of(action.subflow), action.backup, now)
 
-    def accepts_join(self) -> bool:
+    def has_room(self) -> bool:
         """Return whether the connection may have one more subflow."""
         return len(self.open_subflows()) < self.config.mptcp.max_subflows
 

@@ -58,8 +58,6 @@ class Endpoint(NamedTuple):
 def parse_endpoints(text: str) -> list[Endpoint]:
     """Return the endpoints of a list such as ``10.0.2.1 subflow, 10.0.3.1 signal port 8080``.
 
-    An ``id`` is read and checked, and has no effect: a connection numbers its addresses itself.
-
     Raises:
         PluginError: an entry that is wrong, with the remedy.
     """
@@ -153,6 +151,18 @@ class Endpoints(AddressedManager):
         self.named = [endpoint.address for endpoint in self.listed]
         self.subflows = int(values["subflows"])
         self.add_addr_accepted = int(values["add_addr_accepted"])
+
+    def may_join(self, view: PathView) -> bool:
+        """Return whether the limit of subflows leaves room."""
+        return sum(subflow.identifier != 0 for subflow in view.subflows) < self.subflows
+
+    def wants_backup(self, view: PathView, local: str) -> bool:
+        """Return whether the endpoint of an address is a backup."""
+        return any(endpoint.backup for endpoint in self.listed if endpoint.address == local)
+
+    def identifier_for(self, local: str) -> int:
+        """Return the ``id`` of an endpoint."""
+        return max((endpoint.identifier for endpoint in self.listed if endpoint.address == local), default=0)
 
     def on_established(self, view: PathView) -> list[Action]:
         """Announce the ``signal`` endpoints, join from the ``subflow`` endpoints."""
