@@ -47,7 +47,7 @@ class Subflow(Path):
         speaks: its segments carry options of MPTCP.
         local_id, remote_id: address identifiers of its two ends.
         own_backup, peer_backup: who asked to use it as a backup only.
-        confirmed: a DATA_ACK has arrived: the DSS passes in both directions (section 3.7).
+        confirmed: a DATA_ACK has arrived: the peer has our keys.
         heard: a DSS has arrived.
         keys_due: the peer may not have our key yet: MP_CAPABLE goes with ACKs and the first data.
         mappings: what was sent and is not acknowledged on this subflow.
@@ -80,6 +80,7 @@ class Subflow(Path):
         "penalised_at",
         "probe_at",
         "probe_sent",
+        "proven",
         "reinjected_bytes",
         "remote_id",
         "remote_nonce",
@@ -107,6 +108,8 @@ class Subflow(Path):
         self.own_backup: bool = False
         self.peer_backup: bool = False
         self.confirmed: bool = False
+        #: A DATA_ACK came on an acknowledgment of data: the DSS passes in both directions (section 3.7).
+        self.proven: bool = False
         self.heard: bool = False
         #: A DSS was sent, from which the peer may have learned that options pass.
         self.spoke: bool = False
@@ -378,6 +381,8 @@ class Subflow(Path):
             if not self.confirmed:
                 self.confirmed = True
                 self.on_confirmed(now)
+            if not self.proven and segment.ack > 1:
+                self.proven = True
             outbound = self.connection.outbound
             ack = outbound.relative(dss.data_ack, dss.data_ack_octets)
             outbound.on_data_ack(ack, segment.window << self.tcp.snd_scale, now)
@@ -388,7 +393,7 @@ class Subflow(Path):
         return not self.tcp.ended
 
     def on_confirmed(self, now: int) -> None:
-        """The peer has our keys, and the DSS passes in both directions."""
+        """The peer has our keys: the first DATA_ACK came."""
         if self.keys_due:
             self.keys_due = False
             self.tcp.set_signal_bytes(self.data_option_space())
@@ -397,7 +402,7 @@ class Subflow(Path):
     def _take_without_dss(self, segment: Segment, now: int) -> bool:
         """A segment without DSS is either nothing special or the sign of a middlebox (section 3.7)."""
         sender = self.tcp.sender
-        if not self.confirmed and segment.ack > max(sender.una, 1) and not self.incoming.covers(segment):
+        if not self.proven and segment.ack > max(sender.una, 1) and not self.incoming.covers(segment):
             # Data of ours is acknowledged on the subflow, and there is no DATA_ACK.
             return fallback.on_options_missing(
                 self.connection, self, "an ACK of data came without DATA_ACK", now
