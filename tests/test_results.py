@@ -257,6 +257,7 @@ class TestSummary:
         assert set(content["flows"][0]) == {
             *("name", "client", "server", "bytes_written", "bytes_delivered", "goodput_bps", "completed_s"),
             *("integrity", "multipath", "fallback", "stalls", "subflows", "error", "latency_ms"),
+            *("mptcp_version", "fallback_reason"),
         }
         assert summary.intact
         flow.integrity = "byte 7 is wrong"

@@ -38,6 +38,7 @@ class Host(Node):
         self._calls: list[int] = []
         self._wake_at: int = NEVER
         self.routes.on_change = self.invalidate
+        stack.choose_source = self.source_for
 
     def invalidate(self) -> None:
         """Forget by which interface each flow leaves: a route or an address has changed."""
@@ -91,6 +92,14 @@ class Host(Node):
         """
         route = self.routes.lookup(packet.flow.dst)
         return None if route is None else route.interface
+
+    def source_for(self, remote: str) -> str:
+        """Return the own address from which routing reaches ``remote``; empty: none.
+
+        It is the first one, of the same family, of the interface by which packets to it leave.
+        """
+        route = self.routes.lookup(remote)
+        return "" if route is None else route.interface.primary_address(":" in remote)
 
     def _send_first(self, packet: Packet) -> None:
         interface = self.decide(packet)

@@ -22,16 +22,22 @@ def _table(title: str, *columns: tuple[str, str]) -> Table:
         collapse_padding=True,
     )
     for name, justify in columns:
-        table.add_column(name, justify="right" if justify == ">" else "left", no_wrap=justify != "~")
+        wrapped = justify == "~"
+        table.add_column(
+            name,
+            justify="right" if justify == ">" else "left",
+            no_wrap=not wrapped,
+            overflow="fold" if wrapped else "ellipsis",
+        )
     return table
 
 
 def flow_table(summary: dict[str, Any]) -> Table:
-    """Return a table of the flows of ``summary.json``."""
+    """Return a table of the flows of ``summary.json``; those of several subflows have a row for each."""
     table = _table(
         "Flows",
         ("flow", "<"),
-        ("path", "<"),
+        ("path", "~"),
         ("delivered", ">"),
         ("goodput", ">"),
         ("completed", ">"),
@@ -48,9 +54,38 @@ def flow_table(summary: dict[str, Any]) -> Table:
             format_rate(flow["goodput_bps"]),
             "-" if done is None else f"{done:.3f} s",
             format_size(resent),
-            flow["error"] or flow["integrity"],
+            "; ".join(filter(None, (flow["error"] or flow["integrity"], protocol(flow)))),
         )
+        if flow["multipath"]:
+            for subflow in flow["subflows"]:
+                table.add_row(*_subflow_row(subflow))
     return table
+
+
+def protocol(flow: dict[str, Any]) -> str:
+    """Return what a flow's connection speaks where that is not plain TCP as a matter of course."""
+    if flow["multipath"]:
+        return f"MPTCP version {flow['mptcp_version']}"
+    return f"plain TCP: {flow['fallback_reason']}" if flow["fallback"] else ""
+
+
+def _subflow_row(subflow: dict[str, Any]) -> tuple[str, ...]:
+    since = subflow["established_s"]
+    notes = [
+        "opened by the peer" if subflow["initiated_by"] == "remote" else "",
+        "backup" if subflow["backup"] else "",
+        f"{format_size(subflow['bytes_reinjected'])} reinjected" if subflow["bytes_reinjected"] else "",
+        subflow["error"] or "",
+    ]
+    return (
+        f"  {subflow['id']}",
+        f"{subflow['local']} -> {subflow['remote']}",
+        format_size(subflow["bytes_acked"]),
+        format_rate(subflow["goodput_bps"]),
+        "never up" if since is None else f"up {since:.3f} s",
+        format_size(subflow["bytes_retransmitted"]),
+        ", ".join(filter(None, notes)),
+    )
 
 
 def link_table(summary: dict[str, Any]) -> Table:

@@ -24,7 +24,12 @@ class Stall:
 
 @dataclass
 class SubflowResult:
-    """One subflow, seen by the end that sends the data."""
+    """One subflow, seen by the end that sends the data.
+
+    ``initiated_by`` says whether this end (``local``) or its peer (``remote``) sent the SYN.
+    ``bytes_reinjected`` had been sent on another subflow before; ``backup``: one of the two ends
+    wants it used only while no other one works; ``error`` says why it ended, if not by itself.
+    """
 
     id: int
     local: str
@@ -39,6 +44,7 @@ class SubflowResult:
     srtt_ms: float | None
     cwnd_bytes: int
     backup: bool
+    error: str | None = None
 
 
 @dataclass
@@ -48,6 +54,10 @@ class FlowResult:
     ``integrity`` is ``"ok"`` if every byte was delivered once, in order and unchanged, else
     it says what was not. ``error`` says why the flow failed, if it did; ``latency_ms`` sums up
     the requests of a flow that makes requests.
+
+    ``multipath``: the connection speaks MPTCP, or did when it ended, in version
+    ``mptcp_version``. ``fallback``: the client offered that, and the connection is plain TCP all
+    the same; ``fallback_reason`` says why.
     """
 
     name: str
@@ -60,6 +70,8 @@ class FlowResult:
     integrity: str
     multipath: bool
     fallback: bool
+    mptcp_version: int | None = None
+    fallback_reason: str | None = None
     error: str | None = None
     latency_ms: dict[str, float] | None = None
     stalls: list[Stall] = field(default_factory=list)

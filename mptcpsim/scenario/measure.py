@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mptcpsim.core.multipath import MptcpConnection
+from mptcpsim.core.states import CLOSED
 from mptcpsim.net.link import Link
 from mptcpsim.net.pipe import Pipe
 from mptcpsim.results.series import SeriesRecorder
@@ -22,8 +24,12 @@ from mptcpsim.units import MILLISECOND, NEVER, SECOND
 
 if TYPE_CHECKING:
     from mptcpsim.core.connection import Connection
+    from mptcpsim.core.segment import FourTuple
     from mptcpsim.core.tcp import Tcp
     from mptcpsim.scenario.build import Simulation
+
+#: The event that says why a connection has become plain TCP.
+FALLBACK = "fallback"
 
 #: A slow-start threshold from which on it is "arbitrarily high" (RFC 5681 section 3.1): no series.
 _NO_THRESHOLD = 1 << 40
@@ -101,35 +107,49 @@ class _FlowProbe:
             pending = sender is not None and sender.written > delivered and flow.completed_at < 0
             self.stalls.sample(now, delivered, pending, stall_cause(sender, receiver))
         if sender is not None:
+            if isinstance(sender, MptcpConnection) and not sender.is_plain:
+                self._sample_window(sender, now)
             for subflow in sender.subflows:
                 self._sample_sender(subflow, now)
         if receiver is not None:
             self._append(self._receiver, None, "bytes_delivered", now, receiver.delivered)
             self._append(self._receiver, None, "bytes_readable", now, receiver.readable)
+            numbers = numbers_of(sender)
             for subflow in receiver.subflows:
-                self._sample_receiver(subflow, now)
+                number = numbers.get(subflow.flow.reverse())
+                if number is not None:
+                    self._sample_receiver(subflow, number, now)
+
+    def _sample_window(self, sender: MptcpConnection, now: int) -> None:
+        """Record what the subflows have in common: the window of the connection."""
+        outbound = sender.outbound
+        self._append(self._sender, None, "outstanding_bytes", now, outbound.nxt - outbound.una)
+        self._append(self._sender, None, "send_window_bytes", now, max(0, outbound.edge - outbound.una))
 
     def _sample_sender(self, subflow: Tcp, now: int) -> None:
         if subflow.established_at < 0:
             return
         number = subflow.identifier
         sender = subflow.sender
-        self._append(self._sender, number, "cwnd_bytes", now, sender.congestion.cwnd)
-        if sender.congestion.ssthresh < _NO_THRESHOLD:
-            self._append(self._sender, number, "ssthresh_bytes", now, sender.congestion.ssthresh)
-        if sender.rtt.srtt:
-            self._append(self._sender, number, "srtt_ms", now, sender.rtt.srtt / MILLISECOND)
+        if not _outlived(subflow):
+            self._append(self._sender, number, "cwnd_bytes", now, sender.congestion.cwnd)
+            if sender.congestion.ssthresh < _NO_THRESHOLD:
+                self._append(self._sender, number, "ssthresh_bytes", now, sender.congestion.ssthresh)
+            if sender.rtt.srtt:
+                self._append(self._sender, number, "srtt_ms", now, sender.rtt.srtt / MILLISECOND)
         self._append(self._sender, number, "outstanding_bytes", now, sender.nxt - sender.una)
         self._append(self._sender, number, "send_window_bytes", now, max(0, sender.edge - sender.una))
         self._append(self._sender, number, "bytes_sent", now, sender.sent_bytes)
         self._append(self._sender, number, "bytes_retransmitted", now, sender.resent_bytes)
+        if subflow.subflow is not None:
+            self._append(self._sender, number, "bytes_reinjected", now, subflow.subflow.reinjected_bytes)
 
-    def _sample_receiver(self, subflow: Tcp, now: int) -> None:
+    def _sample_receiver(self, subflow: Tcp, number: int, now: int) -> None:
         received = received_bytes(subflow)
-        before = self._received.get(subflow.identifier, 0)
-        self._received[subflow.identifier] = received
+        before = self._received.get(number, 0)
+        self._received[number] = received
         rate = (received - before) * 8 * SECOND / self._interval
-        self._append(self._receiver, subflow.identifier, "throughput_bps", now, rate)
+        self._append(self._receiver, number, "throughput_bps", now, rate)
 
     def _append(self, host: str, subflow: int | None, metric: str, now: int, value: float) -> None:
         recorder = self._recorder
@@ -144,23 +164,53 @@ def _client_sends(spec: FlowSpec) -> bool:
 def received_bytes(subflow: Tcp) -> int:
     """Return the bytes of payload that have arrived on a subflow, in order or not, copies not counted."""
     receiver = subflow.receiver
-    end = 1 if subflow.connection.peer_closed else 0
+    end = 1 if 0 <= receiver.fin_at < receiver.nxt else 0
     return max(0, receiver.nxt - 1 - end) + receiver.out_of_order.total
+
+
+def numbers_of(sender: Connection | None) -> dict[FourTuple, int]:
+    """Return the numbers of the subflows at the end that sends the data, by four-tuple of what it sends.
+
+    The two ends count the subflows in the order in which each of them has met them.
+    """
+    return {} if sender is None else {subflow.flow: subflow.identifier for subflow in sender.subflows}
+
+
+def _outlived(subflow: Tcp) -> bool:
+    """Return whether a subflow has ended, and its connection has not."""
+    return subflow.state == CLOSED and not subflow.connection.closed
 
 
 def stall_cause(sender: Connection | None, receiver: Connection | None) -> str:
     """Return why nothing arrives, as far as the two ends know.
 
-    ``handshake``: not established. ``zero-window``: the receiver's window is closed.
-    ``timeout``: a retransmission time-out is running in back-off. ``path``: none of these.
+    ``handshake``: not established. ``no-subflow``: all subflows have ended, the connection has not.
+    ``zero-window``: the receiver's window is closed. ``timeout``: a retransmission time-out is
+    running in back-off, under MPTCP on a subflow that has the oldest data. ``path``: none of these.
     """
     if sender is None or receiver is None or not sender.established:
         return "handshake"
+    if isinstance(sender, MptcpConnection) and not sender.is_plain:
+        return _multipath_stall_cause(sender)
     for subflow in sender.subflows:
         if subflow.sender.window_probe.at < NEVER:
             return "zero-window"
     if all(subflow.sender.timeouts_in_a_row > 0 for subflow in sender.subflows):
         return "timeout"
+    return "path"
+
+
+def _multipath_stall_cause(sender: MptcpConnection) -> str:
+    subflows = sender.open_subflows()
+    if not subflows:
+        return "no-subflow"
+    oldest = sender.outbound.una
+    if any(subflow.failing and subflow.mappings.lowest() <= oldest for subflow in subflows):
+        return "timeout"
+    # With data in flight a closed window is the consequence of what has not arrived.
+    waiting = any(subflow.tcp.sender.window_probe.at < NEVER for subflow in subflows)
+    if waiting and not any(len(subflow.tcp.sender.board) for subflow in subflows):
+        return "zero-window"
     return "path"
 
 
@@ -176,7 +226,7 @@ def summarise(simulation: Simulation, sampler: Sampler) -> Summary:
         seed=scenario.seed,
         duration_s=scenario.duration / SECOND,
         flows=[
-            _flow_result(spec, flow, probe.stalls, now)
+            _flow_result(simulation, spec, flow, probe.stalls)
             for spec, flow, probe in zip(scenario.flows, simulation.flows, sampler.flows, strict=True)
         ],
         counters={name: host.stack.counters.as_dict() for name, host in simulation.hosts.items()},
@@ -184,12 +234,15 @@ def summarise(simulation: Simulation, sampler: Sampler) -> Summary:
     )
 
 
-def _flow_result(spec: FlowSpec, flow: Flow, stalls: StallDetector, now: int) -> FlowResult:
+def _flow_result(simulation: Simulation, spec: FlowSpec, flow: Flow, stalls: StallDetector) -> FlowResult:
+    now = simulation.env.now
     sender, receiver = flow.sender, flow.receiver
     written = sender.written if sender is not None else 0
     delivered = receiver.delivered if receiver is not None else 0
     completed = flow.completed_at >= 0
     elapsed = (flow.completed_at if completed else now) - spec.start
+    version = spoken(flow)
+    reason = "" if version is not None else _fallback_reason(simulation, spec, flow)
     return FlowResult(
         name=spec.name,
         client=spec.client,
@@ -199,13 +252,41 @@ def _flow_result(spec: FlowSpec, flow: Flow, stalls: StallDetector, now: int) ->
         goodput_bps=_rate(delivered, elapsed),
         completed_s=flow.completed_at / SECOND if completed else None,
         integrity=integrity(written, delivered, completed),
-        multipath=False,
-        fallback=False,
+        multipath=version is not None,
+        fallback=bool(reason),
+        mptcp_version=version,
+        fallback_reason=reason or None,
         error=flow.error or None,
         latency_ms=_latencies(flow.latencies),
         stalls=stalls.found,
         subflows=[_subflow_result(subflow, elapsed) for subflow in (sender.subflows if sender else ())],
     )
+
+
+def spoken(flow: Flow) -> int | None:
+    """Return the version of MPTCP that the connection of a flow speaks, None for plain TCP."""
+    client = flow.client
+    if not isinstance(client, MptcpConnection) or client.is_plain or not client.established:
+        return None
+    return client.version
+
+
+def _fallback_reason(simulation: Simulation, spec: FlowSpec, flow: Flow) -> str:
+    """Return why the connection is plain TCP though the client wanted MPTCP, else an empty string.
+
+    The end that has given MPTCP up knows the reason; the other one has seen the consequence.
+    """
+    client = flow.client
+    if client is None or not client.established or not client.config.mptcp.enabled:
+        return ""
+    found = [
+        (event.time, event.detail)
+        for host, connection in ((spec.client, client), (spec.server, flow.server))
+        if connection is not None
+        for event in simulation.hosts[host].stack.events
+        if event.what == FALLBACK and event.connection == connection.identifier
+    ]
+    return min(found)[1] if found else "the peer has refused every version before"
 
 
 def integrity(written: int, delivered: int, completed: bool) -> str:
@@ -224,6 +305,7 @@ def _subflow_result(subflow: Tcp, elapsed: int) -> SubflowResult:
     sender = subflow.sender
     flow = subflow.flow
     acked = max(0, min(sender.una, sender.end) - 1)
+    extra = subflow.subflow
     return SubflowResult(
         id=subflow.identifier,
         local=endpoint(flow.src, flow.sport),
@@ -233,11 +315,12 @@ def _subflow_result(subflow: Tcp, elapsed: int) -> SubflowResult:
         bytes_sent=sender.sent_bytes,
         bytes_acked=acked,
         bytes_retransmitted=sender.resent_bytes,
-        bytes_reinjected=0,
+        bytes_reinjected=extra.reinjected_bytes if extra is not None else 0,
         goodput_bps=_rate(acked, elapsed),
         srtt_ms=sender.rtt.srtt / MILLISECOND if sender.rtt.srtt else None,
         cwnd_bytes=sender.congestion.cwnd,
-        backup=False,
+        backup=extra.backup if extra is not None else False,
+        error=subflow.error or None,
     )
 
 
