@@ -72,14 +72,20 @@ def ack_options(subflow: Subflow, room: int) -> tuple[Dss | None, tuple[MptcpOpt
         left -= padded_length(option)
     stamped = subflow.tcp.timestamps
     may_signal = subflow.stage != PRE_ESTABLISHED
+    ack = subflow.connection.inbound.ack_dss()
+    # An ACK of new data has a DATA_ACK, or the peer would think that a middlebox took it (section 3.7).
+    receiver = subflow.tcp.receiver
+    is_news = receiver.nxt > receiver.last_ack_sent
+    needed = padded_length(ack)
     waiting: list[MptcpOption] = []
     for option in subflow.signals:
         size = padded_length(option)
-        if may_signal and size <= left:
+        alone = not chosen and not is_news
+        if may_signal and (size + needed <= left or (alone and size <= left)):
             chosen.append(option)
             left -= size
             _count_sent(subflow, option)
-        elif may_signal and not chosen and room < size <= OPTION_SPACE:
+        elif may_signal and alone and room < size <= OPTION_SPACE:
             # An IPv6 address with a port and its HMAC only fits in place of the timestamps.
             chosen.append(option)
             stamped = False
@@ -90,10 +96,8 @@ def ack_options(subflow: Subflow, room: int) -> tuple[Dss | None, tuple[MptcpOpt
             _count_dropped(subflow, option)
     subflow.signals = waiting
     dss: Dss | None = None
-    if (subflow.heard or not subflow.keys_due) and may_signal:
-        ack = subflow.connection.inbound.ack_dss()
-        if padded_length(ack) <= left:
-            dss = ack
+    if (subflow.heard or not subflow.keys_due) and may_signal and needed <= left:
+        dss = ack
     return dss, tuple(chosen) if chosen else None, stamped
 
 
