@@ -358,8 +358,6 @@ class MptcpConnection(Connection):
         self.note("ESTABLISHED", f"version {self.version} token {self.local_key.token:08x}")
         Connection.on_established(self, tcp, now)
         self.act(self.path_manager.on_established(self.paths), now)
-        if first.tcp.passive:
-            self.joins.allow("dss", now)
 
     def _couple(self, tcp: Tcp) -> None:
         tcp.sender.source = self.outbound
