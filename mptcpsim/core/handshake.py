@@ -214,6 +214,8 @@ def _join_answered(subflow: Subflow, segment: Segment, now: int) -> bool:
     for option in segment.options or ():
         if isinstance(option, MpJoinSynAck):
             connection.count("MPTcpExtMPJoinSynAckRx")
+            if subflow.has_other_port():
+                connection.count("MPTcpExtMPJoinPortSynAckRx")
             if option.backup:
                 connection.count("MPTcpExtMPJoinSynAckBackupRx")
             subflow.remote_id = option.address_id
@@ -285,6 +287,8 @@ def _join_completed(subflow: Subflow, segment: Segment, now: int) -> bool:
             )
             if option.hmac == expected or not connection.config.mptcp.validate_hmac:
                 connection.count("MPTcpExtMPJoinAckRx")
+                if subflow.has_other_port():
+                    connection.count("MPTcpExtMPJoinPortAckRx")
                 subflow.speaks = True
                 subflow.stage = READY
                 subflow.tcp.set_signal_bytes(subflow.data_option_space())

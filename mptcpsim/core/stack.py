@@ -354,6 +354,8 @@ class Stack:
         subflow = tcp.subflow
         assert subflow is not None
         joining.take_syn(connection, subflow, join, self.nonce())
+        if subflow.has_other_port():
+            self.counters.add("MPTcpExtMPJoinPortSynRx")
         tcp.open_passive(segment, now)
 
     def open_join(self, connection: MptcpConnection, action: OpenSubflow, now: int) -> Tcp | None:

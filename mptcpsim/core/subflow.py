@@ -181,6 +181,11 @@ class Subflow(Path):
         """A retransmission time-out was not answered yet (Linux's out-of-tree line: potentially failed)."""
         return self.tcp.sender.timeouts_in_a_row > 0
 
+    def has_other_port(self) -> bool:
+        """Return whether the responder of this join uses another port than for the first subflow."""
+        own, first = self.tcp.flow, self.connection.subflows[0].flow
+        return own.sport != first.sport if self.tcp.passive else own.dport != first.dport
+
     def syn_window(self) -> int:
         """Return the window field of a SYN, and note the edge that it promises on this subflow."""
         receiver = self.tcp.receiver
