@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 from fallback_matrix import (
+    BUFFER,
     DOCUMENT,
+    LIMIT,
     PROTOCOLS,
     STREAM,
     STRIPPED,
@@ -15,9 +17,12 @@ from fallback_matrix import (
     judge,
     packets_before_proof,
     render,
+    resets,
     run,
 )
-from mptcp_pair import counted
+from mptcp_pair import MS, S1, S2, MptcpPair, Plan, counted, mptcp, strip_mptcp
+
+from mptcpsim.plugins import Announce
 
 CELLS = expected()
 PRODUCED: dict[tuple[str, str, str], Produced] = {}
@@ -90,3 +95,70 @@ def test_from_the_nth_packet_is_long_after_the_proof(version: str) -> None:
     assert counted(pair.server, "MPRstTx") == (1 if version == "v1" else 0,)
     # The middlebox took the reason away, so the client counts none.
     assert counted(pair.client, "MPRstRx", "InfiniteMapTx") == (0, 0)
+
+
+# --- Options that vanish at any packet -----------------------------------------------------------
+
+#: Who writes; in which directions the middlebox works.
+WRITERS = {"client": ("c>s",), "server": ("s>c",), "both": ("c>s", "s>c")}
+DIRECTIONS = {"both ways": ("c>s", "s>c"), "to the server": ("c>s",), "to the client": ("s>c",)}
+
+
+def vanish(version: int, announce: bool, writers: tuple[str, ...], ways: tuple[str, ...], n: int) -> str:
+    """Remove all options from the n-th packet on; say whether everything arrives, or an end resets."""
+    tcp = {"receive_buffer": BUFFER}
+    plan = Plan(established=[Announce(S2)] if announce else [])
+    pair = MptcpPair(
+        mptcp(versions=(version,), tcp=tcp),
+        mptcp(plan, versions=(version,), tcp=tcp),
+        server_addresses=(S1, S2),
+        hook=strip_mptcp(lambda seen: seen.number >= n and seen.direction in ways),
+    )
+    client, server = pair.establish()
+    pair.run(pair.now + 100 * MS)
+    ends = [(client, server) if way == "c>s" else (server, client) for way in writers]
+    left = [100_000 for _ in ends]
+    while pair.now < LIMIT:
+        if resets(pair):
+            return "reset"
+        if all(reader.consumed == 100_000 for _, reader in ends):
+            return "arrived"
+        for number, (writer, reader) in enumerate(ends):
+            if left[number] and writer.writable:
+                left[number] -= writer.write(left[number], pair.now)
+            reader.read(reader.readable, pair.now)
+        assert pair.step()
+    return f"stuck at {[reader.consumed for _, reader in ends]}"
+
+
+#: Only the DATA_ACKs vanish, after they were seen: the sender waits for them without end.
+UNNOTICED = pytest.mark.xfail(reason="a sender does not give up a subflow without DATA_ACKs yet")
+
+
+@pytest.mark.parametrize(
+    ("writers", "ways"),
+    [
+        pytest.param(
+            writers,
+            ways,
+            marks=UNNOTICED
+            if f"{writers}, {ways}" in ("client, to the client", "server, to the server")
+            else (),
+        )
+        for writers in WRITERS
+        for ways in DIRECTIONS
+    ],
+)
+@pytest.mark.parametrize("announce", [False, True], ids=["silent", "announcing"])
+@pytest.mark.parametrize("version", [1, 0])
+def test_options_vanish_at_any_packet(version: int, announce: bool, writers: str, ways: str) -> None:
+    """Either an end notices and resets the subflow, or every byte arrives; nothing hangs or gets lost.
+
+    A delivery that is not the next byte of the peer's stream would end the run with an error.
+    """
+    outcomes = {
+        n: vanish(version, announce, WRITERS[writers], DIRECTIONS[ways], n)
+        for n in (*range(1, 21), 30, 45, 60)
+    }
+    assert set(outcomes.values()) <= {"arrived", "reset"}, outcomes
+    assert outcomes[1] == outcomes[3] == "arrived", "before any data there is always plain TCP"
