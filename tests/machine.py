@@ -279,7 +279,7 @@ class TcpMachine(RuleBasedStateMachine):
         if connection is not None:
             receiver = connection.subflows[0].receiver
             receiver.out_of_order.clear()
-            receiver._recent.clear()
+            receiver.recent.clear()
         self._run(wait * MILLISECOND)
 
     @command(way=WAYS, muted=st.booleans(), wait=WAITS)

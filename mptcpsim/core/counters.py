@@ -28,13 +28,17 @@ class Counters:
 
     Attributes:
         in_segs, out_segs: TCP segments received and sent (``TcpInSegs``, ``TcpOutSegs``).
+        ofo_queue, ofo_queue_tail: data that came before its turn at an MPTCP connection, and what of it
+            came after all that was there (``MPTcpExtOFOQueue``, ``MPTcpExtOFOQueueTail``).
     """
 
-    __slots__ = ("_named", "in_segs", "out_segs")
+    __slots__ = ("_named", "in_segs", "ofo_queue", "ofo_queue_tail", "out_segs")
 
     def __init__(self) -> None:
         self.in_segs: int = 0
         self.out_segs: int = 0
+        self.ofo_queue: int = 0
+        self.ofo_queue_tail: int = 0
         self._named: dict[str, int] = dict.fromkeys(COMMON, 0)
 
     def add(self, name: str, n: int = 1) -> None:
@@ -50,4 +54,7 @@ class Counters:
         everything = dict(self._named)
         everything["TcpInSegs"] = self.in_segs
         everything["TcpOutSegs"] = self.out_segs
+        if self.ofo_queue:
+            everything["MPTcpExtOFOQueue"] = self.ofo_queue
+            everything["MPTcpExtOFOQueueTail"] = self.ofo_queue_tail
         return dict(sorted(everything.items()))

@@ -176,11 +176,11 @@ class DataReceiver:
         if left >= right:
             return
         if left > nxt:
-            connection.count("MPTcpExtOFOQueue")
-            tail = left >= self.out_of_order.highest()
+            counters = connection.counters()
+            counters.ofo_queue += 1
+            if left >= self.out_of_order.highest():
+                counters.ofo_queue_tail += 1
             fresh = self.out_of_order.add(left, right)
-            if tail:
-                connection.count("MPTcpExtOFOQueueTail")
             known = right - left
             for low, high in fresh:
                 known -= high - low

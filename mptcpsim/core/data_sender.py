@@ -176,28 +176,53 @@ class DataSender(SendView):
         self._pushing = False
 
     def _push_new(self, usable: list[Subflow], now: int) -> None:
-        scheduler = self.scheduler
-        only = usable[0] if len(usable) == 1 else None
+        # What does not change between two segments is asked once: this runs for every ACK.
+        rooms = [subflow.room(now) for subflow in usable]
+        several = len(usable) > 1
+        segments = self._connection.config.mptcp.mapping_segments
         while self.nxt < self.end:
-            left = min(self.end - self.nxt, self.edge - self.nxt)
+            right = self.end if self.end < self.edge else self.edge
+            left = right - self.nxt
             if left <= 0:
                 self._blocked(usable, now)
                 break
-            subflow = only
-            if subflow is not None:
-                if subflow.room(now) < min(left, subflow.tcp.sender.mss):
+            index = 0
+            if several:
+                index = self._choose_by_room(usable, rooms, left, now)
+                if index < 0:
                     break
-            else:
-                subflow = self._choose(scheduler, usable, left, _NOBODY, now)
-                if subflow is None:
-                    break
+            subflow = usable[index]
             mss = subflow.tcp.sender.mss
-            length = min(left, mss * self._connection.config.mptcp.mapping_segments)
-            if length < mss and self._wait_for_more(length):
+            length = left
+            if left > mss:
+                length = mss if segments == 1 else self._several(left, mss * segments, rooms[index], mss)
+            if rooms[index] < length or (length < mss and self._wait_for_more(length)):
                 break
-            if length > mss:
-                length = max(mss, min(length, subflow.room(now)) // mss * mss)
             self._send_new(subflow, length, now)
+            rooms[index] -= length
+
+    def _several(self, left: int, most: int, room: int, mss: int) -> int:
+        """Return the length of a mapping over several segments: whole ones, at least one."""
+        return max(mss, min(left, most, room) // mss * mss)
+
+    def _choose_by_room(self, usable: list[Subflow], rooms: list[int], left: int, now: int) -> int:
+        """Have the scheduler choose among those with room for the next segment; return the index or -1."""
+        available: list[Path] = []
+        last = -1
+        for index in range(len(usable)):
+            subflow = usable[index]
+            mss = subflow.tcp.sender.mss
+            if rooms[index] >= (left if left < mss else mss):
+                available.append(subflow)
+                last = index
+        if last < 0:
+            return -1
+        chosen = self.scheduler.choose(available, now)
+        if chosen is None:
+            return -1
+        if chosen is usable[last]:
+            return last
+        return [subflow.number for subflow in usable].index(chosen.identifier)
 
     def _wait_for_more(self, length: int) -> bool:
         """Return whether a short segment had better wait (RFC 9293 sections 3.7.4 and 3.8.6.2.1)."""
@@ -312,7 +337,8 @@ class DataSender(SendView):
         """Data is left over: where nothing is in flight, some timer has to run."""
         idle = True
         for subflow in usable:
-            if len(subflow.tcp.sender.board):
+            board = subflow.tcp.sender.board
+            if board.head < len(board.records):
                 idle = False
             elif self.edge <= self.nxt or subflow.own_window_closed():
                 subflow.tcp.sender.window_probe.wait(now)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from mptcpsim.core import closing, fallback, handshake, signals
 from mptcpsim.core.addresses import Addresses
 from mptcpsim.core.connection import Connection, LocalProtocolError
+from mptcpsim.core.counters import Counters
 from mptcpsim.core.data_receiver import DataReceiver
 from mptcpsim.core.data_sender import DataSender, Reinjection
 from mptcpsim.core.data_states import (
@@ -139,6 +140,10 @@ class MptcpConnection(Connection):
     def count(self, name: str) -> None:
         """Count under a name of Linux's MIB."""
         self._stack.counters.add(name)
+
+    def counters(self) -> Counters:
+        """Return the counters of the host."""
+        return self._stack.counters
 
     def note(self, what: str, detail: str) -> None:
         """Put an event of the connection on the event log."""
@@ -470,6 +475,11 @@ class MptcpConnection(Connection):
             extra.mappings.acknowledge(subflow.sender.una)
         if not self.wants_write:
             return
+        if not self.is_plain:
+            # At most this much is free: usually enough to know that it is too early.
+            free = self.send_buffer - self.written + self.outbound.una - 1
+            if free * 3 < self.send_buffer:
+                return
         room = self.writable
         if room and room * 3 >= self.send_buffer:
             self.wants_write = False

@@ -46,12 +46,12 @@ class Receiver:
         fin_at: sequence number of the peer's FIN, or -1.
         ack_at: when a delayed ACK is due.
         ack_now: an ACK must be sent at once.
+        recent: the blocks to report, newest first.
+        dsack: a duplicate to report, or None.
     """
 
     __slots__ = (
-        "_dsack",
         "_field",
-        "_recent",
         "_seen_limit",
         "_seen_nxt",
         "ack_at",
@@ -59,6 +59,7 @@ class Receiver:
         "ack_now",
         "buffer",
         "delayed_ack",
+        "dsack",
         "duplicate_bytes",
         "ecn_echo",
         "edge",
@@ -69,6 +70,7 @@ class Receiver:
         "mss",
         "nxt",
         "out_of_order",
+        "recent",
         "sack",
         "scale",
         "sws_step",
@@ -104,8 +106,8 @@ class Receiver:
         self.ecn_echo: bool = False
         self.duplicate_bytes: int = 0
         self.zero_window: bool = False
-        self._dsack: tuple[int, int] | None = None
-        self._recent: list[tuple[int, int]] = []
+        self.dsack: tuple[int, int] | None = None
+        self.recent: list[tuple[int, int]] = []
         self._field: int = 0
         self._seen_nxt: int = -1
         self._seen_limit: int = -1
@@ -231,7 +233,7 @@ class Receiver:
             assert merged is not None
             right = merged[1]
             self.out_of_order.remove_below(right)
-            self._recent = [block for block in self._recent if block[0] > right]
+            self.recent = [block for block in self.recent if block[0] > right]
             self._recall_blocks()
         self.nxt = right
         # The bytes behind this segment's own were checked when they were queued.
@@ -255,12 +257,12 @@ class Receiver:
             self.tcp.count("TcpExtTCPOFOQueue")
         block = self.out_of_order.around(left)
         assert block is not None
-        self._recent = [block, *(b for b in self._recent if b[1] <= block[0] or b[0] > block[1])][:4]
+        self.recent = [block, *(b for b in self.recent if b[1] <= block[0] or b[0] > block[1])][:4]
         self._recall_blocks()
 
     def _recall_blocks(self) -> None:
         """Report again what newer blocks had pushed out, as far as there is room (RFC 2018 section 4)."""
-        recent = self._recent
+        recent = self.recent
         lefts, rights = self.out_of_order.lefts, self.out_of_order.rights
         index = len(lefts)
         while len(recent) < 4 and index > 0:
@@ -287,18 +289,18 @@ class Receiver:
         self.duplicate_bytes += right - left
         self.ack_now = True
         if self.sack:
-            if self._dsack is None:
-                self._dsack = (left, right)
+            if self.dsack is None:
+                self.dsack = (left, right)
             self.tcp.count("TcpExtTCPDSACKOldSent")
 
     # --- What an ACK carries ------------------------------------------------------------------
 
     def sack_space(self) -> int:
         """Return the bytes that the SACK option of a segment sent now takes."""
-        if not self.sack or (not self._recent and self._dsack is None) or self.tcp.signal_bytes:
+        if not self.sack or (not self.recent and self.dsack is None) or self.tcp.signal_bytes:
             # Beside a mapping there is no room, or it is not made at the cost of payload.
             return 0
-        blocks = min(len(self._recent) + (0 if self._dsack is None else 1), self._most_blocks())
+        blocks = min(len(self.recent) + (0 if self.dsack is None else 1), self._most_blocks())
         return SACK_HEADER + SACK_BLOCK * blocks
 
     def _most_blocks(self) -> int:
@@ -306,16 +308,16 @@ class Receiver:
 
     def sack_blocks(self, most: int = 4) -> tuple[tuple[int, int], ...] | None:
         """Return the SACK blocks to send, at most ``most``, newest first; a duplicate is reported once."""
-        if not self.sack or (not self._recent and self._dsack is None):
+        if not self.sack or (not self.recent and self.dsack is None):
             return None
-        blocks = list(self._recent)
-        if self._dsack is not None:
+        blocks = list(self.recent)
+        if self.dsack is not None:
             # RFC 2883 section 4: the block that holds the duplicate comes second.
-            enclosing = self.out_of_order.around(self._dsack[0])
+            enclosing = self.out_of_order.around(self.dsack[0])
             if enclosing is not None:
                 blocks = [enclosing, *(b for b in blocks if b != enclosing)]
-            blocks.insert(0, self._dsack)
-            self._dsack = None
+            blocks.insert(0, self.dsack)
+            self.dsack = None
         return tuple(blocks[: min(most, self._most_blocks())])
 
     def on_ack_sent(self) -> None:

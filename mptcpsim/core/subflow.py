@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from mptcpsim.core import fallback, handshake, signals
 from mptcpsim.core.dss_checksum import checksum_is_right, dss_checksum, payload_sum
 from mptcpsim.core.mapped_data import MappedData
-from mptcpsim.core.mappings import Mapping, SentMappings, narrow
+from mptcpsim.core.mappings import Mapping, SentMappings, narrow, widen
 from mptcpsim.core.mptcp_options import (
     REASON_MPTCP_SPECIFIC,
     REASON_UNSPECIFIED,
@@ -57,6 +57,8 @@ class Subflow(Path):
     """
 
     __slots__ = (
+        "_seen_ack",
+        "_seen_window",
         "blocked_at",
         "check_at",
         "check_from",
@@ -123,6 +125,9 @@ class Subflow(Path):
         self.join_tries: int = 0
         self.mappings = SentMappings()
         self.incoming = MappedData(self)
+        #: DATA_ACK and window field of the last segment, as on the wire.
+        self._seen_ack: int = UNKNOWN
+        self._seen_window: int = UNKNOWN
         self.signals: list[MptcpOption] = []
         self.signal_acks: int = 0
         self.signal_at: int = NEVER
@@ -201,11 +206,10 @@ class Subflow(Path):
 
     def room(self, now: int) -> int:
         """Return how many bytes of new data may be sent now; 0 or less for none."""
-        room = self.tcp.sender.room(now)
-        if self.connection.config.mptcp.share_send_window:
-            return room
         sender = self.tcp.sender
-        return min(room, sender.edge - sender.nxt)
+        room = sender.room(now)
+        own = sender.edge - sender.nxt
+        return own if own < room and not self.connection.config.mptcp.share_send_window else room
 
     def own_window_closed(self) -> bool:
         """Return whether the window of this subflow alone keeps it from sending."""
@@ -261,11 +265,11 @@ class Subflow(Path):
 
     def _mapping_dss(self, mapping: Mapping) -> Dss:
         connection = self.connection
-        inbound = connection.inbound
+        ack = connection.inbound.ack_dss()
         octets = connection.config.mptcp.dsn_octets
         return Dss(
-            inbound.ack_octets,
-            narrow(inbound.nxt, inbound.ack_octets, inbound.idsn),
+            ack.data_ack_octets,
+            ack.data_ack,
             octets,
             narrow(mapping.dsn, octets, connection.outbound.idsn),
             mapping.ssn & _MASK,
@@ -278,14 +282,14 @@ class Subflow(Path):
         """RFC 8684 section 3.3.3: without data the checksum covers the pseudo header alone."""
         connection = self.connection
         outbound = connection.outbound
-        inbound = connection.inbound
+        ack = connection.inbound.ack_dss()
         octets = connection.config.mptcp.dsn_octets
         checksum = UNKNOWN
         if connection.checksum:
             checksum = dss_checksum((outbound.idsn + outbound.end) & 0xFFFFFFFFFFFFFFFF, 0, 1, 0)
         return Dss(
-            inbound.ack_octets,
-            narrow(inbound.nxt, inbound.ack_octets, inbound.idsn),
+            ack.data_ack_octets,
+            ack.data_ack,
             octets,
             narrow(outbound.end, octets, outbound.idsn),
             0,
@@ -314,18 +318,21 @@ class Subflow(Path):
                 options = signals.first_data_options(self, mapping)
             if options is None:
                 dss = self._mapping_dss(mapping)
+            used = mptcp_length(dss, options) if self.keys_due else tcp.signal_bytes
         elif data_fin:
             dss = self._data_fin_dss()
+            used = mptcp_length(dss, None)
         elif self.signals or self.keys_due or self.stage == PRE_ESTABLISHED or self.failed_at >= 0:
             dss, options, stamped = signals.ack_options(self, OPTION_SPACE - tcp.option_bytes)
+            used = mptcp_length(dss, options)
         else:
             dss = inbound.ack_dss()
-        used = mptcp_length(dss, options)
+            used = 4 + inbound.ack_octets
         header = tcp.header if stamped == tcp.timestamps else tcp.header - tcp.option_bytes
         sack = None
-        room = sack_blocks_that_fit(used + (tcp.option_bytes if stamped else 0))
-        if room:
-            sack = receiver.sack_blocks(room)
+        if receiver.recent or receiver.dsack is not None:
+            room = sack_blocks_that_fit(used + (tcp.option_bytes if stamped else 0))
+            sack = receiver.sack_blocks(room) if room else None
             if sack is not None:
                 used += sack_length(len(sack))
         if receiver.ecn_echo and tcp.ecn:
@@ -367,8 +374,11 @@ class Subflow(Path):
             return True
         # Old segments may carry news in their DSS, but are not believed to signal (section 3.4.1: the checks
         # of TCP come first). As in Linux, old is what ends below the last ACK sent.
-        is_new = segment.end >= self.tcp.receiver.last_ack_sent
-        if segment.options is not None and is_new and not signals.take_options(self, segment, now):
+        if (
+            segment.options is not None
+            and segment.end >= self.tcp.receiver.last_ack_sent
+            and not signals.take_options(self, segment, now)
+        ):
             return False
         if self.stage == PRE_ESTABLISHED:
             # Any segment of the peer answers the third ACK (section 3.2).
@@ -388,9 +398,13 @@ class Subflow(Path):
                 self.on_confirmed(now)
             if not self.proven and segment.ack > 1:
                 self.proven = True
-            outbound = self.connection.outbound
-            ack = outbound.relative(dss.data_ack, dss.data_ack_octets)
-            outbound.on_data_ack(ack, segment.window << self.tcp.snd_scale, now)
+            if dss.data_ack != self._seen_ack or segment.window != self._seen_window:
+                # What says the same as the segment before is no news: most data, when data flows one way.
+                self._seen_ack = dss.data_ack
+                self._seen_window = segment.window
+                outbound = self.connection.outbound
+                ack = widen(dss.data_ack, dss.data_ack_octets, outbound.idsn, outbound.una)
+                outbound.on_data_ack(ack, segment.window << self.tcp.snd_scale, now)
         if dss.dsn_octets:
             return self._take_mapping(dss, segment, now)
         if segment.length and self.stage != PLAIN:
