@@ -22,6 +22,7 @@ from mptcpsim.core.data_states import (
     ESTABLISHED,
     M_CLOSED,
     M_INIT,
+    M_TIME_WAIT,
 )
 from mptcpsim.core.joining import Joins
 from mptcpsim.core.keys import Key
@@ -526,8 +527,10 @@ class MptcpConnection(Connection):
         if self.is_plain:
             super().on_peer_closed(subflow, now)
             return
-        if not self.peer_closed and not subflow.sender.fin_wanted:
-            # Its stream goes on, but not here: close our direction, too; what is outstanding is repeated.
+        done = not self.peer_closed or self.state == M_TIME_WAIT
+        if done and not subflow.sender.fin_wanted:
+            # Its stream goes on, but not here, or both have ended: close our direction, too; what is
+            # outstanding is repeated.
             subflow.close(now)
 
     def on_closed(self, subflow: Tcp, now: int) -> None:
