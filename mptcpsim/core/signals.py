@@ -76,7 +76,8 @@ def ack_options(subflow: Subflow, room: int) -> tuple[Dss | None, tuple[MptcpOpt
     # An ACK of new data has a DATA_ACK, or the peer would think that a middlebox took it (section 3.7).
     receiver = subflow.tcp.receiver
     is_news = receiver.nxt > receiver.last_ack_sent
-    needed = padded_length(ack)
+    speaks_dss = (subflow.heard or not subflow.keys_due) and may_signal
+    needed = padded_length(ack) if speaks_dss else 0
     waiting: list[MptcpOption] = []
     for option in subflow.signals:
         size = padded_length(option)
@@ -96,7 +97,7 @@ def ack_options(subflow: Subflow, room: int) -> tuple[Dss | None, tuple[MptcpOpt
             _count_dropped(subflow, option)
     subflow.signals = waiting
     dss: Dss | None = None
-    if (subflow.heard or not subflow.keys_due) and may_signal and needed <= left:
+    if speaks_dss and needed <= left:
         dss = ack
     return dss, tuple(chosen) if chosen else None, stamped
 
