@@ -136,6 +136,13 @@ class DataReceiver:
     def _step(self, scale: int) -> int:
         return max(min(self.mss, self.buffer // 2), 1 << scale)
 
+    def most_unmapped(self) -> int:
+        """Return how many bytes without a mapping fill the window that the peer has.
+
+        Its last segment may leave a gap; and a window that a slow reader keeps small proves nothing.
+        """
+        return max(self.edge - self.nxt - self.mss, self.buffer // 2)
+
     def syn_window(self) -> int:
         """Return the window field of a SYN, which is not scaled (RFC 7323 section 2.2)."""
         field = max(0, min(self.limit - self.nxt, _MAX_FIELD))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mptcpsim.core import closing
 from mptcpsim.core.mappings import widen
+from mptcpsim.core.mptcp_options import REASON_MIDDLEBOX
 from mptcpsim.core.window_probe import SWS_OVERRIDE
 from mptcpsim.plugins import PENALISE, RESEND, Path, Scheduler, SendView
 from mptcpsim.units import NEVER
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from mptcpsim.core.subflow import Subflow
 
 _NOBODY: Final = -1
+
+#: Retransmissions at the connection without an answer before subflows without DATA_ACKs are suspected.
+_PATIENCE: Final = 4
 
 
 class Reinjection(NamedTuple):
@@ -388,6 +392,8 @@ class DataSender(SendView):
             return
         if self.una < self.nxt and not self._held():
             # The subflows have acknowledged the oldest data, the connection has not (section 3.3.6).
+            if self.backoff >= _PATIENCE and self._reset_silent(now):
+                return
             self._connection.note("data retransmission", f"dsn {self.una}")
             end = min(self.nxt, self.una + 1460)
             self.reinject([Reinjection(self.una, end, _NOBODY)])
@@ -397,6 +403,16 @@ class DataSender(SendView):
             self.backoff += 1
         self._arm(now)
         self.push(now)
+
+    def _reset_silent(self, now: int) -> bool:
+        """Reset subflows that acknowledge data and never bring a DATA_ACK; return whether there were any.
+
+        The options have vanished in this direction alone: the peer cannot notice (section 3.7).
+        """
+        silent = [subflow for subflow in self._connection.alive() if subflow.bare_acks]
+        for subflow in silent:
+            self._connection.reset_subflow(subflow, REASON_MIDDLEBOX, "no DATA_ACK passes any more", now)
+        return len(silent) > 0
 
     def _held(self) -> bool:
         """Return whether a subflow that works still has the oldest data to deliver."""

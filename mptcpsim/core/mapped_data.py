@@ -111,7 +111,7 @@ class MappedData:
             received.forget_below(end)
             connection.inbound.on_data(mapping.dsn + left - mapping.ssn, end - left, subflow, now)
         self._segments = [s for s in self._segments if s.seq + s.length > self.done]
-        if not self._stopped() and self._arrived - self.done >= connection.inbound.buffer:
+        if not self._stopped() and self._arrived - self.done >= connection.inbound.most_unmapped():
             # A whole window without a mapping: nothing of it can ever be delivered (section 3.7).
             connection.count("MPTcpExtDSSNoMatchTCP")
             connection.reset_subflow(subflow, REASON_MIDDLEBOX, "a window of data without mapping", now)

@@ -52,6 +52,7 @@ class Subflow(Path):
         keys_due: the peer may not have our key yet: MP_CAPABLE goes with ACKs and the first data.
         mappings: what was sent and is not acknowledged on this subflow.
         incoming: data that has arrived, and where it belongs.
+        bare_acks: ACKs of new data since the last DATA_ACK came.
         signals: options that wait for room on an ACK.
         blocked_at: the DSN that was last sent here because another subflow held it up.
     """
@@ -59,6 +60,7 @@ class Subflow(Path):
     __slots__ = (
         "_seen_ack",
         "_seen_window",
+        "bare_acks",
         "blocked_at",
         "check_at",
         "check_from",
@@ -139,6 +141,7 @@ class Subflow(Path):
         self.reinjected_bytes: int = 0
         self.duplicate_bytes: int = 0
         self.blocked_at: int = -1
+        self.bare_acks: int = 0
         self.penalised_at: int = -1
 
     # --- What a scheduler sees ------------------------------------------------------------------
@@ -393,6 +396,7 @@ class Subflow(Path):
             return self._take_without_dss(segment, now)
         self.heard = True
         if dss.data_ack_octets:
+            self.bare_acks = 0
             if not self.confirmed:
                 self.confirmed = True
                 self.on_confirmed(now)
@@ -421,6 +425,8 @@ class Subflow(Path):
     def _take_without_dss(self, segment: Segment, now: int) -> bool:
         """A segment without DSS is either nothing special or the sign of a middlebox (section 3.7)."""
         sender = self.tcp.sender
+        if segment.ack > sender.una:
+            self.bare_acks += 1
         if not self.proven and segment.ack > max(sender.una, 1) and not self.incoming.covers(segment):
             # Data of ours is acknowledged on the subflow, and there is no DATA_ACK.
             return fallback.on_options_missing(
