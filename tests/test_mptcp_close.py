@@ -644,6 +644,27 @@ def test_break_while_closing(version: int) -> None:
     assert not client.error
 
 
+@BOTH
+def test_break_after_the_own_data_fin(version: int) -> None:
+    """The new subflow is for the other direction, and is closed with it."""
+    plan = Plan()
+    plan.subflow_closed = lambda view, subflow: [] if view.subflows else [OpenSubflow(C2, S1, PORT)]
+    pair = MptcpPair(mptcp(plan, versions=(version,)), mptcp(versions=(version,)), client_addresses=(C1, C2))
+    client, server = pair.establish_subflows(1)
+    client.close(pair.now)
+    pair.run(pair.now + 500 * MS)
+    assert moves(pair, client)[-1] == "M_FIN_WAIT_2"
+    lose_all(pair, server, client)
+    pair.run(pair.now + SECOND)
+    transfer(pair, server, client, 100_000)
+    server.close(pair.now)
+    pair.run()
+    assert client.closed
+    assert server.closed
+    assert not client.error
+    assert not server.error
+
+
 def test_reasons_of_resets_are_reported() -> None:
     """MP_TCPRST of the peer is counted and noted."""
     pair, client, server = ready(1, 2)
