@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from mptcpsim.core import fallback
 from mptcpsim.core.data_states import (
     DATA_FIN_ACKED,
+    DATA_FIN_ARRIVED,
     DATA_FIN_SENT,
     FASTCLOSE_SENT,
     M_CLOSED,
@@ -47,6 +48,31 @@ def on_data_fin_acked(connection: MptcpConnection, now: int) -> None:
         return
     both = connection.state in (M_CLOSING, M_LAST_ACK)
     connection.move(DATA_FIN_ACKED)
+    _close_subflows(connection, both, now)
+    check(connection, now)
+    connection.settle()
+
+
+def on_data_fin(connection: MptcpConnection, now: int) -> None:
+    """The DATA_FIN of the peer has arrived, and all data before it."""
+    if connection.state == M_FASTCLOSE_WAIT:
+        return
+    connection.move(DATA_FIN_ARRIVED)
+    if connection.state == M_TIME_WAIT:
+        # Subflows may have joined since our own DATA_FIN was acknowledged.
+        _close_subflows(connection, True, now)
+    connection.settle()
+    check(connection, now)
+
+
+def _close_subflows(connection: MptcpConnection, both: bool, now: int) -> None:
+    """Close all subflows: with a FIN as far as that makes sense (section 3.3.3).
+
+    Args:
+        connection: whose DATA_FIN was acknowledged.
+        both: so was the peer's.
+        now: the time, ns.
+    """
     for tcp in list(connection.subflows):
         subflow = tcp.subflow
         if subflow is None or tcp.state == CLOSED:
@@ -58,8 +84,6 @@ def on_data_fin_acked(connection: MptcpConnection, now: int) -> None:
             connection.reset_subflow(subflow, REASON_TOO_MUCH_OUTSTANDING, "stale data at the end", now)
         else:
             tcp.close(now)
-    check(connection, now)
-    connection.settle()
 
 
 def check(connection: MptcpConnection, now: int) -> None:
@@ -69,7 +93,7 @@ def check(connection: MptcpConnection, now: int) -> None:
     if connection.state == M_TIME_WAIT:
         connection.move(SUBFLOWS_CLOSED)
     if connection.state == M_CLOSED:
-        finish(connection, "", now)
+        finish(connection, connection.error, now)
     elif connection.state == M_FASTCLOSE_WAIT:
         finish(connection, connection.error or "aborted", now)
     elif connection.abandoned_at == NEVER:
@@ -108,6 +132,8 @@ def finish(connection: MptcpConnection, error: str, now: int) -> None:
 
 def fast_close(connection: MptcpConnection, now: int) -> None:
     """Abort (section 3.5): variant R resets all subflows, variant A asks on one of them."""
+    if connection.ended:
+        return
     alive = connection.alive()
     by_reset = connection.config.mptcp.fastclose == "rst" and connection.version != VERSION_0
     if connection.state in (M_CLOSED, M_TIME_WAIT, M_FASTCLOSE_WAIT) or not alive or by_reset:
@@ -118,6 +144,7 @@ def fast_close(connection: MptcpConnection, now: int) -> None:
     chosen = next((subflow for subflow in alive if not subflow.failing), alive[0])
     connection.error = "aborted"
     connection.move(FASTCLOSE_SENT)
+    connection.outbound.stop()
     for tcp in list(connection.subflows):
         if tcp is not chosen.tcp:
             tcp.abort(now)
@@ -159,6 +186,7 @@ def on_fastclose_reset(connection: MptcpConnection, option: MpFastclose, subflow
     connection.count("MPTcpExtMPFastcloseRx")
     error = "connection reset by peer (MP_FASTCLOSE)"
     connection.error = error
+    connection.state = M_CLOSED
     for tcp in list(connection.subflows):
         if tcp is not subflow.tcp:
             tcp.abort(now, error)
@@ -173,6 +201,8 @@ def _ask(subflow: Subflow, now: int) -> None:
 
 
 def _reset_all(connection: MptcpConnection, with_option: bool, why: str, now: int) -> None:
+    # From here on nobody moves data to other subflows, or opens new ones.
+    connection.state = M_CLOSED
     for tcp in list(connection.subflows):
         subflow = tcp.subflow
         if tcp.state == CLOSED or subflow is None:

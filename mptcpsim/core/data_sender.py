@@ -366,6 +366,13 @@ class DataSender(SendView):
             for subflow in usable:
                 subflow.send_data_fin(now)
 
+    def stop(self) -> None:
+        """Send nothing any more: the connection was aborted."""
+        self.end = self.nxt
+        self.fin_wanted = False
+        self.rto_at = self.override_at = NEVER
+        self.reinjections.clear()
+
     def reinject(self, items: list[Reinjection]) -> None:
         """Queue data for other subflows, lowest DSN first."""
         self.reinjections = deque(sorted([*self.reinjections, *items]))

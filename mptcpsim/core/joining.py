@@ -59,7 +59,7 @@ class Joins:
     def _open(self, action: OpenSubflow, now: int) -> None:
         connection = self._connection
         ending = connection.peer_closed and connection.outbound.fin_sent
-        if connection.is_plain or connection.state == M_CLOSED or ending:
+        if connection.is_plain or connection.state in (M_CLOSED, M_FASTCLOSE_WAIT) or ending:
             return
         first = connection.subflows[0].flow
         if connection.denies_initial and (action.remote, action.port) == (first.dst, first.dport):

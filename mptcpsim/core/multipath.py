@@ -16,11 +16,11 @@ from mptcpsim.core.counters import Counters
 from mptcpsim.core.data_receiver import DataReceiver
 from mptcpsim.core.data_sender import DataSender, Reinjection
 from mptcpsim.core.data_states import (
-    DATA_FIN_ARRIVED,
     DATA_STATE_NAMES,
     DATA_TRANSITIONS,
     ESTABLISHED,
     M_CLOSED,
+    M_FASTCLOSE_WAIT,
     M_INIT,
     M_TIME_WAIT,
 )
@@ -518,9 +518,7 @@ class MptcpConnection(Connection):
     def on_data_fin(self, subflow: Subflow, now: int) -> None:
         """The peer's stream has ended and was delivered completely."""
         self.peer_closed = True
-        self._move(DATA_FIN_ARRIVED)
-        self._state_changed()
-        closing.check(self, now)
+        closing.on_data_fin(self, now)
 
     def on_peer_closed(self, subflow: Tcp, now: int) -> None:
         """The peer has sent a FIN on a subflow: at the connection it means nothing (section 3.3.3)."""
@@ -545,7 +543,7 @@ class MptcpConnection(Connection):
         self.note_subflow(extra, "SF_CLOSED", subflow.error or "closed")
         info = subflow_info(extra)
         self.outbound.reinject(extra.lost())
-        if self.state != M_CLOSED:
+        if self.state not in (M_CLOSED, M_FASTCLOSE_WAIT):
             self.act(self.path_manager.on_subflow_closed(self.paths, info), now)
             self._push(now)
         closing.check(self, now)
