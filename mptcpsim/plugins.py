@@ -191,6 +191,13 @@ class CongestionControl(Plugin):
         """
         raise NotImplementedError
 
+    def on_unused_window(self, in_flight: int, now: int) -> None:
+        """New data was acknowledged outside of recovery, and part of the window was not in use.
+
+        The application or the peer's window is what limits the sender: ``in_flight``, bytes
+        before this acknowledgment, says to how much. The window does not grow (RFC 7661 in spirit).
+        """
+
     def ssthresh_after_loss(self, in_flight: int, now: int) -> int:
         """Return the new slow-start threshold, bytes, at a loss or an ECN echo.
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pair import Pair
 from profiles import examples
 from test_congestion import EVENTS, MSS, RTT, make, replay
 
 from mptcpsim.congestion.lia import Lia
+from mptcpsim.core.config import TcpConfig
 from mptcpsim.plugins import CongestionControl
 from mptcpsim.units import MILLISECOND
 
@@ -138,10 +140,16 @@ def test_what_rounding_leaves_is_not_lost() -> None:
     assert second.cwnd == 500 * MSS
 
 
-def test_at_least_one_byte() -> None:
-    """Section 3: an increase of 0 MUST be set to 1."""
-    first, _ = group((8000, 100), (8000, 100))
-    assert [acknowledge(first) for _ in range(5)] == [1] * 5
+def test_large_windows_grow_as_slowly_as_small_ones() -> None:
+    """A quarter of a byte an ACK is a byte every fourth ACK, not one each (section 3)."""
+    first, _ = group((1448, 100), (1448, 100))
+    assert [acknowledge(first) for _ in range(8)] == [0, 0, 0, 1, 0, 0, 0, 1]
+    reno, ours = make("reno", 5000, MSS), group((5000, 100), (5000, 100))[0]
+    for _ in range(5000):
+        reno.on_ack(MSS, 0, RTT, reno.cwnd)
+        acknowledge(ours)
+    assert reno.cwnd == 5001 * MSS
+    assert ours.cwnd == pytest.approx(5000.25 * MSS, abs=1)
 
 
 @examples(200)
@@ -149,9 +157,10 @@ def test_at_least_one_byte() -> None:
     paths=st.lists(st.tuples(st.integers(1, 5000), st.integers(1, 2000)), min_size=2, max_size=8),
     acks=st.lists(st.tuples(st.integers(0, 7), st.integers(1, 20_000), st.integers(0, 3000)), max_size=60),
 )
-def test_the_increase_is_positive_and_never_exceeds_that_of_reno(
+def test_the_increase_never_exceeds_that_of_reno(
     paths: list[tuple[int, int]], acks: list[tuple[int, int, int]]
 ) -> None:
+    """Goal 2, with its integral: no rounding adds up."""
     members = group(*paths)
     room = [0.0] * len(members)
     now = 0
@@ -162,9 +171,9 @@ def test_the_increase_is_positive_and_never_exceeds_that_of_reno(
         reno = acked * MSS / member.cwnd
         grown = acknowledge(member, now, acked)
         assert type(member.cwnd) is int
-        assert 1 <= grown <= max(1, reno + 1)
-        # The byte that rounding carried over came from earlier ACKs.
-        room[number] += max(1.0, reno) - grown
+        assert 0 <= grown <= reno + 1
+        room[number] += reno - grown
+        # The byte that division carried over came from earlier ACKs.
         assert room[number] > -1e-6
 
 
@@ -198,14 +207,27 @@ def test_a_time_out_leaves_one_segment() -> None:
 def test_an_unused_window_counts_with_what_is_used() -> None:
     """Section 3, for connections that the application limits."""
     first, second = group((40, 100), (10, 100))
-    first.on_ack(MSS, 0, RTT, 10 * MSS)
+    first.on_unused_window(10 * MSS, 0)
     assert first.window() == 10 * MSS
     acknowledge(second)
     assert second.alpha == pytest.approx(0.5)
-    first.on_ack(MSS, 0, RTT, first.cwnd - MSS // 2)
+    acknowledge(first)
     assert first.window() == first.cwnd
-    first.on_ack(MSS, 0, RTT, 0)
+    first.on_unused_window(0, 0)
     assert first.window() == MSS
+
+
+def test_the_sender_tells_of_an_unused_window() -> None:
+    """A connection whose application writes one segment at a time, slower than the window would allow."""
+    pair = Pair(TcpConfig(congestion="lia", ack_every=1), TcpConfig(ack_every=1))
+    client, _ = pair.establish()
+    for _ in range(5):
+        client.write(MSS, pair.now)
+        pair.run(pair.now + 100 * MS)
+    control = client.subflows[0].sender.congestion
+    assert isinstance(control, Lia)
+    assert control.cwnd == 10 * MSS
+    assert control.window() == MSS
 
 
 def test_a_control_of_another_kind_counts_with_its_window() -> None:

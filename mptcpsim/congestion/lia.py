@@ -20,8 +20,13 @@ class Lia(Reno):
     halving at a loss stay those of each subflow (section 3). As long as there is only one subflow
     whose round-trip time is known it is Reno.
 
+    What integer division leaves of an increase is carried over to the next one. So no increase is lost by
+    rounding to 0, and the remedy of section 3, at least one byte an ACK, is not needed; with it windows of
+    more than an MSS of segments would grow faster than Reno's, against goal 2 (section 2).
+
     Attributes:
-        alpha: aggressiveness of the connection, as this subflow computed it last (section 3).
+        alpha: aggressiveness of the connection, as this subflow computed it last (section 3); 1 alone.
+        distance: cwnd_total / alpha, bytes: so many acknowledged are worth an MSS; 0 alone.
     """
 
     NAME: ClassVar[str] = "lia"
@@ -31,16 +36,17 @@ class Lia(Reno):
         super().__init__()
         self.group: list[CongestionControl] = []
         self.alpha: float = 1.0
-        #: When alpha has to be computed again, ns, and for how many subflows it holds.
-        self.alpha_until: int = 0
-        self.alpha_paths: int = 0
+        self.distance: int = 0
+        #: When both have to be computed again, ns, and for how many subflows they hold.
+        self.valid_until: int = 0
+        self.valid_for: int = 0
         #: The last smoothed round-trip time, ns; 0 before the first ACK.
         self.srtt: int = 0
         #: Bytes in flight while they were fewer than the window allowed.
         self.flight: int = _UNLIMITED
         self.recovering: bool = False
-        #: What rounding left of the increases so far, bytes.
-        self.fraction: float = 0.0
+        #: What division has left of the increases so far.
+        self.remainder: int = 0
 
     def couple(self, group: list[CongestionControl]) -> None:
         """Take the controllers of the connection's working subflows."""
@@ -57,52 +63,63 @@ class Lia(Reno):
 
     def on_ack(self, acked: int, now: int, srtt: int, in_flight: int) -> None:
         """Grow as Reno in slow start and alone, else by equation (1) of section 3."""
+        if not self.srtt:
+            self._outdate()
         self.srtt = srtt
         self.recovering = False
-        self.flight = in_flight if in_flight + self.mss <= self.cwnd else _UNLIMITED
-        if self.cwnd < self.ssthresh or len(self.group) < 2:
+        self.flight = _UNLIMITED
+        if self.cwnd < self.ssthresh:
             super().on_ack(acked, now, srtt, in_flight)
             return
-        paths = self._paths()
-        if len(paths) < 2:
+        if now >= self.valid_until or len(self.group) != self.valid_for:
+            self._update(now)
+        if not self.distance:
             super().on_ack(acked, now, srtt, in_flight)
             return
+        increase = acked * self.mss + self.remainder
+        distance = max(self.distance, self.cwnd)
+        self.cwnd += increase // distance
+        self.remainder = increase % distance
+
+    def on_unused_window(self, in_flight: int, now: int) -> None:
+        """Count with what is used until the window is full again."""
+        self.flight = in_flight
+
+    def _update(self, now: int) -> None:
+        """Compute alpha: once a round trip, and when something else than an ACK changed a window (4.1)."""
         total = 0
-        for window, _ in paths:
-            total += window
-        if now >= self.alpha_until or len(paths) != self.alpha_paths:
-            # Section 4.1: once a round trip, and when something else than an ACK changed a window.
-            self.alpha = _alpha(paths, total)
-            self.alpha_until = now + srtt
-            self.alpha_paths = len(paths)
-        increase = min(self.alpha / total, 1.0 / self.cwnd) * acked * self.mss + self.fraction
-        if increase < 1.0:
-            # "In this case, the increase MUST be set to 1" (section 3).
-            increase = 1.0
-        whole = int(increase)
-        self.fraction = increase - whole
-        self.cwnd += whole
-
-    def _paths(self) -> list[tuple[int, int]]:
-        """Return window, bytes, and RTT, ns, of each subflow whose RTT is known.
-
-        A control of another kind does not tell its RTT: it counts with that of this subflow.
-        """
-        paths: list[tuple[int, int]] = []
+        paths = 0
+        best = 0.0
+        rates = 0.0
         for member in self.group:
+            window = member.cwnd
+            # A control of another kind does not tell its RTT: it counts with that of this subflow.
+            rtt = self.srtt
             if isinstance(member, Lia):
-                if member.srtt:
-                    paths.append((member.window(), member.srtt))
-            elif self.srtt and member.cwnd:
-                paths.append((member.cwnd, self.srtt))
-        return paths
+                window = member.window()
+                rtt = member.srtt
+            if window and rtt:
+                paths += 1
+                total += window
+                rate = window / rtt
+                rates += rate
+                best = max(best, rate / rtt)
+        if paths < 2:
+            self.alpha = 1.0
+            self.distance = 0
+        else:
+            # Equation (2) of section 3.
+            self.alpha = total * best / (rates * rates)
+            self.distance = int(total / self.alpha)
+        self.valid_until = now + self.srtt
+        self.valid_for = len(self.group)
 
     def _outdate(self) -> None:
         """A window changed by more than an increase: alpha is computed anew (section 4.1)."""
-        self.alpha_until = 0
+        self.valid_until = 0
         for member in self.group:
             if isinstance(member, Lia):
-                member.alpha_until = 0
+                member.valid_until = 0
 
     def ssthresh_after_loss(self, in_flight: int, now: int) -> int:
         """Halve as Reno does."""
@@ -124,17 +141,6 @@ class Lia(Reno):
         """The window changes with the segment."""
         super().on_mss(mss)
         self._outdate()
-
-
-def _alpha(paths: list[tuple[int, int]], total: int) -> float:
-    """Return alpha, equation (2) of section 3, of (window, RTT) of the subflows and cwnd_total."""
-    best = 0.0
-    rates = 0.0
-    for window, rtt in paths:
-        rate = window / rtt
-        rates += rate
-        best = max(best, rate / rtt)
-    return total * best / (rates * rates)
 
 
 register(Lia)

@@ -139,6 +139,8 @@ class Recovery:
             return
         if flight + sender.mss > congestion.cwnd or self.state == LOSS:
             congestion.on_ack(acked, now, sender.rtt.srtt, flight)
+        else:
+            congestion.on_unused_window(flight, now)
 
     def _proportion(self, delivered: int, progress: bool) -> None:
         """Set cwnd so that sndcnt bytes may be sent (RFC 6937 section 3).

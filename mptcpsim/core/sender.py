@@ -346,6 +346,8 @@ class Sender:
         congestion = self.congestion
         if flight + self.mss > congestion.cwnd:
             congestion.on_ack(acked, now, self.rtt.srtt, flight)
+        else:
+            congestion.on_unused_window(flight, now)
         self.arm_rto(now)
         self.tcp.acknowledged(now)
 
