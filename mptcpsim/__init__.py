@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from mptcpsim.core.config import TcpConfig
     from mptcpsim.core.connection import Connection, IntegrityError, LocalProtocolError
+    from mptcpsim.core.mptcp_config import MptcpConfig
+    from mptcpsim.core.multipath import MptcpConnection
+    from mptcpsim.core.profiles import PROFILES
     from mptcpsim.core.stack import Stack
     from mptcpsim.net.host import Host
     from mptcpsim.net.link import Link
@@ -24,7 +27,26 @@ if TYPE_CHECKING:
     from mptcpsim.net.router import Router
     from mptcpsim.net.switch import Switch
     from mptcpsim.net.topology import Topology
-    from mptcpsim.plugins import CongestionControl, Parameter, QueueDiscipline, register
+    from mptcpsim.plugins import (
+        PENALISE,
+        RESEND,
+        WAIT,
+        Announce,
+        CongestionControl,
+        OpenSubflow,
+        Parameter,
+        Path,
+        PathManager,
+        PathView,
+        QueueDiscipline,
+        RemoteAddress,
+        Scheduler,
+        SendView,
+        SetBackup,
+        SubflowInfo,
+        Withdraw,
+        register,
+    )
     from mptcpsim.scenario.build import Simulation, build
     from mptcpsim.scenario.errors import ScenarioError
     from mptcpsim.scenario.load import load, loads
@@ -32,55 +54,89 @@ if TYPE_CHECKING:
     from mptcpsim.sim.sockets import Socket, Sockets
 
 _WHERE: Final = {
+    "Announce": "plugins",
+    "build": "scenario.build",
     "CongestionControl": "plugins",
     "Connection": "core.connection",
     "Environment": "sim.engine",
     "Host": "net.host",
     "IntegrityError": "core.connection",
     "Link": "net.link",
+    "load": "scenario.load",
+    "loads": "scenario.load",
     "LocalProtocolError": "core.connection",
+    "MptcpConfig": "core.mptcp_config",
+    "MptcpConnection": "core.multipath",
+    "OpenSubflow": "plugins",
     "Parameter": "plugins",
+    "Path": "plugins",
+    "PathManager": "plugins",
+    "PathView": "plugins",
+    "PENALISE": "plugins",
     "PipeSettings": "net.pipe",
+    "PROFILES": "core.profiles",
     "QueueDiscipline": "plugins",
+    "register": "plugins",
+    "RemoteAddress": "plugins",
+    "RESEND": "plugins",
     "Router": "net.router",
     "ScenarioError": "scenario.errors",
+    "Scheduler": "plugins",
+    "SendView": "plugins",
+    "SetBackup": "plugins",
     "Simulation": "scenario.build",
     "Socket": "sim.sockets",
     "Sockets": "sim.sockets",
     "Stack": "core.stack",
+    "SubflowInfo": "plugins",
     "Switch": "net.switch",
     "TcpConfig": "core.config",
     "Topology": "net.topology",
-    "build": "scenario.build",
-    "load": "scenario.load",
-    "loads": "scenario.load",
-    "register": "plugins",
+    "WAIT": "plugins",
+    "Withdraw": "plugins",
 }
 
 __all__ = [
+    "Announce",
+    "build",
     "CongestionControl",
     "Connection",
     "Environment",
     "Host",
     "IntegrityError",
     "Link",
+    "load",
+    "loads",
     "LocalProtocolError",
+    "MptcpConfig",
+    "MptcpConnection",
+    "OpenSubflow",
     "Parameter",
+    "Path",
+    "PathManager",
+    "PathView",
+    "PENALISE",
     "PipeSettings",
+    "PROFILES",
     "QueueDiscipline",
+    "register",
+    "RemoteAddress",
+    "RESEND",
     "Router",
     "ScenarioError",
+    "Scheduler",
+    "SendView",
+    "SetBackup",
     "Simulation",
     "Socket",
     "Sockets",
     "Stack",
+    "SubflowInfo",
     "Switch",
     "TcpConfig",
     "Topology",
-    "build",
-    "load",
-    "loads",
-    "register",
+    "WAIT",
+    "Withdraw",
 ]
 
 
