@@ -9,6 +9,7 @@ from mptcp_pair import (
     C1,
     C2,
     C3,
+    MS,
     PORT,
     S1,
     MptcpPair,
@@ -16,14 +17,16 @@ from mptcp_pair import (
     act,
     carries,
     drop,
+    forge,
     joining,
     mptcp,
     transfer,
 )
 
-from mptcpsim.core.data_states import M_CLOSED, M_FIN_WAIT_2
-from mptcpsim.core.mptcp_options import MpFastclose
-from mptcpsim.core.segment import RST, SYN, Segment
+from mptcpsim.core.data_states import M_CLOSED, M_ESTAB, M_FIN_WAIT_2
+from mptcpsim.core.mappings import narrow
+from mptcpsim.core.mptcp_options import Dss, MpFail, MpFastclose
+from mptcpsim.core.segment import ACK, RST, SYN, Segment
 from mptcpsim.plugins import OpenSubflow
 from mptcpsim.units import SECOND
 
@@ -54,6 +57,80 @@ def test_subflow_that_joins_a_half_closed_connection_is_closed_with_it() -> None
     assert server.closed
     assert not client.error
     assert not server.error
+
+
+def test_fin_passes_a_closed_window() -> None:
+    """The reader closes before it reads: the window stays closed, and nothing else would reopen it."""
+    pair = MptcpPair(mptcp(), mptcp(tcp={"receive_buffer": 20_000}))
+    client, server = connected(pair)
+    client.write(client.outbound.window, pair.now)
+    pair.run(pair.now + SECOND)
+    assert client.outbound.window == 0
+    client.close(pair.now)
+    pair.run(pair.now + SECOND)
+    server.close(pair.now)
+    pair.run(pair.now + 300 * SECOND)
+    assert client.closed
+    assert server.closed
+    server.read(20_000, pair.now)
+    assert server.delivered == server.consumed == client.written
+
+
+def test_subflow_on_which_the_end_was_acknowledged_is_not_reset() -> None:
+    """It is in time-out until the ACK is processed that brings the last DATA_ACK."""
+    lost: list[Segment] = []
+
+    def hook(direction: str, packet: Any, now: int) -> list[Any]:
+        if direction == "s>c" and packet.dss is not None and packet.dss.data_fin and not lost:
+            lost.append(packet)
+            return []
+        return [packet]
+
+    pair = MptcpPair(mptcp(), mptcp(tcp={"rack_tlp": False}), hook=hook)
+    client, server = connected(pair)
+    client.close(pair.now)
+    pair.run(pair.now + SECOND)
+    server.write(3000, pair.now)
+    server.close(pair.now)
+    pair.run(pair.now + 300 * SECOND)
+    assert lost
+    assert client.closed
+    assert server.closed
+    assert not any(p.flags & RST for _, _, p in pair.wire)
+
+
+# --- Fallback -----------------------------------------------------------------------------------
+
+
+def test_join_that_a_fallback_cuts_short_is_no_failure_of_the_connection() -> None:
+    pair = MptcpPair(client_addresses=(C1, C2))
+    pair.cut(C2)
+    client, server = connected(pair)
+    transfer(pair, server, client, 1000)
+    pair.run(pair.now + SECOND)
+    act(pair, client, OpenSubflow(C2, S1, PORT))
+    outbound = server.outbound
+    dsn = narrow(outbound.una, 8, outbound.idsn)
+    forge(pair, server, dss=Dss(dsn_octets=8, dsn=dsn, ssn=server.subflows[0].sender.nxt))
+    pair.run(pair.now + SECOND)
+    assert client.is_plain
+    assert not client.error
+    assert client.write(1000, pair.now) == 1000
+
+
+def test_mp_fail_on_a_reset_is_no_fallback() -> None:
+    pair = MptcpPair(mptcp(checksum=True), mptcp(checksum=True))
+    client, server = connected(pair)
+    before = len(pair.sent(MpFail, "c>s"))
+    forge(
+        pair, server, flags=RST | ACK, options=(MpFail(narrow(client.outbound.una, 8, client.outbound.idsn)),)
+    )
+    pair.run(pair.now + 15 * MS)
+    assert client.state == M_ESTAB
+    assert not client.is_plain
+    assert not client.error
+    assert not any(sent.option.is_infinite() for sent in pair.sent(Dss))
+    assert len(pair.sent(MpFail, "c>s")) == before
 
 
 # --- Aborts -------------------------------------------------------------------------------------

@@ -168,7 +168,7 @@ def arrives(tcp: Tcp, segment: Segment, now: int) -> None:
         tcp.send_ack(now)
         return
     if tcp.subflow is not None and tcp.subflow.speaks:
-        tcp.subflow.stretch_window()
+        tcp.subflow.stretch_window(segment)
     if not receiver.acceptable(segment):
         _unacceptable(tcp, segment, now)
         return

@@ -42,35 +42,36 @@ def on_data_fin_sent(connection: MptcpConnection) -> None:
     connection.move(DATA_FIN_SENT)
 
 
-def on_data_fin_acked(connection: MptcpConnection, now: int) -> None:
-    """Our DATA_FIN was acknowledged: all data has arrived, and the subflows may go."""
+def on_data_fin_acked(connection: MptcpConnection, heard: Subflow, now: int) -> None:
+    """Our DATA_FIN was acknowledged on a subflow: all data has arrived, and the subflows may go."""
     if connection.state in (M_CLOSED, M_TIME_WAIT, M_FASTCLOSE_WAIT):
         return
     both = connection.state in (M_CLOSING, M_LAST_ACK)
     connection.move(DATA_FIN_ACKED)
-    _close_subflows(connection, both, now)
+    _close_subflows(connection, both, heard, now)
     check(connection, now)
     connection.settle()
 
 
-def on_data_fin(connection: MptcpConnection, now: int) -> None:
-    """The DATA_FIN of the peer has arrived, and all data before it."""
+def on_data_fin(connection: MptcpConnection, heard: Subflow, now: int) -> None:
+    """The DATA_FIN of the peer has arrived, and all data before it, the last of it on a subflow."""
     if connection.state == M_FASTCLOSE_WAIT:
         return
     connection.move(DATA_FIN_ARRIVED)
     if connection.state == M_TIME_WAIT:
         # Subflows may have joined since our own DATA_FIN was acknowledged.
-        _close_subflows(connection, True, now)
+        _close_subflows(connection, True, heard, now)
     connection.settle()
     check(connection, now)
 
 
-def _close_subflows(connection: MptcpConnection, both: bool, now: int) -> None:
+def _close_subflows(connection: MptcpConnection, both: bool, heard: Subflow, now: int) -> None:
     """Close all subflows: with a FIN as far as that makes sense (section 3.3.3).
 
     Args:
         connection: whose DATA_FIN was acknowledged.
         both: so was the peer's.
+        heard: the subflow on which the peer said so, which works.
         now: the time, ns.
     """
     for tcp in list(connection.subflows):
@@ -79,7 +80,7 @@ def _close_subflows(connection: MptcpConnection, both: bool, now: int) -> None:
             continue
         if subflow.stage != READY:
             tcp.abort(now, "the connection is closing")
-        elif both and subflow.failing:
+        elif both and subflow.failing and subflow is not heard:
             # Its data has arrived on another subflow; repeating it would keep the connection open.
             connection.reset_subflow(subflow, REASON_TOO_MUCH_OUTSTANDING, "stale data at the end", now)
         else:

@@ -124,8 +124,8 @@ class DataSender(SendView):
         self.edge = 1 + window
         self.max_window = window
 
-    def on_data_ack(self, ack: int, window: int, now: int) -> None:
-        """Take a DATA_ACK and the window that came with it."""
+    def on_data_ack(self, ack: int, window: int, subflow: Subflow, now: int) -> None:
+        """Take a DATA_ACK and the window that came with it on a subflow."""
         if ack > self.highest():
             # It acknowledges what was never sent.
             return
@@ -146,7 +146,7 @@ class DataSender(SendView):
         if self.rto_at != NEVER:
             self._connection.wake_by(self.rto_at)
         if self.fin_sent and ack > self.end:
-            closing.on_data_fin_acked(self._connection, now)
+            closing.on_data_fin_acked(self._connection, subflow, now)
 
     def highest(self) -> int:
         """Return the highest DATA_ACK that makes sense."""

@@ -518,7 +518,7 @@ class MptcpConnection(Connection):
     def on_data_fin(self, subflow: Subflow, now: int) -> None:
         """The peer's stream has ended and was delivered completely."""
         self.peer_closed = True
-        closing.on_data_fin(self, now)
+        closing.on_data_fin(self, subflow, now)
 
     def on_peer_closed(self, subflow: Tcp, now: int) -> None:
         """The peer has sent a FIN on a subflow: at the connection it means nothing (section 3.3.3)."""
@@ -534,6 +534,8 @@ class MptcpConnection(Connection):
     def on_closed(self, subflow: Tcp, now: int) -> None:
         """A subflow has reached CLOSED."""
         extra = subflow.subflow
+        if self.is_plain and subflow is not fallback.survivor(self):
+            return
         if extra is None or self.is_plain or (self.state == M_INIT and not extra.is_join):
             self.local_release()
             super().on_closed(subflow, now)

@@ -127,7 +127,7 @@ class Sender:
             self.source.push(now)
         if board.lost or recovery.state == RECOVERY:
             self._send_speculative(now)
-        if self.fin_wanted and not self.fin_sent and self.nxt == self.end and self.edge > self.nxt:
+        if self.fin_wanted and not self.fin_sent and self.nxt == self.end:
             self._send_fin(now)
         if not len(board) and (self.nxt < self.end or (self.fin_wanted and not self.fin_sent)):
             self.window_probe.wait(now)
@@ -261,7 +261,8 @@ class Sender:
             congestion.cwnd = min(congestion.cwnd, self.tcp.initial_window())
 
     def _send_fin(self, now: int) -> None:
-        self._transmit(self.nxt, 0, ACK | FIN, True, now)
+        if self.edge > self.nxt or self.source is not None:  # MPTCP: it takes no room in its window.
+            self._transmit(self.nxt, 0, ACK | FIN, True, now)
 
     def _transmit(self, seq: int, length: int, flags: int, fin: bool, now: int) -> None:
         """Send new data and put it on the scoreboard."""

@@ -217,7 +217,8 @@ def on_reset(subflow: Subflow, segment: Segment, now: int) -> None:
             connection.count("MPTcpExtMPRstRx")
             connection.note_subflow(subflow, "reset by peer", f"reason {option.reason}")
         elif isinstance(option, MpFail):
-            fallback.on_mp_fail(connection, option, subflow, now)
+            # There is nothing to fall back on: what the subflow carries goes to others (section 3.7).
+            connection.count("MPTcpExtMPFailRx")
         elif isinstance(option, MpFastclose):
             closing.on_fastclose_reset(connection, option, subflow, now)
 

@@ -22,7 +22,7 @@ from mptcpsim.core.mptcp_options import (
 )
 from mptcpsim.core.options import OPTION_SPACE, mptcp_length, sack_blocks_that_fit, sack_length
 from mptcpsim.core.payload import pattern
-from mptcpsim.core.segment import ACK, ECE, ECT0, NOT_ECT, Segment
+from mptcpsim.core.segment import ACK, ECE, ECT0, FIN, NOT_ECT, Segment
 from mptcpsim.core.sequences import UNKNOWN, unwrap
 from mptcpsim.core.stages import OPENING, PLAIN, PRE_ESTABLISHED, READY
 from mptcpsim.core.states import CLOSE_WAIT, ESTABLISHED
@@ -201,11 +201,13 @@ class Subflow(Path):
         receiver.edge = max(receiver.edge, 1 + field)
         return field
 
-    def stretch_window(self) -> None:
+    def stretch_window(self, segment: Segment) -> None:
         """A segment is judged by the connection's window, not the subflow's (RFC 8684 section 3.3.4)."""
         receiver = self.tcp.receiver
         inbound = self.connection.inbound
-        receiver.edge = max(receiver.edge, receiver.nxt + inbound.edge - inbound.nxt)
+        # A FIN of the subflow takes no number there: it is welcome in a closed window, too.
+        fin = 1 if segment.flags & FIN and not segment.length else 0
+        receiver.edge = max(receiver.edge, receiver.nxt + max(inbound.edge - inbound.nxt, fin))
 
     def room(self, now: int) -> int:
         """Return how many bytes of new data may be sent now; 0 or less for none."""
@@ -408,7 +410,9 @@ class Subflow(Path):
                 self._seen_window = segment.window
                 outbound = self.connection.outbound
                 ack = widen(dss.data_ack, dss.data_ack_octets, outbound.idsn, outbound.una)
-                outbound.on_data_ack(ack, segment.window << self.tcp.snd_scale, now)
+                outbound.on_data_ack(ack, segment.window << self.tcp.snd_scale, self, now)
+                if self.tcp.ended:
+                    return False
         if dss.dsn_octets:
             return self._take_mapping(dss, segment, now)
         if segment.length and self.stage != PLAIN:
