@@ -212,6 +212,23 @@ def test_at_most_two_acks_with_signals_in_a_row(version: int) -> None:
     assert max(times.count(when) for when in times) <= 2
 
 
+@BOTH
+def test_acks_of_data_have_a_data_ack(version: int) -> None:
+    """An option that leaves no room for it waits: without a DATA_ACK the peer would have to fall back."""
+    addresses = tuple(f"10.0.7.{number}" for number in range(1, 7))
+    announce = [Announce(address, 8080) for address in addresses]
+    two = Two(version, *announce, join=False, server_addresses=(S1, *addresses))
+    pair = two.start(5)
+    assert {option.address for option in announced(pair)} == set(addresses)
+    highest = 1
+    for _, way, segment in pair.wire:
+        if way == "s>c" and segment.ack > highest:
+            highest = segment.ack
+            assert segment.dss is not None
+            assert segment.dss.data_ack_octets
+    two.goes_on(1)
+
+
 # --- Repetition ----------------------------------------------------------------------------------------
 
 
