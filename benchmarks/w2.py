@@ -86,7 +86,6 @@ class W2:
             self.bottlenecks.append(Link(env.loop, f"path{number}", *far, core, seed=seed, mtu=PACKET))
             topology.add_link(self.bottlenecks[-1])
         topology.install_routes()
-        client.stack.choose_source = lambda remote: f"10.0.{remote.split('.')[2]}.1"
         configs = [
             TcpConfig(
                 congestion=congestion,
