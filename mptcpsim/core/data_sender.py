@@ -53,6 +53,7 @@ class DataSender(SendView):
     __slots__ = (
         "_connection",
         "_copies",
+        "_progress_at",
         "_pushing",
         "_usable",
         "backoff",
@@ -92,6 +93,8 @@ class DataSender(SendView):
         #: Under a redundant scheduler: how far each subflow has gone through the stream.
         self._copies: dict[int, int] = {}
         self._pushing: bool = False
+        #: When the DATA_ACK advanced, or the first of the data outstanding was sent.
+        self._progress_at: int = 0
 
     # --- What a scheduler sees ----------------------------------------------------------------
 
@@ -126,7 +129,8 @@ class DataSender(SendView):
 
     def on_data_ack(self, ack: int, window: int, subflow: Subflow, now: int) -> None:
         """Take a DATA_ACK and the window that came with it on a subflow."""
-        if ack > self.highest():
+        highest = self.end + 1 if self.fin_sent else self.nxt
+        if ack > highest:
             # It acknowledges what was never sent.
             return
         if ack + window > self.edge:
@@ -142,9 +146,7 @@ class DataSender(SendView):
         self.una = ack
         self.moved = True
         self.backoff = 0
-        self.rto_at = NEVER if ack == self.highest() else now + self._timeout()
-        if self.rto_at != NEVER:
-            self._connection.wake_by(self.rto_at)
+        self._progress_at = now
         if self.fin_sent and ack > self.end:
             closing.on_data_fin_acked(self._connection, subflow, now)
 
@@ -256,6 +258,7 @@ class DataSender(SendView):
         # MP_CAPABLE, which stands in for the first mapping of version 1, has no flag for it.
         fin = self.fin_wanted and dsn + length == self.end and not subflow.next_has_keys()
         if self.una == dsn:
+            self._progress_at = now
             self._arm(now)
         self.nxt = dsn + length
         if fin:
@@ -359,6 +362,7 @@ class DataSender(SendView):
             return
         if not self.fin_sent:
             self.fin_sent = True
+            self._progress_at = now
             self._arm(now)
             usable[0].send_data_fin(now)
             closing.on_data_fin_sent(self._connection)
@@ -396,6 +400,10 @@ class DataSender(SendView):
             return
         self.rto_at = NEVER
         if self.una >= self.highest():
+            return
+        if self._progress_at + self._timeout() > now:
+            # DATA_ACKs do not touch the timer: what they are worth shows here.
+            self._arm(self._progress_at)
             return
         if self.una < self.nxt and not self._held():
             # The subflows have acknowledged the oldest data, the connection has not (section 3.3.6).

@@ -15,6 +15,7 @@ from mptcpsim.core.mappings import Mapping, ReceivedMappings
 from mptcpsim.core.mptcp_options import REASON_MIDDLEBOX, REASON_MPTCP_SPECIFIC
 from mptcpsim.core.payload import content, content_is, pattern
 from mptcpsim.core.segment import Segment
+from mptcpsim.core.sequences import UNKNOWN
 from mptcpsim.core.stages import PLAIN
 
 if TYPE_CHECKING:
@@ -29,17 +30,30 @@ class MappedData:
 
     Attributes:
         done: up to here data was handed to the connection.
-        current: the mapping of the segment at hand, if it is the usual one: that segment and
-            nothing else.
+        current_dsn: DSN of the segment at hand if its mapping is the usual one, that segment and nothing
+            else, and it is next in order; else ``UNKNOWN``.
+        current_ssn, current_length: the rest of that mapping.
     """
 
-    __slots__ = ("_arrived", "_received", "_segments", "_subflow", "current", "done")
+    __slots__ = (
+        "_arrived",
+        "_segments",
+        "_subflow",
+        "current_dsn",
+        "current_length",
+        "current_ssn",
+        "done",
+        "received",
+    )
 
     def __init__(self, subflow: Subflow) -> None:
         self._subflow = subflow
         self.done: int = 1
-        self.current: Mapping | None = None
-        self._received = ReceivedMappings()
+        self.current_dsn: int = UNKNOWN
+        self.current_ssn: int = 0
+        self.current_length: int = 0
+        #: Other mappings, for data that is not complete or has not arrived.
+        self.received = ReceivedMappings()
         #: Up to here data is in order.
         self._arrived: int = 1
         #: Segments whose bytes are looked at when their mapping is known, or complete.
@@ -47,7 +61,7 @@ class MappedData:
 
     def covers(self, segment: Segment) -> bool:
         """Return whether a mapping of the first byte of a segment is known."""
-        return self.current is not None or self._received.at(segment.seq) is not None
+        return self.current_dsn != UNKNOWN or self.received.at(segment.seq) is not None
 
     def take(self, mapping: Mapping, segment: Segment, now: int) -> bool:
         """Take a mapping and the segment that brought it; return False if the subflow was reset for it."""
@@ -59,10 +73,12 @@ class MappedData:
         in_order = segment.seq == subflow.tcp.receiver.nxt and self.done == segment.seq
         if usual and not content_is(segment, mapping.dsn - 1):
             connection.refuse(subflow.tcp, segment)
-        if usual and in_order and not self._received.mappings:
-            self.current = mapping
+        if usual and in_order and not self.received.mappings:
+            self.current_dsn = mapping.dsn
+            self.current_ssn = mapping.ssn
+            self.current_length = mapping.length
             return True
-        if not self._received.add(mapping):
+        if not self.received.add(mapping):
             connection.count("MPTcpExtDSSNotMatching")
             connection.reset_subflow(subflow, REASON_MPTCP_SPECIFIC, "a mapping changed", now)
             return False
@@ -82,20 +98,20 @@ class MappedData:
         """Take bytes that are in order on this subflow: hand on what is mapped, hold the rest."""
         right = left + length
         self._arrived = right
-        current = self.current
-        if current is not None:
-            self.current = None
-            if self.done == left and current.ssn == left and current.length == length:
+        dsn = self.current_dsn
+        if dsn != UNKNOWN:
+            self.current_dsn = UNKNOWN
+            if self.done == left and self.current_ssn == left and self.current_length == length:
                 self.done = right
-                self._subflow.connection.inbound.on_data(current.dsn, length, self._subflow, now)
+                self._subflow.connection.inbound.on_data(dsn, length, self._subflow, now)
                 return
-            self._received.add(current)
+            self.received.add(Mapping(self.current_ssn, dsn, self.current_length, False))
         self._drain(now)
 
     def _drain(self, now: int) -> None:
         subflow = self._subflow
         connection = subflow.connection
-        received = self._received
+        received = self.received
         while self.done < self._arrived and not self._stopped():
             mapping = received.at(self.done)
             if mapping is None:
@@ -124,7 +140,7 @@ class MappedData:
         """Drop data without a mapping where the profile does not hold it; return whether it did."""
         if self._subflow.connection.config.mptcp.hold_unmapped:
             return False
-        later = [m.ssn for m in self._received.mappings if m.ssn > self.done]
+        later = [m.ssn for m in self.received.mappings if m.ssn > self.done]
         self.done = min(min(later), self._arrived) if later else self._arrived
         return True
 

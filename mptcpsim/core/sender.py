@@ -204,10 +204,14 @@ class Sender:
         if board.head < len(board.records):
             self.window_probe.override_at = NEVER
 
-    def room(self, now: int) -> int:
-        """Return by how many bytes the congestion window exceeds what is in flight.
+    def room(self, now: int, own_window: bool) -> int:
+        """Return how many bytes of new data the congestion window and the peer's window allow.
 
         For MPTCP, which decides elsewhere what is sent; the rules are those of ``_send_new``.
+
+        Args:
+            now: ns.
+            own_window: the window of this subflow counts, beside that of the connection.
         """
         board = self.board
         recovery = self.recovery
@@ -222,7 +226,10 @@ class Sender:
         elif pipe == 0 and self.tcp.config.slow_start_after_idle:
             self._restart_after_idle(now)
             cwnd = congestion.cwnd
-        return cwnd - pipe
+        room = cwnd - pipe
+        if own_window and self.edge - self.nxt < room:
+            return self.edge - self.nxt
+        return room
 
     def send_now(self, length: int, push: bool, now: int) -> None:
         """Send new data that MPTCP has mapped onto this subflow, in as many segments as it takes."""

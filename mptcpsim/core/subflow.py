@@ -21,7 +21,7 @@ from mptcpsim.core.mptcp_options import (
     MptcpOption,
 )
 from mptcpsim.core.options import OPTION_SPACE, mptcp_length, sack_blocks_that_fit, sack_length
-from mptcpsim.core.payload import pattern
+from mptcpsim.core.payload import content_is, pattern
 from mptcpsim.core.segment import ACK, ECE, ECT0, FIN, NOT_ECT, Segment
 from mptcpsim.core.sequences import UNKNOWN, unwrap
 from mptcpsim.core.stages import OPENING, PLAIN, PRE_ESTABLISHED, READY
@@ -58,6 +58,7 @@ class Subflow(Path):
     """
 
     __slots__ = (
+        "_own_window",
         "_seen_ack",
         "_seen_window",
         "bare_acks",
@@ -130,6 +131,8 @@ class Subflow(Path):
         #: DATA_ACK and window field of the last segment, as on the wire.
         self._seen_ack: int = UNKNOWN
         self._seen_window: int = UNKNOWN
+        #: Its own window holds beside that of the connection.
+        self._own_window: bool = not connection.config.mptcp.share_send_window
         self.signals: list[MptcpOption] = []
         self.signal_acks: int = 0
         self.signal_at: int = NEVER
@@ -211,15 +214,12 @@ class Subflow(Path):
 
     def room(self, now: int) -> int:
         """Return how many bytes of new data may be sent now; 0 or less for none."""
-        sender = self.tcp.sender
-        room = sender.room(now)
-        own = sender.edge - sender.nxt
-        return own if own < room and not self.connection.config.mptcp.share_send_window else room
+        return self.tcp.sender.room(now, self._own_window)
 
     def own_window_closed(self) -> bool:
         """Return whether the window of this subflow alone keeps it from sending."""
         sender = self.tcp.sender
-        return sender.edge <= sender.nxt and not self.connection.config.mptcp.share_send_window
+        return self._own_window and sender.edge <= sender.nxt
 
     def is_blocked(self) -> bool:
         """Return whether data waits for a window to open, this one's or the connection's."""
@@ -372,7 +372,8 @@ class Subflow(Path):
 
     def take(self, segment: Segment, now: int) -> bool:
         """Act on the options of an acceptable segment; return False if the subflow ended with it."""
-        self.incoming.current = None
+        incoming = self.incoming
+        incoming.current_dsn = UNKNOWN
         if self.stage == PLAIN:
             if segment.options is not None:
                 fallback.on_options_when_plain(self.connection, self, segment, now)
@@ -414,6 +415,15 @@ class Subflow(Path):
                 if self.tcp.ended:
                     return False
         if dss.dsn_octets:
+            if (
+                segment.seq == incoming.done
+                and segment.length == dss.data_level_length
+                and segment.seq & _MASK == dss.ssn
+                and not dss.data_fin
+                and dss.checksum == UNKNOWN
+                and self._takes_usual(dss, segment)
+            ):
+                return True
             return self._take_mapping(dss, segment, now)
         if segment.length and self.stage != PLAIN:
             self.incoming.keep(segment)
@@ -440,6 +450,31 @@ class Subflow(Path):
             if not self.heard and self.connection.is_only(self) and not self.is_join:
                 return fallback.on_first_data_unmapped(self.connection, self, now)
             self.incoming.keep(segment)
+        return True
+
+    def _takes_usual(self, dss: Dss, segment: Segment) -> bool:
+        """Take the mapping of a segment that is next in order and that it covers exactly.
+
+        The short path of ``_take_mapping``: what it takes, that one would take alike.
+        """
+        connection = self.connection
+        inbound = connection.inbound
+        incoming = self.incoming
+        if (
+            incoming.received.mappings
+            or connection.checksum
+            or dss.dsn_octets > inbound.ack_octets
+            or not segment.length
+            or not connection.config.header_prediction
+            or segment.seq != self.tcp.receiver.nxt
+        ):
+            return False
+        dsn = widen(dss.dsn, dss.dsn_octets, inbound.idsn, inbound.nxt)
+        if not content_is(segment, dsn - 1):
+            return False
+        incoming.current_dsn = dsn
+        incoming.current_ssn = segment.seq
+        incoming.current_length = segment.length
         return True
 
     def _take_mapping(self, dss: Dss, segment: Segment, now: int) -> bool:
