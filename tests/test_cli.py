@@ -23,7 +23,7 @@ from mptcpsim.results.series import Series, read_series
 from mptcpsim.units import SECOND
 
 EXPERIMENTS = Path(__file__).resolve().parent.parent / "experiments"
-SEED_SCENARIO = EXPERIMENTS / "seed" / "single-subflow" / "scenario.toml"
+SEED_SCENARIO = EXPERIMENTS / "seed" / "single-subflow" / "tcp.toml"
 
 SCENARIO = """\
 title = "A short transfer"
@@ -296,7 +296,7 @@ class TestSeedScenario:
         (flow,) = run(SEED_SCENARIO, tmp_path / "out")["flows"]
         payload = 1500 - 20 - 20 - 12
         formula = 10e6 * payload / (1500 + 14)
-        expected = json.loads((SEED_SCENARIO.parent / "expected.json").read_text())["goodput_bps"]
+        expected = json.loads((SEED_SCENARIO.parent / "expected.json").read_text())["tcp.toml"]["goodput_bps"]
         assert expected["value"] == pytest.approx(formula)
         assert flow["goodput_bps"] == pytest.approx(formula, rel=expected["tolerance"])
 
