@@ -453,6 +453,52 @@ def keys_of(pair: MptcpPair) -> MpCapable:
     return next(sent.option for sent in pair.sent(MpCapable, "c>s") if sent.option.wire_length() == 20)
 
 
+def ready(version: int = 1, subflows: int = 2, **options: Any) -> tuple[MptcpPair, Any, Any]:
+    """Return a pair and the two ends of a connection with so many subflows."""
+    pair = (
+        joining(version, **options)
+        if subflows == 2
+        else MptcpPair(
+            mptcp(versions=(version,), **options.pop("client", {})),
+            mptcp(versions=(version,), **options.pop("server", {})),
+            **options,
+        )
+    )
+    client, server = pair.establish_subflows(subflows)
+    pair.run(pair.now + 200 * MS)
+    return pair, client, server
+
+
+def moves(pair: MptcpPair, connection: Any) -> list[str]:
+    """Return the states of a connection from M_ESTAB on."""
+    stack = pair.client if connection in pair.client.connections else pair.server
+    details = [
+        event.detail
+        for event in stack.events
+        if event.connection == connection.identifier and event.what == "data state"
+    ]
+    return [detail.split(" -> ")[1].split(" ")[0] for detail in details]
+
+
+def fallen_back(version: int) -> tuple[MptcpPair, Any, Any]:
+    """Return a connection whose third ACK has lost its option."""
+    config = mptcp(versions=(version,))
+    pair = MptcpPair(config, config, hook=strip_mptcp(lambda seen: seen.number == 3))
+    client, server = pair.establish()
+    transfer(pair, client, server, 50_000)
+    return pair, client, server
+
+
+def resets_anywhere(pair: MptcpPair) -> list[Segment]:
+    return [packet for _, _, packet in pair.wire if packet.flags & RST]
+
+
+def one(pair: MptcpPair, kind: type[Any]) -> Sent:
+    """Return the only packet with an option of a class."""
+    (sent,) = pair.sent(kind)
+    return sent
+
+
 # --- Middleboxes --------------------------------------------------------------------------------
 
 

@@ -215,8 +215,8 @@ def test_at_most_two_acks_with_signals_in_a_row(version: int) -> None:
 @BOTH
 def test_acks_of_data_have_a_data_ack(version: int) -> None:
     """An option that leaves no room for it waits: without a DATA_ACK the peer would have to fall back."""
-    addresses = tuple(f"10.0.7.{number}" for number in range(1, 7))
-    announce = [Announce(address, 8080) for address in addresses]
+    addresses = tuple(f"fd00::{number}" for number in range(1, 7))
+    announce = [Announce(address) for address in addresses]
     two = Two(version, *announce, join=False, server_addresses=(S1, *addresses))
     pair = two.start(5)
     assert {option.address for option in announced(pair)} == set(addresses)

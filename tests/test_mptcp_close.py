@@ -1,6 +1,6 @@
-"""The end of a connection: DATA_FIN and the states it leads through, MP_FASTCLOSE, and no subflow left.
+"""The end of a connection: DATA_FIN and the states it leads through, FIN and RST of a subflow, none left.
 
-RFC 8684 sections 3.3.3, 3.5 and appendix D; RFC 6824 sections 3.3.3, 3.5 and appendix C.
+RFC 8684 section 3.3.3 and appendix D; RFC 6824 section 3.3.3 and appendix C.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from mptcp_pair import (
     alive,
     counted,
     drop,
+    fallen_back,
     forge,
-    joining,
     keys_of,
+    moves,
     mptcp,
     on_path,
-    options_of,
+    ready,
     resets,
-    strip_mptcp,
+    resets_anywhere,
     transfer,
     working,
 )
@@ -34,43 +35,16 @@ from pair import PORT
 from mptcpsim.core.connection import LocalProtocolError
 from mptcpsim.core.data_states import DATA_STATE_NAMES, DATA_TRANSITIONS, FASTCLOSE_SENT, M_CLOSED
 from mptcpsim.core.keys import derive
-from mptcpsim.core.mptcp_options import Dss, MpFastclose, MpJoinSyn, MpTcprst
-from mptcpsim.core.segment import ACK, FIN, RST, Segment
+from mptcpsim.core.mptcp_options import Dss, MpJoinSyn, MpTcprst
+from mptcpsim.core.segment import FIN, RST, Segment
 from mptcpsim.core.states import FIN_WAIT_2
 from mptcpsim.plugins import OpenSubflow
-from mptcpsim.units import MINUTE, SECOND
+from mptcpsim.units import SECOND
 
 BOTH = pytest.mark.parametrize("version", [1, 0])
 
 #: The subflows of the connections under test.
 SUBFLOWS = pytest.mark.parametrize("subflows", [1, 2])
-
-
-def ready(version: int = 1, subflows: int = 2, **options: Any) -> tuple[MptcpPair, Any, Any]:
-    """Return a pair and the two ends of a connection with so many subflows."""
-    pair = (
-        joining(version, **options)
-        if subflows == 2
-        else MptcpPair(
-            mptcp(versions=(version,), **options.pop("client", {})),
-            mptcp(versions=(version,), **options.pop("server", {})),
-            **options,
-        )
-    )
-    client, server = pair.establish_subflows(subflows)
-    pair.run(pair.now + 200 * MS)
-    return pair, client, server
-
-
-def moves(pair: MptcpPair, connection: Any) -> list[str]:
-    """Return the states of a connection from M_ESTAB on."""
-    stack = pair.client if connection in pair.client.connections else pair.server
-    details = [
-        event.detail
-        for event in stack.events
-        if event.connection == connection.identifier and event.what == "data state"
-    ]
-    return [detail.split(" -> ")[1].split(" ")[0] for detail in details]
 
 
 def fins(pair: MptcpPair, direction: str, after: int = 0) -> list[tuple[int, Segment]]:
@@ -130,10 +104,6 @@ def test_one_end_after_the_other(version: int, subflows: int) -> None:
         assert len({segment.flow for _, segment in fins(pair, way)}) == subflows
     assert not resets_anywhere(pair)
     assert counted(pair.client, "MPCurrEstab") == counted(pair.server, "MPCurrEstab") == (0,)
-
-
-def resets_anywhere(pair: MptcpPair) -> list[Segment]:
-    return [packet for _, _, packet in pair.wire if packet.flags & RST]
 
 
 @BOTH
@@ -394,166 +364,10 @@ def test_rst_closes_its_subflow_only(version: int, number: int) -> None:
     assert any(segment.length for _, _, segment in on_path(pair, (C1, C2)[number]))
 
 
-# --- MP_FASTCLOSE -------------------------------------------------------------------------------------
-
-
-def fastcloses(pair: MptcpPair, direction: str = "") -> list[Any]:
-    return pair.sent(MpFastclose, direction)
-
-
-@SUBFLOWS
-def test_fastclose_on_rsts(subflows: int) -> None:
-    """Variant R: RST with MP_FASTCLOSE on all subflows; both ends are closed at once."""
-    pair, client, server = ready(1, subflows, client={"fastclose": "rst"})
-    server.write(100_000, pair.now)
-    pair.run(pair.now + 15 * MS)
-    client.abort(pair.now)
-    pair.run(pair.now + SECOND)
-    sent = fastcloses(pair)
-    assert [one.direction for one in sent] == ["c>s"] * subflows
-    assert len({one.segment.flow for one in sent}) == subflows
-    assert all(one.segment.flags & RST for one in sent)
-    assert {one.option.receiver_key for one in sent} == {keys_of(pair).receiver_key}
-    assert client.closed
-    assert server.closed
-    assert client.error
-    assert server.error
-    assert client.state == server.state == M_CLOSED
-    assert counted(pair.client, "MPFastcloseTx", "MPFastcloseRx") == (subflows, 0)
-    assert counted(pair.server, "MPFastcloseTx", "MPFastcloseRx")[1] in (1, subflows)
-    assert counted(pair.server, "MPCurrEstab") == (0,)
-
-
-@BOTH
-@SUBFLOWS
-def test_fastclose_on_an_ack(version: int, subflows: int) -> None:
-    """Variant A: ACK on one subflow, RST on the others; the peer answers with RSTs."""
-    pair, client, server = ready(version, subflows, client={"fastclose": "ack"})
-    before = pair.now
-    client.abort(pair.now)
-    pair.run(pair.now + 5 * MS)
-    (sent,) = fastcloses(pair)
-    assert sent.segment.flags & (ACK | RST) == ACK
-    assert sent.option.receiver_key == keys_of(pair).receiver_key
-    others = [packet for when, _, packet in pair.wire if when >= before and packet.flags & RST]
-    assert len(others) == subflows - 1
-    assert moves(pair, client)[-1] == "M_FASTCLOSE_WAIT"
-    pair.run(pair.now + 15 * MS)
-    answers = [packet for _, way, packet in pair.wire if way == "s>c" and packet.flags & RST]
-    assert sent.segment.flow.reverse() in [packet.flow for packet in answers]
-    pair.run(pair.now + SECOND)
-    assert client.closed
-    assert server.closed
-    assert server.error
-    assert client.state == server.state == M_CLOSED
-    assert counted(pair.client, "MPFastcloseTx") == counted(pair.server, "MPFastcloseRx") == (1,)
-
-
-@BOTH
-def test_fastclose_is_not_answered(version: int) -> None:
-    """It is sent again after an RTO, three times, and then goes on a RST."""
-    pair, client, server = ready(version, 1, client={"fastclose": "ack"})
-    rto = client.subflows[0].sender.rtt.rto
-    pair.cut(C1, pair.now)
-    client.abort(pair.now)
-    pair.run(pair.now + 2 * MINUTE)
-    sent = fastcloses(pair)
-    # Version 0 has no MP_FASTCLOSE on a RST.
-    assert [bool(one.segment.flags & RST) for one in sent] == [False] * 4 + [True] * version
-    assert len(resets_anywhere(pair)) == 1
-    assert sent[1].time - sent[0].time == pytest.approx(rto, rel=0.1)
-    assert client.closed
-    assert client.state == M_CLOSED
-    assert not server.closed
-
-
-@BOTH
-def test_fastclose_is_lost_once(version: int) -> None:
-    lost: list[int] = []
-    pair, client, server = ready(version, 1, client={"fastclose": "ack"})
-
-    def hook(direction: str, packet: Any, now: int) -> list[Any]:
-        if not lost and any(isinstance(option, MpFastclose) for option in options_of(packet)):
-            lost.append(now)
-            return []
-        return [packet]
-
-    pair.hook = hook
-    client.abort(pair.now)
-    pair.run(pair.now + 5 * SECOND)
-    assert len(fastcloses(pair)) == 2
-    assert client.closed
-    assert server.closed
-
-
-@BOTH
-def test_both_fastclose_at_once(version: int) -> None:
-    """MP_FASTCLOSE instead of a RST: answered with a RST, and closed."""
-    both: dict[str, Any] = {"fastclose": "ack"}
-    pair, client, server = ready(version, 1, client=both, server=both)
-    client.abort(pair.now)
-    server.abort(pair.now)
-    pair.run(pair.now + SECOND)
-    assert client.closed
-    assert server.closed
-    assert {one.direction for one in fastcloses(pair)} == {"c>s", "s>c"}
-    assert len(fastcloses(pair)) == 2
-
-
-def test_fastclose_of_a_peer_that_has_closed() -> None:
-    """An abort in M_CLOSE_WAIT."""
-    pair, client, server = ready(1, 2)
-    client.close(pair.now)
-    pair.run(pair.now + 200 * MS)
-    server.abort(pair.now)
-    pair.run(pair.now + SECOND)
-    assert client.closed
-    assert server.closed
-    assert fastcloses(pair, "s>c")
-
-
-def fallen_back(version: int) -> tuple[MptcpPair, Any, Any]:
-    """Return a connection whose third ACK has lost its option."""
-    config = mptcp(versions=(version,))
-    pair = MptcpPair(config, config, hook=strip_mptcp(lambda seen: seen.number == 3))
-    client, server = pair.establish()
-    transfer(pair, client, server, 50_000)
-    return pair, client, server
-
-
-@BOTH
-def test_abort_of_a_connection_that_fell_back(version: int) -> None:
-    """A plain RST: there is nothing left of MPTCP."""
-    from mptcp_pair import strip_mptcp
-
-    pair = MptcpPair(
-        mptcp(versions=(version,)),
-        mptcp(versions=(version,)),
-        hook=strip_mptcp(lambda seen: seen.number == 3),
-    )
-    client, server = pair.establish()
-    transfer(pair, client, server, 50_000)
-    client.abort(pair.now)
-    pair.run(pair.now + SECOND)
-    assert not fastcloses(pair)
-    assert [options_of(segment) for segment in resets_anywhere(pair)] == [()]
-    assert server.error
-    assert client.closed
-    assert server.closed
-
-
 @BOTH
 def test_close_of_a_connection_that_fell_back(version: int) -> None:
     """FINs as in TCP, and no DATA_FIN."""
-    from mptcp_pair import strip_mptcp
-
-    pair = MptcpPair(
-        mptcp(versions=(version,)),
-        mptcp(versions=(version,)),
-        hook=strip_mptcp(lambda seen: seen.number == 3),
-    )
-    client, server = pair.establish()
-    transfer(pair, client, server, 50_000)
+    pair, client, server = fallen_back(version)
     client.close(pair.now)
     pair.run(pair.now + SECOND)
     assert server.peer_closed

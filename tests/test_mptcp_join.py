@@ -19,19 +19,17 @@ from mptcp_pair import (
     S2,
     MptcpPair,
     Plan,
-    Sent,
     alter,
     carries,
     counted,
     drop,
     expect_reset,
-    forge,
     goes_on,
-    host_gets,
     joining,
     keys_of,
     mptcp,
     on_path,
+    one,
     options_of,
     replaced,
     resets,
@@ -52,19 +50,12 @@ from mptcpsim.core.mptcp_options import (
     MpJoinAck,
     MpJoinSyn,
     MpJoinSynAck,
-    MpPrio,
 )
 from mptcpsim.core.segment import ACK, SYN, Segment
-from mptcpsim.plugins import Announce, OpenSubflow, SetBackup
+from mptcpsim.plugins import Announce, OpenSubflow
 from mptcpsim.units import SECOND
 
 BOTH = pytest.mark.parametrize("version", [1, 0])
-
-
-def one(pair: MptcpPair, kind: type[Any]) -> Sent:
-    """Return the only packet with an option of a class."""
-    (sent,) = pair.sent(kind)
-    return sent
 
 
 # --- The handshake --------------------------------------------------------------------------------
@@ -538,65 +529,3 @@ def test_options_do_not_pass_on_the_joined_path(version: int) -> None:
     assert any(segment.length for _, way, segment in on_path(pair, C2) if way == "c>s")
     expect_reset(pair, resets(pair)[0][0], version, REASON_MIDDLEBOX)
     goes_on(pair, client, server)
-
-
-# --- Priorities -----------------------------------------------------------------------------------
-
-
-@BOTH
-def test_backup(version: int) -> None:
-    """B on the SYN: nothing is sent on the subflow while another one works."""
-    pair = joining(version, join=OpenSubflow(C2, S1, PORT, backup=True))
-    client, server = pair.establish_subflows(2)
-    assert one(pair, MpJoinSyn).option.backup
-    assert counted(pair.server, "MPJoinSynBackupRx") == (1,)
-    transfer(pair, client, server, 300_000)
-    transfer(pair, server, client, 300_000)
-    assert not any(segment.length for _, _, segment in on_path(pair, C2))
-    pair.cut(C1, pair.now)
-    transfer(pair, client, server, 50_000)
-    transfer(pair, server, client, 50_000)
-    for way in ("c>s", "s>c"):
-        assert any(segment.length for _, direction, segment in on_path(pair, C2) if direction == way)
-
-
-@BOTH
-def test_mp_prio(version: int) -> None:
-    """MP_PRIO makes a backup of a subflow, in the one direction, and takes it back."""
-    plan = Plan(established=[OpenSubflow(C2, S1, PORT)])
-    plan.local_address = lambda view, address, up: [SetBackup(1, address == "10.9.9.1")]
-    pair = MptcpPair(mptcp(plan, versions=(version,)), mptcp(versions=(version,)), client_addresses=(C1, C2))
-    client, server = pair.establish_subflows(2)
-    host_gets(pair, pair.client, "10.9.9.1")
-    pair.run(pair.now + 100 * MS)
-    prio = one(pair, MpPrio)
-    assert prio.option.backup
-    assert C2 in prio.segment.flow or version == 0
-    before = pair.now
-    transfer(pair, server, client, 300_000)
-    assert not any(segment.length for when, _, segment in on_path(pair, C2) if when >= before)
-    assert counted(pair.client, "MPPrioTx") == counted(pair.server, "MPPrioRx") == (1,)
-    host_gets(pair, pair.client, "10.9.9.2")
-    pair.run(pair.now + 100 * MS)
-    assert not pair.sent(MpPrio)[-1].option.backup
-    before = pair.now
-    transfer(pair, server, client, 300_000)
-    assert any(segment.length for when, _, segment in on_path(pair, C2) if when >= before)
-
-
-def test_mp_prio_of_version_0_names_an_address() -> None:
-    """All subflows of the address follow (RFC 6824 section 3.3.8)."""
-    joins = [OpenSubflow(C2, S1, PORT), OpenSubflow(C2, S2, PORT)]
-    pair = MptcpPair(
-        mptcp(Plan(established=joins), versions=(0,)),
-        mptcp(versions=(0,)),
-        client_addresses=(C1, C2),
-        server_addresses=(S1, S2),
-    )
-    client, server = pair.establish_subflows(3)
-    identifier = pair.sent(MpJoinSyn)[0].option.address_id
-    forge(pair, client, options=(MpPrio(True, identifier),))
-    pair.run(pair.now + 100 * MS)
-    before = pair.now
-    transfer(pair, server, client, 300_000)
-    assert not any(segment.length for when, _, segment in on_path(pair, C2) if when >= before)
