@@ -68,6 +68,8 @@ class TestFields:
             ("deny_join_initial=true", "deny_join_initial", True),
             ("join_after=at-once", "join_after", "at-once"),
             ("max_subflows=3", "max_subflows", 3),
+            ("initial_key=18446744073709551615", "initial_key", 2**64 - 1),
+            ("initial_dsn=18446744073709500000", "initial_dsn", 18446744073709500000),
             ("dsn_octets=4", "dsn_octets", 4),
             ("data_ack_octets=8", "data_ack_octets", 8),
             ("mapping_segments=4", "mapping_segments", 4),

@@ -65,7 +65,7 @@ def is_to_be_ignored(offer: MpCapable) -> bool:
 
 def _switch_version(connection: MptcpConnection, version: int) -> bool:
     """Go over to the lower version that the peer has chosen; return whether the token is free."""
-    key = derive(connection.local_key.value, version)
+    key = derive(connection.local_key.value, version, connection.config.mptcp.initial_dsn)
     if not connection.rename_token(key.token):
         return False
     connection.version = version
@@ -93,7 +93,7 @@ def _flags(connection: MptcpConnection) -> int:
 
 def take_remote_key(connection: MptcpConnection, value: int, flags: int) -> None:
     """Take the peer's key, and with it its token and IDSN."""
-    connection.remote_key = derive(value, connection.version)
+    connection.remote_key = derive(value, connection.version, connection.config.mptcp.initial_dsn)
     connection.remote_flags = flags
     connection.inbound.idsn = connection.remote_key.idsn
     connection.denies_initial = connection.version != VERSION_0 and bool(flags & NO_MORE_SUBFLOWS)

@@ -34,11 +34,16 @@ class Key(NamedTuple):
     idsn: int
 
 
-def derive(value: int, version: int) -> Key:
-    """Return a key with its token and IDSN: the first 32 and the last 64 bits of its hash."""
+def derive(value: int, version: int, idsn: int = UNKNOWN) -> Key:
+    """Return a key with its token and IDSN: the first 32 and the last 64 bits of its hash.
+
+    An ``idsn`` that is given stands in for the derived one (``MptcpConfig.initial_dsn``).
+    """
     data = value.to_bytes(8, "big")
     digest = hashlib.sha1(data).digest() if version == VERSION_0 else hashlib.sha256(data).digest()
-    return Key(value, int.from_bytes(digest[:4], "big"), int.from_bytes(digest[-8:], "big"))
+    if idsn == UNKNOWN:
+        idsn = int.from_bytes(digest[-8:], "big")
+    return Key(value, int.from_bytes(digest[:4], "big"), idsn)
 
 
 def generate(

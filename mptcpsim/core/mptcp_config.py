@@ -36,6 +36,11 @@ class MptcpConfig:
     join_after: str = "dss"
     #: Subflows that a connection may have at this end, the first one included.
     max_subflows: int = 8
+    #: The key of this end; -1 draws it. A further connection at the same time falls back to plain TCP.
+    initial_key: int = -1
+    #: IDSN of both directions; -1 derives them from the keys, as the RFC has it. For tests of numbers
+    #: that wrap: both ends have to have the same one, and nobody else can know it.
+    initial_dsn: int = -1
     #: Octets of a data sequence number that is sent, 4 or 8 (RFC 8684 section 3.3.1).
     dsn_octets: int = 8
     #: Octets of a DATA_ACK until data with 8 octets arrives, which is answered with 8.

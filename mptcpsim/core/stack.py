@@ -18,7 +18,7 @@ from mptcpsim.core.connection import Connection, LocalProtocolError
 from mptcpsim.core.counters import Counters
 from mptcpsim.core.events import Event
 from mptcpsim.core.icmp_errors import receive_icmp
-from mptcpsim.core.keys import generate
+from mptcpsim.core.keys import Key, derive, generate
 from mptcpsim.core.mptcp_options import (
     REASON_MPTCP_SPECIFIC,
     VERSION_1,
@@ -48,6 +48,7 @@ from mptcpsim.plugins import CongestionControl, complete, find
 from mptcpsim.units import NEVER
 
 if TYPE_CHECKING:
+    from mptcpsim.core.mptcp_config import MptcpConfig
     from mptcpsim.plugins import OpenSubflow
 
 #: RFC 6335 section 6: the dynamic ports.
@@ -232,13 +233,24 @@ class Stack:
         """Return a connection that offers or answers MPTCP, a plain one without a version or a key."""
         if version == UNKNOWN:
             return Connection(self, identifier, config)
-        key = generate(self._rng, version, self.tokens)
+        key = self._new_key(config.mptcp, version)
         if key is None:
             self.counters.add("MPTcpExtMPFallbackTokenInit")
             return Connection(self, identifier, config)
         connection = MptcpConnection(self, identifier, config, is_client, version, key)
         self.tokens[key.token] = connection
         return connection
+
+    def _new_key(self, config: MptcpConfig, version: int) -> Key | None:
+        # Drawn in any case, so that fixing it changes nothing else.
+        drawn = generate(self._rng, version, self.tokens)
+        value = config.initial_key
+        if value == UNKNOWN:
+            if drawn is None:
+                return None
+            value = drawn.value
+        key = derive(value, version, config.initial_dsn)
+        return None if key.token in self.tokens else key
 
     def _free_port(self, local: str, remote: tuple[str, int]) -> int:
         for _ in range(_LAST_PORT - _FIRST_PORT + 1):
@@ -270,6 +282,7 @@ class Stack:
         )
         if isinstance(connection, MptcpConnection):
             subflow.subflow = Subflow(connection, subflow, is_join)
+            connection.open.append(subflow.subflow)
             # Short segments wait, or do not, at the connection (``DataSender``).
             subflow.sender.nagle = False
         connection.subflows.append(subflow)

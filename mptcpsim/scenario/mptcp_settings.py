@@ -63,6 +63,8 @@ class MptcpSettings(Model):
     path_manager: PluginField | None = None
     join_after: Literal["dss", "add-addr", "at-once"] | None = None
     max_subflows: Annotated[Whole, Field(ge=1, le=255)] | None = None
+    initial_key: Annotated[Whole, Field(ge=-1, lt=1 << 64)] | None = None
+    initial_dsn: Annotated[Whole, Field(ge=-1, lt=1 << 64)] | None = None
     dsn_octets: Octets | None = None
     data_ack_octets: Octets | None = None
     mapping_segments: Annotated[Whole, Field(ge=1, le=64)] | None = None
