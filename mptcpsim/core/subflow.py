@@ -518,20 +518,14 @@ class Subflow(Path):
     def on_timeout(self, now: int) -> None:
         """The subflow's retransmission timer expired: what it carries goes elsewhere, too."""
         connection = self.connection
-        connection.on_subflow_timeout(self, self._outstanding(), now)
+        connection.on_subflow_timeout(self, self.lost(), now)
         interval = connection.config.mptcp.path_probe
         if interval and self.probe_at == NEVER:
             self.probe_at = now + interval
             self.tcp.wake_by(self.probe_at)
 
-    def _outstanding(self) -> list[Reinjection]:
-        """Return what is not acknowledged here and was not yet queued for other subflows."""
-        return signals.to_reinject(self)
-
     def lost(self) -> list[Reinjection]:
-        """Return all that this subflow, which has ended, leaves to the others."""
-        for mapping in self.mappings.outstanding():
-            mapping.reinjected = False
+        """Return what is not acknowledged here and was not yet queued for other subflows."""
         return signals.to_reinject(self)
 
     def _answered(self, now: int) -> None:
