@@ -71,6 +71,7 @@ class MptcpConnection(Connection):
         outbound, inbound: the two directions of the data sequence space.
         joins: the subflows that the path manager wants to open.
         addresses, paths, path_manager: which addresses there are, and what is done with them.
+        open: the subflows that are not closed, ``subflows`` without those of the past.
         group: the congestion controls of the subflows in use.
     """
 
@@ -89,6 +90,7 @@ class MptcpConnection(Connection):
         "is_plain",
         "joins",
         "local_key",
+        "open",
         "outbound",
         "path_manager",
         "paths",
@@ -129,6 +131,7 @@ class MptcpConnection(Connection):
         self.addresses = Addresses(self)
         self.paths = ConnectionPaths(self)
         self.group: list[CongestionControl] = []
+        self.open: list[Subflow] = []
         #: When a connection that has lost all its subflows is given up.
         self.abandoned_at: int = NEVER
         self._counted: bool = False
@@ -172,11 +175,10 @@ class MptcpConnection(Connection):
         """Return the subflows that new data may go to: backups only if nothing else works."""
         regular: list[Subflow] = []
         backups: list[Subflow] = []
-        for tcp in self.subflows:
-            subflow = tcp.subflow
+        for subflow in self.open:
+            tcp = subflow.tcp
             if (
-                subflow is not None
-                and subflow.stage == READY
+                subflow.stage == READY
                 and tcp.state in (TCP_ESTABLISHED, CLOSE_WAIT)
                 and not tcp.sender.fin_wanted
                 and not tcp.sender.timeouts_in_a_row
@@ -186,16 +188,11 @@ class MptcpConnection(Connection):
 
     def alive(self) -> list[Subflow]:
         """Return the subflows on which ACKs and their options can be sent."""
-        found: list[Subflow] = []
-        for tcp in self.subflows:
-            subflow = tcp.subflow
-            if subflow is not None and subflow.stage == READY and tcp.state >= TCP_ESTABLISHED:
-                found.append(subflow)
-        return found
+        return [s for s in self.open if s.stage == READY and s.tcp.state >= TCP_ESTABLISHED]
 
     def is_only(self, subflow: Subflow) -> bool:
         """Return whether no other subflow is open or being opened."""
-        return all(tcp is subflow.tcp or tcp.state == CLOSED for tcp in self.subflows)
+        return all(other is subflow for other in self.open)
 
     def subflows_of_local(self, identifier: int) -> list[Subflow]:
         """Return the subflows that use an own address."""
@@ -207,7 +204,7 @@ class MptcpConnection(Connection):
 
     def open_subflows(self) -> list[Subflow]:
         """Return the subflows that are open or being opened."""
-        return [t.subflow for t in self.subflows if t.state != CLOSED and t.subflow is not None]
+        return [subflow for subflow in self.open if subflow.tcp.state != CLOSED]
 
     def is_first_handshake(self) -> bool:
         """Return whether the first subflow is still being opened."""
@@ -218,7 +215,7 @@ class MptcpConnection(Connection):
     @property
     def closed(self) -> bool:
         """It has ended at both levels."""
-        if not all(tcp.state == CLOSED for tcp in self.subflows):
+        if self.open:
             return False
         return self.is_plain or self.state in (M_INIT, M_CLOSED)
 
@@ -242,9 +239,8 @@ class MptcpConnection(Connection):
             return 0
         freed = self.acked
         if not self.is_plain:
-            for tcp in self.subflows:
-                if tcp.state != CLOSED and tcp.subflow is not None:
-                    freed = min(freed, tcp.subflow.mappings.lowest() - 1)
+            for subflow in self.open:
+                freed = min(freed, subflow.mappings.lowest() - 1)
         return max(0, self.send_buffer - (self.written - freed))
 
     def write(self, count: int, now: int) -> int:
@@ -534,6 +530,8 @@ class MptcpConnection(Connection):
     def on_closed(self, subflow: Tcp, now: int) -> None:
         """A subflow has reached CLOSED."""
         extra = subflow.subflow
+        if extra is not None and extra in self.open:
+            self.open.remove(extra)
         if self.is_plain and subflow is not fallback.survivor(self):
             return
         if extra is None or self.is_plain or (self.state == M_INIT and not extra.is_join):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mptcpsim.core.states import CLOSED
 from mptcpsim.plugins import PathView, RemoteAddress, SubflowInfo
 
 if TYPE_CHECKING:
@@ -57,9 +56,8 @@ class ConnectionPaths(PathView):
     def subflows(self) -> list[SubflowInfo]:
         """The subflows that are open or being opened."""
         infos: list[SubflowInfo] = []
-        for tcp in self._connection.subflows:
-            if tcp.state != CLOSED and tcp.subflow is not None:
-                infos.append(subflow_info(tcp.subflow))
+        for subflow in self._connection.open_subflows():
+            infos.append(subflow_info(subflow))
         return infos
 
     @property
