@@ -30,9 +30,8 @@ STREAM = 200_000
 BUFFER = 32 * 1024
 #: The n of "from the n-th packet": several round trips after the first DATA_ACK.
 N = 60
-#: A cell that is not decided by then, ns, is stuck. The window of unmapped data fills slowly: what is not
-#: DATA_ACKed is sent again at intervals that double.
-LIMIT = 600 * SECOND
+#: A cell that is not decided by then, ns, is stuck.
+LIMIT = 120 * SECOND
 
 
 class Cell(NamedTuple):

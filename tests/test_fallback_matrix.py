@@ -20,9 +20,10 @@ from fallback_matrix import (
     resets,
     run,
 )
-from mptcp_pair import MS, S1, S2, MptcpPair, Plan, counted, mptcp, strip_mptcp
+from mptcp_pair import C1, C2, MS, S1, S2, MptcpPair, Plan, counted, mptcp, strip_mptcp, transfer
+from pair import PORT
 
-from mptcpsim.plugins import Announce
+from mptcpsim.plugins import Announce, OpenSubflow
 
 CELLS = expected()
 PRODUCED: dict[tuple[str, str, str], Produced] = {}
@@ -131,10 +132,8 @@ def vanish(version: int, announce: bool, writers: tuple[str, ...], ways: tuple[s
     return f"stuck at {[reader.consumed for _, reader in ends]}"
 
 
-@pytest.mark.parametrize(
-    ("writers", "ways"),
-    [(writers, ways) for writers in WRITERS for ways in DIRECTIONS],
-)
+@pytest.mark.parametrize("ways", DIRECTIONS)
+@pytest.mark.parametrize("writers", WRITERS)
 @pytest.mark.parametrize("announce", [False, True], ids=["silent", "announcing"])
 @pytest.mark.parametrize("version", [1, 0])
 def test_options_vanish_at_any_packet(version: int, announce: bool, writers: str, ways: str) -> None:
@@ -148,3 +147,27 @@ def test_options_vanish_at_any_packet(version: int, announce: bool, writers: str
     }
     assert set(outcomes.values()) <= {"arrived", "reset"}, outcomes
     assert outcomes[1] == outcomes[3] == "arrived", "before any data there is always plain TCP"
+
+
+@pytest.mark.parametrize("version", [1, 0])
+def test_another_subflow_takes_over(version: int) -> None:
+    """DATA_ACKs vanish on the only path: what it has delivered in vain is sent again on the next one."""
+    plan = Plan()
+    plan.subflow_closed = lambda view, subflow: [] if view.subflows else [OpenSubflow(C2, S1, PORT)]
+    tcp = {"receive_buffer": BUFFER}
+    pair = MptcpPair(
+        mptcp(plan, versions=(version,), tcp=tcp),
+        mptcp(versions=(version,), tcp=tcp),
+        client_addresses=(C1, C2),
+        hook=strip_mptcp(lambda seen: seen.number >= N and seen.segment.flow.dst == C1),
+    )
+    client, server = pair.establish()
+    transfer(pair, client, server, STREAM)
+    client.close(pair.now)
+    server.close(pair.now)
+    pair.run()
+    assert [subflow.flow.src for subflow in client.subflows] == [C1, C2]
+    assert client.closed
+    assert server.closed
+    assert not client.error
+    assert not server.error
