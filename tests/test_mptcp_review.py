@@ -21,13 +21,15 @@ from mptcp_pair import (
     joining,
     mptcp,
     transfer,
+    without_mptcp,
 )
 
 from mptcpsim.core.data_states import M_CLOSED, M_ESTAB, M_FIN_WAIT_2
 from mptcpsim.core.mappings import narrow
 from mptcpsim.core.mptcp_options import Dss, MpFail, MpFastclose
 from mptcpsim.core.segment import ACK, RST, SYN, Segment
-from mptcpsim.plugins import OpenSubflow
+from mptcpsim.core.states import TIME_WAIT
+from mptcpsim.plugins import OpenSubflow, Withdraw
 from mptcpsim.units import SECOND
 
 
@@ -97,6 +99,81 @@ def test_subflow_on_which_the_end_was_acknowledged_is_not_reset() -> None:
     assert client.closed
     assert server.closed
     assert not any(p.flags & RST for _, _, p in pair.wire)
+
+
+def test_data_fin_is_not_repeated_for_ever() -> None:
+    pair = MptcpPair()
+    client, _ = connected(pair)
+    pair.cut(C1)
+    client.close(pair.now)
+    pair.run(pair.now + 3600 * SECOND)
+    assert client.closed
+    assert client.error.startswith("timed out")
+
+
+# --- Windows and buffers --------------------------------------------------------------------------
+
+
+def test_reinjection_waits_for_no_window_update_that_was_never_sent() -> None:
+    """The other path's own window is closed, and the peer says on one subflow alone that it has opened."""
+    pair = joining(server={"window_update": "one", "tcp": {"receive_buffer": 20_000}})
+    client, server = pair.establish_subflows(2)
+    client.write(client.outbound.window, pair.now)
+    pair.run(pair.now + 2 * SECOND)
+    server.read(20_000, pair.now)
+    pair.run(pair.now + SECOND)
+    rooms = [tcp.sender.edge - tcp.sender.nxt for tcp in client.subflows]
+    assert max(rooms) > 10_000
+    assert min(rooms) < 1000
+    pair.cut((C1, C2)[rooms.index(max(rooms))])
+    client.write(5000, pair.now)
+    pair.run(pair.now + 5 * SECOND)
+    assert server.delivered == client.written
+
+
+def test_writer_is_woken_by_a_data_ack_that_comes_after_the_ack() -> None:
+    def hook(direction: str, packet: Any, now: int) -> list[Any]:
+        if direction == "s>c" and now > SECOND:
+            return [without_mptcp(packet), (5 * MS, packet)]
+        return [packet]
+
+    one = {"ack_every": 1}
+    pair = MptcpPair(mptcp(tcp=one | {"send_buffer": 1000}), mptcp(tcp=one), hook=hook)
+    client, server = connected(pair)
+    server.eager = True
+    pair.run(SECOND)
+    assert client.write(1000, pair.now) == 1000
+    client.wants_write = True
+    pair.run(pair.now + SECOND)
+    assert client.writable
+    assert not client.wants_write
+
+
+def test_time_wait_of_a_subflow_is_left_alone() -> None:
+    """No window updates on it, which a peer that has forgotten it would answer with a RST."""
+    pair = joining()
+    client, server = pair.establish_subflows(2)
+    act(pair, client, Withdraw(C2))
+    pair.run(pair.now + SECOND)
+    assert client.subflows[1].state == TIME_WAIT
+    before = len(pair.wire)
+    transfer(pair, server, client, 300_000)
+    assert not any(C2 in (p.flow.src, p.flow.dst) for _, _, p in pair.wire[before:])
+    assert client.is_only(client.subflows[0].subflow)
+    assert [info.identifier for info in client.paths.subflows] == [0]
+
+
+def test_answer_to_a_probe_that_advances_repeats_nothing() -> None:
+    pair = MptcpPair()
+    client, _ = connected(pair)
+    pair.run(pair.now + SECOND)
+    start = pair.now
+    pair.cut(C1, start, start + 2500 * MS)
+    client.write(1000, pair.now)
+    pair.run(pair.now + 10 * SECOND)
+    arrived = next(when for when, way, _ in pair.wire if way == "s>c" and when > start)
+    assert client.acked == client.written
+    assert not any(p.length for when, _, p in pair.wire if when > arrived)
 
 
 # --- Fallback -----------------------------------------------------------------------------------

@@ -201,6 +201,13 @@ def _ask(subflow: Subflow, now: int) -> None:
     fallback.send_with(subflow.tcp, connection.inbound.ack_dss(), (option,), now)
 
 
+def time_out(connection: MptcpConnection, why: str, now: int) -> None:
+    """End a connection whose peer does not answer any more."""
+    connection.error = f"timed out: {why}"
+    _reset_all(connection, False, connection.error, now)
+    finish(connection, connection.error, now)
+
+
 def _reset_all(connection: MptcpConnection, with_option: bool, why: str, now: int) -> None:
     # From here on nobody moves data to other subflows, or opens new ones.
     connection.state = M_CLOSED

@@ -149,6 +149,9 @@ class DataSender(SendView):
         self._progress_at = now
         if self.fin_sent and ack > self.end:
             closing.on_data_fin_acked(self._connection, subflow, now)
+        elif self._connection.wants_write:
+            # Maybe the subflow has acknowledged it before.
+            self._connection.on_acked(subflow.tcp, now)
 
     def highest(self) -> int:
         """Return the highest DATA_ACK that makes sense."""
@@ -177,7 +180,7 @@ class DataSender(SendView):
                 self._push_new(usable, now)
             if self.fin_wanted and not self.fin_sent and self.nxt == self.end:
                 self.send_fin(now)
-            if self.nxt < self.end:
+            if self.nxt < self.end or self.reinjections:
                 self._wait(usable, now)
         self._pushing = False
 
@@ -343,13 +346,14 @@ class DataSender(SendView):
     def _wait(self, usable: list[Subflow], now: int) -> None:
         """Data is left over: where nothing is in flight, some timer has to run."""
         idle = True
+        closed = self.nxt < self.end and self.edge <= self.nxt
         for subflow in usable:
             board = subflow.tcp.sender.board
             if board.head < len(board.records):
                 idle = False
-            elif self.edge <= self.nxt or subflow.own_window_closed():
+            elif closed or subflow.own_window_closed():
                 subflow.tcp.sender.window_probe.wait(now)
-        if idle and self.edge > self.nxt and self.override_at == NEVER:
+        if idle and not closed and self.override_at == NEVER:
             self.override_at = now + SWS_OVERRIDE
             self._connection.wake_by(self.override_at)
 
@@ -405,6 +409,9 @@ class DataSender(SendView):
             # DATA_ACKs do not touch the timer: what they are worth shows here.
             self._arm(self._progress_at)
             return
+        if self.backoff >= self._connection.config.data_retries:
+            closing.time_out(self._connection, "nothing was acknowledged at the connection", now)
+            return
         if self.una < self.nxt and not self._held():
             # The subflows have acknowledged the oldest data, the connection has not (section 3.3.6).
             if self.backoff >= _PATIENCE and self._reset_silent(now):
@@ -438,15 +445,26 @@ class DataSender(SendView):
         for subflow in usable:
             if subflow.mappings.lowest() <= self.una:
                 return True
-        return any(item.dsn <= self.una < item.end for item in self.reinjections)
+        for item in self.reinjections:
+            if item.dsn <= self.una < item.end and any(s.number != item.origin for s in usable):
+                return True
+        return False
 
     def _use_small_window(self, now: int) -> None:
         usable = self._connection.usable()
-        left = min(self.end - self.nxt, self.edge - self.nxt)
-        if left <= 0 or any(len(subflow.tcp.sender.board) for subflow in usable):
+        if any(len(subflow.tcp.sender.board) for subflow in usable):
             return
+        left = min(self.end - self.nxt, self.edge - self.nxt)
+        again = self.reinjections[0] if self.reinjections else None
         for subflow in usable:
-            mss = subflow.tcp.sender.mss
-            if subflow.room(now) >= min(left, mss):
-                self._send_new(subflow, min(left, mss), now)
+            most = min(subflow.room(now), subflow.tcp.sender.mss)
+            if most <= 0:
+                continue
+            if again is not None:
+                if subflow.number != again.origin and self.una < again.end:
+                    dsn = max(again.dsn, self.una)
+                    self._resend(subflow, dsn, min(again.end - dsn, most), now)
+                    return
+            elif left > 0:
+                self._send_new(subflow, min(left, most), now)
                 return

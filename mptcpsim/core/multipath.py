@@ -30,7 +30,7 @@ from mptcpsim.core.mptcp_options import REASON_NAMES, VERSION_0, MptcpOption, Mp
 from mptcpsim.core.paths import ConnectionPaths, subflow_info
 from mptcpsim.core.sequences import UNKNOWN
 from mptcpsim.core.stages import READY
-from mptcpsim.core.states import CLOSE_WAIT, CLOSED, SYN_SENT
+from mptcpsim.core.states import CLOSE_WAIT, CLOSED, SYN_SENT, TIME_WAIT
 from mptcpsim.core.states import ESTABLISHED as TCP_ESTABLISHED
 from mptcpsim.core.subflow import Subflow
 from mptcpsim.plugins import (
@@ -188,11 +188,11 @@ class MptcpConnection(Connection):
 
     def alive(self) -> list[Subflow]:
         """Return the subflows on which ACKs and their options can be sent."""
-        return [s for s in self.open if s.stage == READY and s.tcp.state >= TCP_ESTABLISHED]
+        return [s for s in self.open if s.stage == READY and TCP_ESTABLISHED <= s.tcp.state <= CLOSE_WAIT]
 
     def is_only(self, subflow: Subflow) -> bool:
         """Return whether no other subflow is open or being opened."""
-        return all(other is subflow for other in self.open)
+        return all(other is subflow or other.tcp.state == TIME_WAIT for other in self.open)
 
     def subflows_of_local(self, identifier: int) -> list[Subflow]:
         """Return the subflows that use an own address."""
@@ -204,7 +204,8 @@ class MptcpConnection(Connection):
 
     def open_subflows(self) -> list[Subflow]:
         """Return the subflows that are open or being opened."""
-        return [subflow for subflow in self.open if subflow.tcp.state != CLOSED]
+        over = (CLOSED, TIME_WAIT)
+        return [subflow for subflow in self.open if subflow.tcp.state not in over]
 
     def is_first_handshake(self) -> bool:
         """Return whether the first subflow is still being opened."""

@@ -55,10 +55,7 @@ class ConnectionPaths(PathView):
     @property
     def subflows(self) -> list[SubflowInfo]:
         """The subflows that are open or being opened."""
-        infos: list[SubflowInfo] = []
-        for subflow in self._connection.open_subflows():
-            infos.append(subflow_info(subflow))
-        return infos
+        return [subflow_info(subflow) for subflow in self._connection.open_subflows()]
 
     @property
     def announced(self) -> list[str]:

@@ -224,7 +224,9 @@ class Subflow(Path):
     def is_blocked(self) -> bool:
         """Return whether data waits for a window to open, this one's or the connection's."""
         outbound = self.connection.outbound
-        return outbound.nxt < outbound.end and (outbound.edge <= outbound.nxt or self.own_window_closed())
+        if outbound.nxt < outbound.end and outbound.edge <= outbound.nxt:
+            return True
+        return (outbound.nxt < outbound.end or len(outbound.reinjections) > 0) and self.own_window_closed()
 
     def penalise(self, now: int) -> None:
         """Halve the window of a subflow that holds the connection up, at most once a round trip."""
@@ -391,7 +393,7 @@ class Subflow(Path):
             self.join_at = NEVER
             self.connection.on_join_complete(self, now)
         if self.probe_at != NEVER:
-            self._answered(now)
+            self._answered(segment, now)
         if not self.speaks:
             return True
         dss = segment.dss
@@ -528,7 +530,7 @@ class Subflow(Path):
         """Return what is not acknowledged here and was not yet queued for other subflows."""
         return signals.to_reinject(self)
 
-    def _answered(self, now: int) -> None:
+    def _answered(self, segment: Segment, now: int) -> None:
         """The peer was heard on a subflow in time-out: if a probe asked, the path is there again."""
         if not self.failing:
             self.probe_at = NEVER
@@ -536,7 +538,9 @@ class Subflow(Path):
         elif self.probe_sent:
             self.probe_sent = False
             self.connection.count("MPTcpExtSubflowRecover")
-            self.tcp.sender.retry(now)
+            if segment.ack <= self.tcp.sender.una:
+                # An ACK that advances brings about by itself what is to be done.
+                self.tcp.sender.retry(now)
 
     # --- Timers ---------------------------------------------------------------------------------------
 
