@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from mptcp_pair import C1, C2, joining, start
+from mptcp_pair import C1, C2, C3, MS, S1, S2, MptcpPair, drop, goes_on, joining, mptcp, start
+from pair import PORT
 
-from mptcpsim.units import SECOND
+from mptcpsim.core.states import FIN_WAIT_2, SYN_SENT
+from mptcpsim.plugins import OpenSubflow, Withdraw
+from mptcpsim.units import NEVER, SECOND
 
 
 def test_subflow_that_ends_after_a_time_out_leaves_its_data_once() -> None:
@@ -18,3 +21,67 @@ def test_subflow_that_ends_after_a_time_out_leaves_its_data_once() -> None:
     client.subflows[0].abort(pair.now)
     client.subflows[1].abort(pair.now)
     assert 0 < sum(item.end - item.dsn for item in client.outbound.reinjections) <= 10_000
+
+
+def test_data_that_fills_a_segment_has_no_room_for_sack_blocks() -> None:
+    """Without timestamps 40 bytes of options have room for a block beside a mapping; the MTU has not."""
+    pair = MptcpPair(
+        mptcp(tcp={"timestamps": False}),
+        hook=drop(lambda seen: seen.direction == "c>s" and seen.segment.seq == 1_001 and seen.now < SECOND),
+    )
+    client, server = pair.establish_subflows()
+    client.write(10_000, pair.now)
+    pair.run(pair.now + 50 * MS)
+    server.write(20_000, pair.now)
+    pair.run(pair.now + 5 * SECOND)
+    assert client.acked == 11_000
+    assert any(packet.sack and packet.length for _, _, packet in pair.wire)
+    assert max(packet.size for _, _, packet in pair.wire) == 1500
+
+
+def test_address_is_removed_while_a_subflow_to_it_is_opened() -> None:
+    """The one that is not open yet cannot be asked whether it works."""
+    pair = joining(join=OpenSubflow(C2, S2, PORT))
+    client, server = start(pair)
+    pair.cut(C3)
+    client.act([OpenSubflow(C3, S2, PORT)], pair.now)
+    server.act([Withdraw(S1)], pair.now)
+    pair.run(pair.now + SECOND)
+    assert client.subflows[2].state == SYN_SENT
+    pair.mend()
+    pair.run(pair.now + 100 * SECOND)
+    goes_on(pair, client, server, 2)
+
+
+def test_connection_is_given_up_while_a_join_is_on_its_way() -> None:
+    pair = joining(client={"close_timeout": 10 * SECOND}, server={"close_timeout": 10 * SECOND})
+    client, _ = start(pair)
+    for address in (C1, C2, C3):
+        pair.cut(address, pair.now)
+    for tcp in client.subflows:
+        tcp.abort(pair.now)
+    client.act([OpenSubflow(C3, S1, PORT)], pair.now)
+    client.write(1_000, pair.now)
+    client.close(pair.now)
+    pair.run(pair.now + 11 * SECOND)
+    assert client.closed
+    assert "no subflow is left" in client.error
+    pair.mend()
+    pair.run(pair.now + 100 * SECOND)
+    assert pair.next_event() == NEVER
+
+
+def test_connection_that_is_over_does_not_wait_for_the_fin_of_a_subflow() -> None:
+    """The peer has reset the subflow, which nobody heard: FIN-WAIT-2 has an end all the same."""
+    pair = joining()
+    client, server = start(pair)
+    server.close(pair.now)
+    pair.run(pair.now + 100 * MS)
+    assert server.subflows[1].state == FIN_WAIT_2
+    pair.cut(C2, pair.now)
+    client.subflows[1].abort(pair.now)
+    client.close(pair.now)
+    pair.run(pair.now + 1_000 * SECOND)
+    assert client.closed
+    assert server.closed
+    assert not server.error

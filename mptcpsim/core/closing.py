@@ -78,6 +78,8 @@ def _close_subflows(connection: MptcpConnection, both: bool, heard: Subflow, now
         subflow = tcp.subflow
         if subflow is None or tcp.state == CLOSED:
             continue
+        if both:
+            subflow.linger(now)
         if subflow.stage != READY:
             tcp.abort(now, "the connection is closing")
         elif both and subflow.failing and subflow is not heard:
@@ -109,9 +111,12 @@ def give_up(connection: MptcpConnection, now: int) -> None:
     why = ""
     for tcp in connection.subflows:
         why = tcp.error or why
-    finish(
-        connection, f"timed out: no subflow is left ({why})" if why else "timed out: no subflow is left", now
-    )
+    error = f"timed out: no subflow is left ({why})" if why else "timed out: no subflow is left"
+    finish(connection, error, now)
+    for tcp in list(connection.subflows):
+        # One may be on its way to be opened: too late.
+        if tcp.state != CLOSED:
+            tcp.abort(now, error)
 
 
 def finish(connection: MptcpConnection, error: str, now: int) -> None:

@@ -25,7 +25,7 @@ from mptcpsim.core.payload import content_is, pattern
 from mptcpsim.core.segment import ACK, ECE, ECT0, FIN, NOT_ECT, Segment
 from mptcpsim.core.sequences import UNKNOWN, unwrap
 from mptcpsim.core.stages import OPENING, PLAIN, PRE_ESTABLISHED, READY
-from mptcpsim.core.states import CLOSE_WAIT, ESTABLISHED
+from mptcpsim.core.states import CLOSE_WAIT, ESTABLISHED, FIN_WAIT_2
 from mptcpsim.plugins import Path
 from mptcpsim.units import NEVER
 
@@ -76,6 +76,7 @@ class Subflow(Path):
         "join_at",
         "join_tries",
         "keys_due",
+        "linger_at",
         "local_id",
         "local_nonce",
         "mappings",
@@ -124,6 +125,8 @@ class Subflow(Path):
         #: When a subflow whose address the peer has removed is judged, and since when it is asked.
         self.check_at: int = NEVER
         self.check_from: int = 0
+        #: When a wait in FIN-WAIT-2 is looked at, once the connection is over.
+        self.linger_at: int = NEVER
         self.join_at: int = NEVER
         self.join_tries: int = 0
         self.mappings = SentMappings()
@@ -338,7 +341,9 @@ class Subflow(Path):
         header = tcp.header if stamped == tcp.timestamps else tcp.header - tcp.option_bytes
         sack = None
         if receiver.recent or receiver.dsack is not None:
-            room = sack_blocks_that_fit(used + (tcp.option_bytes if stamped else 0))
+            # A data segment has an MSS without SACK blocks: they only go where its payload is shorter.
+            spare = OPTION_SPACE - tcp.sender.mss + length if length else 0
+            room = sack_blocks_that_fit(max(used + (tcp.option_bytes if stamped else 0), spare))
             sack = receiver.sack_blocks(room) if room else None
             if sack is not None:
                 used += sack_length(len(sack))
@@ -546,7 +551,7 @@ class Subflow(Path):
 
     def next_deadline(self) -> int:
         """Return when the next timer is due, ns, or ``NEVER``."""
-        return min(self.join_at, self.signal_at, self.probe_at, self.check_at)
+        return min(self.join_at, self.signal_at, self.probe_at, self.check_at, self.linger_at)
 
     def handle_timers(self, now: int) -> None:
         """Do what is due."""
@@ -565,6 +570,10 @@ class Subflow(Path):
                 self.probe_sent = True
                 tcp.emit(tcp.sender.una - 1, 0, ACK, False, now)
                 self.probe_at = now + self.connection.config.mptcp.path_probe
+        if self.linger_at <= now:
+            self.linger(now)
+            if tcp.state == FIN_WAIT_2:
+                tcp.finish("", now)
         if self.check_at <= now:
             self.check_at = NEVER
             if tcp.last_heard < self.check_from:
@@ -572,9 +581,21 @@ class Subflow(Path):
                 self.connection.count("MPTcpExtRmSubflow")
                 self.connection.reset_subflow(self, REASON_UNSPECIFIED, "the address was removed", now)
 
+    def linger(self, now: int) -> None:
+        """The connection is over: wait in FIN-WAIT-2 no longer than 2 MSL.
+
+        The peer may have reset the subflow, or forgotten it, and nothing else ends that wait
+        (RFC 9293 section 3.3.2). What the subflow was for has arrived.
+        """
+        self.linger_at = now + self.tcp.config.time_wait
+        self.tcp.wake_by(self.linger_at)
+
     def ask_peer(self, now: int) -> None:
         """Test whether this subflow still works; without an answer it is reset."""
         tcp = self.tcp
+        if self.stage != READY:
+            # Not there yet; which address of the peer it goes to is not known before the SYN/ACK.
+            return
         self.check_from = now
         self.check_at = now + 2 * tcp.sender.rtt.timeout()
         tcp.wake_by(self.check_at)
