@@ -93,9 +93,9 @@ def test_from_the_nth_packet_is_long_after_the_proof(version: str) -> None:
     assert packets_before_proof(pair) < N - 20
     (server,) = pair.server.connections
     assert 0 < server.delivered < STREAM
-    assert counted(pair.client, "MPRstTx", "InfiniteMapTx") == (1 if version == "v1" else 0, 0)
-    # The middlebox took the reason away, so the server counts none.
-    assert counted(pair.server, "MPRstRx") == (0,)
+    assert counted(pair.server, "MPRstTx") == (1 if version == "v1" else 0,)
+    # The middlebox took the reason away, so the client counts none.
+    assert counted(pair.client, "MPRstRx", "InfiniteMapTx") == (0, 0)
 
 
 # --- Options that vanish at any packet -----------------------------------------------------------

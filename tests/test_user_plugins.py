@@ -31,6 +31,21 @@ def test_the_example_runs_shares_fairly_and_repeats_from_its_run_directory(tmp_p
     assert (again / "summary.json").read_bytes() == (out / "summary.json").read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("scheduler", "median_ms", "slow"),
+    [("weighted", 61.5, 78_520), ("minrtt", 28.7, 0), ("roundrobin", 63.9, 168_480)],
+)
+def test_the_example_of_a_scheduler(tmp_path: Path, scheduler: str, median_ms: float, slow: int) -> None:
+    """The table of its README."""
+    scenario = EXAMPLE.parent.parent / "own-scheduler" / "scenario.toml"
+    given = ["--set", f"hosts.server.mptcp.scheduler={scheduler}", "--no-figures"]
+    result = CliRunner().invoke(app, ["run", str(scenario), "--out", str(tmp_path / "out"), *given])
+    assert result.exit_code == 0, result.output
+    (flow,) = json.loads((tmp_path / "out" / "summary.json").read_text())["flows"]
+    assert round(flow["latency_ms"]["median"], 1) == median_ms
+    assert flow["subflows"][1]["bytes_sent"] == slow
+
+
 def test_a_loaded_scenario_names_the_file_absolutely() -> None:
     scenario = load(EXAMPLE)
     assert scenario.plugins == (str(EXAMPLE.parent / "careful.py"),)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 _NOBODY: Final = -1
 
+#: Bytes that the first retransmission at the connection repeats.
+_FIRST_TRY: Final = 1460
+
 #: Retransmissions at the connection without an answer before subflows without DATA_ACKs are suspected.
 _PATIENCE: Final = 4
 
@@ -417,7 +420,8 @@ class DataSender(SendView):
             if self.backoff >= _PATIENCE and self._reset_silent(now):
                 return
             self._connection.note("data retransmission", f"dsn {self.una}")
-            end = min(self.nxt, self.una + 1460)
+            # First a segment; when that did not help, everything, as after a time-out of TCP.
+            end = self.nxt if self.backoff else min(self.nxt, self.una + _FIRST_TRY)
             self.reinject([Reinjection(self.una, end, _NOBODY)])
             self.backoff += 1
         elif self.una == self.nxt and self.fin_sent:
