@@ -502,3 +502,26 @@ def test_join_and_announcement_cross() -> None:
 def server_plan_view(plan: Plan) -> Any:
     assert plan.view is not None
     return plan.view
+
+
+@pytest.mark.parametrize("version", [1, 0])
+def test_a_join_that_failed_is_tried_again_when_the_address_is_announced_again(version: int) -> None:
+    """Section 3.4.1: no further attempt "unless the address is advertised again"."""
+    plan = Plan(announced=lambda view, remote: [OpenSubflow(C2, remote.address, remote.port)])
+    pair = MptcpPair(
+        mptcp(plan, versions=(version,), tcp={"syn_retries": 1}),
+        mptcp(versions=(version,)),
+        client_addresses=(C1, C2),
+        server_addresses=(S1, S2),
+    )
+    client, server = pair.establish_subflows(1)
+    pair.cut(S2, 0, pair.now + 30 * SECOND)
+    act(pair, server, Announce(S2))
+    pair.run(pair.now + 40 * SECOND)
+    assert len(working(client)) == 1
+    act(pair, server, Announce(S2))
+    pair.run(pair.now + SECOND)
+    assert len(working(client)) == len(working(server)) == 2
+    act(pair, server, Announce(S2))
+    pair.run(pair.now + SECOND)
+    assert len(client.subflows) == 3, "an address in use is not joined again"

@@ -46,7 +46,7 @@ class Addresses:
         announced: identifiers of own addresses that the peer was told.
     """
 
-    __slots__ = ("_connection", "_ids", "_next_id", "_unanswered", "announced", "remote")
+    __slots__ = ("_connection", "_failed", "_ids", "_next_id", "_unanswered", "announced", "remote")
 
     def __init__(self, connection: MptcpConnection) -> None:
         self._connection = connection
@@ -55,6 +55,8 @@ class Addresses:
         self._unanswered: dict[int, Announcement] = {}
         self.announced: dict[str, int] = {}
         self.remote: dict[int, RemoteAddress] = {}
+        #: Addresses of the peer to which a join has failed.
+        self._failed: set[str] = set()
 
     def start(self, local: str, remote: str, port: int) -> None:
         """Take the addresses of the first subflow."""
@@ -165,11 +167,17 @@ class Addresses:
             # An identifier is bound anew only after a REMOVE_ADDR.
             connection.count("MPTcpExtAddAddrDrop")
             return
-        if known == fresh:
+        if known == fresh and option.address not in self._failed:
+            # The same again is no news, unless a join has failed: it may be tried once more (section 3.4.1).
             return
+        self._failed.discard(option.address)
         self.remote[option.address_id] = fresh
         connection.note("ANNOUNCED", f"id {option.address_id} {option.address} port {port}")
         connection.act(connection.path_manager.on_announced(connection.paths, fresh), now)
+
+    def on_join_failed(self, address: str) -> None:
+        """A subflow to an address of the peer could not be opened."""
+        self._failed.add(address)
 
     def learn(self, identifier: int, address: str, port: int) -> None:
         """Take what an MP_JOIN teaches about the peer's addresses."""

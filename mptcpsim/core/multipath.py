@@ -543,6 +543,8 @@ class MptcpConnection(Connection):
             self.group.remove(subflow.sender.congestion)
         self.note_subflow(extra, "SF_CLOSED", subflow.error or "closed")
         info = subflow_info(extra)
+        if extra.stage != READY and not subflow.passive:
+            self.addresses.on_join_failed(subflow.flow.dst)
         self.outbound.reinject(extra.lost())
         if self.state not in (M_CLOSED, M_FASTCLOSE_WAIT):
             self.act(self.path_manager.on_subflow_closed(self.paths, info), now)

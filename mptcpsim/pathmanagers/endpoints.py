@@ -180,7 +180,10 @@ class Endpoints(AddressedManager):
 
     def on_announced(self, view: PathView, remote: RemoteAddress) -> list[Action]:
         """Join the new address: from the ``fullmesh`` endpoints, else as routing chooses."""
-        if len(self._accepted) < self.add_addr_accepted:
+        # Announced again, an address may be tried again (RFC 8684 section 3.4.1).
+        self._tried = {pair for pair in self._tried if pair[1] != remote.address}
+        known = self._accepted.get(remote.identifier) == remote.address
+        if known or len(self._accepted) < self.add_addr_accepted:
             mesh = [(e.address, e.backup) for e in self._present(view, remote) if e.fullmesh]
             sources = mesh or [(view.source_for(remote.address), False)]
         elif self._stranded:
