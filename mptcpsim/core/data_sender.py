@@ -385,8 +385,15 @@ class DataSender(SendView):
         self.reinjections.clear()
 
     def reinject(self, items: list[Reinjection]) -> None:
-        """Queue data for other subflows, lowest DSN first."""
-        self.reinjections = deque(sorted([*self.reinjections, *items]))
+        """Queue data for other subflows, lowest DSN first; what one subflow carries twice is queued once."""
+        queued: list[Reinjection] = []
+        right: dict[int, int] = {}
+        for item in sorted([*self.reinjections, *items]):
+            dsn = max(item.dsn, right.get(item.origin, 0))
+            if dsn < item.end:
+                queued.append(Reinjection(dsn, item.end, item.origin))
+                right[item.origin] = item.end
+        self.reinjections = deque(sorted(queued))
 
     def _timeout(self) -> int:
         longest = 0
