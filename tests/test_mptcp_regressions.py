@@ -5,6 +5,7 @@ from __future__ import annotations
 from mptcp_pair import C1, C2, C3, MS, S1, S2, MptcpPair, drop, goes_on, joining, mptcp, start
 from pair import PORT
 
+from mptcpsim.core.data_sender import Reinjection
 from mptcpsim.core.states import FIN_WAIT_2, SYN_SENT
 from mptcpsim.plugins import OpenSubflow, Withdraw
 from mptcpsim.units import NEVER, SECOND
@@ -85,3 +86,28 @@ def test_connection_that_is_over_does_not_wait_for_the_fin_of_a_subflow() -> Non
     assert client.closed
     assert server.closed
     assert not server.error
+
+
+def test_what_a_subflow_carries_twice_is_queued_once() -> None:
+    """The slower of two subflows can have bytes that it got again while the other one was blocked."""
+    pair = joining()
+    client, _ = start(pair)
+    out = client.outbound
+    out.reinject([Reinjection(1, 11, 0), Reinjection(21, 31, 0)])
+    out.reinject([Reinjection(1, 26, 0), Reinjection(5, 8, 1)])
+    out.reinject([Reinjection(1, 31, 0)])
+    assert list(out.reinjections) == [(1, 11, 0), (5, 8, 1), (11, 31, 0)]
+
+
+def test_promises_that_are_rounded_up_do_not_add_up() -> None:
+    """A large shift rounds the window up with every ACK; beyond twice the buffer data is not taken."""
+    pair = MptcpPair(mptcp(tcp={"mss": 500}), mptcp(tcp={"receive_buffer": 1_311, "window_scale": 10}))
+    client, server = pair.establish()
+    for _ in range(20):
+        client.write(450, pair.now)
+        pair.run(pair.now + SECOND)
+    assert 1_311 <= server.readable <= 2 * 1_311
+    server.eager = True
+    server.read(server.readable, pair.now)
+    pair.run(pair.now + 100 * SECOND)
+    assert server.delivered == client.written

@@ -166,7 +166,8 @@ class DataReceiver:
         connection = self._connection
         right = dsn + length
         nxt = self.nxt
-        if dsn == nxt and right <= self.edge and not self.out_of_order.total:
+        most = self.limit + self.buffer
+        if dsn == nxt and right <= self.edge and right <= most and not self.out_of_order.total:
             self.nxt = right
             connection.deliver(dsn, length, subflow, now)
             if self.fin_at == right:
@@ -176,6 +177,10 @@ class DataReceiver:
             # Beyond the window: not taken, and not DATA_ACKed (section 3.8).
             connection.count("MPTcpExtNoDSSInWindow")
             right = self.edge
+        if right > most:
+            # Promises were rounded up so often that twice the buffer is in use (Linux: TCPRcvQDrop).
+            connection.count("TcpExtTCPRcvQDrop")
+            right = most
         left = dsn
         if left < nxt:
             self._duplicate(min(right, nxt) - left, subflow)
