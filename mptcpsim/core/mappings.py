@@ -108,6 +108,14 @@ class SentMappings:
         """Return the lowest DSN that is outstanding, ``NEVER`` without any."""
         return self._lowest[0].dsn if self._lowest else NEVER
 
+    def bytes_below(self, dsn: int) -> int:
+        """Return how many of the bytes that are outstanding come before a DSN."""
+        total = 0
+        if self.lowest() < dsn:
+            for mapping in self.outstanding():
+                total += max(0, min(mapping.dsn + mapping.length, dsn) - mapping.dsn)
+        return total
+
     def outstanding(self) -> list[Mapping]:
         """Return all of them."""
         return self._mappings[self._head :]

@@ -238,11 +238,12 @@ class MptcpConnection(Connection):
         """
         if self.closing or self.closed:
             return 0
-        freed = self.acked
+        acked = self.acked
+        kept = self.written - acked
         if not self.is_plain:
             for subflow in self.open:
-                freed = min(freed, subflow.mappings.lowest() - 1)
-        return max(0, self.send_buffer - (self.written - freed))
+                kept += subflow.mappings.bytes_below(acked + 1)
+        return max(0, self.send_buffer - kept)
 
     def write(self, count: int, now: int) -> int:
         """Append up to ``count`` bytes to the stream and return how many were accepted.
