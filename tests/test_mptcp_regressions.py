@@ -111,3 +111,18 @@ def test_promises_that_are_rounded_up_do_not_add_up() -> None:
     server.read(server.readable, pair.now)
     pair.run(pair.now + 100 * SECOND)
     assert server.delivered == client.written
+
+
+def test_reinjection_that_has_to_wait_does_not_hold_up_others() -> None:
+    """What only its own subflow could carry waits; what the connection sends again goes out at once."""
+    pair = MptcpPair()
+    client, server = pair.establish_subflows()
+    server.eager = True
+    client.write(1_000, pair.now)
+    out = client.outbound
+    out.reinject([Reinjection(1_001, 1_101, 0), Reinjection(1_001, 2_001, -1)])
+    out.push(pair.now)
+    assert list(out.reinjections) == [(1_001, 1_101, 0)]
+    pair.run(pair.now + SECOND)
+    assert server.delivered == 2_000
+    assert not out.reinjections

@@ -276,22 +276,23 @@ class DataSender(SendView):
     def _push_reinjections(self, usable: list[Subflow], now: int) -> None:
         """Send again, elsewhere, what a failed subflow has not delivered (section 3.3.6)."""
         queue = self.reinjections
+        # What its own subflow alone could carry does not hold up what comes from another one.
+        kept: deque[Reinjection] = deque()
         while queue:
-            item = queue[0]
+            item = queue.popleft()
             dsn = max(item.dsn, self.una)
             if dsn >= item.end:
-                queue.popleft()
                 continue
             left = item.end - dsn
             subflow = self._choose(self.scheduler, usable, left, item.origin, now)
             if subflow is None:
-                break
+                kept.append(item)
+                continue
             length = min(left, subflow.tcp.sender.mss)
-            if dsn + length == item.end:
-                queue.popleft()
-            else:
-                queue[0] = Reinjection(dsn + length, item.end, item.origin)
+            if dsn + length < item.end:
+                queue.appendleft(Reinjection(dsn + length, item.end, item.origin))
             self._resend(subflow, dsn, length, now)
+        self.reinjections = kept
 
     def _resend(self, subflow: Subflow, dsn: int, length: int, now: int) -> None:
         subflow.reinjected_bytes += length
