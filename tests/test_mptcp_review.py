@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -25,9 +26,11 @@ from mptcp_pair import (
 )
 
 from mptcpsim.core.data_states import M_CLOSED, M_ESTAB, M_FIN_WAIT_2
+from mptcpsim.core.kept_segments import KeptSegments
 from mptcpsim.core.mappings import narrow
 from mptcpsim.core.mptcp_options import Dss, MpFail, MpFastclose
-from mptcpsim.core.segment import ACK, RST, SYN, Segment
+from mptcpsim.core.segment import ACK, RST, SYN, FourTuple, Segment
+from mptcpsim.core.sequences import SequenceMap
 from mptcpsim.core.states import TIME_WAIT
 from mptcpsim.plugins import OpenSubflow, Withdraw
 from mptcpsim.units import SECOND
@@ -268,3 +271,24 @@ def test_abort_after_the_end_is_no_failure() -> None:
     client.abort(pair.now)
     assert client.closed
     assert not client.error
+
+
+# --- Costs ----------------------------------------------------------------------------------------
+
+
+def test_kept_segments_are_found_by_their_place_and_in_the_order_of_their_arrival() -> None:
+    rng = random.Random(1)
+    kept = KeptSegments()
+    flow = FourTuple(C1, 1, S1, 2)
+    all_of_them = []
+    for _ in range(300):
+        seq, length = rng.randrange(5000), rng.randrange(1, 200)
+        segment = Segment(flow, 40, SequenceMap(0), ACK, seq, 0, 0, length, 0, 0, None, 0)
+        kept.add(segment)
+        all_of_them.append(segment)
+    for left in range(0, 5000, 250):
+        kept.forget_below(left)
+        right = left + rng.randrange(1, 400)
+        wanted = [s for s in all_of_them if s.seq < right and s.seq + s.length > left]
+        assert kept.between(left, right) == wanted
+        assert len(kept) == sum(s.seq + s.length > left for s in all_of_them)

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Final
 
 from mptcpsim.core import fallback
 from mptcpsim.core.dss_checksum import checksum_is_right, payload_sum
+from mptcpsim.core.kept_segments import KeptSegments
 from mptcpsim.core.mappings import Mapping, ReceivedMappings
 from mptcpsim.core.mptcp_options import REASON_MIDDLEBOX, REASON_MPTCP_SPECIFIC
 from mptcpsim.core.payload import content, content_is, pattern
 from mptcpsim.core.segment import Segment
 from mptcpsim.core.sequences import UNKNOWN
 from mptcpsim.core.stages import PLAIN
+from mptcpsim.units import NEVER
 
 if TYPE_CHECKING:
     from mptcpsim.core.subflow import Subflow
@@ -57,7 +59,7 @@ class MappedData:
         #: Up to here data is in order.
         self._arrived: int = 1
         #: Segments whose bytes are looked at when their mapping is known, or complete.
-        self._segments: list[Segment] = []
+        self._segments = KeptSegments()
 
     def covers(self, segment: Segment) -> bool:
         """Return whether a mapping of the first byte of a segment is known."""
@@ -83,7 +85,7 @@ class MappedData:
             connection.reset_subflow(subflow, REASON_MPTCP_SPECIFIC, "a mapping changed", now)
             return False
         if segment.length and not usual:
-            self._segments.append(segment)
+            self._segments.add(segment)
         elif self.done < self._arrived:
             # It came after its data.
             self._drain(now)
@@ -92,7 +94,7 @@ class MappedData:
     def keep(self, segment: Segment) -> None:
         """Keep a segment that brought no mapping: its bytes can be judged only when there is one."""
         if segment.seq + segment.length > self.done and self._subflow.connection.config.mptcp.hold_unmapped:
-            self._segments.append(segment)
+            self._segments.add(segment)
 
     def deliver(self, left: int, length: int, now: int) -> None:
         """Take bytes that are in order on this subflow: hand on what is mapped, hold the rest."""
@@ -126,7 +128,7 @@ class MappedData:
             left, self.done = self.done, end
             received.forget_below(end)
             connection.inbound.on_data(mapping.dsn + left - mapping.ssn, end - left, subflow, now)
-        self._segments = [s for s in self._segments if s.seq + s.length > self.done]
+        self._segments.forget_below(self.done)
         if not self._stopped() and self._arrived - self.done >= connection.inbound.most_unmapped():
             # A whole window without a mapping: nothing of it can ever be delivered (section 3.7).
             connection.count("MPTcpExtDSSNoMatchTCP")
@@ -149,34 +151,22 @@ class MappedData:
         subflow = self._subflow
         connection = subflow.connection
         if not connection.checksum:
-            for segment in self._segments:
+            for segment in self._segments.between(left, right):
                 low = max(segment.seq, left)
                 high = min(segment.seq + segment.length, right)
-                if low < high and _part(segment, low, high) != pattern(
-                    mapping.dsn - 1 + low - mapping.ssn, high - low
-                ):
+                if _part(segment, low, high) != pattern(mapping.dsn - 1 + low - mapping.ssn, high - low):
                     connection.refuse(subflow.tcp, segment)
             return True
-        data = self._bytes(mapping.ssn, mapping.ssn + mapping.length)
+        segments = self._segments.between(mapping.ssn, mapping.ssn + mapping.length)
+        data = _join(segments, mapping.ssn, mapping.ssn + mapping.length)
         length = mapping.length + 1 if mapping.data_fin else mapping.length
         dsn = (connection.inbound.idsn + mapping.dsn) & _64_BITS
         if not checksum_is_right(dsn, mapping.ssn & _32_BITS, length, payload_sum(data), mapping.checksum):
             fallback.on_checksum_failure(connection, subflow, mapping, now)
             return False
         if data != pattern(mapping.dsn - 1, mapping.length):
-            connection.refuse(subflow.tcp, self._segments[0])
+            connection.refuse(subflow.tcp, segments[0])
         return True
-
-    def _bytes(self, left: int, right: int) -> bytes:
-        """Return the bytes of the subflow from ``left`` to ``right``, which have all been kept."""
-        data = bytearray(right - left)
-        # The first copy of a byte is the one that counts.
-        for segment in reversed(self._segments):
-            low = max(segment.seq, left)
-            high = min(segment.seq + segment.length, right)
-            if low < high:
-                data[low - left : high - left] = _part(segment, low, high)
-        return bytes(data)
 
     def release(self, shift: int) -> int:
         """Go over to plain TCP: check the bytes that were held; return how many there are.
@@ -184,16 +174,27 @@ class MappedData:
         Args:
             shift: stream offset minus relative sequence number of the subflow, of any byte from now on.
         """
-        for segment in self._segments:
+        for segment in self._segments.between(self.done, NEVER):
             low = max(segment.seq, self.done)
             high = segment.seq + segment.length
-            if low < high and _part(segment, low, high) != pattern(low + shift, high - low):
+            if _part(segment, low, high) != pattern(low + shift, high - low):
                 self._subflow.connection.refuse(self._subflow.tcp, segment)
         held = self._arrived - self.done
         self.done = self._arrived
-        self._segments = []
+        self._segments.clear()
         return held
 
 
 def _part(segment: Segment, left: int, right: int) -> bytes:
     return content(segment)[left - segment.seq : right - segment.seq]
+
+
+def _join(segments: list[Segment], left: int, right: int) -> bytes:
+    """Return the bytes of a subflow from ``left`` to ``right``, which these segments have all of."""
+    data = bytearray(right - left)
+    # The first copy of a byte is the one that counts.
+    for segment in reversed(segments):
+        low = max(segment.seq, left)
+        high = min(segment.seq + segment.length, right)
+        data[low - left : high - left] = _part(segment, low, high)
+    return bytes(data)
