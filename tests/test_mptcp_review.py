@@ -29,7 +29,7 @@ from mptcpsim.core.data_states import M_CLOSED, M_ESTAB, M_FIN_WAIT_2
 from mptcpsim.core.kept_segments import KeptSegments
 from mptcpsim.core.mappings import narrow
 from mptcpsim.core.mptcp_options import Dss, MpFail, MpFastclose
-from mptcpsim.core.segment import ACK, RST, SYN, FourTuple, Segment
+from mptcpsim.core.segment import ACK, FIN, RST, SYN, FourTuple, Segment
 from mptcpsim.core.sequences import SequenceMap
 from mptcpsim.core.states import TIME_WAIT
 from mptcpsim.plugins import OpenSubflow, Withdraw
@@ -211,6 +211,25 @@ def test_mp_fail_on_a_reset_is_no_fallback() -> None:
     assert not client.error
     assert not any(sent.option.is_infinite() for sent in pair.sent(Dss))
     assert len(pair.sent(MpFail, "c>s")) == before
+
+
+@pytest.mark.parametrize("flags", [ACK, ACK | FIN])
+@pytest.mark.parametrize("prediction", [True, False])
+def test_reset_for_a_wrong_checksum_is_the_last_segment(flags: int, prediction: bool) -> None:
+    server_tcp = {"ack_every": 1, "header_prediction": prediction}
+    pair = joining(client={"checksum": True}, server={"tcp": server_tcp})
+    client, server = pair.establish_subflows(2)
+    outbound = client.outbound
+    ssn = client.subflows[1].sender.nxt
+    dsn = narrow(outbound.nxt, 8, outbound.idsn)
+    ack = narrow(server.outbound.nxt, 8, server.outbound.idsn)
+    forge(pair, client, 1, dss=Dss(8, ack, 8, dsn, ssn, 100, 0x1234), length=100, flags=flags)
+    before = len(pair.wire)
+    pair.run(pair.now + SECOND)
+    sent = [p for _, way, p in pair.wire[before:] if way == "s>c" and C2 in (p.flow.src, p.flow.dst)]
+    assert len(sent) == 1
+    assert sent[0].flags & RST
+    transfer(pair, client, server, 10_000)
 
 
 # --- Aborts -------------------------------------------------------------------------------------

@@ -109,7 +109,7 @@ def expected(tcp: Tcp, segment: Segment, now: int) -> bool:
     sender.wl1 = segment.seq
     sender.wl2 = ack
     receiver.on_expected_data(segment, now)
-    if receiver.ack_now:
+    if receiver.ack_now and tcp.state != CLOSED:
         tcp.send_ack(now)
     if sender.source is not None and sender.source.moved:
         sender.source.push(now)
@@ -306,6 +306,9 @@ def _text_and_fin(tcp: Tcp, segment: Segment, now: int) -> None:
     receiver = tcp.receiver
     if segment.length and tcp.state in (ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2):
         receiver.on_data(segment, now)
+        if tcp.state == CLOSED:
+            # MPTCP has reset the subflow for what the data turned out to be.
+            return
     elif segment.length:
         receiver.ack_now = True
     if segment.flags & FIN and receiver.fin_at < 0:
