@@ -14,7 +14,7 @@ from mptcpsim.core.keys import ack_hmac, syn_ack_hmac
 from mptcpsim.core.mptcp_options import AddAddr, Dss, MpCapable, MpJoinAck, MpJoinSyn, MpJoinSynAck
 from mptcpsim.core.segment import Segment
 from mptcpsim.plugins import Announce, OpenSubflow
-from mptcpsim.units import SECOND
+from mptcpsim.units import MILLISECOND, SECOND
 
 KEY_A = 0x0102030405060708
 KEY_B = 0x1112131415161718
@@ -197,3 +197,23 @@ def test_a_data_fin_alone_takes_one_number(encode: bool) -> None:
     fins, data_ack = numbers(pair, client, server)
     assert fins == [(90, 0, 1, 0)]
     assert data_ack == 91
+
+
+def test_32_bits_that_could_wrap_within_one_msl_become_64() -> None:
+    """RFC 8684 section 3.3.1: the full DSN at rates of more than 2^32 bytes in two minutes, 286 Mbit/s."""
+    pair = MptcpPair(mptcp(dsn_octets=4), mptcp())
+    client, server = pair.establish_subflows(1)
+    span = 1 << 26
+    # What was sent before this instant took two seconds: just slow enough.
+    client.outbound._rate_from -= span
+    client.outbound._rate_since = pair.now - 2 * SECOND
+    transfer(pair, client, server, 100_000)
+    assert {sent.option.dsn_octets for sent in pair.sent(Dss, "c>s") if sent.option.dsn_octets} == {4}
+    # And this a little less than the 1.875 s of that rate.
+    client.outbound._rate_from -= span
+    client.outbound._rate_since = pair.now - 1874 * MILLISECOND
+    transfer(pair, client, server, 100_000)
+    octets = [sent.option.dsn_octets for sent in pair.sent(Dss, "c>s") if sent.option.dsn_octets]
+    assert octets[-1] == 8
+    assert octets == sorted(octets), "for good"
+    assert all(segment.size <= 1500 for _, segment in pair.segments("c>s"))

@@ -197,5 +197,5 @@ class Addresses:
             self.remote.pop(identifier, None)
             connection.note("REMOVED", f"id {identifier}")
             for subflow in affected:
-                subflow.ask_peer(now)
+                subflow.watch.ask_peer(now)
             connection.act(connection.path_manager.on_withdrawn(connection.paths, identifier), now)

@@ -79,7 +79,7 @@ def _close_subflows(connection: MptcpConnection, both: bool, heard: Subflow, now
         if subflow is None or tcp.state == CLOSED:
             continue
         if both:
-            subflow.linger(now)
+            subflow.watch.linger(now)
         if subflow.stage != READY:
             tcp.abort(now, "the connection is closing")
         elif both and subflow.failing and subflow is not heard:

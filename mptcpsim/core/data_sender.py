@@ -15,13 +15,17 @@ from mptcpsim.core.mappings import widen
 from mptcpsim.core.mptcp_options import REASON_MIDDLEBOX
 from mptcpsim.core.window_probe import SWS_OVERRIDE
 from mptcpsim.plugins import PENALISE, RESEND, Path, Scheduler, SendView
-from mptcpsim.units import NEVER
+from mptcpsim.units import MINUTE, NEVER
 
 if TYPE_CHECKING:
     from mptcpsim.core.multipath import MptcpConnection
     from mptcpsim.core.subflow import Subflow
 
 _NOBODY: Final = -1
+
+#: Bytes after which the rate is looked at, and the Maximum Segment Lifetime (RFC 9293 section 3.4.2).
+_RATE_SPAN: Final = 1 << 26
+_MSL: Final = 2 * MINUTE
 
 #: Bytes that the first retransmission at the connection repeats.
 _FIRST_TRY: Final = 1460
@@ -58,6 +62,8 @@ class DataSender(SendView):
         "_copies",
         "_progress_at",
         "_pushing",
+        "_rate_from",
+        "_rate_since",
         "_usable",
         "backoff",
         "edge",
@@ -68,6 +74,7 @@ class DataSender(SendView):
         "max_window",
         "moved",
         "nxt",
+        "octets",
         "override_at",
         "reinjections",
         "rto_at",
@@ -81,6 +88,10 @@ class DataSender(SendView):
         self.scheduler = scheduler
         #: The own IDSN.
         self.idsn: int = 0
+        #: Octets of a DSN that is sent, 4 or 8; with 4, where and when the rate was last looked at.
+        self.octets: int = connection.config.mptcp.dsn_octets
+        self._rate_from: int = 1
+        self._rate_since: int = 0
         self.una: int = 1
         self.nxt: int = 1
         self.end: int = 1
@@ -270,8 +281,18 @@ class DataSender(SendView):
         if fin:
             self.fin_sent = True
         subflow.send_data(dsn, length, fin, self.nxt == self.end, now)
+        if dsn >= self._rate_from + _RATE_SPAN and self.octets == 4:
+            self._look_at_rate(now)
         if fin:
             closing.on_data_fin_sent(self._connection)
+
+    def _look_at_rate(self, now: int) -> None:
+        """Go over to 8 octets if 4 could wrap within one MSL (section 3.3.1: "MUST")."""
+        if (now - self._rate_since) * ((1 << 32) // _RATE_SPAN) < _MSL:
+            self.octets = 8
+            self._connection.on_longer_numbers()
+        self._rate_from = self.nxt
+        self._rate_since = now
 
     def _push_reinjections(self, usable: list[Subflow], now: int) -> None:
         """Send again, elsewhere, what a failed subflow has not delivered (section 3.3.6)."""
@@ -426,6 +447,7 @@ class DataSender(SendView):
         if self.una < self.nxt and not self._held():
             # The subflows have acknowledged the oldest data, the connection has not (section 3.3.6).
             if self.backoff >= _PATIENCE and self._reset_silent(now):
+                self._arm(now)
                 return
             self._connection.note("data retransmission", f"dsn {self.una}")
             # First a segment; when that did not help, everything, as after a time-out of TCP.

@@ -48,7 +48,7 @@ def become_plain(connection: MptcpConnection, subflow: Subflow, why: str, now: i
         connection.uncount_established()
     subflow.stage = PLAIN
     subflow.speaks = False
-    subflow.join_at = subflow.signal_at = subflow.probe_at = subflow.check_at = NEVER
+    subflow.join_at = subflow.signal_at = subflow.watch.probe_at = subflow.watch.check_at = NEVER
     subflow.signals = []
     for other in list(connection.subflows):
         if other is not tcp and other.state != CLOSED:
@@ -86,7 +86,7 @@ def _prepare_infinite(connection: MptcpConnection, subflow: Subflow) -> None:
     outbound = connection.outbound
     dsn = outbound.una
     ssn = subflow.tcp.sender.end - (outbound.nxt - dsn)
-    octets = connection.config.mptcp.dsn_octets
+    octets = outbound.octets
     checksum = 0 if connection.checksum else -1
     subflow.tcp.infinite_dss = subflow.tcp.final_dss = Dss(
         dsn_octets=octets,

@@ -129,7 +129,8 @@ class MappedData:
             received.forget_below(end)
             connection.inbound.on_data(mapping.dsn + left - mapping.ssn, end - left, subflow, now)
         self._segments.forget_below(self.done)
-        if not self._stopped() and self._arrived - self.done >= connection.inbound.most_unmapped():
+        unmapped = self._arrived - self.done if received.at(self.done) is None else 0
+        if unmapped >= connection.inbound.most_unmapped() and not self._stopped():
             # A whole window without a mapping: nothing of it can ever be delivered (section 3.7).
             connection.count("MPTcpExtDSSNoMatchTCP")
             connection.reset_subflow(subflow, REASON_MIDDLEBOX, "a window of data without mapping", now)

@@ -64,6 +64,8 @@ class MptcpConfig:
     add_addr_retries: int = 3
     #: Retransmission time-outs in a row after which a subflow is given up, if another one works.
     subflow_retries: int = 7
+    #: Time-outs in a row after which a subflow counts as stale (Linux: ``stale_loss_cnt``).
+    stale_timeouts: int = 4
     #: A subflow in time-out is asked this often whether its path is there again (0: only its own
     #: retransmissions, whose intervals double, find out).
     path_probe: int = SECOND

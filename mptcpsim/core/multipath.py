@@ -450,8 +450,8 @@ class MptcpConnection(Connection):
 
     # --- Data -----------------------------------------------------------------------------------------
 
-    def on_wider_ack(self) -> None:
-        """DATA_ACKs have 8 octets from now on: less payload fits."""
+    def on_longer_numbers(self) -> None:
+        """DSNs or DATA_ACKs have 8 octets from now on: less payload fits."""
         for subflow in self.open_subflows():
             if subflow.speaks:
                 subflow.tcp.set_signal_bytes(subflow.data_option_space())
@@ -472,6 +472,8 @@ class MptcpConnection(Connection):
         extra = subflow.subflow
         if extra is not None and not self.is_plain:
             extra.mappings.acknowledge(subflow.sender.una)
+            if extra.watch.stale:
+                extra.watch.on_progress()
         if not self.wants_write:
             return
         if not self.is_plain:
@@ -486,9 +488,6 @@ class MptcpConnection(Connection):
 
     def on_subflow_timeout(self, subflow: Subflow, items: list[Reinjection], now: int) -> None:
         """A subflow is in time-out: others may carry what it has."""
-        if subflow.tcp.sender.timeouts_in_a_row == 1:
-            self.count("MPTcpExtSubflowStale")
-            self.note_subflow(subflow, "subflow in time-out", f"{len(items)} ranges queued for others")
         self.outbound.reinject(items)
         self._push(now)
 

@@ -15,17 +15,17 @@ from mptcpsim.core.mapped_data import MappedData
 from mptcpsim.core.mappings import Mapping, SentMappings, narrow, widen
 from mptcpsim.core.mptcp_options import (
     REASON_MPTCP_SPECIFIC,
-    REASON_UNSPECIFIED,
     VERSION_0,
     Dss,
     MptcpOption,
 )
 from mptcpsim.core.options import OPTION_SPACE, mptcp_length, sack_blocks_that_fit, sack_length
+from mptcpsim.core.path_watch import PathWatch
 from mptcpsim.core.payload import content_is, pattern
 from mptcpsim.core.segment import ACK, ECE, ECT0, FIN, NOT_ECT, Segment
 from mptcpsim.core.sequences import UNKNOWN, unwrap
 from mptcpsim.core.stages import OPENING, PLAIN, PRE_ESTABLISHED, READY
-from mptcpsim.core.states import CLOSE_WAIT, ESTABLISHED, FIN_WAIT_2
+from mptcpsim.core.states import ESTABLISHED
 from mptcpsim.plugins import Path
 from mptcpsim.units import NEVER
 
@@ -52,6 +52,7 @@ class Subflow(Path):
         keys_due: the peer may not have our key yet: MP_CAPABLE goes with ACKs and the first data.
         mappings: what was sent and is not acknowledged on this subflow.
         incoming: data that has arrived, and where it belongs.
+        watch: whether its path is there.
         bare_acks: ACKs of new data since the last DATA_ACK came.
         signals: options that wait for room on an ACK.
         blocked_at: the DSN that was last sent here because another subflow held it up.
@@ -63,8 +64,6 @@ class Subflow(Path):
         "_seen_window",
         "bare_acks",
         "blocked_at",
-        "check_at",
-        "check_from",
         "confirmed",
         "connection",
         "duplicate_bytes",
@@ -76,7 +75,6 @@ class Subflow(Path):
         "join_at",
         "join_tries",
         "keys_due",
-        "linger_at",
         "local_id",
         "local_nonce",
         "mappings",
@@ -84,8 +82,6 @@ class Subflow(Path):
         "own_backup",
         "peer_backup",
         "penalised_at",
-        "probe_at",
-        "probe_sent",
         "proven",
         "reinjected_bytes",
         "remote_id",
@@ -98,6 +94,7 @@ class Subflow(Path):
         "spoke",
         "stage",
         "tcp",
+        "watch",
     )
 
     def __init__(self, connection: MptcpConnection, tcp: Tcp, is_join: bool) -> None:
@@ -122,15 +119,11 @@ class Subflow(Path):
         self.keys_due: bool = False
         #: DSN at which a checksum was wrong on the only subflow, or -1; nothing goes on from there.
         self.failed_at: int = -1
-        #: When a subflow whose address the peer has removed is judged, and since when it is asked.
-        self.check_at: int = NEVER
-        self.check_from: int = 0
-        #: When a wait in FIN-WAIT-2 is looked at, once the connection is over.
-        self.linger_at: int = NEVER
         self.join_at: int = NEVER
         self.join_tries: int = 0
         self.mappings = SentMappings()
         self.incoming = MappedData(self)
+        self.watch = PathWatch(self)
         #: DATA_ACK and window field of the last segment, as on the wire.
         self._seen_ack: int = UNKNOWN
         self._seen_window: int = UNKNOWN
@@ -139,8 +132,6 @@ class Subflow(Path):
         self.signals: list[MptcpOption] = []
         self.signal_acks: int = 0
         self.signal_at: int = NEVER
-        self.probe_at: int = NEVER
-        self.probe_sent: bool = False
         #: Options of the RST that ends this subflow.
         self.reset_option: MptcpOption | None = None
         self.extra_reset_option: MptcpOption | None = None
@@ -247,8 +238,8 @@ class Subflow(Path):
     def data_option_space(self) -> int:
         """Return the bytes that a mapping with a DATA_ACK takes on a data segment (section 3.3)."""
         connection = self.connection
-        config = connection.config.mptcp
-        length = 4 + connection.inbound.ack_octets + config.dsn_octets + 6 + (2 if connection.checksum else 0)
+        numbers = connection.inbound.ack_octets + connection.outbound.octets
+        length = numbers + (12 if connection.checksum else 10)
         return max((length + 3) & ~3, 24 if self.keys_due and connection.version != VERSION_0 else 0)
 
     def next_has_keys(self) -> bool:
@@ -276,7 +267,7 @@ class Subflow(Path):
     def _mapping_dss(self, mapping: Mapping) -> Dss:
         connection = self.connection
         ack = connection.inbound.ack_dss()
-        octets = connection.config.mptcp.dsn_octets
+        octets = connection.outbound.octets
         return Dss(
             ack.data_ack_octets,
             ack.data_ack,
@@ -293,7 +284,7 @@ class Subflow(Path):
         connection = self.connection
         outbound = connection.outbound
         ack = connection.inbound.ack_dss()
-        octets = connection.config.mptcp.dsn_octets
+        octets = connection.outbound.octets
         checksum = UNKNOWN
         if connection.checksum:
             checksum = dss_checksum((outbound.idsn + outbound.end) & 0xFFFFFFFFFFFFFFFF, 0, 1, 0)
@@ -397,8 +388,8 @@ class Subflow(Path):
             # Any segment of the peer answers the third ACK (section 3.2).
             self.join_at = NEVER
             self.connection.on_join_complete(self, now)
-        if self.probe_at != NEVER:
-            self._answered(segment, now)
+        if self.watch.probe_at != NEVER:
+            self.watch.on_segment(segment, now)
         if not self.speaks:
             return True
         dss = segment.dss
@@ -495,7 +486,7 @@ class Subflow(Path):
         inbound = connection.inbound
         dsn = inbound.relative(dss.dsn, dss.dsn_octets)
         if dss.dsn_octets == 8 and inbound.widen_ack():
-            connection.on_wider_ack()
+            connection.on_longer_numbers()
         if dss.data_level_length == 0:
             ssn = unwrap(dss.ssn, self.tcp.receiver.nxt)
             return fallback.on_infinite_mapping(connection, self, dsn, ssn, now)
@@ -526,36 +517,20 @@ class Subflow(Path):
         """The subflow's retransmission timer expired: what it carries goes elsewhere, too."""
         connection = self.connection
         connection.on_subflow_timeout(self, self.lost(), now)
-        interval = connection.config.mptcp.path_probe
-        if interval and self.probe_at == NEVER:
-            self.probe_at = now + interval
-            self.tcp.wake_by(self.probe_at)
+        self.watch.on_timeout(now)
 
     def lost(self) -> list[Reinjection]:
         """Return what is not acknowledged here and was not yet queued for other subflows."""
         return signals.to_reinject(self)
 
-    def _answered(self, segment: Segment, now: int) -> None:
-        """The peer was heard on a subflow in time-out: if a probe asked, the path is there again."""
-        if not self.failing:
-            self.probe_at = NEVER
-            self.probe_sent = False
-        elif self.probe_sent:
-            self.probe_sent = False
-            self.connection.count("MPTcpExtSubflowRecover")
-            if segment.ack <= self.tcp.sender.una:
-                # An ACK that advances brings about by itself what is to be done.
-                self.tcp.sender.retry(now)
-
     # --- Timers ---------------------------------------------------------------------------------------
 
     def next_deadline(self) -> int:
         """Return when the next timer is due, ns, or ``NEVER``."""
-        return min(self.join_at, self.signal_at, self.probe_at, self.check_at, self.linger_at)
+        return min(self.join_at, self.signal_at, self.watch.next_deadline())
 
     def handle_timers(self, now: int) -> None:
         """Do what is due."""
-        tcp = self.tcp
         if self.join_at <= now:
             self.join_at = NEVER
             if self.stage == PRE_ESTABLISHED:
@@ -564,39 +539,4 @@ class Subflow(Path):
             self.signal_at = NEVER
             self.signal_acks = 0
             signals.flush(self, now)
-        if self.probe_at <= now:
-            self.probe_at = NEVER
-            if self.failing and tcp.state in (ESTABLISHED, CLOSE_WAIT):
-                self.probe_sent = True
-                tcp.emit(tcp.sender.una - 1, 0, ACK, False, now)
-                self.probe_at = now + self.connection.config.mptcp.path_probe
-        if self.linger_at <= now:
-            self.linger(now)
-            if tcp.state == FIN_WAIT_2:
-                tcp.finish("", now)
-        if self.check_at <= now:
-            self.check_at = NEVER
-            if tcp.last_heard < self.check_from:
-                # The peer has removed the address, and it does not answer (section 3.4.2).
-                self.connection.count("MPTcpExtRmSubflow")
-                self.connection.reset_subflow(self, REASON_UNSPECIFIED, "the address was removed", now)
-
-    def linger(self, now: int) -> None:
-        """The connection is over: wait in FIN-WAIT-2 no longer than 2 MSL.
-
-        The peer may have reset the subflow, or forgotten it, and nothing else ends that wait
-        (RFC 9293 section 3.3.2). What the subflow was for has arrived.
-        """
-        self.linger_at = now + self.tcp.config.time_wait
-        self.tcp.wake_by(self.linger_at)
-
-    def ask_peer(self, now: int) -> None:
-        """Test whether this subflow still works; without an answer it is reset."""
-        tcp = self.tcp
-        if self.stage != READY:
-            # Not there yet; which address of the peer it goes to is not known before the SYN/ACK.
-            return
-        self.check_from = now
-        self.check_at = now + 2 * tcp.sender.rtt.timeout()
-        tcp.wake_by(self.check_at)
-        tcp.emit(tcp.sender.una - 1, 0, ACK, False, now)
+        self.watch.handle_timers(now)

@@ -77,6 +77,7 @@ class MptcpSettings(Model):
     add_addr_timeout: PositiveTime | None = None
     add_addr_retries: Tries | None = None
     subflow_retries: Annotated[Whole, Field(ge=1, le=127)] | None = None
+    stale_timeouts: Annotated[Whole, Field(ge=1, le=127)] | None = None
     path_probe: Time | None = None
     close_timeout: Time | None = None
     fastclose: Literal["ack", "rst"] | None = None
