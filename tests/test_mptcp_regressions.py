@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
-from mptcp_pair import C1, C2, C3, MS, S1, S2, MptcpPair, drop, goes_on, joining, mptcp, start
+from mptcp_pair import (
+    C1,
+    C2,
+    C3,
+    MS,
+    S1,
+    S2,
+    MptcpPair,
+    Seen,
+    alive,
+    drop,
+    goes_on,
+    joining,
+    mptcp,
+    start,
+    strip_mptcp,
+    transfer,
+)
 from pair import PORT
 
 from mptcpsim.core.data_sender import Reinjection
+from mptcpsim.core.segment import SYN
 from mptcpsim.core.states import FIN_WAIT_2, SYN_SENT
 from mptcpsim.plugins import OpenSubflow, Withdraw
 from mptcpsim.units import NEVER, SECOND
@@ -126,3 +144,39 @@ def test_reinjection_that_has_to_wait_does_not_hold_up_others() -> None:
     pair.run(pair.now + SECOND)
     assert server.delivered == 2_000
     assert not out.reinjections
+
+
+def test_part_of_a_mapping_is_no_data_without_a_mapping() -> None:
+    """A checksum waits for all of its mapping, however much of a small window that fills."""
+    pair = MptcpPair(mptcp(checksum=True), mptcp(tcp={"mss": 536, "receive_buffer": 980}))
+    client, server = pair.establish_subflows()
+    server.eager = True
+    pair.run(pair.now + 100 * MS)
+    pair.cut(C1, pair.now, pair.now + 5 * MS)
+    client.write(5_000, pair.now)
+    pair.run(pair.now + 5 * MS)
+    # The answer to 64-bit numbers are DATA_ACKs of 64 bits: what is sent again no longer fits.
+    server.write(100, pair.now)
+    pair.run(pair.now + 10 * SECOND)
+    assert server.delivered == 6_000
+    assert len(alive(client)) == 1
+
+
+def test_connection_goes_on_when_subflows_without_data_acks_were_reset() -> None:
+    """The timer of the connection runs on: what they had delivered in vain is still to be sent."""
+
+    def hook(seen: Seen) -> bool:
+        return C1 not in seen.segment.flow and not seen.segment.flags & SYN and seen.now > 10 * SECOND
+
+    pair = joining(hook=strip_mptcp(hook))
+    client, server = start(pair)
+    transfer(pair, client, server, 200_000)
+    server.eager = True
+    pair.run(20 * SECOND)
+    pair.cut(C1, pair.now, pair.now + 20 * SECOND)
+    client.write(20_000, pair.now)
+    pair.run_until(lambda: bool(client.subflows[1].error))
+    assert client.outbound.una < client.outbound.nxt
+    assert client.outbound.rto_at < NEVER
+    pair.run(pair.now + 200 * SECOND)
+    assert server.delivered == client.written
