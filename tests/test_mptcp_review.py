@@ -213,6 +213,23 @@ def test_mp_fail_on_a_reset_is_no_fallback() -> None:
     assert len(pair.sent(MpFail, "c>s")) == before
 
 
+def test_no_fallback_on_a_subflow_that_was_closed() -> None:
+    pair = MptcpPair(client_addresses=(C1, C2))
+    client, server = connected(pair)
+    transfer(pair, server, client, 1000)
+    pair.run(pair.now + SECOND)
+    act(pair, client, Withdraw(C1))
+    outbound = server.outbound
+    dsn = narrow(outbound.una, 8, outbound.idsn)
+    forge(pair, server, dss=Dss(dsn_octets=8, dsn=dsn, ssn=server.subflows[0].sender.nxt))
+    pair.run(pair.now + 11 * MS)
+    assert not client.is_plain
+    client.write(1000, pair.now)
+    pair.run(pair.now + 100 * SECOND)
+    assert client.closed
+    assert client.error.startswith("timed out: no subflow is left")
+
+
 @pytest.mark.parametrize("flags", [ACK, ACK | FIN])
 @pytest.mark.parametrize("prediction", [True, False])
 def test_reset_for_a_wrong_checksum_is_the_last_segment(flags: int, prediction: bool) -> None:

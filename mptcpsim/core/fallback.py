@@ -76,7 +76,8 @@ def _is_contiguous(connection: MptcpConnection, subflow: Subflow) -> bool:
     """Return whether the data in flight is one piece of the stream, on this subflow alone."""
     shift = connection.outbound.nxt - subflow.tcp.sender.end
     outstanding = subflow.mappings.outstanding()
-    if any(mapping.dsn - mapping.ssn != shift for mapping in outstanding):
+    if subflow.tcp.sender.fin_sent or any(mapping.dsn - mapping.ssn != shift for mapping in outstanding):
+        # After the FIN of the subflow nothing can go on.
         return False
     return not connection.outbound.reinjections and subflow.mappings.lowest() >= connection.outbound.una
 
