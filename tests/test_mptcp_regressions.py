@@ -180,3 +180,14 @@ def test_connection_goes_on_when_subflows_without_data_acks_were_reset() -> None
     assert client.outbound.rto_at < NEVER
     pair.run(pair.now + 200 * SECOND)
     assert server.delivered == client.written
+
+
+def test_receive_buffer_of_one_byte() -> None:
+    """No data at all is not yet a window of data without a mapping."""
+    pair = MptcpPair(mptcp(), mptcp(checksum=True, tcp={"receive_buffer": 1}))
+    client, server = pair.establish()
+    server.eager = True
+    client.write(5, pair.now)
+    pair.run(pair.now + 30 * SECOND)
+    assert server.delivered == 5
+    assert not client.error

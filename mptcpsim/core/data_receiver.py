@@ -141,7 +141,7 @@ class DataReceiver:
 
         Its last segment may leave a gap; and a window that a slow reader keeps small proves nothing.
         """
-        return max(self.edge - self.nxt - self.mss, self.buffer // 2)
+        return max(self.edge - self.nxt - self.mss, self.buffer // 2, 1)
 
     def syn_window(self) -> int:
         """Return the window field of a SYN, which is not scaled (RFC 7323 section 2.2)."""
