@@ -122,6 +122,25 @@ class TestRouting:
         assert net.b.stack.counters.as_dict().get("TcpInSegs", 0) == 0
 
 
+class TestSources:
+    def test_routing_chooses_the_source(self) -> None:
+        net = TwoPaths()
+        source = net.a.stack.source_for
+        assert (source(B), source(B2), source("192.168.0.1"), source("fd00::1")) == (A, A2, "", "")
+        net.a.routes.add("192.168.0.0/16", net.a.interfaces["e1"], B2)
+        assert source("192.168.0.1") == A2
+        net.a.interfaces["e1"].add_address("10.1.0.9/24")
+        assert source(B2) == A2
+
+    def test_the_source_is_of_the_family_of_the_destination(self) -> None:
+        net = TwoPaths()
+        net.a.routes.add("fd00::/64", net.a.interfaces["e0"])
+        assert net.a.stack.source_for("fd00::2") == ""
+        net.a.interfaces["e0"].add_address("fd00::1/64")
+        assert net.a.stack.source_for("fd00::2") == "fd00::1"
+        assert net.a.stack.source_for(B) == A
+
+
 class TestAddresses:
     def test_a_removed_address_is_not_answered_and_not_used(self) -> None:
         net = TwoPaths()

@@ -32,6 +32,9 @@ PNG_DPI = 200
 
 #: Lines above which the legend would hide the data; it then stands beside the axes.
 LEGEND_INSIDE = 5
+#: Characters that fit into the width of the figure below the axes, and those that a line's sample takes.
+LEGEND_CHARACTERS = 96
+HANDLE_CHARACTERS = 8
 #: Lines above which no legend is readable at all.
 LEGEND_MAX = 21
 
@@ -219,7 +222,9 @@ def _finished(figure: Figure, axes: Axes, label: str, lines: int) -> Figure:
     top = axes.get_ylim()[1]
     axes.set_ylim(bottom=0.0, top=top if math.isfinite(top) and top > 0 else 1.0)
     if 1 <= lines <= LEGEND_INSIDE:
-        figure.legend(loc="outside lower center", ncols=min(lines, 4))
+        longest = max(len(label) for label in axes.get_legend_handles_labels()[1])
+        columns = max(1, LEGEND_CHARACTERS // (longest + HANDLE_CHARACTERS))
+        figure.legend(loc="outside lower center", ncols=min(lines, 4, columns))
     elif lines <= LEGEND_MAX:
         figure.legend(loc="outside right upper")
     return figure
