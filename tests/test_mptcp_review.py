@@ -249,6 +249,19 @@ def test_reset_for_a_wrong_checksum_is_the_last_segment(flags: int, prediction: 
     transfer(pair, client, server, 10_000)
 
 
+def test_ends_that_disagree_on_their_fins_do_not_answer_each_other_for_ever() -> None:
+    """Each has taken a byte that the other has not sent."""
+    pair = MptcpPair()
+    client, server = connected(pair)
+    transfer(pair, server, client, 1000)
+    pair.run(pair.now + SECOND)
+    forge(pair, client, flags=ACK | FIN, length=1)
+    forge(pair, server, flags=ACK | FIN, length=1)
+    before = len(pair.wire)
+    pair.run(pair.now + 60 * SECOND)
+    assert len(pair.wire) - before < 1000
+
+
 # --- Aborts -------------------------------------------------------------------------------------
 
 

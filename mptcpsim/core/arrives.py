@@ -244,7 +244,8 @@ def _unacceptable(tcp: Tcp, segment: Segment, now: int) -> None:
         tcp.restart_time_wait(now)
     if tcp.state == CLOSED:
         return
-    if segment.length or flags & FIN or segment.seq == receiver.nxt - 1:
+    known = segment.ack <= max(tcp.sender.nxt, tcp.sender.window_probe.end)
+    if segment.length or flags & FIN or (segment.seq == receiver.nxt - 1 and known):
         tcp.send_ack(now)
     else:
         # Two ends that disagree could answer each other's bare ACKs for ever: limit them.

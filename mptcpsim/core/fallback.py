@@ -122,7 +122,8 @@ def on_options_missing(connection: MptcpConnection, subflow: Subflow, why: str, 
 def on_first_data_unmapped(connection: MptcpConnection, subflow: Subflow, now: int) -> bool:
     """The first data has no mapping, which is on every segment until a DATA_ACK (section 3.7)."""
     why = "the first data came without DSS"
-    if subflow.spoke or not connection.config.mptcp.infinite_mapping:
+    closed = subflow.tcp.sender.fin_sent
+    if subflow.spoke or closed or not connection.config.mptcp.infinite_mapping:
         # The peer may take the missing DATA_ACKs for nothing special: it has to be told.
         return on_options_missing(connection, subflow, why, now)
     # The handshake was compromised: no option any more, and from that the peer knows (section 3.1).
