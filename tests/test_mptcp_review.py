@@ -322,6 +322,20 @@ def test_abort_after_the_end_is_no_failure() -> None:
     assert not client.error
 
 
+# --- Path managers ----------------------------------------------------------------------------------
+
+
+def test_path_manager_that_asks_again_for_what_cannot_be_opened() -> None:
+    """C3 is no address of the client."""
+    plan = Plan(
+        established=[OpenSubflow(C3, S1, PORT)],
+        subflow_closed=lambda view, info: [OpenSubflow(C3, S1, PORT), OpenSubflow(C2, S1, PORT)],
+    )
+    pair = MptcpPair(mptcp(plan), client_addresses=(C1, C2))
+    client, _ = pair.establish_subflows(2)
+    assert [s.tcp.flow.src for s in client.open_subflows()] == [C1, C2]
+
+
 # --- Costs ----------------------------------------------------------------------------------------
 
 

@@ -27,12 +27,14 @@ class Joins:
     RFC 8684 section 3.1: not before a DSS has arrived. Profiles differ (``MptcpConfig.join_after``).
     """
 
-    __slots__ = ("_allowed", "_connection", "_waiting")
+    __slots__ = ("_allowed", "_connection", "_failing", "_waiting")
 
     def __init__(self, connection: MptcpConnection) -> None:
         self._connection = connection
         self._allowed: bool = connection.config.mptcp.join_after == "at-once"
         self._waiting: list[OpenSubflow] = []
+        #: Those that could not be opened, and whose failure the path manager is hearing of right now.
+        self._failing: list[OpenSubflow] = []
 
     def open(self, action: OpenSubflow, now: int) -> None:
         """Open a subflow, now or as soon as it is allowed."""
@@ -68,10 +70,15 @@ class Joins:
         subflow = connection.new_join(action, now) if connection.has_room() else None
         if subflow is None:
             connection.count("MPTcpExtMPJoinSynTxBindErr")
+            if action in self._failing:
+                # The path manager has answered the failure with the same again.
+                return
             info = SubflowInfo(
                 UNKNOWN, action.local, UNKNOWN, action.remote, UNKNOWN, action.port, action.backup, True
             )
+            self._failing.append(action)
             connection.act(connection.path_manager.on_subflow_closed(connection.paths, info), now)
+            self._failing.pop()
             return
         subflow.local_id = connection.addresses.local_id(action.local)
         subflow.own_backup = action.backup
