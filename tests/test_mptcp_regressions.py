@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from mptcp_pair import (
     C1,
     C2,
@@ -23,6 +25,7 @@ from mptcp_pair import (
 from pair import PORT
 
 from mptcpsim.core.data_sender import Reinjection
+from mptcpsim.core.mptcp_options import Dss
 from mptcpsim.core.segment import SYN
 from mptcpsim.core.states import FIN_WAIT_2, SYN_SENT
 from mptcpsim.plugins import OpenSubflow, Withdraw
@@ -191,3 +194,18 @@ def test_receive_buffer_of_one_byte() -> None:
     pair.run(pair.now + 30 * SECOND)
     assert server.delivered == 5
     assert not client.error
+
+
+def test_time_out_of_the_connection_is_bounded() -> None:
+    """As the one of TCP is: else hours pass on a long path before a DATA_FIN is sent again."""
+
+    def is_data_fin(seen: Seen) -> bool:
+        return seen.direction == "c>s" and seen.segment.dss is not None and seen.segment.dss.data_fin
+
+    pair = MptcpPair(delay=SECOND, hook=drop(is_data_fin))
+    client, _ = pair.establish_subflows()
+    client.close(pair.now)
+    pair.run(pair.now + 1_500 * SECOND)
+    sent = [sent.time for sent in pair.sent(Dss, "c>s") if sent.option.data_fin]
+    assert len(sent) > 10
+    assert max(later - before for before, later in pairwise(sent)) == 120 * SECOND

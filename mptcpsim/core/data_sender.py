@@ -421,7 +421,8 @@ class DataSender(SendView):
         longest = 0
         for subflow in self._connection.alive():
             longest = max(longest, subflow.tcp.sender.rtt.rto)
-        return (longest or self._connection.config.rto_initial) << min(self.backoff, 8)
+        config = self._connection.config
+        return min((longest or config.rto_initial) << min(self.backoff, 8), config.rto_max)
 
     def _arm(self, now: int) -> None:
         self.rto_at = now + self._timeout()
