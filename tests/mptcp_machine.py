@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from faulty_path import hold
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant
-from machine import ENDS, STORM, TEARDOWN, WAITS, WAYS, command, numbers
+from machine import ENDS, STORM, WAITS, WAYS, command, numbers
 from mptcp_configs import config_of, mptcp_configs
 from mptcp_faulty_path import MPTCP_FATES, STRIPPED, Lane, MptcpFaultyPath
 from mptcp_invariants import MptcpEnd, check_mptcp_end
@@ -34,6 +34,9 @@ CLIENT_PORT = 6_000
 CLIENTS, SERVERS = (C1, C2), (S1, S2)
 PATHS = tuple((client, server) for client in CLIENTS for server in SERVERS)
 
+#: Every connection is over this long after the paths healed and both ends closed: time-outs of the
+#: connection, of its subflows and of a connection that has none may follow each other.
+TEARDOWN = 3_000 * SECOND
 #: More events than this at one instant is a loop.
 INSTANT = 10_000
 
