@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import ceil
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,6 +42,16 @@ def acknowledge(member: Lia, now: int = 0, acked: int = MSS) -> int:
     before = member.cwnd
     member.on_ack(acked, now, member.srtt or RTT, before)
     return member.cwnd - before
+
+
+def acks_for_a_segment(member: Lia) -> int:
+    """Acknowledge segments until the window has grown by one; return how many it took."""
+    for count in range(1, 100_000):
+        grown = acknowledge(member)
+        if grown:
+            assert grown == MSS
+            return count
+    raise AssertionError("it does not grow")
 
 
 def lose(member: CongestionControl, now: int = 0) -> None:
@@ -112,16 +124,15 @@ def test_alpha(paths: list[tuple[int, int]], alpha: float) -> None:
     total = sum(window for window, _ in paths)
     for number, (window, _) in enumerate(paths):
         member = group(*paths)[number]
-        grown = acknowledge(member)
+        count = acks_for_a_segment(member)
         assert member.alpha == pytest.approx(alpha)
-        assert grown == int(min(alpha / total, 1 / window) * MSS)
+        assert count == ceil(max(total / alpha, window))
 
 
 def test_never_faster_than_reno_on_the_same_path() -> None:
     """The minimum of equation (1): alpha / total is 1/22.5 segment, the slow path gets 1/50."""
-    fast, slow = group((10, 10), (50, 100))
-    assert acknowledge(fast) == MSS * 2 // 45
-    assert acknowledge(slow) == MSS // 50
+    assert acks_for_a_segment(group((10, 10), (50, 100))[0]) == 23
+    assert acks_for_a_segment(group((10, 10), (50, 100))[1]) == 50
 
 
 def test_counts_bytes() -> None:
@@ -132,24 +143,24 @@ def test_counts_bytes() -> None:
     )
 
 
-def test_what_rounding_leaves_is_not_lost() -> None:
-    """With a total of 1000 segments an ACK is worth 0.724 * 2 bytes, not one."""
-    first, second = group((500, 100), (500, 100))
-    grown = sum(acknowledge(first, acked=2 * MSS) for _ in range(500))
-    assert grown == pytest.approx(500 * 2 * 0.5 * MSS / 1000, rel=0.002)
-    assert second.cwnd == 500 * MSS
-
-
 def test_large_windows_grow_as_slowly_as_small_ones() -> None:
-    """A quarter of a byte an ACK is a byte every fourth ACK, not one each (section 3)."""
-    first, _ = group((1448, 100), (1448, 100))
-    assert [acknowledge(first) for _ in range(8)] == [0, 0, 0, 1, 0, 0, 0, 1]
+    """There is no byte for every ACK (section 3): alpha segments a round trip, with windows of any size."""
     reno, ours = make("reno", 5000, MSS), group((5000, 100), (5000, 100))[0]
     for _ in range(5000):
         reno.on_ack(MSS, 0, RTT, reno.cwnd)
-        acknowledge(ours)
     assert reno.cwnd == 5001 * MSS
-    assert ours.cwnd == pytest.approx(5000.25 * MSS, abs=1)
+    assert acks_for_a_segment(ours) == 4 * 5000
+
+
+def test_what_was_acknowledged_keeps_its_worth() -> None:
+    """Half of the way to a segment stays half of it when the other window is halved."""
+    first, second = group((10, 100), (100, 100))
+    for _ in range(61):
+        assert acknowledge(first) == 0
+    assert first.distance == pytest.approx(121 * MSS, abs=1)
+    lose(second)
+    assert acks_for_a_segment(first) == 36
+    assert first.distance == pytest.approx(72 * MSS, abs=1)
 
 
 @examples(200)
@@ -160,7 +171,7 @@ def test_large_windows_grow_as_slowly_as_small_ones() -> None:
 def test_the_increase_never_exceeds_that_of_reno(
     paths: list[tuple[int, int]], acks: list[tuple[int, int, int]]
 ) -> None:
-    """Goal 2, with its integral: no rounding adds up."""
+    """Goal 2, with its integral: no rounding adds up, whatever the other windows do meanwhile."""
     members = group(*paths)
     room = [0.0] * len(members)
     now = 0
@@ -171,9 +182,8 @@ def test_the_increase_never_exceeds_that_of_reno(
         reno = acked * MSS / member.cwnd
         grown = acknowledge(member, now, acked)
         assert type(member.cwnd) is int
-        assert 0 <= grown <= reno + 1
+        assert grown in (0, MSS)
         room[number] += reno - grown
-        # The byte that division carried over came from earlier ACKs.
         assert room[number] > -1e-6
 
 
@@ -234,7 +244,7 @@ def test_a_control_of_another_kind_counts_with_its_window() -> None:
     first = lia(10)
     other = make("reno", 30, MSS)
     first.couple([first, other])
-    assert acknowledge(first) == MSS * 3 // 4 // 40
+    assert acks_for_a_segment(first) == 54
     assert first.alpha == pytest.approx(40 * 30 / 40**2)
 
 
@@ -296,7 +306,8 @@ def test_the_total_grows_by_alpha_segments_a_round_trip() -> None:
             for _ in range(member.cwnd // MSS):
                 acknowledge(member, now)
     grown = sum(member.cwnd for member in members) - begin
-    assert grown / MSS == pytest.approx(20 * 60 * 30 / 60**2, rel=0.06)
+    # What is on the way to the next segment does not count yet.
+    assert 20 * 60 * 30 / 60**2 - len(members) < grown / MSS <= 20 * 60 * 30 / 60**2
 
 
 def windows(members: list[CongestionControl], losses: list[int], rounds: int = 6000) -> list[float]:
@@ -326,4 +337,5 @@ def test_all_together_take_what_one_tcp_takes_on_the_best_path(losses: list[int]
     (reno,) = windows([make("reno", 20, MSS)], losses[:1])
     means = windows([*group(*[(20, 100)] * len(losses))], losses)
     assert sum(means) == pytest.approx(reno, rel=0.05)
-    assert means[-1] / sum(means) == pytest.approx(share, abs=0.01)
+    # A window of four segments is on the average half a segment behind the formula.
+    assert means[-1] / sum(means) == pytest.approx(share, abs=0.01 if share > 0.1 else 0.025)
