@@ -17,7 +17,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("sim.loop",),
     ("plugins",),
     ("core",),
-    ("congestion", "schedulers", "pathmanagers", "qdiscs", "codec", "net"),
+    ("congestion", "schedulers", "pathmanagers", "qdiscs", "codec", "net", "freebsd"),
     ("sim", "wire"),
     ("results",),
     ("scenario",),

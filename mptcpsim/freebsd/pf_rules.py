@@ -1,0 +1,234 @@
+"""pf at work: which rule or which state decides about a packet, and where it goes.
+
+A packet is evaluated inbound on the interface that it arrived on and outbound on the one that the
+routing look-up chose. A state that knows it decides alone; else the last rule that matches, or the
+first with ``quick``; without any it passes and leaves no state (pf.conf(5)). ``route-to`` acts on
+packets in the direction of its rule, ``reply-to`` on those of its states that go the other way;
+a packet that is sent to another interface is evaluated outbound on that one, too.
+
+A state is found by a packet of its connection in either direction, as seen from this host: one that
+was created outbound is found outbound by the same five-tuple and inbound by the reverse one. Unless
+it is bound to an interface it is found on all of them (``floating``, pf's default). So the second
+evaluation, on the interface of ``route-to``, finds the state that the first one has just created,
+and its rules are not asked; they are for packets that no state knows, or whose state is bound to
+another interface.
+
+Rules can send a packet back and forth. pf counts the turns of a packet, that is how often a rule or
+state with ``route-to`` or ``reply-to`` decided about it, and drops it at the fifth (``pf_route`` in
+FreeBSD's pf.c tests a counter of four). The same count holds here.
+
+Simplified: states live until ``forget``; pf removes them when the connection is closed or was
+silent for long. Sequence numbers are not checked against the state.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from mptcpsim.freebsd.addresses import FiveTuple, version_of
+from mptcpsim.freebsd.pf_conf import PfConf, PfRule
+
+#: Decisions with route-to or reply-to that a packet may meet; at the next one pf drops it.
+MOST_TURNS: Final = 4
+
+
+class PfState(NamedTuple):
+    """A connection that a rule has let pass.
+
+    Attributes:
+        rule: it decides for all packets of the connection.
+        direction: in which the first packet went, "in" or "out".
+        packet: that packet.
+        interface: where packets find it; empty is everywhere.
+    """
+
+    rule: PfRule
+    direction: str
+    packet: FiveTuple
+    interface: str = ""
+
+
+class Step(NamedTuple):
+    """One evaluation.
+
+    Attributes:
+        direction: "in" or "out".
+        interface: on which it took place.
+        action: "pass" or "block".
+        rule: that decided, or that had made the state that decided; None if none matched.
+        state: that decided; None if the rules did.
+        created: the state that the rule made.
+        sent: (interface, gateway) that ``route-to`` or ``reply-to`` sent the packet to, or None.
+    """
+
+    direction: str
+    interface: str
+    action: str
+    rule: PfRule | None = None
+    state: PfState | None = None
+    created: PfState | None = None
+    sent: tuple[str, str] | None = None
+
+    def __str__(self) -> str:
+        where = f"{self.direction} on {self.interface}: "
+        if self.rule is None:
+            return where + "no rule matches: pass"
+        rule = f"line {self.rule.at.number} ({self.rule.at.text.strip()})"
+        if self.state is not None:
+            first = self.state.packet
+            made = f"made {self.state.direction}bound by {rule}"
+            text = f"the state of {first.src} > {first.dst}, {made}: {self.action}"
+        else:
+            text = f"rule in {rule}: {self.action}"
+        if self.created is not None:
+            text += ", keeps state"
+        if self.sent is not None:
+            assert self.rule.route is not None
+            gateway = f" by {self.sent[1]}" if self.sent[1] else ""
+            text += f", {self.rule.route.kind} {self.sent[0]}{gateway}"
+        return where + text
+
+
+class Verdict(NamedTuple):
+    """What becomes of a packet.
+
+    Attributes:
+        action: "pass" or "block".
+        interface: by which it leaves, when ``routed`` or outbound; else the one that it came in by.
+        gateway: the next hop, when ``routed``; empty is the packet's destination.
+        routed: ``route-to`` or ``reply-to`` decided where it goes, and the routing table does not.
+        steps: the evaluations, in their order.
+        reason: empty, or why it was dropped without a block rule.
+    """
+
+    action: str
+    interface: str
+    gateway: str
+    routed: bool
+    steps: tuple[Step, ...]
+    reason: str = ""
+
+    @property
+    def rule(self) -> PfRule | None:
+        """The rule that decided last; None if none matched."""
+        return self.steps[-1].rule
+
+    @property
+    def answers(self) -> bool:
+        """A RST or an ICMP error goes back (``block return``)."""
+        return self.action == "block" and not self.reason and self.rule is not None and self.rule.answer
+
+    def __str__(self) -> str:
+        return "; ".join([*map(str, self.steps), *([self.reason] if self.reason else [])])
+
+
+class PfRules:
+    """The rules of one host, with the states that they have made.
+
+    Attributes:
+        conf: what pf.conf says.
+    """
+
+    def __init__(self, conf: PfConf) -> None:
+        self.conf = conf
+        self._states: dict[FiveTuple, list[PfState]] = {}
+
+    def evaluate(
+        self,
+        direction: str,
+        interface: str,
+        packet: FiveTuple,
+        flags: int = 0,
+        quoted: FiveTuple | None = None,
+    ) -> Verdict:
+        """Decide about a packet; a rule that keeps state makes one.
+
+        Args:
+            direction: "in" when it arrived, "out" when it is about to leave.
+            interface: by which it arrived, or by which the routing table sends it.
+            packet: addresses in canonical text form.
+            flags: those of TCP, as in ``core.segment``.
+            quoted: of an ICMP error: the packet that it is about, whose state it follows.
+        """
+        steps: list[Step] = []
+        gateway = ""
+        turns = 0
+        routed = False
+        while True:
+            step = self._decide(direction, interface, packet, flags, quoted)
+            route = step.rule.route if step.rule is not None else None
+            if step.action == "block" or step.rule is None or route is None:
+                steps.append(step)
+                return Verdict(step.action, interface, gateway, routed, tuple(steps))
+            turns += 1
+            if turns > MOST_TURNS:
+                steps.append(step)
+                reason = (
+                    f"dropped: route-to and reply-to have decided {MOST_TURNS} times, pf takes it for a loop"
+                )
+                return Verdict("block", interface, gateway, routed, tuple(steps), reason)
+            # Replies are the packets against the direction of the rule, and only a state knows them.
+            backward = step.rule.direction != direction
+            if backward != (route.kind == "reply-to"):
+                steps.append(step)
+                return Verdict("pass", interface, gateway, routed, tuple(steps))
+            steps.append(step._replace(sent=(route.interface, route.gateway)))
+            gateway, routed = route.gateway, True
+            if route.interface == interface:
+                return Verdict("pass", interface, gateway, routed, tuple(steps))
+            direction, interface = "out", route.interface
+
+    def forget(self) -> None:
+        """Remove all states (``pfctl -F states``)."""
+        self._states.clear()
+
+    def states(self) -> list[PfState]:
+        """Return the states, in the order of their connections' first packets."""
+        return [state for found in self._states.values() for state in found]
+
+    def _decide(
+        self, direction: str, interface: str, packet: FiveTuple, flags: int, quoted: FiveTuple | None
+    ) -> Step:
+        if interface in self.conf.skip:
+            return Step(direction, interface, "pass")
+        # An ICMP error goes against the packet that it is about.
+        key = (
+            _key(direction, packet) if quoted is None else _key("out" if direction == "in" else "in", quoted)
+        )
+        for state in self._states.get(key, ()):
+            if state.interface in ("", interface):
+                return Step(direction, interface, "pass", state.rule, state)
+        rule = self._last_match(direction, interface, packet, flags)
+        if rule is None:
+            return Step(direction, interface, "pass")
+        created = None
+        if rule.state:
+            bound = self.conf.if_bound if rule.bound is None else rule.bound
+            created = PfState(rule, direction, packet, interface if bound else "")
+            self._states.setdefault(_key(direction, packet), []).append(created)
+        return Step(direction, interface, rule.action, rule, created=created)
+
+    def _last_match(self, direction: str, interface: str, packet: FiveTuple, flags: int) -> PfRule | None:
+        family = version_of(packet.src)
+        found = None
+        for rule in self.conf.rules:
+            if (
+                rule.direction in ("", direction)
+                and (not rule.interface or (rule.interface == interface) != rule.other_interface)
+                and rule.family in (0, family)
+                and rule.protocol in ("", packet.protocol)
+                and rule.source.matches(packet.src, packet.sport)
+                and rule.destination.matches(packet.dst, packet.dport)
+                and (rule.flags is None or packet.protocol != "tcp" or flags & rule.flags[1] == rule.flags[0])
+            ):
+                if rule.quick:
+                    return rule
+                found = rule
+        return found
+
+
+def _key(direction: str, packet: FiveTuple) -> FiveTuple:
+    """Return what a state is kept under: the packet as it would be inbound; ports of tcp and udp only."""
+    if packet.protocol not in ("tcp", "udp"):
+        packet = packet._replace(sport=0, dport=0)
+    return packet if direction == "in" else packet.reverse()
