@@ -67,6 +67,8 @@ def mptcp_configs(draw: Any, fixed: dict[str, Any], profiles: tuple[str, ...]) -
     """Draw the fields of ``MptcpConfig`` of one end, ``profile`` among them; some are fixed."""
     values = {
         "profile": draw(st.sampled_from(profiles)),
+        "versions": draw(st.sampled_from(((), (), (1, 0)))),
+        "checksum": draw(st.sampled_from((False, False, False, True))),
         "scheduler": draw(st.sampled_from(("", "", "minrtt", "roundrobin", "redundant"))),
         "mapping_segments": draw(st.sampled_from((1, 1, 3))),
         "dsn_octets": draw(st.sampled_from((0, 0, 4, 8))),
@@ -83,7 +85,7 @@ def mptcp_configs(draw: Any, fixed: dict[str, Any], profiles: tuple[str, ...]) -
         },
     }
     values |= fixed
-    return {name: value for name, value in values.items() if value not in ("", 0, False) or name in fixed}
+    return {name: value for name, value in values.items() if value not in ("", 0, False, ()) or name in fixed}
 
 
 def config_of(tcp: dict[str, Any], mptcp: dict[str, Any], port: int) -> TcpConfig:

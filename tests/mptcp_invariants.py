@@ -83,7 +83,7 @@ def check_mptcp_end(end: MptcpEnd, peer: MptcpEnd, path: MptcpFaultyPath, now: i
         if not peer.failed:
             check_failure(end, peer, connection, path)
         end.judged = connection
-    check_stream(connection, peer.connection)
+    check_stream(connection, peer.connection, bool(path.tampered and end.excuse))
     for tcp in connection.subflows:
         if not path.tampered:
             bad = any(reason in tcp.error for reason in INTERFERENCE)
@@ -116,15 +116,19 @@ def check_failure(end: MptcpEnd, peer: MptcpEnd, connection: Connection, path: M
     )
 
 
-def check_stream(connection: Connection, other: Connection | None) -> None:
-    """What is delivered is a prefix of what was written; what is acknowledged was received."""
+def check_stream(connection: Connection, other: Connection | None, cut: bool) -> None:
+    """What is delivered is a prefix of what was written; what is acknowledged was received.
+
+    With ``cut`` the only subflow may have been closed before its opener learned that the other end
+    speaks plain TCP, to which the FIN of a subflow is the end of the stream.
+    """
     written = other.written if other is not None else 0
     hold(
         "delivered is no prefix of written",
         connection.consumed <= connection.delivered <= written,
         lambda: f"read {connection.consumed}, delivered {connection.delivered}, written {written}",
     )
-    if connection.peer_closed:
+    if connection.peer_closed and not cut:
         closed = other is not None and other.closing and connection.delivered == written
         hold("end of stream before its end", closed, lambda: f"{connection.delivered} of {written}")
     fallen = isinstance(connection, MptcpConnection) and connection.fell_back

@@ -43,6 +43,7 @@ INSTANT = 10_000
 #: The paths that a rule means.
 SOME_PATHS = st.sampled_from(((0,), (0,), (1,), (2,), (3,), (0, 1), (0, 2), (1, 3), (0, 1, 2, 3)))
 SOME_WAYS = st.sampled_from((("c>s", "s>c"), ("c>s",), ("s>c",)))
+STRIP_COUNTS = st.sampled_from((1, 1, 2, 5, NEVER))
 DELAYS = st.sampled_from((50, 0, 0.1, 5, 400))
 FIRST_FATES = st.lists(st.sampled_from(("pass", "drop", "twice", "late")), max_size=5)
 FATE_LISTS = st.lists(st.sampled_from(MPTCP_FATES), max_size=6)
@@ -82,6 +83,7 @@ class MptcpMachine(RuleBasedStateMachine):
         first=st.sampled_from((0, 5, 20, 60)),
         ending=st.sampled_from(("close", "close", "close", "close", "abort", "stripped")),
         meddles=st.sampled_from((False, False, True)),
+        stripped=st.one_of(st.none(), st.tuples(st.sampled_from(tuple(STRIPPED)), SOME_WAYS, STRIP_COUNTS)),
         eager=st.sampled_from(((True, True), (False, True), (True, False), (False, False))),
     )
     def open(
@@ -94,6 +96,7 @@ class MptcpMachine(RuleBasedStateMachine):
         first: int,
         ending: str,
         meddles: bool,
+        stripped: tuple[str, tuple[str, ...], int] | None,
         eager: tuple[bool, bool],
     ) -> None:
         """Open the connection, with faults or without."""
@@ -116,6 +119,8 @@ class MptcpMachine(RuleBasedStateMachine):
         self.ending = ending
         self.meddles = meddles
         self.ends = (MptcpEnd(pair.client, "c>s"), MptcpEnd(pair.server, "s>c"))
+        if stripped is not None:
+            self._strip((0,), stripped[1], stripped[0], stripped[2])
         for index, fate in enumerate(fates):
             self._lane(0, "c>s" if index % 2 else "s>c").fates.append(fate)
         for end, reads in zip(self.ends, eager, strict=True):
@@ -302,16 +307,12 @@ class MptcpMachine(RuleBasedStateMachine):
         path=SOME_PATHS,
         ways=SOME_WAYS,
         what=st.sampled_from(tuple(STRIPPED)),
-        count=st.sampled_from((1, 1, 2, 5, NEVER)),
+        count=STRIP_COUNTS,
         wait=WAITS,
     )
     def strip(self, path: tuple[int, ...], ways: tuple[str, ...], what: str, count: int, wait: int) -> None:
         """Remove the options of MPTCP from some segments, or from all to come."""
-        if self.meddles:
-            for index in path:
-                for way in ways:
-                    self._lane(index, way).strips = what
-                    self._lane(index, way).strip_count = count
+        self._strip(path, ways, what, count)
         self._run(wait * MILLISECOND)
 
     @command(path=SOME_PATHS, way=WAYS, count=st.sampled_from((1, 1, 3)), wait=WAITS)
@@ -344,6 +345,13 @@ class MptcpMachine(RuleBasedStateMachine):
 
     def _lane(self, index: int, way: str) -> Lane:
         return self.path.lane(way, *PATHS[index])
+
+    def _strip(self, path: tuple[int, ...], ways: tuple[str, ...], what: str, count: int) -> None:
+        if self.meddles:
+            for index in path:
+                for way in ways:
+                    self._lane(index, way).strips = what
+                    self._lane(index, way).strip_count = count
 
     def _write(self, end: int, segments: int, odd: int) -> None:
         connection = self.ends[end].connection
@@ -463,7 +471,7 @@ class MptcpMachine(RuleBasedStateMachine):
                 break
         for end in self.ends:
             hold("not CLOSED in the end", self._is_over(end), lambda way=end.way: f"{way} at {pair.now} ns")
-        if any(end.failed for end in self.ends):
+        if any(end.failed for end in self.ends) or (self.path.tampered and self.ends[0].excuse):
             return
         for end, peer in (self.ends, self.ends[::-1]):
             assert end.connection is not None
@@ -471,6 +479,8 @@ class MptcpMachine(RuleBasedStateMachine):
             delivered, written = end.connection.delivered, peer.connection.written
             hold("not everything arrived", delivered == written, lambda d=delivered, w=written: f"{d} of {w}")
             hold("no end of stream", end.connection.peer_closed, lambda w=end.way: w)
+            left = end.stack.counters["MPTcpExtMPCurrEstab"]
+            hold("connections that are counted and over", left == 0, lambda n=left: f"{n}")
         self._run(TEARDOWN)
         hold("timers after the end", pair.next_event() == NEVER, lambda: f"{pair.next_event()}")
 
