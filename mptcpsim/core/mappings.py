@@ -6,7 +6,7 @@ first byte of a connection both have the number 1 (RFC 8684 section 3.3.1).
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_right, insort
 from collections import deque
 from typing import Final
 
@@ -138,19 +138,37 @@ class ReceivedMappings:
         return len(self.mappings)
 
     def add(self, mapping: Mapping) -> bool:
-        """Keep a mapping; return False if it contradicts one that is known (it never may change)."""
+        """Keep a mapping; return False if it contradicts one that is known (it never may change).
+
+        What overlaps must say the same; then only the rest of it is new. With checksums, which cover a
+        mapping as a whole, it must be the same mapping.
+        """
         mappings = self.mappings
         index = bisect_right(mappings, mapping.ssn, key=_ssn)
-        if index:
-            before = mappings[index - 1]
-            if before.ssn == mapping.ssn and before.length == mapping.length:
-                return before.dsn == mapping.dsn
-            if before.ssn + before.length > mapping.ssn:
-                return False
-        if index < len(mappings) and mapping.ssn + mapping.length > mappings[index].ssn:
+        left, right = mapping.ssn, mapping.ssn + mapping.length
+        first = index - 1 if index and mappings[index - 1].ssn + mappings[index - 1].length > left else index
+        last = first
+        while last < len(mappings) and mappings[last].ssn < right:
+            last += 1
+        if first == last:
+            mappings.insert(index, mapping)
+            return True
+        shift = mapping.dsn - left
+        known = mappings[first:last]
+        if any(other.dsn - other.ssn != shift for other in known):
             return False
-        mappings.insert(index, mapping)
+        if mapping.checksum != UNKNOWN:
+            return len(known) == 1 and (known[0].ssn, known[0].length) == (left, mapping.length)
+        for other in known:
+            if left < other.ssn:
+                self._insert(left, other.ssn, shift)
+            left = max(left, other.ssn + other.length)
+        if left < right:
+            self._insert(left, right, shift)
         return True
+
+    def _insert(self, left: int, right: int, shift: int) -> None:
+        insort(self.mappings, Mapping(left, left + shift, right - left, False), key=_ssn)
 
     def at(self, seq: int) -> Mapping | None:
         """Return the mapping that covers a sequence number of the subflow, or None."""

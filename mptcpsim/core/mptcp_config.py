@@ -55,6 +55,9 @@ class MptcpConfig:
     hold_unmapped: bool = True
     #: Fall back to an infinite mapping (RFC 8684 section 3.7) instead of a reset.
     infinite_mapping: bool = True
+    #: Data leaves the send buffer only when it is also acknowledged on every subflow that carried it
+    #: (RFC 8684 section 3.3.2: "MUST NOT"); Linux lets it go with the DATA_ACK.
+    keep_until_acked: bool = True
     #: A subflow's own window may be stretched by that of the connection (Linux); the RFC has both hold.
     share_send_window: bool = False
     #: After a read: a window update on every subflow, or on one only ("all", "one").

@@ -240,7 +240,7 @@ class MptcpConnection(Connection):
             return 0
         acked = self.acked
         kept = self.written - acked
-        if not self.is_plain:
+        if not self.is_plain and self.config.mptcp.keep_until_acked:
             for subflow in self.open:
                 kept += subflow.mappings.bytes_below(acked + 1)
         return max(0, self.send_buffer - kept)

@@ -47,6 +47,7 @@ PROFILES: Final[dict[str, MptcpConfig]] = {
         profile="linux-6.18",
         join_after="add-addr",
         share_send_window=True,
+        keep_until_acked=False,
         path_probe=0,
         add_addr_timeout=2 * MINUTE,
         close_timeout=MINUTE,

@@ -315,7 +315,7 @@ class Stack:
         flags = segment.flags
         if flags & RST:
             return
-        if flags & SYN and not flags & ACK:
+        if flags & SYN and not flags & ACK and self._versions():
             for option in segment.options or ():
                 if isinstance(option, MpJoinSyn) and segment.flow.dst in self.addresses:
                     self._join(segment, option, now)
@@ -347,6 +347,12 @@ class Stack:
         subflow.open_passive(segment, now)
 
     # --- Joins (RFC 8684 section 3.2) -----------------------------------------------------------
+
+    def _versions(self) -> set[int]:
+        """Return the versions of MPTCP that this host speaks; without any its options are unknown ones."""
+        configs = [self.config, *(listener.config for listener in self.listeners.values())]
+        configs += [connection.config for connection in self.tokens.values()]
+        return {version for config in configs if config.mptcp.enabled for version in config.mptcp.versions}
 
     def _join(self, segment: Segment, join: MpJoinSyn, now: int) -> None:
         """A SYN with MP_JOIN: it belongs to the connection of its token, whatever its port."""
@@ -427,7 +433,7 @@ class Stack:
             None,
             NOT_ECT,
         )
-        if reason != UNKNOWN and VERSION_1 in self.config.mptcp.versions:
+        if reason != UNKNOWN and VERSION_1 in self._versions():
             segment.options = (MpTcprst(reason),)
             segment.size += mptcp_length(None, segment.options)
             self.counters.add("MPTcpExtMPRstTx")

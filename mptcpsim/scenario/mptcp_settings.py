@@ -72,6 +72,7 @@ class MptcpSettings(Model):
     validate_hmac: StrictBool | None = None
     hold_unmapped: StrictBool | None = None
     infinite_mapping: StrictBool | None = None
+    keep_until_acked: StrictBool | None = None
     share_send_window: StrictBool | None = None
     window_update: Literal["all", "one"] | None = None
     add_addr_timeout: PositiveTime | None = None
