@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from mptcpsim.core.keys import add_addr_hmac
-from mptcpsim.core.mptcp_options import VERSION_0, AddAddr, RemoveAddr
+from mptcpsim.core.mptcp_options import REASON_UNSPECIFIED, VERSION_0, AddAddr, RemoveAddr
 from mptcpsim.core.sequences import UNKNOWN
 from mptcpsim.plugins import RemoteAddress
 from mptcpsim.units import NEVER
@@ -99,8 +99,14 @@ class Addresses:
             connection.wake_by(at)
         connection.signal(option, now)
 
-    def withdraw(self, address: str, now: int) -> None:
-        """Tell the peer that an own address is no longer to be used (section 3.4.2)."""
+    def withdraw(self, address: str, now: int, gone: bool = False) -> None:
+        """Tell the peer that an own address is no longer to be used (section 3.4.2).
+
+        Args:
+            address: the address.
+            now: ns.
+            gone: the host has lost it, and nothing arrives there any more.
+        """
         connection = self._connection
         if address not in self._ids:
             return
@@ -108,10 +114,14 @@ class Addresses:
         self.announced.pop(address, None)
         self._unanswered.pop(identifier, None)
         connection.signal_elsewhere(RemoveAddr((identifier,)), identifier, now)
-        # A subflow that works is closed with a FIN by the side that removes the address.
+        # A subflow that works is closed with a FIN by the side that removes the address; without an address
+        # there is no answer to a FIN, and what was under way goes to the other subflows at once.
         for subflow in connection.subflows_of_local(identifier):
             connection.count("MPTcpExtRmSubflow")
-            subflow.tcp.close(now)
+            if gone:
+                connection.reset_subflow(subflow, REASON_UNSPECIFIED, "the address is gone", now)
+            else:
+                subflow.tcp.close(now)
 
     def next_deadline(self) -> int:
         """Return when an ADD_ADDR is due again, ns, or ``NEVER``."""

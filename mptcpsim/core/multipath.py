@@ -429,7 +429,7 @@ class MptcpConnection(Connection):
         if self.is_plain or self.state in (M_INIT, M_CLOSED):
             return
         if not up:
-            self.addresses.withdraw(address, now)
+            self.addresses.withdraw(address, now, gone=True)
         self.act(self.path_manager.on_local_address(self.paths, address, up), now)
 
     # --- Signals ------------------------------------------------------------------------------------

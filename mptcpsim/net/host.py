@@ -45,13 +45,24 @@ class Host(Node):
         self._decisions.clear()
 
     def addresses_changed(self) -> None:
-        """Tell the stack which addresses it has."""
+        """Tell the stack which addresses it has, and its connections which have come and gone."""
         self.invalidate()
-        addresses = self.stack.addresses
-        addresses.clear()
-        for interface in self.interfaces.values():
-            for entry in interface.addresses:
-                self.stack.add_address(entry.address, interface.mtu)
+        stack = self.stack
+        now = self.loop.now
+        before = dict(stack.addresses)
+        wanted = {
+            entry.address: interface.mtu
+            for interface in self.interfaces.values()
+            for entry in interface.addresses
+        }
+        for address in [a for a in before if a not in wanted]:
+            stack.change_address(address, False, now)
+        stack.addresses.clear()
+        for address, mtu in wanted.items():
+            stack.add_address(address, mtu)
+        for address in [a for a in wanted if a not in before]:
+            stack.change_address(address, True, now)
+        self.drain()
 
     def receive(self, packet: Packet, interface: Interface) -> None:
         """Take a packet that arrived; one that is for somebody else is dropped, not forwarded."""
