@@ -209,3 +209,21 @@ def test_time_out_of_the_connection_is_bounded() -> None:
     sent = [sent.time for sent in pair.sent(Dss, "c>s") if sent.option.data_fin]
     assert len(sent) > 10
     assert max(later - before for before, later in pairwise(sent)) == 120 * SECOND
+
+
+def test_fin_of_a_peer_that_fell_back_in_the_handshake() -> None:
+    """It is the end of that peer's stream, and no reason to close the own direction."""
+    pair = MptcpPair(hook=strip_mptcp(lambda seen: seen.direction == "c>s" and not seen.segment.flags & SYN))
+    client, server = pair.establish()
+    assert server.is_plain
+    server.close(pair.now)
+    pair.run(pair.now + SECOND)
+    assert client.peer_closed
+    assert not server.peer_closed
+    client.write(1_000, pair.now)
+    client.close(pair.now)
+    pair.run(pair.now + 100 * SECOND)
+    assert server.delivered == 1_000
+    assert server.peer_closed
+    assert client.closed
+    assert not client.error
