@@ -12,6 +12,7 @@ from mptcp_pair import (
     S1,
     S2,
     MptcpPair,
+    Plan,
     Seen,
     alive,
     drop,
@@ -28,7 +29,7 @@ from mptcpsim.core.data_sender import Reinjection
 from mptcpsim.core.mptcp_options import Dss
 from mptcpsim.core.segment import SYN
 from mptcpsim.core.states import FIN_WAIT_2, SYN_SENT
-from mptcpsim.plugins import OpenSubflow, Withdraw
+from mptcpsim.plugins import Announce, OpenSubflow, Withdraw
 from mptcpsim.units import NEVER, SECOND
 
 
@@ -227,3 +228,24 @@ def test_fin_of_a_peer_that_fell_back_in_the_handshake() -> None:
     assert server.peer_closed
     assert client.closed
     assert not client.error
+
+
+def test_mp_capable_stands_in_for_the_first_data_of_the_connection_only() -> None:
+    """A join of the server is ready before the first DATA_ACK comes: the first data goes there."""
+    plan = Plan(announced=lambda view, remote: [OpenSubflow(S1, remote.address, remote.port)])
+    # The answers to the third ACK are lost, so the client may not know yet that its key has arrived.
+    lost = drop(
+        lambda seen: seen.direction == "s>c" and C1 in seen.segment.flow and seen.segment.dss is not None
+    )
+    pair = MptcpPair(
+        # Without timestamps the ADD_ADDR fits beside the keys.
+        mptcp(Plan(established=[Announce(C2)]), tcp={"timestamps": False}),
+        mptcp(plan, join_after="at-once"),
+        client_addresses=(C1, C2),
+        delays={(C1, S1): 50 * MS, (C2, S1): MS},
+        hook=lambda way, packet, now: lost(way, packet, now) if now < 400 * MS else [packet],
+    )
+    client, server = pair.establish()
+    pair.run(pair.now + 400 * MS)
+    transfer(pair, client, server, 100_000)
+    assert {subflow.sender.sent_bytes > 0 for subflow in client.subflows} == {True}

@@ -244,7 +244,9 @@ class Subflow(Path):
 
     def next_has_keys(self) -> bool:
         """Return whether the next mapping travels as MP_CAPABLE (RFC 8684 section 3.1)."""
-        return self.keys_due and self.connection.version != VERSION_0 and self.tcp.sender.end == 1
+        connection = self.connection
+        first = self.tcp.sender.end == 1 and connection.outbound.nxt == 1
+        return self.keys_due and connection.version != VERSION_0 and first
 
     def send_data(self, dsn: int, length: int, data_fin: bool, push: bool, now: int) -> None:
         """Map bytes of the connection onto this subflow and send them at once."""
@@ -315,7 +317,7 @@ class Subflow(Path):
         if length:
             mapping = self.mappings.at(seq)
             offset = mapping.dsn - 1 + seq - mapping.ssn
-            if self.keys_due and mapping.ssn == 1:
+            if self.keys_due and mapping.ssn == 1 and mapping.dsn == 1:
                 options = signals.first_data_options(self, mapping)
             if options is None:
                 dss = self._mapping_dss(mapping)
