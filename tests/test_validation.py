@@ -1,4 +1,4 @@
-"""Short variants of experiments/validation: rows 2.1, 2.2 and 2.3.
+"""Short variants of experiments/validation: rows 2.1, 2.2, 2.3 and 3.1.
 
 The whole, with ten seeds and down to p = 1e-4, is run by ``experiments/validation/run.py``; its
 stored results are checked here too.
@@ -18,7 +18,15 @@ from mptcpsim.units import MILLISECOND, SECOND
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "experiments" / "validation"))
 
-from measure import dumbbell, lossy_config, lossy_flow, periodic_law, pftk_law  # noqa: E402
+from measure import (  # noqa: E402
+    dumbbell,
+    lossy_config,
+    lossy_flow,
+    lossy_paths,
+    mptcp,
+    periodic_law,
+    pftk_law,
+)
 
 RTT = 100 * MILLISECOND
 
@@ -97,10 +105,53 @@ def test_utilisation_by_buffer(congestion: str, queue: int, low: float, high: fl
     assert low <= run.utilisation <= high
 
 
+def tcp_rate(p: float, seconds: int) -> float:
+    """Return the packets/s of one Reno flow on a path with random loss."""
+    return lossy_flow(
+        lossy_config("reno"), rtt=RTT, duration=seconds * SECOND, warm_up=20 * SECOND, loss=p
+    ).packets_per_s
+
+
+@pytest.mark.parametrize(("p1", "p2", "share"), [(4e-3, 1.6e-2, 1 / 5), (2e-3, 2e-2, 1 / 11)])
+def test_lia_over_two_paths(p1: float, p2: float, share: float) -> None:
+    """Row 3.1 with more loss, which needs less time: p times window is the same on both paths."""
+    run = lossy_paths("lia", (p1, p2), rtt=RTT, duration=500 * SECOND, warm_up=20 * SECOND)
+    assert run.share == pytest.approx(share, abs=0.04)
+    assert 0.85 <= run.total / tcp_rate(p1, 500) <= 1.1
+
+
+def test_uncoupled_reno_over_two_paths() -> None:
+    """Row 3.1: each subflow is a TCP of its own."""
+    run = lossy_paths("reno", (4e-3, 1.6e-2), rtt=RTT, duration=300 * SECOND, warm_up=20 * SECOND)
+    assert run.share == pytest.approx(1 / 3, abs=0.04)
+    assert run.total == pytest.approx(tcp_rate(4e-3, 300) + tcp_rate(1.6e-2, 300), rel=0.10)
+
+
+@pytest.mark.parametrize(("congestion", "ratio"), [("lia", 1.0), ("reno", 2.0)])
+def test_two_subflows_share_a_bottleneck_with_tcp(congestion: str, ratio: float) -> None:
+    """Row 3.1: LIA takes what one TCP takes, two uncoupled subflows take what two take."""
+    runs = [
+        dumbbell(
+            "reno",
+            (40 * MILLISECOND, 40 * MILLISECOND),
+            rate=10_000_000,
+            queue=33,
+            duration=60 * SECOND,
+            warm_up=10 * SECOND,
+            seed=seed,
+            first=mptcp(lossy_config(congestion), "ndiffports", subflows=2),
+        )
+        for seed in (1, 2)
+    ]
+    found = sum(run.rates[0] for run in runs) / sum(run.rates[1] for run in runs)
+    assert found / ratio == pytest.approx(1.0, abs=0.2)
+
+
 def test_stored_results_are_inside_their_tolerances() -> None:
     """The results of the whole experiment that are in the repository, row by row."""
     stored = ROOT / "results" / "validation" / "results.json"
     rows = json.loads(stored.read_text(encoding="utf-8"))
     assert len(rows) >= 20
+    assert {row["row"] for row in rows} == {"2.1", "2.2", "2.3", "3.1"}
     for row in rows:
         assert row["low"] <= row["measured"] / row["expected"] <= row["high"], row

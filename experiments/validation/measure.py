@@ -1,4 +1,4 @@
-"""What a single TCP flow, or two, should do according to the literature: the measurements.
+"""What a TCP flow, or two, or an MPTCP connection should do according to the literature: the measurements.
 
 Every function builds its own small network, runs it and returns numbers; ``run.py``
 compares them with the laws and stores the results, the test suite runs shorter ones.
@@ -7,11 +7,14 @@ compares them with the laws and stores the results, the test suite runs shorter 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 
 import mptcpsim.congestion
+import mptcpsim.pathmanagers
+import mptcpsim.schedulers
 from mptcpsim.core.config import TcpConfig
+from mptcpsim.core.mptcp_config import MptcpConfig
 from mptcpsim.core.recovery import OPEN
 from mptcpsim.core.sender import Sender
 from mptcpsim.core.stack import Stack
@@ -30,9 +33,13 @@ from mptcpsim.streams import stream
 from mptcpsim.units import MILLISECOND, SECOND
 
 assert mptcpsim.congestion
+assert mptcpsim.pathmanagers
+assert mptcpsim.schedulers
 
-#: Payload of a full segment with timestamps at an MTU of 1500, and its IP length.
+#: Payload of a full segment with timestamps at an MTU of 1500, the same with a DSS of 24 bytes (8-octet
+#: DSN, 4-octet DATA_ACK), and its IP length.
 MSS = 1448
+MPTCP_MSS = 1424
 PACKET = 1500
 
 #: No queue and no buffer limits these flows.
@@ -179,6 +186,89 @@ def lossy_config(congestion: str, **parameters: Value) -> TcpConfig:
 
 
 @dataclass(frozen=True)
+class Paths:
+    """Result of an MPTCP connection over disjoint paths after the warm-up.
+
+    Attributes:
+        packets_per_s: delivered on each subflow.
+        total: delivered to the application, packets/s.
+        timeouts: retransmission time-outs.
+    """
+
+    packets_per_s: tuple[float, ...]
+    total: float
+    timeouts: int
+
+    @property
+    def share(self) -> float:
+        """What the second path carries, 0 to 1."""
+        return self.packets_per_s[1] / sum(self.packets_per_s)
+
+
+def mptcp(config: TcpConfig, path_manager: str = "endpoints", **parameters: Value) -> TcpConfig:
+    """Return a configuration with MPTCP as RFC 8684 has it."""
+    return replace(
+        config, mptcp=MptcpConfig(True, path_manager=path_manager, path_manager_parameters=parameters)
+    )
+
+
+def lossy_paths(
+    congestion: str, losses: tuple[float, float], *, rtt: int, duration: int, warm_up: int, seed: int = 1
+) -> Paths:
+    """Measure a bulk MPTCP connection over two paths of unlimited rate that lose packets.
+
+    The server announces its address on the second path, the client joins it.
+
+    Args:
+        congestion: name of the congestion control.
+        losses: probability for each packet on the way to the receiver, of each path.
+        rtt: round-trip time of both, ns; there is no queue.
+        duration: simulated time, ns.
+        warm_up: what is not counted at the beginning, ns.
+        seed: of all random streams.
+    """
+    env = Environment()
+    client = mptcp(lossy_config(congestion), add_addr_accepted=1)
+    server = mptcp(lossy_config(congestion), endpoints="10.0.2.2 signal")
+    a = Host(env.loop, "a", Stack("a", stream(seed, "host/a"), client))
+    b = Host(env.loop, "b", Stack("b", stream(seed, "host/b"), server))
+    for number, loss in enumerate(losses, start=1):
+        ends = (
+            a.add_interface(f"if{number}", [f"10.0.{number}.1/24"]),
+            b.add_interface(f"if{number}", [f"10.0.{number}.2/24"]),
+        )
+        lossy = PipeSettings(delay_ns=rtt // 2, limit=10**6, plr=(loss,))
+        clean = PipeSettings(delay_ns=rtt // 2, limit=10**6)
+        Link(env.loop, f"path{number}", *ends, lossy, clean, seed=seed, mtu=1500)
+        for node, interface in ((a, ends[0]), (b, ends[1])):
+            node.routes.add(f"10.0.{number}.0/24", interface)
+    flow = OneWayFlow(
+        env,
+        "flow",
+        Sockets(env, a),
+        Sockets(env, b),
+        "10.0.1.1",
+        ("10.0.1.2", 5001),
+        client,
+        server,
+        0,
+        source=Bulk(),
+        reader=None,
+    )
+
+    def delivered() -> list[int]:
+        assert flow.server is not None
+        return [flow.server.delivered, *(tcp.receiver.nxt for tcp in flow.server.subflows)]
+
+    env.run(warm_up)
+    before = delivered()
+    env.run(duration)
+    seconds = (duration - warm_up) / SECOND
+    total, *rates = [(after - b) / MPTCP_MSS / seconds for after, b in zip(delivered(), before, strict=True)]
+    return Paths(tuple(rates), total, a.stack.counters["TcpExtTCPTimeouts"])
+
+
+@dataclass(frozen=True)
 class Sharing:
     """Result of flows through one bottleneck after the warm-up.
 
@@ -205,6 +295,7 @@ def dumbbell(
     duration: int,
     warm_up: int,
     seed: int = 1,
+    first: TcpConfig | None = None,
 ) -> Sharing:
     """Measure bulk flows, one for each RTT, through a drop-tail bottleneck.
 
@@ -220,6 +311,7 @@ def dumbbell(
         duration: simulated time, ns.
         warm_up: what is not counted at the beginning, ns.
         seed: of all random streams.
+        first: configuration of the first flow; that of the others by default.
     """
     env = Environment()
     config = lossy_config(congestion)
@@ -243,6 +335,7 @@ def dumbbell(
     service = PACKET * 8 * SECOND // rate
     for number, rtt in enumerate(rtts):
         hosts = []
+        own = first if first is not None and number == 0 else config
         for side, router in (("a", left), ("b", right)):
             name = f"{side}{number}"
             host = Host(env.loop, name, Stack(name, stream(seed, f"host/{name}"), config))
@@ -272,8 +365,7 @@ def dumbbell(
                 Sockets(env, hosts[1]),
                 f"10.2.{number}.1",
                 (f"10.3.{number}.1", 5001),
-                config,
-                config,
+                *(own, own),
                 rng.randrange(SECOND),
                 source=Bulk(),
                 reader=None,

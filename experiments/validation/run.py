@@ -1,9 +1,10 @@
-"""Measure what validation rows 2.1, 2.2 and 2.3 ask for and compare it with the laws.
+"""Measure what validation rows 2.1, 2.2, 2.3 and 3.1 ask for and compare it with the laws.
 
     python experiments/validation/run.py --out results/validation
 
 writes ``results.json``, ``results.md`` (the tables of README.md) and ``window.png/.pdf``.
-The whole takes about ten minutes on two cores; ``--quick`` leaves the longest runs out.
+The whole takes about a quarter of an hour on two cores; ``--quick`` leaves the longest runs out, ``--rows
+3.1`` measures some rows and keeps what is stored of the others.
 The exit status is 1 if a row is outside its tolerance.
 """
 
@@ -13,8 +14,9 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from math import sqrt
 from pathlib import Path
 from statistics import fmean
 
@@ -25,11 +27,14 @@ import matplotlib.pyplot as plt
 from rich.progress import track
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from measure import dumbbell, lossy_config, lossy_flow, periodic_law, pftk_law, reno_law
+from measure import dumbbell, lossy_config, lossy_flow, lossy_paths, mptcp, periodic_law, pftk_law, reno_law
 
 from mptcpsim.units import MILLISECOND, SECOND
 
 SEEDS = range(1, 11)
+
+#: Loss probabilities of the two paths of row 3.1.
+TWO_PATHS = ((1e-3, 1e-3), (1e-3, 4e-3), (1e-3, 1e-2), (5e-4, 2e-3))
 
 #: PFTK's time-out for a path of 100 ms: what the table of row 2.1 assumes, seconds.
 PFTK_RTO = 0.4
@@ -158,17 +163,88 @@ def utilisation(congestion: str, queue: int, low: float, high: float) -> Row:
     return Row("2.3", f"one {congestion} flow, queue {queue}, utilisation", value, 1.0, low, high, "10 seeds")
 
 
-def jobs(quick: bool) -> list[tuple[Callable[..., Row], tuple[object, ...]]]:
+def two_paths(
+    congestion: str, p1: float, p2: float, share: float, seconds: int, runs_each: int = 2
+) -> list[Row]:
+    """Row 3.1: two disjoint paths with random loss, RTT 100 ms: the second one's share, and the total."""
+    seeds = SEEDS[:runs_each]
+    common = {"rtt": 100 * MILLISECOND, "duration": seconds * SECOND, "warm_up": 20 * SECOND}
+    runs = [lossy_paths(congestion, (p1, p2), seed=seed, **common) for seed in seeds]
+    alone = [
+        fmean(lossy_flow(lossy_config("reno"), loss=p, seed=seed, **common).packets_per_s for seed in seeds)
+        for p in ((p1,) if congestion == "lia" else (p1, p2))
+    ]
+    value = fmean(run.share for run in runs)
+    total = fmean(run.total for run in runs)
+    name = f"{congestion}, p = {p1:g} and {p2:g}"
+    each = ", ".join(f"{run.share:.3f}" for run in runs)
+    against = "TCP on path 1" if congestion == "lia" else "TCP on both"
+    low, high = (0.85, 1.10) if congestion == "lia" else (0.90, 1.10)
+    return [
+        Row(
+            "3.1",
+            f"{name}, share of path 2",
+            value,
+            share,
+            1 - 0.04 / share,
+            1 + 0.04 / share,
+            f"{len(seeds)} seeds: {each}",
+        ),
+        Row("3.1", f"{name}, packets/s and {against}", total, sum(alone), low, high, f"{len(seeds)} seeds"),
+    ]
+
+
+def subflows_at_a_bottleneck(congestion: str, subflows: int, low: float, high: float) -> Row:
+    """Row 3.1: a connection of several subflows and one TCP share a bottleneck of 10 Mbit/s."""
+    runs = [
+        dumbbell(
+            "reno",
+            (40 * MILLISECOND, 40 * MILLISECOND),
+            rate=10_000_000,
+            queue=33,
+            duration=120 * SECOND,
+            warm_up=20 * SECOND,
+            seed=seed,
+            first=mptcp(lossy_config(congestion), "ndiffports", subflows=subflows),
+        )
+        for seed in SEEDS[:3]
+    ]
+    ratio = sum(run.rates[0] for run in runs) / sum(run.rates[1] for run in runs)
+    each = ", ".join(f"{run.rates[0] / run.rates[1]:.2f}" for run in runs)
+    return Row(
+        "3.1",
+        f"{congestion}, subflows: {subflows}, ratio to one TCP",
+        ratio,
+        1.0 if congestion == "lia" else float(subflows),
+        low,
+        high,
+        f"3 seeds: {each}",
+    )
+
+
+#: The row, its measurement, which makes one row of the table or several, and its arguments.
+Job = tuple[str, Callable[..., Row | list[Row]], tuple[object, ...]]
+
+
+def jobs(quick: bool) -> list[Job]:
     """Return the measurements, longest first."""
-    work: list[tuple[Callable[..., Row], tuple[object, ...]]] = []
+    work: list[Job] = []
     if not quick:
-        work.append((random_loss, (1e-4, 8000)))
+        work.append(("2.1", random_loss, (1e-4, 8000)))
+        # Between equal paths nothing pulls the shares back but the losses themselves.
+        work.append(("3.1", two_paths, ("lia", *TWO_PATHS[0], 0.5, 1500, 4)))
+        for losses, share in zip(TWO_PATHS[1:], (0.20, 0.09, 0.20), strict=True):
+            work.append(("3.1", two_paths, ("lia", *losses, share, 1000)))
+        for losses in TWO_PATHS:
+            work.append(("3.1", two_paths, ("reno", *losses, 1 / (1 + sqrt(losses[1] / losses[0])), 400)))
+    for kind, subflows in (("lia", 1), ("lia", 2), ("reno", 2)):
+        work.append(("3.1", subflows_at_a_bottleneck, (kind, subflows, 0.8, 1.2)))
     for congestion, rtt in (("cubic", 100), ("reno", 100), ("cubic", 10)):
         for p in (1e-4, 1e-3, 1e-2):
-            work.append((periodic_loss, (congestion, rtt, p, 40 if p < 1e-3 else 120)))
+            work.append(("2.2", periodic_loss, (congestion, rtt, p, 40 if p < 1e-3 else 120)))
     for congestion in ("reno", "cubic"):
-        work.append((equal_flows, (congestion,)))
-    work.append((unequal_rtts, ()))
+        work.append(("2.3", equal_flows, (congestion,)))
+    work.append(("2.3", unequal_rtts, ()))
     # The buffer "near zero" keeps three slots for bursts.
     for arguments in (
         ("reno", 33, 0.98, 1.0),
@@ -176,10 +252,23 @@ def jobs(quick: bool) -> list[tuple[Callable[..., Row], tuple[object, ...]]]:
         ("cubic", 14, 0.98, 1.0),
         ("cubic", 3, 0.85, 0.92),
     ):
-        work.append((utilisation, arguments))
+        work.append(("2.3", utilisation, arguments))
     for p, seconds in ((1e-3, 4000), (3e-3, 3000), (1e-2, 3000), (3e-2, 3000), (5e-2, 3000)):
-        work.append((random_loss, (p, seconds)))
+        work.append(("2.1", random_loss, (p, seconds)))
     return work
+
+
+def stored(out: Path, without: list[str]) -> list[Row]:
+    """Return the rows of an earlier run, those that are measured again left out."""
+    path = out / "results.json"
+    if not without or not path.exists():
+        return []
+    records = json.loads(path.read_text(encoding="utf-8"))
+    return [
+        Row(**{key: value for key, value in record.items() if key != "inside"})
+        for record in records
+        if record["row"] not in without
+    ]
 
 
 def table(rows: list[Row]) -> str:
@@ -194,6 +283,15 @@ def table(rows: list[Row]) -> str:
         for r in rows
     ]
     return "\n".join(lines) + "\n"
+
+
+def write(rows: list[Row], out: Path) -> str:
+    """Store the rows; return the table."""
+    text = table(rows)
+    (out / "results.md").write_text(text, encoding="utf-8")
+    records = [asdict(r) | {"inside": r.inside} for r in rows]
+    (out / "results.json").write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
+    return text
 
 
 def draw(rows: list[Row], out: Path) -> None:
@@ -239,16 +337,22 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("results/validation"), help="directory to write")
     parser.add_argument("--jobs", type=int, default=2, help="processes, default 2")
     parser.add_argument("--quick", action="store_true", help="leave the longest runs out")
+    parser.add_argument("--rows", nargs="+", default=[], help="measure these rows only, such as 3.1")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
+    rows = stored(arguments.out, arguments.rows)
+    text = ""
     with ProcessPoolExecutor(arguments.jobs) as pool:
-        futures = [pool.submit(function, *args) for function, args in jobs(arguments.quick)]
-        rows = [future.result() for future in track(futures, description="Measuring")]
-    rows.sort(key=lambda r: r.row)
-    text = table(rows)
-    (arguments.out / "results.md").write_text(text, encoding="utf-8")
-    records = [asdict(r) | {"inside": r.inside} for r in rows]
-    (arguments.out / "results.json").write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
+        futures = [
+            pool.submit(function, *args)
+            for row, function, args in jobs(arguments.quick)
+            if not arguments.rows or row in arguments.rows
+        ]
+        for future in track(as_completed(futures), description="Measuring", total=len(futures)):
+            result = future.result()
+            rows += result if isinstance(result, list) else [result]
+            rows.sort(key=lambda r: (r.row, r.what))
+            text = write(rows, arguments.out)
     draw(rows, arguments.out)
     print(text)
     outside = [r.what for r in rows if not r.inside]
