@@ -1,4 +1,4 @@
-"""Proof that the machine can fail: faults put into the core, each of which it must find.
+"""Proof that the machines can fail: faults put into the core, each of which a test must find.
 
 Each fault is a textual change in a copy of the package without its extension
 modules, so that the proof is the same whether the hot modules are compiled or not. On the
@@ -91,6 +91,148 @@ MUTATIONS = {
         test="test_machine.py",
     ),
 }
+
+MPTCP_MACHINE = "test_mptcp_machine.py::test_mptcp_machine[Version1Machine]"
+
+#: Faults of MPTCP. Those that no machine meets in a few seconds have a script that does.
+MPTCP_MUTATIONS = {
+    "a second copy of data is delivered": Mutation(
+        changes=(
+            (
+                "core/data_receiver.py",
+                "            left = nxt\n        if left >= right:\n",
+                "        if left >= right:\n",
+            ),
+        ),
+        invariant="were delivered where byte",
+        test=MPTCP_MACHINE,
+    ),
+    "data is queued for reinjection twice": Mutation(
+        changes=(
+            (
+                "core/signals.py",
+                "        if mapping.reinjected or end <= una:\n",
+                "        if end <= una:\n",
+            ),
+        ),
+        invariant="<= 10000",
+        test="test_mptcp_regressions.py::test_subflow_that_ends_after_a_time_out_leaves_its_data_once",
+    ),
+    "what a subflow carries twice is queued twice": Mutation(
+        changes=(
+            (
+                "core/data_sender.py",
+                "            dsn = max(item.dsn, right.get(item.origin, 0))\n",
+                "            dsn = item.dsn\n",
+            ),
+        ),
+        invariant="Reinjection(dsn=1, end=26, origin=0)",
+        test="test_mptcp_regressions.py::test_what_a_subflow_carries_twice_is_queued_once",
+    ),
+    "reinjections are forgotten": Mutation(
+        changes=(
+            (
+                "core/data_sender.py",
+                "        self.reinjections = deque(sorted(queued))\n",
+                "        self.reinjections = deque()\n",
+            ),
+        ),
+        invariant="nothing was acknowledged at the connection",
+        test=MPTCP_MACHINE,
+    ),
+    "right edge of the connection not kept": Mutation(
+        changes=(
+            ("core/data_receiver.py", "        if nxt + (field << scale) < edge:\n", "        if False:\n"),
+        ),
+        invariant="shared right edge moved left",
+        test=MPTCP_MACHINE,
+    ),
+    "right edge of the connection not obeyed": Mutation(
+        changes=(
+            (
+                "core/data_sender.py",
+                "            right = self.end if self.end < self.edge else self.edge\n",
+                "            right = self.end\n",
+            ),
+        ),
+        invariant="data beyond the right edge",
+        test=MPTCP_MACHINE,
+    ),
+    "more is kept than twice the buffer": Mutation(
+        changes=(("core/data_receiver.py", "        if right > most:\n", "        if False:\n"),),
+        invariant="<= (2 * 1311)",
+        test="test_mptcp_regressions.py::test_promises_that_are_rounded_up_do_not_add_up",
+    ),
+    "DATA_FIN not sent again": Mutation(
+        changes=(
+            (
+                "core/data_sender.py",
+                "        elif self.una == self.nxt and self.fin_sent:\n            self.send_fin(now)\n",
+                "        elif self.una == self.nxt and self.fin_sent:\n",
+            ),
+        ),
+        invariant="assert 1 == (2 * 1)",
+        test="test_mptcp_close.py::test_data_fin_is_lost",
+    ),
+    "DATA_ACK ahead of the data": Mutation(
+        changes=(
+            (
+                "core/data_receiver.py",
+                "            self._ack = Dss(self.ack_octets, narrow(self.nxt,",
+                "            ahead = max(self.nxt, self.out_of_order.highest())\n"
+                "            self._ack = Dss(self.ack_octets, narrow(ahead,",
+            ),
+        ),
+        invariant="DATA_ACK ahead of the data",
+        test=MPTCP_MACHINE,
+    ),
+    "retransmission timer of the connection not armed": Mutation(
+        changes=(
+            (
+                "core/data_sender.py",
+                "        self.rto_at = now + self._timeout()\n"
+                "        self._connection.wake_by(self.rto_at)\n",
+                "        self.rto_at = NEVER\n",
+            ),
+        ),
+        invariant="without a timer",
+        test=MPTCP_MACHINE,
+    ),
+    "numbers that wrap are widened wrongly": Mutation(
+        changes=(
+            (
+                "core/mappings.py",
+                "    return near + delta - mask - 1 if delta > mask >> 1 else near + delta\n",
+                "    return near + delta - mask if delta > mask >> 1 else near + delta\n",
+            ),
+        ),
+        invariant="window beyond what was promised",
+        test=MPTCP_MACHINE,
+    ),
+    "third ACK of a join not sent again": Mutation(
+        changes=(
+            (
+                "core/subflow.py",
+                "                handshake.repeat_third_ack(self, now)\n",
+                "                pass\n",
+            ),
+        ),
+        invariant="assert 1 == 4",
+        test="test_mptcp_join.py::test_the_third_packet_is_sent_again",
+    ),
+    "ADD_ADDR not sent again": Mutation(
+        changes=(
+            (
+                "core/addresses.py",
+                "            connection.signal(waiting.option, now)\n",
+                "            pass\n",
+            ),
+        ),
+        invariant="assert 1 == (1 + 3)",
+        test="test_mptcp_addresses.py::test_an_echo_that_never_comes",
+    ),
+}
+MUTATIONS |= MPTCP_MUTATIONS
 
 
 def mutate(mutation: Mutation, directory: Path) -> None:
