@@ -59,13 +59,15 @@ class Mapping:
 class SentMappings:
     """The mappings of a subflow whose data is not acknowledged on that subflow, oldest first."""
 
-    __slots__ = ("_head", "_lowest", "_mappings")
+    __slots__ = ("_head", "_lowest", "_mappings", "_ordered")
 
     def __init__(self) -> None:
         self._mappings: list[Mapping] = []
         self._head: int = 0
         #: Those than which none that came later has a lower DSN: the first one has the lowest of all.
         self._lowest: deque[Mapping] = deque()
+        #: DSNs increase: nothing was sent here that other subflows had before.
+        self._ordered: bool = True
 
     def __len__(self) -> int:
         """Return the number of mappings."""
@@ -73,6 +75,8 @@ class SentMappings:
 
     def append(self, mapping: Mapping) -> None:
         """Note a mapping that is about to be sent."""
+        if self._mappings and mapping.dsn < self._mappings[-1].dsn:
+            self._ordered = False
         self._mappings.append(mapping)
         lowest = self._lowest
         while lowest and lowest[-1].dsn >= mapping.dsn:
@@ -112,8 +116,12 @@ class SentMappings:
         """Return how many of the bytes that are outstanding come before a DSN."""
         total = 0
         if self.lowest() < dsn:
-            for mapping in self.outstanding():
-                total += max(0, min(mapping.dsn + mapping.length, dsn) - mapping.dsn)
+            for index in range(self._head, len(self._mappings)):
+                mapping = self._mappings[index]
+                if mapping.dsn < dsn:
+                    total += min(mapping.dsn + mapping.length, dsn) - mapping.dsn
+                elif self._ordered:
+                    break
         return total
 
     def outstanding(self) -> list[Mapping]:
