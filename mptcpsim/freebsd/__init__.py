@@ -4,9 +4,17 @@ Text goes in, immutable objects come out; each has ``at``, the line that it was 
 reader does not understand is a ``DialectError`` that shows the line: nothing is skipped in silence.
 Nothing here acts on a simulated host.
 
-``pf``         pf.conf(5): reading it                ``pf_conf``  what it says
-``pf_rules``   its evaluation, with states
-``ipfw``       ipfw(8): commands and rules          ``ipfw_rules``  their evaluation
-``dummynet``   what ``ipfw pipe | queue | sched N config`` takes, and delay profiles
-``commands``   scripts: ifconfig, route, sysctl, iperf, tcpdump, pfctl, ipfw
+=================  ===================================================================
+``pf``             reads pf.conf(5)
+``pf_conf``        what it says: macros and rules
+``pf_rules``       their evaluation, with states
+``ipfw``           reads ipfw(8): commands and rules
+``ipfw_rules``     their evaluation
+``dummynet``       what ``ipfw pipe | queue | sched N config`` takes
+``delay_profile``  files with delay profiles
+``commands``       scripts: ifconfig, route, sysctl, ipfw, pfctl, iperf, tcpdump
+``sysctls``        the variables that can be set
+=================  ===================================================================
+
+``str`` of an object is text that is read as the same object.
 """
