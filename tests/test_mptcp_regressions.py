@@ -249,3 +249,13 @@ def test_mp_capable_stands_in_for_the_first_data_of_the_connection_only() -> Non
     pair.run(pair.now + 400 * MS)
     transfer(pair, client, server, 100_000)
     assert {subflow.sender.sent_bytes > 0 for subflow in client.subflows} == {True}
+
+
+def test_fin_of_a_subflow_that_still_carries_the_keys_is_no_fallback() -> None:
+    """Until a DATA_ACK comes, MP_CAPABLE takes the room of the DSS."""
+    pair = MptcpPair()
+    client, server = pair.establish()
+    client.act([Withdraw(C1)], pair.now)
+    pair.run(pair.now + SECOND)
+    assert not server.is_plain
+    assert not server.peer_closed

@@ -446,7 +446,8 @@ class Subflow(Path):
             return fallback.on_options_missing(
                 self.connection, self, "an ACK of data came without DATA_ACK", now
             )
-        if (segment.length or segment.flags & FIN) and not self.incoming.covers(segment):
+        bare_fin = segment.flags & FIN and segment.options is None
+        if (segment.length or bare_fin) and not self.incoming.covers(segment):
             # A FIN, too: where it is the first that is heard, it ends the stream of a peer that speaks TCP.
             if not self.heard and self.connection.is_only(self) and not self.is_join:
                 return fallback.on_first_data_unmapped(self.connection, self, now)
