@@ -23,7 +23,7 @@ from mptcp_pair import C1, C2, S1, S2, MptcpPair
 from pair import PORT
 from tcp_configs import tcp_configs
 
-from mptcpsim.core.data_states import M_CLOSED, M_INIT
+from mptcpsim.core.data_states import M_CLOSED, M_FIN_WAIT_2, M_INIT
 from mptcpsim.core.multipath import MptcpConnection
 from mptcpsim.core.segment import FourTuple, Segment
 from mptcpsim.core.states import CLOSED, FIN_WAIT_2, SYN_SENT
@@ -512,10 +512,12 @@ class MptcpMachine(RuleBasedStateMachine):
     def _is_over(self, end: MptcpEnd) -> bool:
         """Return whether an end is CLOSED, or waits in FIN-WAIT-2 for a peer that has failed.
 
-        Nothing ends that wait (RFC 9293 section 3.3.2) if the peer's reset was lost.
+        Nothing ends that wait (RFC 9293 section 3.3.2) if the peer's reset was lost. At the connection
+        it is the same: a subflow that joined after the own DATA_FIN has nothing to send.
         """
         connection = end.connection
         if connection is None or connection.closed:
             return True
         waits = all(tcp.state in (CLOSED, FIN_WAIT_2) for tcp in connection.subflows)
+        waits = waits or (isinstance(connection, MptcpConnection) and connection.state == M_FIN_WAIT_2)
         return waits and any(other.failed for other in self.ends)
