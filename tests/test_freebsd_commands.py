@@ -221,6 +221,15 @@ def test_an_unknown_sysctl_names_those_that_are_known() -> None:
     assert all(name in caught.value.problem for name in VARIABLES)
 
 
+@pytest.mark.parametrize(
+    "text", ["ifconfig em0" + " up" * 300_000, "a" * 900_000, "route add" + " a" * 400_000, "'" * 900_001]
+)
+def test_hostile_scripts_end_soon(text: str) -> None:
+    with pytest.raises(DialectError) as caught:
+        read_script(text)
+    assert len(str(caught.value)) < 1500
+
+
 # --- Laws ----------------------------------------------------------------------------------------
 
 interfaces = st.sampled_from(["em0", "em1", "A1"])

@@ -173,6 +173,16 @@ def test_a_mistake_is_one_message_with_the_line(text: str, remedy: str) -> None:
     assert 3 <= error.line <= 2 + len(text.splitlines())
 
 
+def test_hostile_files_end_soon() -> None:
+    doubling = 'a0 = "em0 em1"\n' + "".join(f"a{k + 1} = $a{k} $a{k}\n" for k in range(40))
+    repeated = 'a = "' + "em0 " * 4000 + '"\n' + "pass in on { $a }\n" * 20_000
+    product = "pass proto tcp from { " + "10.0.0.1 " * 9000 + "} port { " + "1 " * 9000 + "} to any"
+    for text in (doubling, repeated, product, "{" + "\n" * 900_000, "a" * 900_000, "a=" * 400_000):
+        with pytest.raises(DialectError) as caught:
+            read_pf(text)
+        assert len(str(caught.value)) < 1500
+
+
 # --- Laws ----------------------------------------------------------------------------------------
 
 interfaces = st.sampled_from(["em0", "em1", "A1"])

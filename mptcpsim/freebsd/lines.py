@@ -19,7 +19,9 @@ class DialectError(ValueError):
     """
 
     def __init__(self, file: str, line: int, text: str, problem: str) -> None:
-        super().__init__(f"{file}, line {line}: {problem} (the line is: {text.strip()})")
+        shown = text.strip()
+        shown = shown if len(shown) <= 300 else shown[:300] + "..."
+        super().__init__(f"{file}, line {line}: {problem} (the line is: {shown})")
         self.file = file
         self.line = line
         self.text = text
@@ -47,8 +49,11 @@ class Line(NamedTuple):
 #: Where something that was not read comes from.
 NOWHERE: Final = Line("", 0, "")
 
-#: More characters than any sensible configuration: hostile input ends here.
+#: More than any sensible configuration has: hostile input ends here. Characters of a text and of a
+#: word, and words of a command.
 LONGEST: Final = 1_000_000
+LONGEST_WORD: Final = 1000
+MOST_WORDS: Final = 1000
 
 
 def physical_lines(text: str, file: str) -> list[str]:
@@ -99,37 +104,49 @@ def shell_words(at: Line, text: str) -> list[str]:
         DialectError: a quote without its end, or something that needs a shell.
     """
     words: list[str] = []
-    word: str | None = None
+    parts: list[str] | None = None  # of the word at hand
     position = 0
     while position < len(text):
         char = text[position]
+        part = char
+        if char.isspace():
+            if parts is not None:
+                words.append(_word(at, parts))
+            parts = None
+            position += 1
+            continue
         if char in "'\"":
             end = text.find(char, position + 1)
             if end < 0:
                 raise at.error(f"the quote {char} is not closed: close it")
-            word = (word or "") + text[position + 1 : end]
+            part = text[position + 1 : end]
             position = end
         elif char == "\\" and position + 1 < len(text):
             position += 1
-            word = (word or "") + text[position]
-        elif char.isspace():
-            if word is not None:
-                words.append(word)
-            word = None
-        elif char == "#" and word is None:
+            part = text[position]
+        elif char == "#" and parts is None:
             break
         elif char == "&" and not text[position + 1 :].strip():
             break  # "in the background" is how applications run anyway
         elif match := _SHELL.match(text, position):
             raise at.error(
-                f"{match.group()!r} needs a shell: write one plain command a line, with the values in it"
+                f"{match.group()!r} needs a shell: write one plain command a line, with its values in it"
             )
-        else:
-            word = (word or "") + char
+        parts = [] if parts is None else parts
+        parts.append(part)
         position += 1
-    if word is not None:
-        words.append(word)
+    if parts is not None:
+        words.append(_word(at, parts))
+    if len(words) > MOST_WORDS:
+        raise at.error(f"more than {MOST_WORDS} words: this is no command")
     return words
+
+
+def _word(at: Line, parts: list[str]) -> str:
+    word = "".join(parts)
+    if len(word) > LONGEST_WORD:
+        raise at.error(f"a word of more than {LONGEST_WORD} characters: this is no command")
+    return word
 
 
 def quoted(word: str) -> str:

@@ -25,7 +25,14 @@ from typing import Final, NamedTuple, TypeVar
 
 from mptcpsim.core.segment import ACK, SYN
 from mptcpsim.freebsd.addresses import Prefix, is_address, read_address, read_prefix
-from mptcpsim.freebsd.lines import DialectError, Line, did_you_mean, physical_lines, whole_number
+from mptcpsim.freebsd.lines import (
+    LONGEST_WORD,
+    DialectError,
+    Line,
+    did_you_mean,
+    physical_lines,
+    whole_number,
+)
 from mptcpsim.freebsd.pf_conf import (
     ANYWHERE,
     COMPARISONS,
@@ -40,6 +47,9 @@ from mptcpsim.freebsd.pf_conf import (
 
 #: Rules that lists may expand to: more are a mistake, or hostile.
 MOST_RULES: Final = 10_000
+#: Words of a file with its macros expanded, and characters of a macro.
+MOST_WORDS: Final = 300_000
+LONGEST_VALUE: Final = 20_000
 
 _PROTOCOLS: Final = {"tcp": "tcp", "udp": "udp", "icmp": "icmp", "icmp6": "icmp6", "ipv6-icmp": "icmp6",
                      "6": "tcp", "17": "udp", "1": "icmp", "58": "icmp6"}  # fmt: skip
@@ -112,6 +122,8 @@ def _words(text: str, at: Line, macros: dict[str, Macro]) -> Iterator[_Word]:
             sign = text[position]
             raise at.error(f"the quote {sign} is not closed: close it on the same line" if sign in "\"'" else
                            f"{sign!r} is not understood here: take it out")  # fmt: skip
+        if match.end() - position > LONGEST_WORD:
+            raise at.error(f"a word of more than {LONGEST_WORD} characters: this is no configuration")
         position = match.end()
         if match["macro"] is not None:
             yield from _expanded(match["macro"][1:], at, macros)
@@ -168,6 +180,7 @@ class _Reader:
         self.skip: set[str] = set()
         self.words: list[_Word] = []
         self.next = 0
+        self.count = 0
         self.at = Line(file, 1, "")
 
     def read(self) -> PfConf:
@@ -195,17 +208,30 @@ class _Reader:
                 # pf joins continued lines before it looks for comments.
                 whole = " ".join(self.lines[k].removesuffix("\\") for k in range(start, number))
                 parts.append(_uncommented(whole))
-                self.at = Line(self.file, first + 1, " ".join(part.strip() for part in parts).strip())
-                words = list(_words(parts[-1], self.at, self.macros))
+                self.at = Line(self.file, start + 1, whole.strip())
+                words = self._within_limits(_words(parts[-1], self.at, self.macros))
                 self.words += words
                 depth += sum((w.text == "{") - (w.text == "}") for w in words if w.plain)
                 if depth <= 0:
                     break
+            self.at = Line(self.file, first + 1, " ".join(part.strip() for part in parts).strip())
             if depth > 0:
                 raise self.at.error("a brace { is not closed: close it with }")
             self.words = [word._replace(at=self.at) for word in self.words]
             if self.words:
                 yield
+
+    def _within_limits(self, words: Iterator[_Word]) -> list[_Word]:
+        """Return the words; macros that are made of macros could make more of them than fit anywhere."""
+        found = []
+        for word in words:
+            found.append(word)
+            self.count += 1
+            if self.count > MOST_WORDS:
+                raise self.at.error(
+                    f"with its macros the file has more than {MOST_WORDS} words: use prefixes"
+                )
+        return found
 
     def _macro(self) -> None:
         name = self.words[0].text
@@ -217,6 +243,10 @@ class _Reader:
         if not values:
             raise self.at.error(f'macro {name!r} has no value: write {name} = "value"')
         macro = Macro(self.at, name, _joined(values))
+        if len(macro.value) > LONGEST_VALUE:
+            raise self.at.error(
+                f"the value of {name!r} has more than {LONGEST_VALUE} characters: use prefixes"
+            )
         self.macros[name] = macro
         self.defined.append(macro)
 
@@ -396,6 +426,8 @@ class _Reader:
         ports: list[Ports | None] = [None]
         if self._maybe("port"):
             ports = list(self._list(self._ports))
+        if len(hosts) * len(ports) > MOST_RULES:
+            raise self.at.error(f"the lists expand to more than {MOST_RULES} rules: use prefixes and ranges")
         return [End(prefix, negated, port) for (prefix, negated), port in product(hosts, ports)]
 
     def _host(self) -> tuple[Prefix | None, bool]:
