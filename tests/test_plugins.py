@@ -97,7 +97,7 @@ class TestRegistry:
         assert find("congestion", "reno") is Reno
 
     def test_what_is_unknown_is_answered_with_what_is_known(self) -> None:
-        with pytest.raises(PluginError, match="unknown congestion 'renp'; known are cubic, .*reno"):
+        with pytest.raises(PluginError, match=r"unknown congestion 'renp'; known are cubic, .*reno"):
             find("congestion", "renp")
         with pytest.raises(PluginError, match="unknown nothing 'reno'"):
             find("nothing", "reno")
