@@ -132,9 +132,15 @@ def on_first_data_unmapped(connection: MptcpConnection, subflow: Subflow, now: i
     return True
 
 
+def _count_infinite(connection: MptcpConnection, subflow: Subflow) -> None:
+    if not subflow.took_infinite:
+        subflow.took_infinite = True
+        connection.count("MPTcpExtInfiniteMapRx")
+
+
 def on_infinite_mapping(connection: MptcpConnection, subflow: Subflow, dsn: int, ssn: int, now: int) -> bool:
     """The peer has fallen back: everything from ``ssn`` on is the stream from ``dsn`` on."""
-    connection.count("MPTcpExtInfiniteMapRx")
+    _count_infinite(connection, subflow)
     if dsn - ssn != connection.inbound.nxt - subflow.incoming.done or not _is_contiguous(connection, subflow):
         connection.reset_subflow(subflow, REASON_MIDDLEBOX, "an infinite mapping that does not fit", now)
         return False
@@ -182,7 +188,9 @@ def on_mp_fail(connection: MptcpConnection, option: MpFail, subflow: Subflow, no
 
 
 def on_options_when_plain(connection: MptcpConnection, subflow: Subflow, segment: Segment, now: int) -> None:
-    """A peer that repeats MP_FAIL has missed our infinite mapping: once more."""
+    """The infinite mapping may come behind an MP_FAIL; a peer that repeats that one has missed ours."""
+    if segment.dss is not None and segment.dss.is_infinite():
+        _count_infinite(connection, subflow)
     for option in segment.options or ():
         if isinstance(option, MpFail) and subflow.tcp.infinite_dss is not None:
             send_with(subflow.tcp, subflow.tcp.infinite_dss, (), now)

@@ -94,6 +94,7 @@ class Subflow(Path):
         "spoke",
         "stage",
         "tcp",
+        "took_infinite",
         "watch",
     )
 
@@ -119,6 +120,8 @@ class Subflow(Path):
         self.keys_due: bool = False
         #: DSN at which a checksum was wrong on the only subflow, or -1; nothing goes on from there.
         self.failed_at: int = -1
+        #: The infinite mapping of the peer has come.
+        self.took_infinite: bool = False
         self.join_at: int = NEVER
         self.join_tries: int = 0
         self.mappings = SentMappings()
@@ -375,7 +378,7 @@ class Subflow(Path):
         incoming = self.incoming
         incoming.current_dsn = UNKNOWN
         if self.stage == PLAIN:
-            if segment.options is not None:
+            if segment.options is not None or segment.dss is not None:
                 fallback.on_options_when_plain(self.connection, self, segment, now)
             return True
         # Old segments may carry news in their DSS, but are not believed to signal (section 3.4.1: the checks
