@@ -115,6 +115,7 @@ def on_options_missing(connection: MptcpConnection, subflow: Subflow, why: str, 
         connection.count("MPTcpExtMPCapableDataFallback")
         _fall_back(connection, subflow, why, now)
         return True
+    connection.count("MPTcpExtFallbackFailed")
     connection.reset_subflow(subflow, REASON_MIDDLEBOX, why, now)
     return False
 

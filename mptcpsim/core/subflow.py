@@ -255,6 +255,9 @@ class Subflow(Path):
         """Map bytes of the connection onto this subflow and send them at once."""
         sender = self.tcp.sender
         ssn = sender.end
+        if ssn + length > sender.edge:
+            # The window of the connection has stretched that of the subflow.
+            self.connection.count("MPTcpExtSndWndShared")
         checksum = UNKNOWN
         connection = self.connection
         if connection.checksum:
