@@ -20,6 +20,7 @@ from mptcpsim.codec.roundtrip import (
     flip_byte,
     mend_checksums,
 )
+from mptcpsim.core.mptcp_options import Dss, RemoveAddr
 from mptcpsim.core.segment import (
     ICMP_FRAGMENTATION_NEEDED,
     SYN,
@@ -242,6 +243,8 @@ def test_each_difference_is_found() -> None:
         "damaged": True,
         "sack": ((1, 2),),
         "syn": SynOptions(1, 2, True),
+        "dss": Dss(4, 1),
+        "options": (RemoveAddr((1,)),),
     }
     for field in (*PACKET_FIELDS, *SEGMENT_FIELDS):
         clone = segment.clone()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
 from mptcp_pair import (
     C1,
     C2,
@@ -259,3 +260,30 @@ def test_fin_of_a_subflow_that_still_carries_the_keys_is_no_fallback() -> None:
     pair.run(pair.now + SECOND)
     assert not server.is_plain
     assert not server.peer_closed
+
+
+@pytest.mark.parametrize("infinite_mapping", [True, False])
+def test_fin_of_a_peer_that_fell_back_while_a_join_is_being_opened(infinite_mapping: bool) -> None:
+    """It ends the peer's stream, not ours: what is left goes on as plain TCP, or the peer sees a reset."""
+    lost = strip_mptcp(lambda seen: seen.number == 3)
+    plan = Plan(established=[OpenSubflow(C2, S1, PORT)])
+    pair = MptcpPair(
+        mptcp(plan, join_after="at-once", infinite_mapping=infinite_mapping),
+        mptcp(),
+        client_addresses=(C1, C2),
+        delay=50 * MS,
+        hook=lost,
+    )
+    client, server = pair.establish()
+    assert server.is_plain
+    server.close(pair.now)
+    pair.run(pair.now + 20 * MS)
+    client.write(200_000, pair.now)
+    client.close(pair.now)
+    pair.run(pair.now + 10 * SECOND)
+    if infinite_mapping:
+        assert client.is_plain
+        assert (server.delivered, server.peer_closed) == (200_000, True)
+    else:
+        assert not server.peer_closed
+        assert server.error

@@ -146,6 +146,7 @@ def in_syn_sent(tcp: Tcp, segment: Segment, now: int) -> None:
         if subflow is not None and subflow.speaks:
             # The third ACK has keys or an HMAC, which do not fit beside a mapping.
             tcp.send_ack(now)
+            subflow.connection.joins.release(now)
         # Text on a SYN,ACK is left for the peer to send again (no TCP Fast Open).
         tcp.sender.output(now)
         if tcp.receiver.last_ack_sent == 0:

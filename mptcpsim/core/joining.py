@@ -27,27 +27,37 @@ class Joins:
     RFC 8684 section 3.1: not before a DSS has arrived. Profiles differ (``MptcpConfig.join_after``).
     """
 
-    __slots__ = ("_allowed", "_connection", "_failing", "_waiting")
+    __slots__ = ("_allowed", "_connection", "_failing", "_held", "_waiting")
 
     def __init__(self, connection: MptcpConnection) -> None:
         self._connection = connection
         self._allowed: bool = connection.config.mptcp.join_after == "at-once"
+        #: The third ACK of the first subflow has not left: a SYN in front of it would find nothing to join.
+        self._held: bool = connection.is_client
         self._waiting: list[OpenSubflow] = []
         #: Those that could not be opened, and whose failure the path manager is hearing of right now.
         self._failing: list[OpenSubflow] = []
 
     def open(self, action: OpenSubflow, now: int) -> None:
         """Open a subflow, now or as soon as it is allowed."""
-        if self._allowed:
+        if self._allowed and not self._held:
             self._open(action, now)
         else:
             self._waiting.append(action)
+
+    def release(self, now: int) -> None:
+        """The third ACK of the first subflow is on its way."""
+        self._held = False
+        self._open_waiting(now)
 
     def allow(self, cause: str, now: int) -> None:
         """Something has happened that may be what joins have waited for."""
         if not self._allowed and self._connection.config.mptcp.join_after in (cause, "add-addr"):
             self._allowed = True
-        if self._allowed and self._waiting:
+        self._open_waiting(now)
+
+    def _open_waiting(self, now: int) -> None:
+        if self._allowed and not self._held and self._waiting:
             waiting = self._waiting
             self._waiting = []
             for action in waiting:

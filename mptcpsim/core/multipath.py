@@ -29,7 +29,7 @@ from mptcpsim.core.keys import Key
 from mptcpsim.core.mptcp_options import REASON_NAMES, VERSION_0, MptcpOption, MpTcprst
 from mptcpsim.core.paths import ConnectionPaths, subflow_info
 from mptcpsim.core.sequences import UNKNOWN
-from mptcpsim.core.stages import READY
+from mptcpsim.core.stages import OPENING, READY
 from mptcpsim.core.states import CLOSE_WAIT, CLOSED, SYN_SENT, TIME_WAIT
 from mptcpsim.core.states import ESTABLISHED as TCP_ESTABLISHED
 from mptcpsim.core.subflow import Subflow
@@ -191,8 +191,8 @@ class MptcpConnection(Connection):
         return [s for s in self.open if s.stage == READY and TCP_ESTABLISHED <= s.tcp.state <= CLOSE_WAIT]
 
     def is_only(self, subflow: Subflow) -> bool:
-        """Return whether no other subflow is open or being opened."""
-        return all(other is subflow or other.tcp.state == TIME_WAIT for other in self.open)
+        """Return whether no other subflow was added; one that the peer has not answered yet is none."""
+        return all(o is subflow or o.tcp.state == TIME_WAIT or o.stage == OPENING for o in self.open)
 
     def subflows_of_local(self, identifier: int) -> list[Subflow]:
         """Return the subflows that use an own address."""
