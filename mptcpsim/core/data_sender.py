@@ -445,6 +445,10 @@ class DataSender(SendView):
         if self.backoff >= self._connection.config.data_retries:
             closing.time_out(self._connection, "nothing was acknowledged at the connection", now)
             return
+        if any(subflow.failed_at >= 0 for subflow in self._connection.open):
+            # On the way back to plain TCP what is in flight has to stay one piece of the stream.
+            self._arm(now)
+            return
         if self.una < self.nxt and not self._held():
             # The subflows have acknowledged the oldest data, the connection has not (section 3.3.6).
             if self.backoff >= _PATIENCE and self._reset_silent(now):

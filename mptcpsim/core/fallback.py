@@ -82,27 +82,26 @@ def _is_contiguous(connection: MptcpConnection, subflow: Subflow) -> bool:
     return not connection.outbound.reinjections and subflow.mappings.lowest() >= connection.outbound.una
 
 
-def _prepare_infinite(connection: MptcpConnection, subflow: Subflow) -> None:
-    """Make the infinite mapping: from the first byte that was not DATA_ACKed, linearly for ever."""
+def _infinite(connection: MptcpConnection, subflow: Subflow) -> Dss:
+    """Return the infinite mapping: from the first byte that was not DATA_ACKed, linearly for ever."""
     outbound = connection.outbound
     dsn = outbound.una
     ssn = subflow.tcp.sender.end - (outbound.nxt - dsn)
     octets = outbound.octets
     checksum = 0 if connection.checksum else -1
-    subflow.tcp.infinite_dss = subflow.tcp.final_dss = Dss(
+    return Dss(
         dsn_octets=octets,
         dsn=narrow(dsn, octets, outbound.idsn),
         ssn=ssn & _MASK,
         data_level_length=0,
         checksum=checksum,
     )
-    connection.count("MPTcpExtInfiniteMapTx")
 
 
 def _fall_back(connection: MptcpConnection, subflow: Subflow, why: str, now: int) -> None:
-    _prepare_infinite(connection, subflow)
-    dss = subflow.tcp.final_dss
-    assert dss is not None
+    dss = _infinite(connection, subflow)
+    subflow.tcp.infinite_dss = subflow.tcp.final_dss = dss
+    connection.count("MPTcpExtInfiniteMapTx")
     become_plain(connection, subflow, why, now)
     # The next new data carries it. It goes ahead on an ACK, too: there may be no new data.
     send_with(subflow.tcp, dss, (), now)
@@ -142,9 +141,13 @@ def _count_infinite(connection: MptcpConnection, subflow: Subflow) -> None:
 def on_infinite_mapping(connection: MptcpConnection, subflow: Subflow, dsn: int, ssn: int, now: int) -> bool:
     """The peer has fallen back: everything from ``ssn`` on is the stream from ``dsn`` on."""
     _count_infinite(connection, subflow)
-    if dsn - ssn != connection.inbound.nxt - subflow.incoming.done or not _is_contiguous(connection, subflow):
+    # It acts retroactively: what was held before the byte that comes next is sent again behind it.
+    start = ssn + connection.inbound.nxt - dsn
+    if not _is_contiguous(connection, subflow) or not subflow.incoming.skip_to(start):
         connection.reset_subflow(subflow, REASON_MIDDLEBOX, "an infinite mapping that does not fit", now)
         return False
+    # Should the peer wait for one, too, having found our data damaged, it asks again.
+    subflow.tcp.infinite_dss = _infinite(connection, subflow)
     become_plain(connection, subflow, "infinite mapping of the peer", now)
     return True
 
@@ -154,6 +157,7 @@ def on_checksum_failure(connection: MptcpConnection, subflow: Subflow, mapping: 
     connection.count("MPTcpExtDataCsumErr")
     connection.note_subflow(subflow, "checksum wrong", f"dsn {mapping.dsn}")
     contiguous = mapping.dsn <= connection.inbound.nxt and not connection.inbound.out_of_order.total
+    contiguous = contiguous and _is_contiguous(connection, subflow)
     if connection.is_only(subflow) and contiguous and connection.config.mptcp.infinite_mapping:
         connection.count("MPTcpExtDSSCorruptionFallback")
         subflow.failed_at = mapping.dsn
@@ -176,15 +180,16 @@ def on_mp_fail(connection: MptcpConnection, option: MpFail, subflow: Subflow, no
         connection.count("MPTcpExtMPFailTx")
         connection.reset_subflow(subflow, REASON_MIDDLEBOX, "data after MP_FAIL is not contiguous", now)
         return
-    if subflow.failed_at < 0:
-        # It reverts to plain TCP in both directions (section 3.7).
-        connection.count("MPTcpExtMPFailTx")
-        send_with(
-            subflow.tcp,
-            connection.inbound.ack_dss(),
-            (MpFail(connection.inbound.absolute(connection.inbound.nxt)),),
-            now,
-        )
+    if subflow.failed_at >= 0:
+        # The answer to ours, and the infinite mapping follows it: only that says how to go on. Or both
+        # directions are damaged: then the peer waits for ours.
+        if connection.outbound.una < connection.outbound.nxt:
+            send_with(subflow.tcp, _infinite(connection, subflow), (), now)
+        return
+    # It reverts to plain TCP in both directions (section 3.7).
+    connection.count("MPTcpExtMPFailTx")
+    fail = MpFail(connection.inbound.absolute(connection.inbound.nxt))
+    send_with(subflow.tcp, connection.inbound.ack_dss(), (fail,), now)
     _fall_back(connection, subflow, "MP_FAIL of the peer", now)
 
 

@@ -169,6 +169,13 @@ class MappedData:
             connection.refuse(subflow.tcp, segments[0])
         return True
 
+    def skip_to(self, seq: int) -> bool:
+        """Drop what is held below a sequence number; return whether data has arrived so far."""
+        if not self.done <= seq <= self._arrived:
+            return False
+        self.done = seq
+        return True
+
     def release(self, shift: int) -> int:
         """Go over to plain TCP: check the bytes that were held; return how many there are.
 
