@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from mptcp_pair import (
@@ -16,19 +17,22 @@ from mptcp_pair import (
     Plan,
     Seen,
     alive,
+    alter,
     drop,
     goes_on,
     joining,
     mptcp,
+    options_of,
     start,
     strip_mptcp,
     transfer,
 )
 from pair import PORT
 
+from mptcpsim.codec.options import wire_length
 from mptcpsim.core.data_sender import Reinjection
-from mptcpsim.core.mptcp_options import Dss
-from mptcpsim.core.segment import SYN
+from mptcpsim.core.mptcp_options import Dss, MpFail
+from mptcpsim.core.segment import SYN, Segment
 from mptcpsim.core.states import FIN_WAIT_2, SYN_SENT
 from mptcpsim.plugins import Announce, OpenSubflow, Withdraw
 from mptcpsim.units import NEVER, SECOND
@@ -287,3 +291,39 @@ def test_fin_of_a_peer_that_fell_back_while_a_join_is_being_opened(infinite_mapp
     else:
         assert not server.peer_closed
         assert server.error
+
+
+def test_mp_fail_crosses_what_the_connection_repeats() -> None:
+    """Data is damaged, and repeated before MP_FAIL has come: the infinite mapping tells where to go on."""
+    number = 0
+
+    def is_meant(seen: Seen) -> bool:
+        nonlocal number
+        number += seen.direction == "s>c" and seen.segment.length > 0
+        return seen.direction == "s>c" and seen.segment.length > 0 and number == 1
+
+    def damage(segment: Segment) -> Segment:
+        copy = segment.clone()
+        assert copy.dss is not None
+        copy.dss = copy.dss._replace(checksum=copy.dss.checksum ^ 1)
+        return copy
+
+    spoil = alter(is_meant, damage)
+
+    def hook(way: str, packet: Any, now: int) -> list[Any]:
+        # MP_FAIL is removed for as long as it takes the server to repeat its data.
+        if way == "c>s" and now < 700 * MS and any(isinstance(o, MpFail) for o in options_of(packet)):
+            packet = packet.clone()
+            packet.options = None
+            packet.size = wire_length(packet)
+        return list(spoil(way, packet, now))
+
+    pair = MptcpPair(mptcp(checksum=True), mptcp(), hook=hook)
+    client, server = pair.establish()
+    server.write(1000, pair.now)
+    pair.run(pair.now + 3 * SECOND)
+    assert client.read(2000, pair.now) == 1000
+    assert client.is_plain
+    assert server.is_plain
+    transfer(pair, server, client, 50_000)
+    transfer(pair, client, server, 50_000)

@@ -79,7 +79,10 @@ def _is_contiguous(connection: MptcpConnection, subflow: Subflow) -> bool:
     if subflow.tcp.sender.fin_sent or any(mapping.dsn - mapping.ssn != shift for mapping in outstanding):
         # After the FIN of the subflow nothing can go on.
         return False
-    return not connection.outbound.reinjections and subflow.mappings.lowest() >= connection.outbound.una
+    if any(item.origin != subflow.number for item in connection.outbound.reinjections):
+        # What another subflow has left undone.
+        return False
+    return subflow.mappings.lowest() >= connection.outbound.una
 
 
 def _infinite(connection: MptcpConnection, subflow: Subflow) -> Dss:
