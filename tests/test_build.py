@@ -10,9 +10,10 @@ import pytest
 from mptcpsim.net.loss import GilbertElliott, ListedLoss, PeriodicLoss, RandomLoss
 from mptcpsim.net.pipe import PipeSettings
 from mptcpsim.results.series import SeriesRecorder
-from mptcpsim.scenario.build import Simulation, build, pipe_settings
+from mptcpsim.scenario.build import Simulation, build
 from mptcpsim.scenario.load import load, loads
 from mptcpsim.scenario.measure import Sampler, endpoint, integrity, summarise
+from mptcpsim.scenario.pipes import pipe_settings
 from mptcpsim.scenario.schema import Scenario
 from mptcpsim.units import MILLISECOND, SECOND
 

@@ -14,11 +14,14 @@ from profiles import examples
 from mptcpsim.core.config import TcpConfig
 from mptcpsim.scenario.catalogue import parameters
 from mptcpsim.scenario.errors import ScenarioError
+from mptcpsim.scenario.flows import BulkFlow
+from mptcpsim.scenario.links import GilbertElliott, PeriodicLoss, QueueLimit
 from mptcpsim.scenario.load import dumps, load, loads
 from mptcpsim.scenario.locate import key_lines, line_of
 from mptcpsim.scenario.quantities import rate_text, size_text, time_text
 from mptcpsim.scenario.routes import look_up, segments, trace
-from mptcpsim.scenario.schema import BulkFlow, GilbertElliott, PeriodicLoss, QueueLimit, Scenario, TcpSettings
+from mptcpsim.scenario.schema import Scenario
+from mptcpsim.scenario.tcp_settings import TcpSettings
 from mptcpsim.units import MILLISECOND, SECOND, parse_rate, parse_size, parse_time
 
 SMALL = """\

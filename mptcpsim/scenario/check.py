@@ -17,9 +17,12 @@ from mptcpsim.plugins import PluginError, families, find
 from mptcpsim.scenario.catalogue import load_plugins, parameters
 from mptcpsim.scenario.errors import Path, Problem, did_you_mean
 from mptcpsim.scenario.fields import PluginChoice
+from mptcpsim.scenario.flows import FlowSpec
 from mptcpsim.scenario.mptcp_settings import PLUGINS, MptcpSettings
+from mptcpsim.scenario.nodes import NodeSpec
 from mptcpsim.scenario.routes import addresses, interface_towards, look_up, split_end, trace
-from mptcpsim.scenario.schema import FlowSpec, NodeSpec, Scenario, TcpSettings
+from mptcpsim.scenario.schema import Scenario
+from mptcpsim.scenario.tcp_settings import TcpSettings
 from mptcpsim.units import format_time
 
 #: Samples of one run, at most: more would only fill the disk.

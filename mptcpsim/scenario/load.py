@@ -14,9 +14,10 @@ from pydantic_core import ErrorDetails
 from mptcpsim.scenario.catalogue import load_user_plugins
 from mptcpsim.scenario.check import check
 from mptcpsim.scenario.errors import Path, Problem, ScenarioError, did_you_mean, dotted
+from mptcpsim.scenario.flows import FLOWS
 from mptcpsim.scenario.locate import line_of
 from mptcpsim.scenario.overrides import Override
-from mptcpsim.scenario.schema import FLOWS, Scenario
+from mptcpsim.scenario.schema import Scenario
 
 
 def load(path: str | pathlib.Path, overrides: Sequence[str] = ()) -> Scenario:

@@ -18,7 +18,7 @@ from mptcpsim.results.summary import (
     SubflowResult,
     Summary,
 )
-from mptcpsim.scenario.schema import FlowSpec, RequestResponseFlow
+from mptcpsim.scenario.flows import FlowSpec, RequestResponseFlow
 from mptcpsim.sim.flow import Flow
 from mptcpsim.units import MILLISECOND, NEVER, SECOND
 

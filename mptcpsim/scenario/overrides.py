@@ -7,8 +7,8 @@ import tomllib
 from typing import Any
 
 from mptcpsim.scenario.errors import Path, Problem, did_you_mean, dotted
+from mptcpsim.scenario.links import default_link_name
 from mptcpsim.scenario.mptcp_settings import mptcp_table
-from mptcpsim.scenario.schema import default_link_name
 
 _PART = re.compile(r"\"([^\"]*)\"|'([^']*)'|([^.\"'=]+)")
 

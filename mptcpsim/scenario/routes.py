@@ -6,7 +6,8 @@ import ipaddress
 from functools import cache
 from typing import NamedTuple
 
-from mptcpsim.scenario.schema import NodeSpec, Scenario
+from mptcpsim.scenario.nodes import NodeSpec
+from mptcpsim.scenario.schema import Scenario
 
 #: Routers that a packet may cross before a route is taken for a loop.
 MAX_HOPS = 32
