@@ -51,12 +51,15 @@ class Decision(NamedTuple):
         rule: that decided; None is the default rule.
         counted: rules that matched before it (``count`` and ``skipto``).
         resume: without one_pass: where the search goes on after the pipe or queue.
+        lasting: packets of the same passage without SYN are decided about alike: neither chance nor
+            flags had a say.
     """
 
     action: str
     rule: IpfwRule | None
     counted: tuple[IpfwRule, ...] = ()
     resume: Place | None = None
+    lasting: bool = True
 
     @property
     def argument(self) -> int:
@@ -139,12 +142,12 @@ class IpfwRules:
         """
         counted: list[IpfwRule] = []
         lowest = 0
+        lasting = True
         for place, rule in self._rules:
-            if (
-                (after is not None and place <= after)
-                or place[0] < lowest
-                or not self._matches(rule, passage)
-            ):
+            if (after is not None and place <= after) or place[0] < lowest:
+                continue
+            lasting = lasting and not _may_vary(rule, passage.flags)
+            if not self._matches(rule, passage):
                 continue
             if rule.action in ("count", "skipto"):
                 counted.append(rule)
@@ -152,8 +155,9 @@ class IpfwRules:
                 lowest = max(lowest, rule.argument)
                 continue
             resume = place if rule.action in ("pipe", "queue") and not one_pass else None
-            return Decision(rule.action, rule, tuple(counted), resume)
-        return Decision("allow" if self.default_to_accept else "deny", None, tuple(counted))
+            return Decision(rule.action, rule, tuple(counted), resume, lasting)
+        action = "allow" if self.default_to_accept else "deny"
+        return Decision(action, None, tuple(counted), lasting=lasting)
 
     def _matches(self, rule: IpfwRule, passage: Passage) -> bool:
         # The probability is drawn before anything else is looked at (ipfw(8), prob).
@@ -185,6 +189,17 @@ class IpfwRules:
         if not end.ports:
             return True
         return _port_within(end.ports, port, protocol) != end.ports_negated and protocol in ("tcp", "udp")
+
+
+def _may_vary(rule: IpfwRule, flags: int) -> bool:
+    """Return whether a rule may match a packet, and not the next one without SYN of the same flow.
+
+    A packet without SYN is never ``setup``, and neither is any other one without SYN.
+    """
+    if rule.probability < 1.0:
+        return True
+    names = [option.name for option in rule.options]
+    return "established" in names or ("setup" in names and bool(flags & SYN))
 
 
 def _protocol_matches(wanted: str, protocol: str, family: int) -> bool:

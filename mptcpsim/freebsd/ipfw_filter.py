@@ -1,0 +1,161 @@
+"""ipfw as the filter of a simulated node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from mptcpsim.core.segment import Packet
+from mptcpsim.freebsd.ipfw import DeleteRules, IpfwRule, Option
+from mptcpsim.freebsd.ipfw_rules import Decision, IpfwRules, Passage, Place
+from mptcpsim.freebsd.names import LOOPBACK, InterfaceNames
+from mptcpsim.freebsd.passages import seen
+from mptcpsim.net.node import Interface, Node
+from mptcpsim.net.policy import PASSES, PacketFilter, Queue, Verdict
+
+#: Reasons of drops: a rule or the default rule denies; a rule names a pipe or queue that is not
+#: configured; ``fwd`` to this node itself hands packets of others to a proxy, and there is none;
+#: there is no route to the next hop of ``fwd``.
+DENIED: Final = "ipfw-deny"
+NO_PIPE: Final = "ipfw-no-pipe"
+NO_PROXY: Final = "ipfw-no-proxy"
+NO_ROUTE: Final = "no-route"
+
+#: Returns the pipe or queue with a number, or None: ``("pipe", 1)``.
+Find = Callable[[str, int], Queue | None]
+
+
+class IpfwFilter(PacketFilter):
+    """The firewall and the shaper of a node.
+
+    A packet comes out of a pipe or queue behind the rule that sent it there; with ``one_pass`` it has
+    passed ipfw then. ``fwd`` looks its next hop up in the routing table of the node, and the packet
+    is shown to no filter again, as in FreeBSD's ip_output.
+
+    Attributes:
+        node: whose it is.
+        names: of its interfaces.
+        enabled: packets are looked at (net.inet.ip.fw.enable).
+        one_pass: net.inet.ip.fw.one_pass.
+        rules: interfaces by the system's names.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        names: InterfaceNames,
+        find: Find,
+        draw: Callable[[], float] | None = None,
+        default_to_accept: bool = False,
+    ) -> None:
+        super().__init__()
+        self.node = node
+        self.names = names
+        self.enabled = True
+        self.one_pass = True
+        self.rules = IpfwRules(default_to_accept, node.addresses, draw)
+        self._find = find
+        #: The explanation of each decision so far, by its rules.
+        self._steps: dict[tuple[int, ...], tuple[str, ...]] = {}
+
+    # --- Commands ---
+
+    def add(self, rule: IpfwRule) -> IpfwRule:
+        """Add a rule and return it with its number.
+
+        Raises:
+            DialectError: it names an interface that the node does not have.
+        """
+        options = tuple(self._resolved(rule, option) for option in rule.options)
+        added = self.rules.add(rule._replace(options=options))
+        self.changed()
+        return added
+
+    def delete(self, command: DeleteRules) -> None:
+        """Remove rules.
+
+        Raises:
+            DialectError: no rule has such a number.
+        """
+        self.rules.delete(command)
+        self.changed()
+
+    def changed(self) -> None:
+        """Tell the node that verdicts may be others now."""
+        self._steps.clear()
+        super().changed()
+
+    def _resolved(self, rule: IpfwRule, option: Option) -> Option:
+        """Return an option with the system's name of its interface."""
+        if option.name not in ("via", "recv", "xmit") or option.word == "any":
+            return option
+        if option.word.endswith("*"):
+            known = [*self.names.system_names(), LOOPBACK]
+            if not any(name.startswith(option.word[:-1]) for name in known):
+                raise rule.at.error(
+                    f"no interface begins with {option.word[:-1]}: known are {', '.join(known)}"
+                )
+            return option
+        return option._replace(word=self.names.system(rule.at, option.word))
+
+    # --- Packets ---
+
+    def inbound(self, packet: Packet, interface: Interface) -> Verdict:
+        """Return what becomes of a packet that has arrived."""
+        return self._ask("in", self.names.system_of(interface.name), "", None, packet)
+
+    def outbound(
+        self, packet: Packet, interface: Interface, gateway: str, received: Interface | None
+    ) -> Verdict:
+        """Return what becomes of a packet that is about to leave."""
+        arrived = "" if received is None else self.names.system_of(received.name)
+        return self._ask("out", arrived, self.names.system_of(interface.name), None, packet)
+
+    def _ask(
+        self, direction: str, received: str, transmitted: str, after: Place | None, packet: Packet
+    ) -> Verdict:
+        if not self.enabled:
+            return PASSES
+        what = seen(packet)
+        passage = Passage(what.packet, direction, received, transmitted, what.flags)
+        decision = self.rules.evaluate(passage, self.one_pass, after)
+        steps, lasting = self._explained(decision), decision.lasting
+        if decision.action == "allow":
+            return Verdict(steps, lasting=lasting)
+        if decision.action == "deny":
+            return Verdict(steps, DENIED, lasting=lasting)
+        if decision.action == "fwd":
+            return self._forward(decision.gateway, packet, steps, lasting)
+        queue = self._find(decision.action, decision.argument)
+        if queue is None:
+            missing = f"ipfw: there is no {decision.action} {decision.argument}: dropped"
+            return Verdict((*steps, missing), NO_PIPE, lasting=lasting)
+        resume = None
+        if decision.resume is not None:
+            resume = partial(self._ask, direction, received, transmitted, decision.resume)
+        return Verdict(steps, queue=queue, resume=resume, lasting=lasting)
+
+    def _forward(self, gateway: str, packet: Packet, steps: tuple[str, ...], lasting: bool) -> Verdict:
+        if gateway in self.node.addresses:
+            if packet.flow.dst in self.node.addresses:
+                return Verdict((*steps, f"{gateway} is an address of this node: delivered"), lasting=lasting)
+            missing = f"{gateway} is an address of this node, and no proxy waits there: dropped"
+            return Verdict((*steps, missing), NO_PROXY, lasting=lasting)
+        route = self.node.routes.lookup(gateway)
+        if route is None:
+            return Verdict((*steps, f"there is no route to {gateway}: dropped"), NO_ROUTE, lasting=lasting)
+        found = f"{gateway} is reached by {self.names.system_of(route.interface.name)}"
+        if route.gateway:
+            found += f" over {route.gateway}"
+        hop = route.gateway or gateway
+        return Verdict((*steps, found), interface=route.interface, gateway=hop, lasting=lasting)
+
+    def _explained(self, decision: Decision) -> tuple[str, ...]:
+        """Return the steps of a decision; made once for each, since chance may have every packet asked."""
+        key = (id(decision.rule), *map(id, decision.counted))
+        found = self._steps.get(key)
+        if found is None:
+            counted = [str(Decision(rule.action, rule)) for rule in decision.counted]
+            found = self._steps[key] = (*counted, str(decision))
+        return found

@@ -1,0 +1,120 @@
+"""pf as the filter of a simulated node."""
+
+from __future__ import annotations
+
+from mptcpsim.core.segment import SYN, Packet
+from mptcpsim.freebsd.names import InterfaceNames
+from mptcpsim.freebsd.passages import seen
+from mptcpsim.freebsd.pf_conf import PfConf, PfRule
+from mptcpsim.freebsd.pf_rules import PfRules
+from mptcpsim.net.node import Interface, Node
+from mptcpsim.net.policy import PASSES, PacketFilter, Verdict
+
+#: Reasons of drops: a block rule; rules that send a packet back and forth.
+BLOCKED = "pf-block"
+LOOPED = "pf-loop"
+
+
+class PfFilter(PacketFilter):
+    """The packet filter of a node. It does nothing until it is enabled (``pfctl -e``).
+
+    Attributes:
+        node: whose it is.
+        names: of its interfaces.
+        enabled: packets are looked at.
+        rules: with the states that they have made; interfaces by the system's names.
+    """
+
+    def __init__(self, node: Node, names: InterfaceNames) -> None:
+        super().__init__()
+        self.node = node
+        self.names = names
+        self.enabled = False
+        self.rules = PfRules(PfConf())
+        self._flags_matter = False
+
+    # --- pfctl ---
+
+    def load(self, conf: PfConf) -> None:
+        """Take other rules (``pfctl -f``); states stay, each with the rule that made it.
+
+        Raises:
+            DialectError: a rule names an interface that the node does not have.
+        """
+        skip = frozenset(word for name in conf.skip for word in self._skipped(name))
+        self.rules.conf = conf._replace(rules=tuple(map(self._resolved, conf.rules)), skip=skip)
+        self._flags_matter = any(_looks_beyond_syn(rule) for rule in conf.rules)
+        self.changed()
+
+    def enable(self, on: bool) -> None:
+        """Begin or cease to look at packets (``pfctl -e``, ``pfctl -d``)."""
+        self.enabled = on
+        self.changed()
+
+    def flush(self, what: str) -> None:
+        """Remove "rules", "states" or "all" (``pfctl -F``)."""
+        if what in ("rules", "all"):
+            self.rules.conf = PfConf()
+            self._flags_matter = False
+        if what in ("states", "all"):
+            self.rules.forget()
+        self.changed()
+
+    def _skipped(self, name: str) -> list[str]:
+        """Return the interfaces that ``set skip on`` means: one, or those of a driver (``em``)."""
+        names = self.names.system_names()
+        return [name, *(known for known in names if known.rstrip("0123456789") == name)]
+
+    def _resolved(self, rule: PfRule) -> PfRule:
+        """Return a rule with the system's names of interfaces."""
+        if rule.interface:
+            rule = rule._replace(interface=self.names.system(rule.at, rule.interface))
+        route = rule.route
+        if route is not None:
+            interface = self.names.system_of(self.names.interface(rule.at, route.interface))
+            rule = rule._replace(route=route._replace(interface=interface))
+        return rule
+
+    # --- Packets ---
+
+    def inbound(self, packet: Packet, interface: Interface) -> Verdict:
+        """Return what becomes of a packet that has arrived."""
+        return self._ask("in", packet, interface)
+
+    def outbound(
+        self, packet: Packet, interface: Interface, gateway: str, received: Interface | None
+    ) -> Verdict:
+        """Return what becomes of a packet that is about to leave."""
+        return self._ask("out", packet, interface)
+
+    def _ask(self, direction: str, packet: Packet, interface: Interface) -> Verdict:
+        if not self.enabled:
+            return PASSES
+        what = seen(packet)
+        name = self.names.system_of(interface.name)
+        found = self.rules.evaluate(direction, name, what.packet, what.flags, what.quoted)
+        created = any(step.created is not None for step in found.steps)
+        if created:
+            self.changed()
+        # A state decides about all packets of its connection alike. Where the rules did, later packets
+        # meet the same ones; but a SYN matches rules that they do not match.
+        ruled = any(step.state is None for step in found.steps)
+        lasting = not created and not (ruled and (self._flags_matter or what.flags & SYN))
+        steps = [f"pf, {step}" for step in found.steps]
+        if found.action == "block":
+            if found.reason:
+                steps.append(f"pf: {found.reason}")
+            reason = LOOPED if found.reason else BLOCKED
+            return Verdict(tuple(steps), reason, answer=found.answers, lasting=lasting)
+        if not found.routed:
+            return Verdict(tuple(steps), lasting=lasting)
+        out = self.node.interfaces[self.names.scenario_of(found.interface)]
+        return Verdict(tuple(steps), interface=out, gateway=found.gateway, lasting=lasting)
+
+
+def _looks_beyond_syn(rule: PfRule) -> bool:
+    """Return whether a rule may match some packets without SYN of a flow, and others not."""
+    if rule.flags is None:
+        return False
+    wanted, looked_at = rule.flags
+    return not wanted & SYN and bool(looked_at & ~SYN)
