@@ -15,6 +15,7 @@ reader does not understand is a ``DialectError`` that shows the line: nothing is
 ``names``          the two names of an interface: A1 and em0
 ``dummynet``       what ``ipfw pipe | queue | sched N config`` takes
 ``delay_profile``  files with delay profiles
+``dummynet_host``  carries out what ``dummynet`` has read: pipes that rules send packets to
 ``commands``       scripts: ifconfig, route, sysctl, ipfw, pfctl, iperf, tcpdump
 ``sysctls``        the variables that can be set
 =================  ===================================================================

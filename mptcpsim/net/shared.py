@@ -1,0 +1,120 @@
+"""Pipes that belong to no link: what a firewall's rules send packets of many flows and interfaces through.
+
+An ordinary pipe delivers all that it carries to one sink. Here each packet has a way of its own to go on:
+while it is inside it travels in a ``Parcel``, which is a packet to the pipe and knows that way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mptcpsim.core.segment import FourTuple, Packet
+from mptcpsim.net.general import make_pipe
+from mptcpsim.net.pipe import Pipe, PipeSettings
+from mptcpsim.net.policy import Queue
+from mptcpsim.sim.loop import Loop
+
+Onward = Callable[[Packet], None]
+
+#: What the packets of one flow have in common: what is left of addresses and ports under a mask.
+FlowKey = tuple[int, ...]
+
+
+class Parcel(Packet):
+    """A packet inside a pipe that it shares, and where it goes on.
+
+    Attributes:
+        packet: as it came in; marks and bit errors happen to the parcel.
+        onward: takes the packet when it comes out.
+    """
+
+    __slots__ = ("onward", "packet")
+
+    def __init__(self, packet: Packet, onward: Onward) -> None:
+        # Packet.__init__ and copy_header_to, written out: this constructor runs once a packet.
+        self.flow = packet.flow
+        self.size = packet.size
+        self.ecn = packet.ecn
+        self.ttl = packet.ttl
+        self.df = packet.df
+        self.damaged = packet.damaged
+        self.packet = packet
+        self.onward = onward
+
+    def clone(self) -> Parcel:
+        """Return a copy that may be modified."""
+        other = Parcel(self.packet.clone(), self.onward)
+        self.copy_header_to(other)
+        return other
+
+    def opened(self) -> Packet:
+        """Return the packet with what happened to the parcel."""
+        packet = self.packet
+        if self.ecn != packet.ecn or self.damaged != packet.damaged:
+            packet = packet.clone()
+            packet.ecn = self.ecn
+            packet.damaged = self.damaged
+        return packet
+
+    def __repr__(self) -> str:
+        return f"parcel with {self.packet!r}"
+
+
+def open_parcel(parcel: Packet) -> None:
+    """Send the packet in a parcel on its way: the sink of a shared pipe."""
+    assert isinstance(parcel, Parcel)
+    parcel.onward(parcel.opened())
+
+
+class SharedPipe(Queue):
+    """A pipe that many flows go through: one queue, one transmitter, one delay line.
+
+    Attributes:
+        pipe: does the work, and counts.
+    """
+
+    def __init__(
+        self, loop: Loop, name: str, settings: PipeSettings, seed: int = 0, general: bool = False
+    ) -> None:
+        """Make the pipe; arguments and errors are those of ``make_pipe``."""
+        self.pipe: Pipe = make_pipe(loop, name, settings, seed, general)
+        self.pipe.sink = open_parcel
+
+    def enter(self, packet: Packet, onward: Onward) -> None:
+        """Take a packet; ``onward`` is called with it when it comes out, unless it is dropped inside."""
+        self.pipe.send(Parcel(packet, onward))
+
+
+class FlowTable(Queue):
+    """A queue for each flow, made when its first packet comes; a mask says what a flow is.
+
+    Attributes:
+        queues: by what is left of a packet under the mask, in the order of their first packets.
+    """
+
+    def __init__(self, key: Callable[[Packet], FlowKey], make: Callable[[FlowKey], Queue]) -> None:
+        """Begin without a queue.
+
+        Args:
+            key: returns what is left of a packet under the mask; it looks at addresses and ports only.
+            make: returns a new queue for a key.
+        """
+        self.queues: dict[FlowKey, Queue] = {}
+        self._key = key
+        self._make = make
+        # The mask is applied to the first packet of a flow only.
+        self._by_flow: dict[FourTuple, Queue] = {}
+
+    def enter(self, packet: Packet, onward: Onward) -> None:
+        """Send a packet through the queue of its flow."""
+        queue = self._by_flow.get(packet.flow)
+        if queue is None:
+            queue = self._by_flow[packet.flow] = self._find(packet)
+        queue.enter(packet, onward)
+
+    def _find(self, packet: Packet) -> Queue:
+        key = self._key(packet)
+        queue = self.queues.get(key)
+        if queue is None:
+            queue = self.queues[key] = self._make(key)
+        return queue
