@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from mptcpsim.core.mptcp_config import MptcpConfig
     from mptcpsim.core.multipath import MptcpConnection
     from mptcpsim.core.profiles import PROFILES
+    from mptcpsim.core.segment import IcmpError, Segment
     from mptcpsim.core.stack import Stack
     from mptcpsim.net.host import Host
     from mptcpsim.net.link import Link
+    from mptcpsim.net.middlebox import HELD, Middlebox
     from mptcpsim.net.pipe import PipeSettings
     from mptcpsim.net.router import Router
     from mptcpsim.net.switch import Switch
@@ -59,12 +61,15 @@ _WHERE: Final = {
     "CongestionControl": "plugins",
     "Connection": "core.connection",
     "Environment": "sim.engine",
+    "HELD": "net.middlebox",
     "Host": "net.host",
+    "IcmpError": "core.segment",
     "IntegrityError": "core.connection",
     "Link": "net.link",
     "load": "scenario.load",
     "loads": "scenario.load",
     "LocalProtocolError": "core.connection",
+    "Middlebox": "net.middlebox",
     "MptcpConfig": "core.mptcp_config",
     "MptcpConnection": "core.multipath",
     "OpenSubflow": "plugins",
@@ -82,6 +87,7 @@ _WHERE: Final = {
     "Router": "net.router",
     "ScenarioError": "scenario.errors",
     "Scheduler": "plugins",
+    "Segment": "core.segment",
     "SendView": "plugins",
     "SetBackup": "plugins",
     "Simulation": "scenario.build",
@@ -102,12 +108,15 @@ __all__ = [
     "CongestionControl",
     "Connection",
     "Environment",
+    "HELD",
     "Host",
+    "IcmpError",
     "IntegrityError",
     "Link",
     "load",
     "loads",
     "LocalProtocolError",
+    "Middlebox",
     "MptcpConfig",
     "MptcpConnection",
     "OpenSubflow",
@@ -125,6 +134,7 @@ __all__ = [
     "Router",
     "ScenarioError",
     "Scheduler",
+    "Segment",
     "SendView",
     "SetBackup",
     "Simulation",

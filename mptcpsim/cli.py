@@ -137,7 +137,7 @@ def _default_directory(scenario: Path) -> Path:
 
 def _run(scenario: Scenario, directory: RunDirectory, pcap: bool, roundtrip: bool, figures: bool) -> None:
     from mptcpsim.core.connection import IntegrityError
-    from mptcpsim.results.report import flow_table, link_table
+    from mptcpsim.results.report import tables
     from mptcpsim.scenario.run import run_scenario
     from mptcpsim.sim.loop import EventBudgetExceeded
 
@@ -154,8 +154,8 @@ def _run(scenario: Scenario, directory: RunDirectory, pcap: bool, roundtrip: boo
         _fail(f"the bytes delivered are not those sent: {error}; nothing was written", EXIT_INTEGRITY)
     console = _console()
     found = summary.as_dict()
-    console.print(flow_table(found))
-    console.print(link_table(found))
+    for table in tables(found):
+        console.print(table)
     console.print(f"Results: {directory.final}", highlight=False, soft_wrap=True)
     if not summary.intact:
         broken = "; ".join(f"flow {f.name!r}: {f.integrity}" for f in summary.flows if f.integrity != "ok")

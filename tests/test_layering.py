@@ -18,6 +18,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("plugins",),
     ("core",),
     ("congestion", "schedulers", "pathmanagers", "qdiscs", "codec", "net"),
+    ("middleboxes",),
     ("freebsd",),
     ("sim", "wire"),
     ("results",),

@@ -7,9 +7,11 @@ from typing import Final
 
 from mptcpsim.net.general import make_pipe
 from mptcpsim.net.loss import PeriodicLoss, random_loss
+from mptcpsim.net.middlebox import Middlebox, Passage
 from mptcpsim.net.node import Interface
 from mptcpsim.net.pipe import Pipe, PipeSettings
 from mptcpsim.sim.loop import Loop
+from mptcpsim.streams import stream
 
 # Directions of a link, as seen from its first end.
 FORWARD: Final = "forward"
@@ -25,9 +27,10 @@ class Link:
         a, b: the ends.
         forward: the pipe from a to b, named ``LINK:A>B`` after link and nodes.
         backward: the pipe from b to a.
+        middleboxes: those at the second end, in order from the first end (``net.middlebox``).
     """
 
-    __slots__ = ("a", "b", "backward", "forward", "name")
+    __slots__ = ("a", "b", "backward", "forward", "middleboxes", "name")
 
     def __init__(
         self,
@@ -63,6 +66,7 @@ class Link:
         self.name = name
         self.a = a
         self.b = b
+        self.middleboxes: list[Middlebox] = []
         self.forward: Pipe = make_pipe(loop, f"{name}:{a.node.name}>{b.node.name}", settings, seed, general)
         self.backward: Pipe = make_pipe(
             loop, f"{name}:{b.node.name}>{a.node.name}", backward or settings, seed, general
@@ -72,6 +76,27 @@ class Link:
             b.set_mtu(mtu)
         a.attach(self.forward, self.backward, b)
         b.attach(self.backward, self.forward, a)
+
+    def place(self, boxes: Sequence[Middlebox], seed: int = 0) -> None:
+        """Put middleboxes on the link, configured, in order from the first end; done once at most.
+
+        Args:
+            boxes: instances that stand nowhere else.
+            seed: the run's seed.
+
+        Raises:
+            ValueError: the link has middleboxes already.
+        """
+        if self.middleboxes:
+            raise ValueError(f"link {self.name} has its middleboxes already")
+        loop = self.b.node.loop
+        passage = Passage(loop, boxes, self.backward.send)
+        self.middleboxes = passage.boxes
+        for position, box in enumerate(passage.boxes):
+            box.place(passage, position, stream(seed, f"middlebox/{self.name}/{position}"))
+            box.first_address = self.a.primary_address
+            box.start()
+        self.b.stand_behind(passage)
 
     def pipes(self, direction: str = BOTH) -> tuple[Pipe, ...]:
         """Return the pipes of a direction: ``forward``, ``backward`` or ``both``.

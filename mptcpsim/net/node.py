@@ -9,6 +9,7 @@ from typing import ClassVar, Final, NamedTuple
 from mypy_extensions import mypyc_attr
 
 from mptcpsim.core.segment import Packet
+from mptcpsim.net.middlebox import Passage
 from mptcpsim.net.pipe import Pipe
 from mptcpsim.net.routing import RoutingTable
 from mptcpsim.sim.loop import Loop
@@ -52,7 +53,20 @@ class Interface:
         send: takes an outgoing packet: ``interface.send(packet)``.
     """
 
-    __slots__ = ("_incoming", "_recode", "_tap", "addresses", "mtu", "name", "node", "peer", "pipe", "send")
+    __slots__ = (
+        "_incoming",
+        "_out",
+        "_passage",
+        "_recode",
+        "_tap",
+        "addresses",
+        "mtu",
+        "name",
+        "node",
+        "peer",
+        "pipe",
+        "send",
+    )
 
     def __init__(self, node: Node, name: str, mtu: int = DEFAULT_MTU) -> None:
         self.node = node
@@ -63,6 +77,9 @@ class Interface:
         self.peer: Interface | None = None
         self.send: Callable[[Packet], None] = self._unplugged
         self._incoming: Pipe | None = None
+        #: Where what is sent goes behind the tap.
+        self._out: Callable[[Packet], None] = self._unplugged
+        self._passage: Passage | None = None
         self._recode: Recode | None = None
         self._tap: Tap | None = None
 
@@ -81,6 +98,11 @@ class Interface:
         self.pipe = outgoing
         self.peer = peer
         self._incoming = incoming
+        self._connect()
+
+    def stand_behind(self, passage: Passage) -> None:
+        """Put middleboxes between the link and this interface; ``net.link.Link`` calls this."""
+        self._passage = passage
         self._connect()
 
     @property
@@ -166,15 +188,21 @@ class Interface:
         """Point both pipes at the methods that fit: with something in between, or without."""
         if self.pipe is None or self._incoming is None:
             return
-        self.send = self.pipe.send if self._tap is None else self._send_tapped
+        passage = self._passage
+        self._out = self.pipe.send if passage is None else passage.outward
+        self.send = self._out if self._tap is None else self._send_tapped
         direct = self._tap is None and self._recode is None
-        self._incoming.sink = self.deliver if direct else self._deliver_watched
+        take = self.deliver if direct else self._deliver_watched
+        if passage is None:
+            self._incoming.sink = take
+        else:
+            passage.deliver = take
+            self._incoming.sink = passage.inward
 
     def _send_tapped(self, packet: Packet) -> None:
         assert self._tap is not None
-        assert self.pipe is not None
         self._tap(packet, self.node.loop.now, True)
-        self.pipe.send(packet)
+        self._out(packet)
 
     def _deliver_watched(self, packet: Packet) -> None:
         if self._recode is not None:

@@ -32,6 +32,12 @@ def _table(title: str, *columns: tuple[str, str]) -> Table:
     return table
 
 
+def tables(summary: dict[str, Any]) -> list[Table]:
+    """Return the tables of ``summary.json``; those in which nothing stands are left out."""
+    found = [flow_table(summary), link_table(summary), middlebox_table(summary)]
+    return [table for table in found if table.row_count]
+
+
 def flow_table(summary: dict[str, Any]) -> Table:
     """Return a table of the flows of ``summary.json``; those of several subflows have a row for each."""
     table = _table(
@@ -111,6 +117,26 @@ def link_table(summary: dict[str, Any]) -> Table:
                 f"{100 * one['utilisation']:.1f} %" if one["utilisation"] is not None else "-",
                 drops or "-",
             )
+    return table
+
+
+def middlebox_table(summary: dict[str, Any]) -> Table:
+    """Return a table of the middleboxes of ``summary.json``, one row a direction."""
+    table = _table(
+        "Middleboxes",
+        ("link", "<"),
+        ("middlebox", "<"),
+        ("direction", "<"),
+        ("packets", ">"),
+        ("changed", ">"),
+        ("dropped", ">"),
+        ("sent on", ">"),
+    )
+    for name, link in summary["links"].items():
+        for one in link["middleboxes"]:
+            for direction in ("forward", "backward"):
+                counts = [str(one[direction][key]) for key in ("packets", "changed", "dropped", "sent")]
+                table.add_row(name, one["name"], direction, *counts)
     return table
 
 

@@ -6,6 +6,7 @@ seconds, sizes in bytes, rates in bit/s, and ``None`` stands for "did not happen
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -89,6 +90,25 @@ class DirectionResult:
 
 
 @dataclass
+class BoxDirection:
+    """What a middlebox did with one direction: packets that came, went on changed, were dropped, left."""
+
+    packets: int
+    changed: int
+    dropped: int
+    sent: int
+
+
+@dataclass
+class MiddleboxResult:
+    """A middlebox of a link; what it dropped is among the drops of the link, too."""
+
+    name: str
+    forward: BoxDirection
+    backward: BoxDirection
+
+
+@dataclass
 class LinkResult:
     """A link: both directions added up; ``utilisation`` is that of the busier one."""
 
@@ -98,9 +118,15 @@ class LinkResult:
     utilisation: float | None
     forward: DirectionResult
     backward: DirectionResult
+    middleboxes: list[MiddleboxResult] = field(default_factory=list)
 
     @classmethod
-    def of(cls, forward: DirectionResult, backward: DirectionResult) -> LinkResult:
+    def of(
+        cls,
+        forward: DirectionResult,
+        backward: DirectionResult,
+        middleboxes: Sequence[MiddleboxResult] = (),
+    ) -> LinkResult:
         """Return the result of a link from those of its two directions."""
         reasons = sorted({*forward.drops, *backward.drops})
         busy = [side.utilisation for side in (forward, backward) if side.utilisation is not None]
@@ -113,6 +139,7 @@ class LinkResult:
             utilisation=max(busy, default=None),
             forward=forward,
             backward=backward,
+            middleboxes=list(middleboxes),
         )
 
 

@@ -14,7 +14,7 @@ from mptcpsim.scenario import flows
 from mptcpsim.scenario.catalogue import load_plugins
 from mptcpsim.scenario.check import flow_addresses
 from mptcpsim.scenario.nodes import NodeSpec
-from mptcpsim.scenario.pipes import counted_loss, pipe_settings
+from mptcpsim.scenario.pipes import counted_loss, middleboxes, pipe_settings
 from mptcpsim.scenario.routes import routing_table, split_end
 from mptcpsim.scenario.schema import Scenario
 from mptcpsim.scenario.timeline import timeline
@@ -133,6 +133,8 @@ def _links(simulation: Simulation, general: bool) -> None:
             model = counted_loss(direction.loss)
             if model is not None:
                 pipe.set_loss(model)
+        if spec.middleboxes:
+            link.place(middleboxes(spec), scenario.seed)
         simulation.topology.add_link(link)
 
 

@@ -13,7 +13,7 @@ from mptcpsim.scenario.errors import Problem
 from mptcpsim.units import UnitError, parse_rate, parse_size, parse_time
 
 #: The packages whose modules register plug-ins when they are imported.
-PACKAGES = ("congestion", "schedulers", "pathmanagers", "qdiscs")
+PACKAGES = ("congestion", "schedulers", "pathmanagers", "qdiscs", "middleboxes")
 
 
 def load_plugins() -> None:
@@ -59,15 +59,23 @@ def _import(path: Path, number: int) -> str:
 def parameters(family: str, name: str, given: dict[str, Value]) -> dict[str, Value]:
     """Return the parameters of a plug-in, defaults filled in.
 
-    A whole number of nanoseconds, bit/s or bytes may be given with its unit: ``"5ms"``.
+    A whole number of nanoseconds, bit/s or bytes may be given with its unit: ``"5ms"``; what is a
+    list in a string, its entries separated by commas, as a list.
 
     Raises:
         PluginError: an unknown plug-in or parameter, a wrong type or a value out of range.
     """
     cls = find(family, name)
-    whole = {p.name for p in cls.PARAMETERS if type(p.default) is int}
-    read = {key: _quantity(value) if key in whole else value for key, value in given.items()}
-    return complete(cls, read)
+    kinds = {p.name: type(p.default) for p in cls.PARAMETERS}
+    return complete(cls, {key: _read(value, kinds.get(key)) for key, value in given.items()})
+
+
+def _read(value: Any, kind: type | None) -> Any:
+    if kind is int:
+        return _quantity(value)
+    if kind is str and isinstance(value, list | tuple) and all(type(item) in (int, str) for item in value):
+        return ", ".join(str(item) for item in value)
+    return value
 
 
 def _quantity(value: Value) -> Value:

@@ -213,6 +213,8 @@ def _plugins(scenario: Scenario) -> None:
             choice = getattr(link, side).qdisc
             if choice is not None:
                 _plugin(("links", index, side, "qdisc"), "qdisc", choice)
+        for number, choice in enumerate(link.middleboxes):
+            _plugin(("links", index, "middleboxes", number), "middlebox", choice)
     for key, family in (("tcp", {"congestion": "congestion"}), ("mptcp", PLUGINS)):
         for path, settings in _all_settings(scenario, key):
             for field, name in family.items():

@@ -155,6 +155,8 @@ class LinkSpec(Model):
     mtu: Annotated[Whole, Field(ge=MIN_MTU, le=MAX_MTU)] = 1500
     down_drops_queue: StrictBool = True
     down_drops_flight: StrictBool = False
+    #: At the second end, in order from the first one; ``mptcpsim list middlebox`` shows what there is.
+    middleboxes: tuple[PluginField, ...] = ()
     forward: DirectionSpec = DirectionSpec()
     backward: DirectionSpec = DirectionSpec()
 

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Any
 from mptcpsim.core.multipath import MptcpConnection
 from mptcpsim.core.states import CLOSED
 from mptcpsim.net.link import Link
+from mptcpsim.net.middlebox import BoxCounts
 from mptcpsim.net.pipe import Pipe
 from mptcpsim.results.series import SeriesRecorder
 from mptcpsim.results.stalls import StallDetector
 from mptcpsim.results.summary import (
     INTACT,
+    BoxDirection,
     DirectionResult,
     FlowResult,
     LinkResult,
+    MiddleboxResult,
     SubflowResult,
     Summary,
 )
@@ -352,13 +355,30 @@ def _latencies(latencies: list[int]) -> dict[str, float] | None:
 
 
 def _link_result(link: Link, now: int) -> LinkResult:
-    return LinkResult.of(_direction_result(link.forward, now), _direction_result(link.backward, now))
+    boxes = [
+        MiddleboxResult(box.NAME, _box_direction(box.forward), _box_direction(box.backward))
+        for box in link.middleboxes
+    ]
+    return LinkResult.of(
+        _direction_result(link.forward, now, [(box.name, box.forward.dropped) for box in boxes]),
+        _direction_result(link.backward, now, [(box.name, box.backward.dropped) for box in boxes]),
+        boxes,
+    )
 
 
-def _direction_result(pipe: Pipe, now: int) -> DirectionResult:
+def _box_direction(counts: BoxCounts) -> BoxDirection:
+    return BoxDirection(counts.packets, counts.changed, counts.dropped, counts.sent)
+
+
+def _direction_result(pipe: Pipe, now: int, by_boxes: list[tuple[str, int]]) -> DirectionResult:
     busy = pipe.busy_time(now) / now if pipe.rate_bps and now else None
+    drops = dict(pipe.drops)
+    for name, count in by_boxes:
+        if count:
+            reason = f"middlebox {name}"
+            drops[reason] = drops.get(reason, 0) + count
     return DirectionResult(
-        packets=pipe.packets, bytes=pipe.bytes, drops=dict(sorted(pipe.drops.items())), utilisation=busy
+        packets=pipe.packets, bytes=pipe.bytes, drops=dict(sorted(drops.items())), utilisation=busy
     )
 
 

@@ -1,9 +1,11 @@
-"""From the description of a link to the settings of its pipes."""
+"""From the description of a link to the settings of its pipes, and to its middleboxes."""
 
 from __future__ import annotations
 
 from mptcpsim.net.loss import ListedLoss, LossModel, PeriodicLoss
+from mptcpsim.net.middlebox import Middlebox
 from mptcpsim.net.pipe import PipeSettings
+from mptcpsim.plugins import find
 from mptcpsim.scenario import links
 from mptcpsim.scenario.catalogue import parameters
 
@@ -31,6 +33,17 @@ def pipe_settings(link: links.LinkSpec, direction: links.DirectionSpec) -> PipeS
         down_drops_queue=link.down_drops_queue,
         down_drops_flight=link.down_drops_flight,
     )
+
+
+def middleboxes(link: links.LinkSpec) -> list[Middlebox]:
+    """Return new middleboxes, configured, in the order of the link's list."""
+    boxes = []
+    for choice in link.middleboxes:
+        box = find("middlebox", choice.name)()
+        assert isinstance(box, Middlebox)
+        box.configure(parameters("middlebox", choice.name, choice.parameters))
+        boxes.append(box)
+    return boxes
 
 
 def random_loss_values(loss: links.Loss | None) -> tuple[float, ...]:
