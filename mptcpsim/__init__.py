@@ -51,16 +51,21 @@ if TYPE_CHECKING:
     )
     from mptcpsim.scenario.build import Simulation, build
     from mptcpsim.scenario.errors import ScenarioError
+    from mptcpsim.scenario.from_graph import scenario_from_graph
     from mptcpsim.scenario.load import load, loads
     from mptcpsim.sim.engine import Environment
     from mptcpsim.sim.sockets import Socket, Sockets
+    from mptcpsim.topologies.generators import bottleneck_torus, dumbbell, fat_tree, parallel_paths, torus
 
 _WHERE: Final = {
     "Announce": "plugins",
+    "bottleneck_torus": "topologies.generators",
     "build": "scenario.build",
     "CongestionControl": "plugins",
     "Connection": "core.connection",
+    "dumbbell": "topologies.generators",
     "Environment": "sim.engine",
+    "fat_tree": "topologies.generators",
     "HELD": "net.middlebox",
     "Host": "net.host",
     "IcmpError": "core.segment",
@@ -73,6 +78,7 @@ _WHERE: Final = {
     "MptcpConfig": "core.mptcp_config",
     "MptcpConnection": "core.multipath",
     "OpenSubflow": "plugins",
+    "parallel_paths": "topologies.generators",
     "Parameter": "plugins",
     "Path": "plugins",
     "PathManager": "plugins",
@@ -85,6 +91,7 @@ _WHERE: Final = {
     "RemoteAddress": "plugins",
     "RESEND": "plugins",
     "Router": "net.router",
+    "scenario_from_graph": "scenario.from_graph",
     "ScenarioError": "scenario.errors",
     "Scheduler": "plugins",
     "Segment": "core.segment",
@@ -98,16 +105,20 @@ _WHERE: Final = {
     "Switch": "net.switch",
     "TcpConfig": "core.config",
     "Topology": "net.topology",
+    "torus": "topologies.generators",
     "WAIT": "plugins",
     "Withdraw": "plugins",
 }
 
 __all__ = [
     "Announce",
+    "bottleneck_torus",
     "build",
     "CongestionControl",
     "Connection",
+    "dumbbell",
     "Environment",
+    "fat_tree",
     "HELD",
     "Host",
     "IcmpError",
@@ -120,6 +131,7 @@ __all__ = [
     "MptcpConfig",
     "MptcpConnection",
     "OpenSubflow",
+    "parallel_paths",
     "Parameter",
     "Path",
     "PathManager",
@@ -132,6 +144,7 @@ __all__ = [
     "RemoteAddress",
     "RESEND",
     "Router",
+    "scenario_from_graph",
     "ScenarioError",
     "Scheduler",
     "Segment",
@@ -145,6 +158,7 @@ __all__ = [
     "Switch",
     "TcpConfig",
     "Topology",
+    "torus",
     "WAIT",
     "Withdraw",
 ]

@@ -19,7 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("core",),
     ("congestion", "schedulers", "pathmanagers", "qdiscs", "codec", "net"),
     ("middleboxes",),
-    ("freebsd",),
+    ("freebsd", "topologies"),
     ("sim", "wire"),
     ("results",),
     ("scenario",),

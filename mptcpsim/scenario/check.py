@@ -19,7 +19,7 @@ from mptcpsim.scenario.errors import Path, Problem, did_you_mean
 from mptcpsim.scenario.fields import PluginChoice
 from mptcpsim.scenario.flows import FlowSpec
 from mptcpsim.scenario.mptcp_settings import PLUGINS, MptcpSettings
-from mptcpsim.scenario.nodes import NodeSpec
+from mptcpsim.scenario.nodes import NodeSpec, usable_name
 from mptcpsim.scenario.routes import addresses, interface_towards, look_up, split_end, trace
 from mptcpsim.scenario.schema import Scenario
 from mptcpsim.scenario.tcp_settings import TcpSettings
@@ -60,11 +60,6 @@ def _duplicates(names: Iterable[str]) -> tuple[int, int] | None:
     return None
 
 
-def _usable(name: str) -> bool:
-    """Return whether a name can be part of a link's end and of a file's name."""
-    return bool(name) and name.isprintable() and not any(mark in name for mark in ":/\\")
-
-
 def _names(scenario: Scenario) -> None:
     kinds: dict[str, Mapping[str, object]] = {
         "hosts": scenario.hosts,
@@ -74,13 +69,13 @@ def _names(scenario: Scenario) -> None:
     seen: dict[str, str] = {}
     for kind, nodes in kinds.items():
         for name, node in nodes.items():
-            if not _usable(name):
+            if not usable_name(name):
                 raise Problem((kind, name), f"{name!r} is no name, it has : or / in it: choose another one")
             if name in seen:
                 raise Problem((kind, name), f"the name {name!r} is taken in {seen[name]}: rename one of them")
             seen[name] = kind
             for interface in getattr(node, "interfaces", {}):
-                if not _usable(interface):
+                if not usable_name(interface):
                     raise Problem(
                         (kind, name, "interfaces", interface),
                         f"{interface!r} is no name, it has : or / in it: choose another one",

@@ -51,6 +51,11 @@ def _network(value: Any) -> str:
         ) from None
 
 
+def usable_name(name: str) -> bool:
+    """Return whether a name can be part of a link's end and of a file's name."""
+    return bool(name) and name.isprintable() and not any(mark in name for mark in ":/\\")
+
+
 InterfaceAddress = Annotated[str, BeforeValidator(_interface_address)]
 Address = Annotated[str, BeforeValidator(_address)]
 Network = Annotated[str, BeforeValidator(_network)]
@@ -77,6 +82,12 @@ class RouteSpec(Model):
     via: Address
 
 
+Coordinate = Annotated[float, Field(ge=-1e9, le=1e9)]
+
+#: Where a node is drawn: x to the right and y upwards, or longitude and latitude.
+Position = tuple[Coordinate, Coordinate] | None
+
+
 class NodeSpec(Model):
     """What hosts and routers have in common."""
 
@@ -85,6 +96,7 @@ class NodeSpec(Model):
     ]
     default_route: Address | None = None
     routes: tuple[RouteSpec, ...] = ()
+    position: Position = None
 
 
 class HostSpec(NodeSpec):
@@ -100,3 +112,5 @@ class RouterSpec(NodeSpec):
 
 class SwitchSpec(Model):
     """A learning-free layer-2 switch: what its ports share is one network."""
+
+    position: Position = None

@@ -1,0 +1,1 @@
+"""Graphs from elsewhere as networks: readers of files, generators, attributes, addresses."""
