@@ -90,6 +90,7 @@ class Case(NamedTuple):
 
 SECOND_FLOW = '[[flows]]\nname = "{name}"\nclient = "A"\nserver = "B"\nport = {port}\n\n[[events]]\nat = "2s"'
 EVENT = '[[events]]\nat = "2s"'
+FURTHER_FLOW = SECOND_FLOW.replace("\n\n", "\n{more}\n\n")
 
 CASES = [
     # --- TOML
@@ -174,8 +175,14 @@ CASES = [
     Case("two links of one name", 'name = "middle"', 'name = "access"', "links.1.name", "its own name"),
     Case("two flows of one name", EVENT, SECOND_FLOW.format(name="bulk", port=5002), "flows.1.name",
          "its own name"),
-    Case("two servers on one port", EVENT, SECOND_FLOW.format(name="other", port=5001), "flows.1.port",
-         "choose another port"),
+    Case("two servers on one port", EVENT, FURTHER_FLOW.format(name="other", port=5001, more='listen = "1s"'),
+         "flows.1.port", "choose another port"),
+    Case("interface and address", EVENT, FURTHER_FLOW.format(name="other", port=5002,
+         more='client_interface = "A1"\nclient_address = "10.0.1.2"'), "flows.1", "exclude each other"),
+    Case("somebody else's address", EVENT, FURTHER_FLOW.format(name="other", port=5002,
+         more='server_address = "10.0.2.3"'), "flows.1.server_address", "did you mean '10.0.2.2'?"),
+    Case("neither a time nor never", EVENT, FURTHER_FLOW.format(name="other", port=5002, more='listen = "soon"'),
+         "flows.1.listen", "soon"),
     Case("host and switch of one name", "[switches.S]", "[switches.S]\n[switches.A]", "switches.A",
          "rename one of them"),
     Case("colon in a name", "[switches.S]", '[switches.S]\n[switches."T:1"]', "switches.T:1",

@@ -63,15 +63,17 @@ class Listener:
 
     Attributes:
         port: the local port.
+        address: the only local address that is listened on; empty: all of them.
         config: behaviour of the connections accepted.
         accepted: established connections that nobody has taken yet; take them with ``pop(0)``.
         eager: accepted connections read at once (see ``Connection.eager``).
     """
 
-    __slots__ = ("accepted", "config", "eager", "port")
+    __slots__ = ("accepted", "address", "config", "eager", "port")
 
-    def __init__(self, port: int, config: TcpConfig) -> None:
+    def __init__(self, port: int, config: TcpConfig, address: str = "") -> None:
         self.port = port
+        self.address = address
         self.config = config
         self.eager: bool = False
         self.accepted: list[Connection] = []
@@ -167,8 +169,8 @@ class Stack:
 
     # --- Commands -------------------------------------------------------------------------------
 
-    def listen(self, port: int, config: TcpConfig | None = None) -> Listener:
-        """Accept connections on ``port``, on every local address.
+    def listen(self, port: int, config: TcpConfig | None = None, address: str = "") -> Listener:
+        """Accept connections on ``port``, on every local address or on one.
 
         Raises:
             LocalProtocolError: the port is in use or not a port.
@@ -177,7 +179,7 @@ class Stack:
             raise LocalProtocolError(f"{port} is not a port")
         if port in self.listeners:
             raise LocalProtocolError(f"port {port} is in use at host {self.name}")
-        listener = Listener(port, config or self.config)
+        listener = Listener(port, config or self.config, address)
         self.listeners[port] = listener
         return listener
 
@@ -322,6 +324,9 @@ class Stack:
                     return
         listener = self.listeners.get(segment.flow.dport)
         if listener is None or segment.flow.dst not in self.addresses or flags & ACK:
+            self._reset(segment)
+            return
+        if listener.address and listener.address != segment.flow.dst:
             self._reset(segment)
             return
         if not flags & SYN:

@@ -23,8 +23,9 @@ Tap = Callable[[Packet, int, bool], None]
 #: Returns a packet as its bytes have it, or None: the bytes make no packet.
 Recode = Callable[[Packet], Packet | None]
 
-#: The reason of a node's drops of packets whose bytes make none.
+#: The reasons of a node's drops: the bytes make no packet; the interface is down.
 DROP_UNDECODABLE: Final = "undecodable"
+DROP_DOWN: Final = "interface-down"
 
 
 class InterfaceAddress(NamedTuple):
@@ -51,6 +52,7 @@ class Interface:
         pipe: the outgoing pipe; None until a link is attached.
         peer: the interface at the other end; None until a link is attached.
         send: takes an outgoing packet: ``interface.send(packet)``.
+        up: it sends and receives; change it by ``set_up``.
     """
 
     __slots__ = (
@@ -66,6 +68,7 @@ class Interface:
         "peer",
         "pipe",
         "send",
+        "up",
     )
 
     def __init__(self, node: Node, name: str, mtu: int = DEFAULT_MTU) -> None:
@@ -82,6 +85,7 @@ class Interface:
         self._passage: Passage | None = None
         self._recode: Recode | None = None
         self._tap: Tap | None = None
+        self.up: bool = True
 
     def deliver(self, packet: Packet) -> None:
         """Take a packet that arrives from the link."""
@@ -172,6 +176,14 @@ class Interface:
         self.mtu = mtu
         self.node.addresses_changed()
 
+    def set_up(self, up: bool) -> None:
+        """Set the interface up, or down: then what it would send or receive is dropped (``interface-down``).
+
+        Its addresses and the routes by it stay.
+        """
+        self.up = up
+        self._connect()
+
     def primary_address(self, ipv6: bool) -> str:
         """Return the first address of a family, or an empty string."""
         for entry in self.addresses:
@@ -198,6 +210,8 @@ class Interface:
         else:
             passage.deliver = take
             self._incoming.sink = passage.inward
+        if not self.up:
+            self.send = self._incoming.sink = self._refuse
 
     def _send_tapped(self, packet: Packet) -> None:
         assert self._tap is not None
@@ -214,6 +228,9 @@ class Interface:
         if self._tap is not None:
             self._tap(packet, self.node.loop.now, False)
         self.deliver(packet)
+
+    def _refuse(self, packet: Packet) -> None:
+        self.node.drop(packet, DROP_DOWN)
 
     def _unplugged(self, packet: Packet) -> None:
         self.node.drop(packet, "no-link")

@@ -171,6 +171,8 @@ def _flow(simulation: Simulation, index: int, flow: flows.FlowSpec) -> Flow:
         (remote, flow.port),
         *scenario.flow_configs(flow),
         flow.start,
+        flow.listen,
+        flow.bind or "",
     )
     reader = Reader(flow.reader.read_size, flow.reader.every) if flow.reader is not None else None
     source: Source
@@ -179,7 +181,7 @@ def _flow(simulation: Simulation, index: int, flow: flows.FlowSpec) -> Flow:
             *common, request=flow.request, response=flow.response, every=flow.every, count=flow.count
         )
     if isinstance(flow, flows.BulkFlow):
-        source, reverse = Bulk(flow.bytes, flow.duration), flow.reverse
+        source, reverse = Bulk(flow.bytes, flow.duration, flow.write_size), flow.reverse
     elif isinstance(flow, flows.ConstantRateFlow):
         source, reverse = ConstantRate(flow.rate, flow.message, flow.bytes, flow.duration), flow.reverse
     else:

@@ -240,7 +240,7 @@ def _plugin(path: Path, family: str, choice: PluginChoice) -> None:
 
 
 def _flows(scenario: Scenario) -> None:
-    taken: dict[tuple[str, int], str] = {}
+    taken: dict[tuple[str, int], FlowSpec] = {}
     for index, flow in enumerate(scenario.flows):
         path: Path = ("flows", index)
         for key in ("client", "server"):
@@ -260,6 +260,16 @@ def _flows(scenario: Scenario) -> None:
                 raise Problem(
                     (*path, key), f"{node!r} has no interface {chosen!r}; {did_you_mean(chosen, known)}"
                 )
+        for key, node in (
+            ("client_address", flow.client),
+            ("server_address", flow.server),
+            ("bind", flow.server),
+        ):
+            address, own = getattr(flow, key), _candidates(scenario.hosts[node], None)
+            if address is not None and address not in own:
+                raise Problem(
+                    (*path, key), f"{address} is no address of {node!r}; {did_you_mean(address, own)}"
+                )
         if flow.start >= scenario.duration:
             raise Problem(
                 (*path, "start"),
@@ -267,17 +277,26 @@ def _flows(scenario: Scenario) -> None:
                 f"{format_time(scenario.duration)}: start earlier or raise duration",
             )
         place = (flow.server, flow.port)
-        if place in taken:
+        other = taken.setdefault(place, flow)
+        if _server_of(scenario, other) != _server_of(scenario, flow):
             raise Problem(
                 (*path, "port"),
-                f"port {flow.port} of {flow.server!r} serves flow {taken[place]!r}: choose another port",
+                f"port {flow.port} of {flow.server!r} serves flow {other.name!r}, whose server has other "
+                "settings: choose another port, or the same settings for both",
             )
-        taken[place] = flow.name
         local, remote = flow_addresses(scenario, flow, path)
         if problem := trace(scenario, flow.client, remote):
             raise Problem((*path, "server"), f"packets from client to server get lost: {problem}")
         if problem := trace(scenario, flow.server, local):
             raise Problem((*path, "client"), f"packets from server to client get lost: {problem}")
+
+
+def _server_of(scenario: Scenario, flow: FlowSpec) -> tuple[object, ...]:
+    """Return all that belongs to the server of a flow: what flows to one port have to agree in."""
+    request = getattr(flow, "request", None), getattr(flow, "response", None)
+    reverse = flow if getattr(flow, "reverse", False) else None
+    config = scenario.flow_configs(flow)[1]
+    return type(flow), config, flow.reader, flow.listen, flow.bind, request, reverse
 
 
 def flow_addresses(scenario: Scenario, flow: FlowSpec, path: Path = ()) -> tuple[str, str]:
@@ -287,13 +306,13 @@ def flow_addresses(scenario: Scenario, flow: FlowSpec, path: Path = ()) -> tuple
         Problem: the two ends have no IP version in common.
     """
     client, server = scenario.hosts[flow.client], scenario.hosts[flow.server]
-    locals_ = _candidates(client, flow.client_interface)
-    remotes = _candidates(server, flow.server_interface)
+    locals_ = [flow.client_address] if flow.client_address else _candidates(client, flow.client_interface)
+    remotes = [flow.server_address] if flow.server_address else _candidates(server, flow.server_interface)
     for remote in remotes:
         usable = [address for address in locals_ if (":" in address) == (":" in remote)]
         if not usable:
             continue
-        if flow.client_interface is None:
+        if flow.client_interface is None and flow.client_address is None:
             # As an operating system does: the address of the interface that the route leads out of.
             outgoing = _outgoing(client, remote)
             usable = [a for a in usable if outgoing and a in addresses(client, outgoing)] or usable

@@ -8,11 +8,13 @@ from pydantic import Field, StrictBool, model_validator
 
 from mptcpsim.scenario.fields import Model
 from mptcpsim.scenario.mptcp_settings import MptcpField, MptcpSettings
+from mptcpsim.scenario.nodes import Address
 from mptcpsim.scenario.quantities import (
     PositiveRate,
     PositiveSize,
     PositiveTime,
     Time,
+    TimeOrNever,
     Whole,
 )
 from mptcpsim.scenario.tcp_settings import TcpSettings
@@ -32,15 +34,24 @@ class ReaderSpec(Model):
 
 
 class FlowSpec(Model):
-    """What all flows have in common: who talks to whom, from when on, with which settings."""
+    """What all flows have in common: who talks to whom, from when on, with which settings.
+
+    Flows to one port of a server share it, and then have to agree in all that is the server's.
+    """
 
     name: Annotated[str, Field(min_length=1)]
     client: str
     server: str
     client_interface: str | None = None
     server_interface: str | None = None
+    client_address: Address | None = None
+    server_address: Address | None = None
     port: Port = 5001
     start: Time = 0
+    #: When the server begins to listen: before that, or with "never", connections are refused.
+    listen: TimeOrNever = 0
+    #: The server is bound to this address; connections to others are refused.
+    bind: Address | None = None
     reader: ReaderSpec | None = None
     tcp: TcpSettings = TcpSettings()
     client_tcp: TcpSettings = TcpSettings()
@@ -48,6 +59,13 @@ class FlowSpec(Model):
     mptcp: MptcpField = MptcpSettings()
     client_mptcp: MptcpField = MptcpSettings()
     server_mptcp: MptcpField = MptcpSettings()
+
+    @model_validator(mode="after")
+    def _one_place(self) -> FlowSpec:
+        for end in ("client", "server"):
+            if getattr(self, f"{end}_interface") is not None and getattr(self, f"{end}_address") is not None:
+                raise ValueError(f"{end}_interface and {end}_address exclude each other: keep one of them")
+        return self
 
 
 class _Limited(FlowSpec):
@@ -68,6 +86,8 @@ class BulkFlow(_Limited):
     """As much as goes, as iperf does; the client sends, or with ``reverse`` the server."""
 
     app: Literal["bulk"] = "bulk"
+    #: Bytes of one write; without it as much is written as fits.
+    write_size: PositiveSize | None = None
 
 
 class ConstantRateFlow(_Limited):

@@ -82,6 +82,12 @@ Time = Annotated[int, BeforeValidator(_time), PlainSerializer(time_text, return_
 PositiveTime = Annotated[
     int, BeforeValidator(lambda v: _positive(_time(v))), PlainSerializer(time_text, return_type=str)
 ]
+#: A time, or "never", which is -1.
+TimeOrNever = Annotated[
+    int,
+    BeforeValidator(lambda value: -1 if value == "never" else _time(value)),
+    PlainSerializer(lambda ns: "never" if ns < 0 else time_text(ns), return_type=str),
+]
 #: A rate; 0 is unlimited, as in dummynet.
 Rate = Annotated[int, BeforeValidator(_rate), PlainSerializer(rate_text, return_type=str)]
 PositiveRate = Annotated[

@@ -46,12 +46,28 @@ class Source:
 
 
 class Bulk(Source):
-    """Writes as fast as the connection takes it (iperf's ``-n`` or ``-t``)."""
+    """Writes as fast as the connection takes it (iperf's ``-n`` or ``-t``).
+
+    With a ``write_size`` (iperf's ``-l``) it does so in calls of that many bytes; one that has begun
+    is completed, also when the time is over.
+    """
+
+    def __init__(
+        self, limit: int | None = None, duration: int | None = None, write_size: int | None = None
+    ) -> None:
+        super().__init__(limit, duration)
+        self.write_size = write_size
 
     def run(self, env: Environment, socket: Socket) -> Process:
         """Write all that fits, whenever a third of the send buffer is free."""
         left = _ALL_THAT_FITS if self.limit is None else self.limit
         end = NEVER if self.duration is None else env.now + self.duration
+        if self.write_size is not None:
+            while left and env.now < end:
+                count = min(left, self.write_size)
+                yield from write_all(socket, count)
+                left -= count
+            return
         over = None if self.duration is None else env.timeout(self.duration)
         while left and env.now < end:
             writable = socket.writable()

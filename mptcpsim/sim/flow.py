@@ -33,7 +33,24 @@ class Flow:
         client_config: TcpConfig,
         server_config: TcpConfig,
         start: int,
+        listen: int = 0,
+        bind: str = "",
     ) -> None:
+        """Begin as soon as the clock runs.
+
+        Args:
+            env: clock and processes.
+            name: for people.
+            client: sockets of the host that connects.
+            server: those of the host that is connected to.
+            local: address of the client.
+            remote: address and port of the server.
+            client_config: behaviour of the client's end.
+            server_config: of the server's; that of the first flow counts where several have one port.
+            start: when the client connects, ns.
+            listen: when the server begins to listen, ns; -1: never.
+            bind: the address to which the server is bound; empty: all of its host.
+        """
         self.env = env
         self.name = name
         self.client: Connection | None = None
@@ -46,6 +63,8 @@ class Flow:
         self._remote = remote
         self._configs = (client_config, server_config)
         self._start = start
+        self._listen = listen
+        self._bind = bind
         self._named(self._serve(), "server")
         self._named(self._connect(), "client")
 
@@ -81,17 +100,33 @@ class Flow:
         self.env.process(process)
 
     def _serve(self) -> Process:
-        listening = self._sockets[1].listen(self._remote[1], self._configs[1], eager=self.eager(False))
-        socket: Socket = yield listening.accept()
+        if self._listen < 0:
+            return
+        if self._listen:
+            yield self.env.timeout(self._listen)
+        server, port = self._sockets[1], self._remote[1]
+        listening = server.listening(port)
+        if listening is None:
+            listening = server.listen(port, self._configs[1], eager=self.eager(False), address=self._bind)
+        socket: Socket = yield listening.accept(self._is_mine)
         self.server = socket.connection
         yield from self._guarded(self.at_server(socket), socket)
 
     def _connect(self) -> Process:
         if self._start:
             yield self.env.timeout(self._start)
-        socket = self._sockets[0].connect(self._local, self._remote, self._configs[0], eager=self.eager(True))
+        client = self._sockets[0]
+        if self._local not in client.host.addresses:
+            self._fail(f"{self._local} is no address of the client any more (can't assign requested address)")
+            return
+        socket = client.connect(self._local, self._remote, self._configs[0], eager=self.eager(True))
         self.client = socket.connection
         yield from self._guarded(self._established(socket), socket)
+
+    def _is_mine(self, connection: Connection) -> bool:
+        """Return whether the other end of a connection is this flow's client (unless a NAT lies between)."""
+        client = self.client
+        return client is not None and client.subflows[0].flow == connection.subflows[0].flow.reverse()
 
     def _established(self, socket: Socket) -> Process:
         yield socket.established()

@@ -13,6 +13,8 @@ A user's application is an ordinary SimPy process::
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from simpy.events import Event
 
 from mptcpsim.core.config import TcpConfig
@@ -151,6 +153,10 @@ class Socket:
             self._ask()
 
 
+#: Tells whether a connection that was accepted is the one that somebody waits for.
+Wanted = Callable[[Connection], bool]
+
+
 class ListeningSocket:
     """A port that accepts connections.
 
@@ -161,12 +167,16 @@ class ListeningSocket:
     def __init__(self, sockets: Sockets, listener: Listener) -> None:
         self._sockets = sockets
         self.listener = listener
-        self._waiting: list[Event] = []
+        self._waiting: list[tuple[Event, Wanted | None]] = []
 
-    def accept(self) -> Event:
-        """Return an event whose value is the ``Socket`` of the next connection."""
+    def accept(self, wanted: Wanted | None = None) -> Event:
+        """Return an event whose value is the ``Socket`` of the next connection.
+
+        Where several wait, a connection is given to the first one that has ``wanted`` it, else to the
+        first one.
+        """
         event = Event(self._sockets.env)
-        self._waiting.append(event)
+        self._waiting.append((event, wanted))
         self.wake()
         return event
 
@@ -174,7 +184,8 @@ class ListeningSocket:
         """Hand out connections that have arrived; the host calls this."""
         while self._waiting and self.listener.accepted:
             connection = self.listener.accepted.pop(0)
-            self._waiting.pop(0).succeed(self._sockets.of(connection))
+            choice = (i for i, (_, wanted) in enumerate(self._waiting) if wanted and wanted(connection))
+            self._waiting.pop(next(choice, 0))[0].succeed(self._sockets.of(connection))
 
 
 class Sockets:
@@ -208,13 +219,19 @@ class Sockets:
         self.host.drain()
         return socket
 
-    def listen(self, port: int, config: TcpConfig | None = None, *, eager: bool = False) -> ListeningSocket:
+    def listen(
+        self, port: int, config: TcpConfig | None = None, *, eager: bool = False, address: str = ""
+    ) -> ListeningSocket:
         """Accept connections on a port; see ``Stack.listen``."""
-        listener = self.host.stack.listen(port, config)
+        listener = self.host.stack.listen(port, config, address)
         listener.eager = eager
         listening = ListeningSocket(self, listener)
         self._listening[port] = listening
         return listening
+
+    def listening(self, port: int) -> ListeningSocket | None:
+        """Return what listens on a port, or None."""
+        return self._listening.get(port)
 
     def of(self, connection: Connection) -> Socket:
         """Return the socket of a connection of this host."""
