@@ -14,6 +14,7 @@ from mptcpsim.scenario.check import check
 from mptcpsim.scenario.errors import Path, Problem, ScenarioError, dotted
 from mptcpsim.scenario.locate import line_of
 from mptcpsim.scenario.overrides import Override
+from mptcpsim.scenario.patterns import Patterns, expand_patterns
 from mptcpsim.scenario.schema import Scenario
 from mptcpsim.scenario.topology import KEY as TOPOLOGY
 from mptcpsim.scenario.topology import Expansion, expand_topology
@@ -76,6 +77,7 @@ def from_data(
     """
     changes: list[Override] = []
     expansion: Expansion | None = None
+    patterns: Patterns | None = None
     try:
         changes = [Override(item) for item in overrides]
         # What the network is made from is changed before it is made, everything else afterwards.
@@ -87,10 +89,15 @@ def from_data(
         for change in changes:
             if change.keys[0] != TOPOLOGY:
                 change.apply(data)
+        patterns = expand_patterns(data)
+        if patterns is not None:
+            data = {**data, "flows": patterns.flows}
         plugins = load_user_plugins(data.get("plugins", []), directory)
         scenario = validate(Scenario, {**data, "plugins": plugins}, more=(TOPOLOGY,))
         check(scenario)
     except Problem as problem:
+        if patterns is not None:
+            problem.path = patterns.entry(problem.path)
         raise ScenarioError(_message(name, text, problem, changes, expansion)) from None
     return scenario
 
