@@ -11,6 +11,7 @@ import mptcpsim.congestion
 from mptcpsim import Host, Link, PipeSettings, Simulation, Stack, Switch, TcpConfig, build, loads
 from mptcpsim.core.connection import Connection
 from mptcpsim.core.segment import Packet
+from mptcpsim.net.forwarding import Decision
 from mptcpsim.net.node import Interface
 from mptcpsim.sim.loop import Loop
 from mptcpsim.units import MILLISECOND, SECOND
@@ -29,9 +30,9 @@ class CountingHost(Host):
         super().__init__(loop, name, stack)
         self.decided = 0
 
-    def decide(self, packet: Packet) -> Interface | None:
+    def decide(self, packet: Packet, received: Interface | None) -> Decision:
         self.decided += 1
-        return super().decide(packet)
+        return super().decide(packet, received)
 
 
 class TwoPaths:
@@ -114,7 +115,7 @@ class TestRouting:
 
     def test_what_is_for_somebody_else_ends_here(self) -> None:
         net = TwoPaths()
-        net.a.routes.add("192.168.0.0/16", net.a.interfaces["e0"])
+        net.a.routes.add("192.168.0.0/16", net.a.interfaces["e0"], B)
         net.a.stack.connect(A, ("192.168.0.1", PORT), 0)
         net.a.drain()
         net.loop.run(SECOND // 2)

@@ -17,6 +17,7 @@ from mptcpsim.core.segment import (
     Segment,
 )
 from mptcpsim.core.sequences import UNKNOWN, SequenceMap
+from mptcpsim.net.forwarding import NOWHERE, Decision
 from mptcpsim.net.link import BACKWARD, FORWARD, Link
 from mptcpsim.net.node import Interface, Node
 from mptcpsim.net.pipe import PipeSettings
@@ -252,7 +253,8 @@ def test_a_router_forwards_and_remembers(src: str, dst: str) -> None:
     two.run()
     assert two.b.got == packets
     assert [packet.ttl for packet in packets] == [63, 63, 63]
-    assert port.decisions == {packets[0].flow: two.r.interfaces["east"]}
+    assert list(port.decisions) == [packets[0].flow]
+    assert port.decisions[packets[0].flow].interface is two.r.interfaces["east"]
 
 
 def test_a_changed_table_is_obeyed_by_known_flows() -> None:
@@ -393,10 +395,15 @@ def test_a_router_without_addresses_uses_the_dummy_address() -> None:
     assert two.r.drops == {"no-route": 2}
 
 
-def test_a_device_route_trusts_the_neighbour() -> None:
-    """Only for addresses in its own prefix does a router know who would have to answer."""
+def test_a_device_route_asks_who_answers() -> None:
+    """Nobody on the link has the address; an unnumbered neighbour is meant whatever the address."""
     two = Two()
     two.r.routes.add("198.51.100.0/24", two.r.interfaces["east"])
+    two.send(segment(two.A, "198.51.100.1"))
+    two.run()
+    assert two.b.got == []
+    assert two.r.drops == {"no-host": 1}
+    two.b.interfaces["eth0"].remove_address(two.B)
     two.send(segment(two.A, "198.51.100.1"))
     two.run()
     assert len(two.b.got) == 1
@@ -425,8 +432,8 @@ def test_a_link_down_counts_what_the_router_sends_into_it(general: bool) -> None
 
 def test_a_router_on_the_policy_of_a_subclass() -> None:
     class ByPort(Router):
-        def decide(self, packet: Packet, interface: Interface):  # type: ignore[no-untyped-def]
-            return None if packet.flow.sport == 9 else super().decide(packet, interface)
+        def decide(self, packet: Packet, received: Interface | None) -> Decision:
+            return NOWHERE if packet.flow.sport == 9 else super().decide(packet, received)
 
     loop = Loop()
     a, r, b = End(loop, "a"), ByPort(loop, "r"), End(loop, "b")
@@ -485,13 +492,43 @@ def test_a_switch_drops_what_it_does_not_know() -> None:
     assert a.got == b.got == c.got == []
 
 
-def test_a_switch_may_have_a_default_port() -> None:
-    loop, switch, (a, _, c) = star()
-    switch.default = switch.interfaces["eth2"]
-    a.interfaces["eth0"].send(segment("10.0.0.1", "192.0.2.1"))
-    c.interfaces["eth0"].send(segment("10.0.0.3", "192.0.2.1"))
+def test_a_switch_looks_for_the_next_hop() -> None:
+    loop, _, (a, b, c) = star()
+    for hop in ("10.0.0.2", "10.0.0.3"):
+        packet = segment("10.0.0.1", "192.0.2.1")
+        packet.next_hop = hop
+        a.interfaces["eth0"].send(packet)
+    loop.run(NEVER)
+    assert len(b.got) == len(c.got) == 1
+    assert a.interfaces["eth0"].neighbour("10.0.0.2") is b.interfaces["eth0"]
+    assert a.interfaces["eth0"].neighbour("192.0.2.1") is None
+
+
+def test_a_switch_learns_of_an_address_that_moves() -> None:
+    loop, switch, (a, b, c) = star()
+    b.interfaces["eth0"].remove_address("10.0.0.2")
+    assert a.interfaces["eth0"].neighbour("10.0.0.2") is None
+    c.interfaces["eth0"].add_address("10.0.0.2/24")
+    assert a.interfaces["eth0"].neighbour("10.0.0.2") is c.interfaces["eth0"]
+    a.interfaces["eth0"].send(segment("10.0.0.1", "10.0.0.2"))
     loop.run(NEVER)
     assert len(c.got) == 1
-    assert switch.drops == {"same-port": 1}
-    assert switch.answers("10.0.0.2")
-    assert not switch.answers("192.0.2.1")
+    assert switch.drops == {}
+
+
+def test_switches_in_a_circle() -> None:
+    loop = Loop()
+    switches = [Switch(loop, name) for name in ("s0", "s1", "s2")]
+    for number in range(3):
+        ports = switches[number].add_interface(), switches[(number + 1) % 3].add_interface()
+        Link(loop, f"m{number}", *ports, PipeSettings())
+    ends = [End(loop, name) for name in "ab"]
+    for number, end in enumerate(ends):
+        port = switches[number].add_interface()
+        Link(loop, end.name, end.add_interface("", [f"10.0.0.{number}/24"]), port, PipeSettings())
+    ends[0].interfaces["eth0"].send(segment("10.0.0.0", "10.0.0.1"))
+    ends[1].interfaces["eth0"].add_address("10.0.0.9/24")
+    loop.run(NEVER)
+    assert len(ends[1].got) == 1
+    assert ends[0].interfaces["eth0"].neighbour("10.0.0.9") is ends[1].interfaces["eth0"]
+    assert ends[0].interfaces["eth0"].neighbour("10.0.0.7") is None

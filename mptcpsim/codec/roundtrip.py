@@ -60,6 +60,8 @@ class Recoder:
     def __call__(self, packet: Packet) -> Packet | None:
         """Return the packet as the bytes have it; None if ``tamper`` left no packet.
 
+        ``next_hop`` goes on as it was: it stands for the frame around the bytes.
+
         A damaged packet gets one byte changed, behind its IP header, and goes on as it
         was when the checksum finds that: nobody reads what is in it.
 
@@ -74,10 +76,13 @@ class Recoder:
                 found = decode(self._damaged_bytes(packet), lookup)
             except DecodeError:
                 return packet
+            found.next_hop = packet.next_hop
             return packet if found.damaged else found
         data = encode(packet)
         if self._tamper is None:
-            return decode(data, lookup)
+            found = decode(data, lookup)
+            found.next_hop = packet.next_hop
+            return found
         try:
             found = decode(self._tamper(data), lookup)
         except DecodeError:
@@ -85,6 +90,7 @@ class Recoder:
         if isinstance(found, Segment):
             # An option that cannot be read any more is not written again at the next hop.
             found.size = wire_length(found)
+        found.next_hop = packet.next_hop
         return found
 
     def _damaged_bytes(self, packet: Packet) -> bytes:

@@ -1,8 +1,8 @@
 """What travels: packets, TCP segments and ICMP errors, as objects.
 
 A segment is never modified after it was sent (a middlebox or an ECN mark works
-on a ``clone()``), but for ``ttl``, which belongs to whoever holds the packet at
-the moment; a link that duplicates a packet clones it.
+on a ``clone()``), but for ``ttl`` and ``next_hop``, which belong to whoever holds the
+packet at the moment; a link that duplicates a packet clones it.
 
 Sequence and acknowledgment numbers are relative and unwrapped: the SYN is 0,
 the first byte is 1, and nothing wraps. ``sequences`` of the sender converts
@@ -84,9 +84,11 @@ class Packet:
         ttl: time to live, or hop limit.
         df: don't fragment; always true for IPv6.
         damaged: a bit was flipped in flight; the receiver's checksum finds it.
+        next_hop: whom it is sent to on the way through switches: the address of a router, empty for
+            the destination itself. It stands for the Ethernet header, and has no bytes here.
     """
 
-    __slots__ = ("damaged", "df", "ecn", "flow", "size", "ttl")
+    __slots__ = ("damaged", "df", "ecn", "flow", "next_hop", "size", "ttl")
 
     def __init__(self, flow: FourTuple, size: int, ecn: int = NOT_ECT) -> None:
         self.flow = flow
@@ -95,6 +97,7 @@ class Packet:
         self.ttl = DEFAULT_TTL
         self.df = True
         self.damaged = False
+        self.next_hop = ""
 
     def clone(self) -> Packet:
         """Return a copy that may be modified."""
@@ -110,6 +113,7 @@ class Packet:
         other.ttl = self.ttl
         other.df = self.df
         other.damaged = self.damaged
+        other.next_hop = self.next_hop
 
 
 #: The options of a SYN: mss, window scale shift or UNKNOWN, SACK permitted.
@@ -188,6 +192,7 @@ class Segment(Packet):
         self.ttl = DEFAULT_TTL
         self.df = True
         self.damaged = False
+        self.next_hop = ""
         self.sequences = sequences
         self.flags = flags
         self.seq = seq
@@ -272,6 +277,29 @@ class Segment(Packet):
         for option in self.options or ():
             text += " " + type(option).__name__
         return text
+
+
+def reset_for(cause: Segment) -> Segment:
+    """Return the RST that answers a segment of no connection (RFC 9293 section 3.5.2, group 1)."""
+    flow = cause.flow.reverse()
+    if cause.flags & ACK:
+        flags, seq, ack = RST, cause.ack, 0
+    else:
+        flags, seq, ack = RST | ACK, 0, cause.end
+    return Segment(
+        flow,
+        ip_header_length(flow.dst) + TCP_HEADER,
+        cause.sequences.reverse(),
+        flags,
+        seq,
+        ack,
+        0,
+        0,
+        UNKNOWN,
+        UNKNOWN,
+        None,
+        NOT_ECT,
+    )
 
 
 def _dss_text(dss: Dss) -> str:

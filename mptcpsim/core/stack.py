@@ -30,15 +30,13 @@ from mptcpsim.core.multipath import MptcpConnection
 from mptcpsim.core.options import mptcp_length
 from mptcpsim.core.segment import (
     ACK,
-    NOT_ECT,
     RST,
     SYN,
-    TCP_HEADER,
     FourTuple,
     IcmpError,
     Packet,
     Segment,
-    ip_header_length,
+    reset_for,
 )
 from mptcpsim.core.sequences import UNKNOWN, SequenceMap
 from mptcpsim.core.subflow import Subflow
@@ -419,25 +417,7 @@ class Stack:
             cause: that segment.
             reason: of the MP_TCPRST that goes along; ``UNKNOWN`` for none.
         """
-        flow = cause.flow.reverse()
-        if cause.flags & ACK:
-            flags, seq, ack = RST, cause.ack, 0
-        else:
-            flags, seq, ack = RST | ACK, 0, cause.end
-        segment = Segment(
-            flow,
-            ip_header_length(flow.dst) + TCP_HEADER,
-            cause.sequences.reverse(),
-            flags,
-            seq,
-            ack,
-            0,
-            0,
-            UNKNOWN,
-            UNKNOWN,
-            None,
-            NOT_ECT,
-        )
+        segment = reset_for(cause)
         if reason != UNKNOWN and VERSION_1 in self._versions():
             segment.options = (MpTcprst(reason),)
             segment.size += mptcp_length(None, segment.options)

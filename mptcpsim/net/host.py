@@ -7,15 +7,17 @@ from collections.abc import Callable
 from mypy_extensions import mypyc_attr
 
 from mptcpsim.core.connection import Connection
-from mptcpsim.core.segment import FourTuple, Packet
+from mptcpsim.core.segment import ICMP_FRAGMENTATION_NEEDED, FourTuple, IcmpError, Packet, Segment
 from mptcpsim.core.stack import Listener, Stack
-from mptcpsim.net.node import Interface, Node
+from mptcpsim.net.course import Course, Leaving
+from mptcpsim.net.forwarding import TOO_BIG, IpNode
+from mptcpsim.net.node import Interface
 from mptcpsim.sim.loop import Loop
 from mptcpsim.units import NEVER
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
-class Host(Node):
+class Host(IpNode):
     """An end system: gives its stack packets and the time, and carries out what the stack wants.
 
     Attributes:
@@ -24,25 +26,29 @@ class Host(Node):
         on_arrival: called with each listener that has a new connection.
     """
 
-    __slots__ = ("_calls", "_decisions", "_wake", "_wake_at", "on_arrival", "on_ready", "stack")
+    __slots__ = ("_accepted", "_calls", "_decisions", "_wake", "_wake_at", "on_arrival", "on_ready", "stack")
 
     def __init__(self, loop: Loop, name: str, stack: Stack) -> None:
         super().__init__(loop, name)
         self.stack = stack
         self.on_ready: Callable[[Connection], None] | None = None
         self.on_arrival: Callable[[Listener], None] | None = None
-        self._decisions: dict[FourTuple, Interface] = {}
+        #: How packets leave by flow; none while there are filters to be asked first.
+        self._decisions: dict[FourTuple, Course] = {}
+        #: Addresses for which packets are taken without a further look; none while there are filters.
+        self._accepted: dict[str, Interface] = self.addresses
         self._wake: Callable[[], None] = self._on_timer
         #: Instants at which ``_wake`` is on the event loop, the next one last. A call cannot be taken
         #: back when an earlier one is needed; waking early is harmless, and the later one stays in use.
         self._calls: list[int] = []
         self._wake_at: int = NEVER
-        self.routes.on_change = self.invalidate
         stack.choose_source = self.source_for
 
     def invalidate(self) -> None:
-        """Forget by which interface each flow leaves: a route or an address has changed."""
+        """Forget what becomes of each flow."""
+        super().invalidate()
         self._decisions.clear()
+        self._accepted = {} if self.filters else self.addresses
 
     def addresses_changed(self) -> None:
         """Tell the stack which addresses it has, and its connections which have come and gone."""
@@ -66,9 +72,14 @@ class Host(Node):
 
     def receive(self, packet: Packet, interface: Interface) -> None:
         """Take a packet that arrived; one that is for somebody else is dropped, not forwarded."""
-        if packet.flow.dst not in self.addresses:
-            self.drop(packet, "not-local")
-            return
+        if packet.flow.dst in self._accepted:
+            self.stack.receive_packet(packet, self.loop.now)
+            self.drain()
+        else:
+            self.carry(packet, self.course_for(packet, interface))
+
+    def take(self, packet: Packet, received: Interface) -> None:
+        """Give a packet to the stack."""
         self.stack.receive_packet(packet, self.loop.now)
         self.drain()
 
@@ -79,11 +90,11 @@ class Host(Node):
         if outbox:
             decisions = self._decisions
             for packet in outbox:
-                interface = decisions.get(packet.flow)
-                if interface is None:
-                    self._send_first(packet)
+                course = decisions.get(packet.flow)
+                if course is None:
+                    self.carry(packet, self.course_for(packet, None))
                 else:
-                    interface.send(packet)
+                    course.send(packet)
             outbox.clear()
         if stack.wake_at < self._wake_at:
             self._arm()
@@ -96,29 +107,33 @@ class Host(Node):
                 for listener in arrivals:
                     self.on_arrival(listener)
 
-    def decide(self, packet: Packet) -> Interface | None:
-        """Return the interface by which a packet leaves, by destination; None without a route.
+    def keep(self, flow: FourTuple, received: Interface | None, course: Course) -> None:
+        """Remember a course; the plain way out, wide enough for what the stack sends, is the short one."""
+        if (
+            received is None
+            and not self.filters
+            and isinstance(course, Leaving)
+            and course.mtu >= self.stack.addresses.get(flow.src, course.mtu)
+        ):
+            self._decisions[flow] = course
+        else:
+            super().keep(flow, received, course)
 
-        A subclass may look at more, but at nothing that differs between packets of a flow.
-        """
-        route = self.routes.lookup(packet.flow.dst)
-        return None if route is None else route.interface
+    def is_let_pass(self, packet: Packet, mtu: int) -> bool:
+        """Drop a packet of its own that is too large for the interface, and tell the stack."""
+        self.drop(packet, TOO_BIG)
+        if isinstance(packet, Segment):
+            self.take_answer(IcmpError(packet.flow.src, packet, ICMP_FRAGMENTATION_NEEDED, mtu))
+        return False
 
-    def source_for(self, remote: str) -> str:
-        """Return the own address from which routing reaches ``remote``; empty: none.
+    def take_answer(self, packet: Packet) -> None:
+        """Give the stack an answer that the host itself has made, when what is being done is done."""
 
-        It is the first one, of the same family, of the interface by which packets to it leave.
-        """
-        route = self.routes.lookup(remote)
-        return "" if route is None else route.interface.primary_address(":" in remote)
+        def take() -> None:
+            self.stack.receive_packet(packet, self.loop.now)
+            self.drain()
 
-    def _send_first(self, packet: Packet) -> None:
-        interface = self.decide(packet)
-        if interface is None:
-            self.drop(packet, "no-route")
-            return
-        self._decisions[packet.flow] = interface
-        interface.send(packet)
+        self.loop.schedule(self.loop.now, take)
 
     def _wake_applications(self) -> None:
         ready = list(self.stack.ready)

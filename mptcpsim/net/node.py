@@ -155,6 +155,9 @@ class Interface:
         self.addresses.append(InterfaceAddress(address, parsed.network.prefixlen))
         self.node.addresses[address] = self
         self.node.addresses_changed()
+        if self.peer is not None:
+            # As by a gratuitous ARP: who has looked for the address elsewhere looks again.
+            self.peer.node.neighbour_appeared(address, self.peer)
         return address
 
     def remove_address(self, text: str) -> None:
@@ -196,10 +199,25 @@ class Interface:
         parsed = ipaddress.ip_address(address)
         return any(parsed in ipaddress.ip_network(entry.prefix) for entry in self.addresses)
 
+    def neighbour(self, address: str) -> Interface | None:
+        """Return the interface on the link, or behind its switches, that answers for an address (ARP).
+
+        An interface without an address of the family is unnumbered: at the other end of a link it
+        is the one that is meant whatever the address.
+        """
+        peer = self.peer
+        if peer is None:
+            return None
+        found = peer.node.find(address, peer)
+        if found is None and not peer.node.BELOW_IP and not peer.primary_address(":" in address):
+            return peer
+        return found
+
     def _connect(self) -> None:
         """Point both pipes at the methods that fit: with something in between, or without."""
         if self.pipe is None or self._incoming is None:
             return
+        self.node.invalidate()
         passage = self._passage
         self._out = self.pipe.send if passage is None else passage.outward
         self.send = self._out if self._tap is None else self._send_tapped
@@ -289,12 +307,32 @@ class Node:
         """Take a packet that arrived at an interface."""
         raise NotImplementedError
 
-    def answers(self, address: str) -> bool:
-        """Return whether a neighbour that looks for ``address`` on the link finds it here (as by ARP)."""
+    def find(self, address: str, asked: Interface) -> Interface | None:
+        """Return the interface that answers when a neighbour looks for an address, or None (ARP).
+
+        Args:
+            address: the one that is looked for.
+            asked: the node's interface that gets the question.
+        """
+        return asked if self.answers(address, asked) else None
+
+    def answers(self, address: str, asked: Interface) -> bool:
+        """Return whether the node answers for an address at one of its interfaces.
+
+        As Linux does, it answers for all its addresses at each.
+        """
         return address in self.addresses
+
+    def neighbour_appeared(self, address: str, port: Interface) -> None:
+        """Note that somebody on the link of ``port`` has a new address."""
+        self.invalidate()
 
     def addresses_changed(self) -> None:
         """Note that an interface got or lost an address, or has another MTU."""
+        self.invalidate()
+
+    def invalidate(self) -> None:
+        """Forget all decisions that were kept: something that they depend on has changed."""
 
     def drop(self, packet: Packet, reason: str) -> None:
         """Count a packet that ends here."""

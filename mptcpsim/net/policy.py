@@ -4,12 +4,14 @@ A packet of a node's own, or one that it forwards, takes these steps; the explan
 that ``mptcpsim route`` prints:
 
 1. inbound (arriving packets only): every filter of the node, in order, is asked ``inbound``;
-2. routing: the tables, by the rules of ``net.rules`` if the node has some, else its one table;
-3. outbound: every filter is asked ``outbound`` about the interface and gateway that routing chose. A
-   verdict with an interface of its own sends the packet there, and no further filter is asked.
+2. routing: the tables, by the rules of ``net.rules`` if the node has some, else its one table. What is
+   for the node itself is taken here;
+3. outbound: every filter is asked ``outbound`` about the interface and gateway that routing chose.
 
-A node keeps the outcome for a flow as long as all verdicts were ``lasting`` and nothing was changed,
-so a filter costs the packets that follow nothing. Packets with SYN are asked about anew each time.
+A verdict with an interface of its own sends the packet there, and nothing further is asked, neither
+filters nor routing. A node keeps the outcome for a flow as long as all verdicts were ``lasting`` and
+nothing was changed, so a filter costs the packets that follow little. Filters are asked anew about
+every packet with SYN and about every ICMP error. ``net.forwarding`` has all this as code.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import mypyc_attr
 
-from mptcpsim.core.segment import Packet
+from mptcpsim.core.segment import FourTuple, Packet
 
 if TYPE_CHECKING:
     from mptcpsim.net.node import Interface
@@ -39,11 +41,11 @@ class Verdict:
 
     Attributes:
         reason: empty when the packet passes; else what its drop is counted as.
-        interface: where it goes instead of where routing sends it (outbound), or None.
+        interface: where it goes instead of where routing sends it, or None.
         gateway: the next hop there; empty is the packet's own destination.
         queue: what it goes through first, or None.
         resume: behind the queue the packet is shown to ``resume`` instead of going on.
-        answer: of a dropped packet: its sender is told (a RST, or an ICMP error).
+        answer: of a dropped segment: its sender gets a RST.
         lasting: the next packets of the flow without SYN get the same verdict.
         steps: why, a sentence each.
     """
@@ -80,12 +82,12 @@ class PacketFilter:
     """A firewall of a node: pf, ipfw, or one of a user's.
 
     Attributes:
-        on_change: to be called whenever verdicts given earlier may no longer hold (a rule or a state
-            has come or gone); the node sets it and forgets what it has kept.
+        on_change: set by the node, called by ``changed``: the node forgets what it has kept, of one
+            flow and its opposite direction, or (None) of all.
     """
 
     def __init__(self) -> None:
-        self.on_change: Callable[[], None] | None = None
+        self.on_change: Callable[[FourTuple | None], None] | None = None
 
     def inbound(self, packet: Packet, interface: Interface) -> Verdict:
         """Return what becomes of a packet that has arrived by ``interface``."""
@@ -104,7 +106,11 @@ class PacketFilter:
         """
         return PASSES
 
-    def changed(self) -> None:
-        """Tell the node that verdicts may be others now."""
+    def changed(self, flow: FourTuple | None = None) -> None:
+        """Tell the node that verdicts may be others now: a rule or a state has come or gone.
+
+        Args:
+            flow: those about this flow and its opposite direction only.
+        """
         if self.on_change is not None:
-            self.on_change()
+            self.on_change(flow)

@@ -8,18 +8,16 @@ from mypy_extensions import mypyc_attr
 
 from mptcpsim.core.segment import (
     ICMP_FRAGMENTATION_NEEDED,
-    ICMP_HOST_UNREACHABLE,
-    ICMP_NET_UNREACHABLE,
     ICMP_PORT_UNREACHABLE,
-    ICMP_TIME_EXCEEDED,
     FourTuple,
     IcmpError,
     Packet,
     Segment,
     is_ipv6,
 )
-from mptcpsim.net.node import Interface, Node
-from mptcpsim.net.routing import Route
+from mptcpsim.net.course import Course, Leaving
+from mptcpsim.net.forwarding import CACHE_SIZE, TOO_BIG, IpNode
+from mptcpsim.net.node import Interface
 from mptcpsim.sim.loop import Loop
 from mptcpsim.units import SECOND
 
@@ -30,32 +28,33 @@ ERROR_BURST: Final = 6
 #: Source of ICMP errors of a router without an IPv4 address (RFC 7600).
 DUMMY_ADDRESS: Final = "192.0.0.8"
 
-#: Flows whose decision an interface remembers, at most.
-_CACHE_SIZE: Final = 1 << 16
-
 
 class RouterPort(Interface):
-    """An interface of a router, with the decisions for the flows that come in here."""
+    """An interface of a router, with the decisions for the flows that come in here.
+
+    Attributes:
+        decisions: how packets leave by flow; none while the router has filters to be asked first.
+    """
 
     __slots__ = ("_router", "decisions")
 
     def __init__(self, router: Router, name: str, mtu: int) -> None:
         super().__init__(router, name, mtu)
         self._router = router
-        self.decisions: dict[FourTuple, Interface] = {}
+        self.decisions: dict[FourTuple, Course] = {}
 
     def deliver(self, packet: Packet) -> None:
         """Forward a packet: the short way, for a flow that was seen before."""
-        out = self.decisions.get(packet.flow)
-        if out is None or packet.ttl <= 1 or packet.size > out.mtu:
+        course = self.decisions.get(packet.flow)
+        if course is None or packet.ttl <= 1 or packet.size > course.mtu:
             self._router.receive(packet, self)
         else:
             packet.ttl -= 1
-            out.send(packet)
+            course.send(packet)
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
-class Router(Node):
+class Router(IpNode):
     """An IP router (RFC 1812, RFC 8200) that forwards TCP segments and ICMP errors.
 
     The decision for a flow is taken once for each interface that it comes in by and kept
@@ -63,7 +62,6 @@ class Router(Node):
     they change.
 
     Attributes:
-        version: grows with each ``invalidate``.
         icmp_errors: errors are reported to the sender; off makes a black hole.
         errors_sent: ICMP errors sent, by kind.
         fragmented: packets larger than the MTU that were allowed to be fragmented. They
@@ -72,18 +70,16 @@ class Router(Node):
 
     FORWARDS: ClassVar[bool] = True
 
-    __slots__ = ("_allowance", "_ports", "errors_sent", "fragmented", "icmp_errors", "version")
+    __slots__ = ("_allowance", "_ports", "errors_sent", "fragmented", "icmp_errors")
 
     def __init__(self, loop: Loop, name: str, icmp_errors: bool = True) -> None:
         super().__init__(loop, name)
-        self.version: int = 0
         self.icmp_errors = icmp_errors
         self.errors_sent: dict[str, int] = {}
         self.fragmented: int = 0
         self._ports: list[RouterPort] = []
         #: By destination of errors: (ns of credit, instant of the last look).
         self._allowance: dict[str, tuple[int, int]] = {}
-        self.routes.on_change = self.invalidate
 
     def make_interface(self, name: str, mtu: int) -> Interface:
         """Return a new interface."""
@@ -91,59 +87,36 @@ class Router(Node):
         self._ports.append(port)
         return port
 
-    def addresses_changed(self) -> None:
-        """Forget all decisions: what was for others may be for this router now."""
-        self.invalidate()
-
     def invalidate(self) -> None:
         """Forget all decisions."""
-        self.version += 1
+        super().invalidate()
         for port in self._ports:
             port.decisions.clear()
 
-    def decide(self, packet: Packet, interface: Interface) -> Route | None:
-        """Return the route for a packet that came in by ``interface``, or None.
-
-        A subclass may look at more than the destination, but at nothing that differs
-        between packets of a flow: the answer is kept until ``invalidate``.
-        """
-        return self.routes.lookup(packet.flow.dst)
+    def keep(self, flow: FourTuple, received: Interface | None, course: Course) -> None:
+        """Remember a course; the plain way out is the short one."""
+        if self.filters or not isinstance(course, Leaving) or not isinstance(received, RouterPort):
+            super().keep(flow, received, course)
+            return
+        if len(received.decisions) >= CACHE_SIZE:
+            received.decisions.clear()
+        received.decisions[flow] = course
 
     def receive(self, packet: Packet, interface: Interface) -> None:
         """Forward a packet: the whole way."""
-        destination = packet.flow.dst
-        if destination in self.addresses:
-            # There is no TCP on a router.
-            self.reject(packet, "local", ICMP_PORT_UNREACHABLE)
-            return
-        if packet.ttl <= 1:
-            self.reject(packet, "ttl", ICMP_TIME_EXCEEDED)
-            return
-        route = self.decide(packet, interface)
-        if route is None:
-            self.reject(packet, "no-route", ICMP_NET_UNREACHABLE)
-            return
-        out = route.interface
-        peer = out.peer
-        if (
-            not route.gateway
-            and peer is not None
-            and not peer.node.answers(destination)
-            and out.on_link(destination)
-        ):
-            self.reject(packet, "no-host", ICMP_HOST_UNREACHABLE)
-            return
-        if isinstance(interface, RouterPort):
-            if len(interface.decisions) >= _CACHE_SIZE:
-                interface.decisions.clear()
-            interface.decisions[packet.flow] = out
-        if packet.size > out.mtu:
-            if packet.df:
-                self.reject(packet, "too-big", ICMP_FRAGMENTATION_NEEDED, out.mtu)
-                return
-            self.fragmented += 1
-        packet.ttl -= 1
-        out.send(packet)
+        self.carry(packet, self.course_for(packet, interface))
+
+    def take(self, packet: Packet, received: Interface) -> None:
+        """Refuse a packet that is for the router itself, which has no TCP."""
+        self.reject(packet, "local", ICMP_PORT_UNREACHABLE)
+
+    def is_let_pass(self, packet: Packet, mtu: int) -> bool:
+        """Return whether a packet may be fragmented; one that may not is dropped and reported."""
+        if packet.df:
+            self.reject(packet, TOO_BIG, ICMP_FRAGMENTATION_NEEDED, mtu)
+            return False
+        self.fragmented += 1
+        return True
 
     def reject(self, packet: Packet, reason: str, kind: str, mtu: int = 0) -> None:
         """Drop a packet and tell its sender, at most as often as errors may be sent.
@@ -155,19 +128,22 @@ class Router(Node):
             mtu: of the next hop, bytes, for ``ICMP_FRAGMENTATION_NEEDED``.
         """
         self.drop(packet, reason)
-        if not self.icmp_errors or not isinstance(packet, Segment):
+        if isinstance(packet, Segment):
+            self.report(packet, kind, mtu)
+
+    def report(self, cause: Segment, kind: str, mtu: int = 0) -> None:
+        """Tell the sender of a segment that it was dropped, at most as often as errors may be sent."""
+        sender = cause.flow.src
+        if not self.icmp_errors or (kind != ICMP_FRAGMENTATION_NEEDED and not self._may_send(sender)):
             return
-        sender = packet.flow.src
-        if kind != ICMP_FRAGMENTATION_NEEDED and not self._may_send(sender):
-            return
-        route = self.routes.lookup(sender)
+        route = self.route_for(FourTuple("", 0, sender, 0)).route
         if route is None:
             return
         source = self._source_address(route.interface, is_ipv6(sender))
         if not source:
             return
         self.errors_sent[kind] = self.errors_sent.get(kind, 0) + 1
-        route.interface.send(IcmpError(source, packet, kind, mtu))
+        self.send_own(IcmpError(source, cause, kind, mtu))
 
     def _may_send(self, destination: str) -> bool:
         """Return whether the rate of errors to a destination allows another one.

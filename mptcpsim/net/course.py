@@ -1,0 +1,171 @@
+"""What a node does with the packets of a flow: they leave, are taken, wait in a queue, or end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from mptcpsim.core.segment import Packet
+from mptcpsim.net.policy import Verdict
+
+if TYPE_CHECKING:
+    from mptcpsim.net.forwarding import IpNode
+    from mptcpsim.net.node import Interface
+
+#: MTU of what leaves by no interface.
+NO_LIMIT: Final = 1 << 62
+
+# Where a packet is on its way through a node.
+INBOUND: Final = 0
+OUTBOUND: Final = 1
+
+
+class Course:
+    """The outcome for a packet, and for those of its flow that follow, as long as the node keeps it.
+
+    Attributes:
+        send: does it: ``course.send(packet)``; time to live and size are the node's business before.
+        mtu: bytes; a larger packet needs a closer look.
+        crosses: the packet passes from one interface to another on this course, and its time to live
+            goes down.
+        lasting: the packets that follow go the same way.
+        interface: by which packets leave, or None.
+        next_hop: whom they are for on that link; empty: nobody in particular (an unnumbered link).
+        reason: why they are dropped; else empty.
+    """
+
+    __slots__ = ("crosses", "interface", "lasting", "mtu", "next_hop", "reason", "send")
+
+    def __init__(self, crosses: bool, lasting: bool, mtu: int = NO_LIMIT) -> None:
+        self.crosses = crosses
+        self.lasting = lasting
+        self.mtu = mtu
+        self.interface: Interface | None = None
+        self.next_hop: str = ""
+        self.reason: str = ""
+        self.send: Callable[[Packet], None] = _nowhere
+
+
+class Leaving(Course):
+    """Out by an interface."""
+
+    __slots__ = ("_gateway", "_send")
+
+    def __init__(
+        self, crosses: bool, lasting: bool, interface: Interface, gateway: str, destination: str
+    ) -> None:
+        super().__init__(crosses, lasting, interface.mtu)
+        self.interface = interface
+        self.next_hop = gateway or destination
+        self._gateway = gateway
+        self._send = interface.send
+        switched = interface.peer is not None and interface.peer.node.BELOW_IP
+        self.send = self._send_on if switched else interface.send
+
+    def _send_on(self, packet: Packet) -> None:
+        """Send to a switch, which has to know whom the packet is for."""
+        packet.next_hop = self._gateway
+        self._send(packet)
+
+
+class Taken(Course):
+    """For the node itself."""
+
+    __slots__ = ("_node", "_received")
+
+    def __init__(self, lasting: bool, node: IpNode, received: Interface) -> None:
+        super().__init__(False, lasting)
+        self._node = node
+        self._received = received
+        self.send = self._take
+
+    def _take(self, packet: Packet) -> None:
+        self._node.take(packet, self._received)
+
+
+class Dropped(Course):
+    """The end.
+
+    Attributes:
+        kind: the ICMP error that a router sends about it; empty: none.
+        answer: the sender of a segment gets a RST.
+        own: the packet is the node's own.
+    """
+
+    __slots__ = ("_node", "answer", "kind", "own")
+
+    def __init__(
+        self,
+        crosses: bool,
+        lasting: bool,
+        node: IpNode,
+        reason: str,
+        kind: str = "",
+        answer: bool = False,
+        own: bool = False,
+    ) -> None:
+        super().__init__(crosses, lasting)
+        self._node = node
+        self.reason = reason
+        self.kind = kind
+        self.answer = answer
+        self.own = own
+        self.send = self._drop
+
+    def _drop(self, packet: Packet) -> None:
+        self._node.refuse(packet, self)
+
+
+class Queued(Course):
+    """Through the queue of a verdict, and on from there.
+
+    Attributes:
+        verdict: the verdict.
+        place: where the packet is in the node: inbound or outbound, and the number of the next filter.
+        received: the interface by which it came; None for a packet of the node's own.
+        routed: outbound, the interface and gateway that routing chose.
+    """
+
+    __slots__ = ("_node", "_onward", "_then", "_version", "place", "received", "routed", "verdict")
+
+    def __init__(
+        self,
+        crosses: bool,
+        lasting: bool,
+        node: IpNode,
+        verdict: Verdict,
+        place: tuple[int, int],
+        received: Interface | None,
+        routed: tuple[Interface, str] | None,
+    ) -> None:
+        super().__init__(crosses, lasting)
+        self._node = node
+        self.verdict = verdict
+        self.place = place
+        self.received = received
+        self.routed = routed
+        self._then: Course | None = None
+        self._version: int = 0
+        self._onward: Callable[[Packet], None] = self._go_on
+        self.send = self._enter
+
+    def _enter(self, packet: Packet) -> None:
+        queue = self.verdict.queue
+        assert queue is not None
+        queue.enter(packet, self._onward)
+
+    def _go_on(self, packet: Packet) -> None:
+        """Send a packet on that comes out of the queue, by what holds at this instant."""
+        node = self._node
+        then = self._then
+        if then is None or self._version != node.version or not node.is_settled(packet):
+            version = node.version
+            then = node.behind_queue(packet, self)
+            keep = then.lasting and version == node.version and node.is_settled(packet)
+            self._then = then if keep else None
+            self._version = version
+        node.carry(packet, then)
+
+
+def _nowhere(packet: Packet) -> None:
+    raise NotImplementedError
