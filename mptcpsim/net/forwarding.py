@@ -136,7 +136,7 @@ class IpNode(Node):
     def add_filter(self, added: PacketFilter) -> None:
         """Ask a filter about every packet from now on, behind the others."""
         self.filters.append(added)
-        added.on_change = self._filter_changed
+        added.on_change = self.invalidate
         self.invalidate()
 
     def add_table(self, name: str) -> RoutingTable:
@@ -163,16 +163,6 @@ class IpNode(Node):
         """Return whether the node answers for an address at an interface."""
         found = self.addresses.get(address)
         return found is not None and (found is asked or not self.arp_ignore)
-
-    def _filter_changed(self, flow: FourTuple | None) -> None:
-        if flow is None:
-            self.invalidate()
-            return
-        self.version += 1
-        back = flow.reverse()
-        for kept in self._kept.values():
-            kept.pop(flow, None)
-            kept.pop(back, None)
 
     # --- Routing ----------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import mypyc_attr
 
-from mptcpsim.core.segment import FourTuple, Packet
+from mptcpsim.core.segment import Packet
 
 if TYPE_CHECKING:
     from mptcpsim.net.node import Interface
@@ -82,12 +82,12 @@ class PacketFilter:
     """A firewall of a node: pf, ipfw, or one of a user's.
 
     Attributes:
-        on_change: set by the node, called by ``changed``: the node forgets what it has kept, of one
-            flow and its opposite direction, or (None) of all.
+        on_change: to be called whenever verdicts given earlier may no longer hold (a rule or a state
+            has come or gone); the node sets it and forgets what it has kept.
     """
 
     def __init__(self) -> None:
-        self.on_change: Callable[[FourTuple | None], None] | None = None
+        self.on_change: Callable[[], None] | None = None
 
     def inbound(self, packet: Packet, interface: Interface) -> Verdict:
         """Return what becomes of a packet that has arrived by ``interface``."""
@@ -106,11 +106,7 @@ class PacketFilter:
         """
         return PASSES
 
-    def changed(self, flow: FourTuple | None = None) -> None:
-        """Tell the node that verdicts may be others now: a rule or a state has come or gone.
-
-        Args:
-            flow: those about this flow and its opposite direction only.
-        """
+    def changed(self) -> None:
+        """Tell the node that verdicts may be others now."""
         if self.on_change is not None:
-            self.on_change(flow)
+            self.on_change()
