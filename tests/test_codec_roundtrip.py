@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import pytest
 from codec_packets import FLOW4, FLOW6, make_segment, peer_map
@@ -66,6 +67,17 @@ def test_a_sound_packet_comes_out_equal(flow: FourTuple) -> None:
     assert decoded is not segment
     assert differences(segment, decoded) == []
     assert hosts[flow.dst].asked == [flow]
+
+
+@pytest.mark.parametrize("tamper", [None, lambda data: data])
+@pytest.mark.parametrize("damaged", [False, True])
+def test_the_frame_goes_on_as_it_was(tamper: Callable[[bytes], bytes] | None, damaged: bool) -> None:
+    segment = make_segment(sequences=SENDER, length=10)
+    segment.next_hop = "10.0.0.254"
+    segment.damaged = damaged
+    decoded = Recoder(world(FLOW4).get, random.Random(1), tamper)(segment)
+    assert decoded is not None
+    assert decoded.next_hop == "10.0.0.254"
 
 
 def test_an_error_is_decoded_by_the_sender_of_its_cause() -> None:
@@ -230,7 +242,8 @@ def slots(cls: type) -> set[str]:
 
 
 def test_every_field_is_compared() -> None:
-    assert slots(Packet) == set(PACKET_FIELDS)
+    # The next hop stands for the frame around the packet, and is no part of its bytes.
+    assert slots(Packet) - {"next_hop"} == set(PACKET_FIELDS)
     assert slots(Segment) - slots(Packet) == {*SEGMENT_FIELDS, *CONTENT_FIELDS, "sequences"}
     assert slots(IcmpError) - slots(Packet) == {*ERROR_FIELDS, "quoted_sequences", "cause", "quote"}
 
