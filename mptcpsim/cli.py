@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 from rich.console import Console
 
+from mptcpsim.commands.lint import lint
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -206,6 +208,9 @@ class Progress:
         bars.start()
         self._bar = lambda now: bars.update(task, completed=now, now=now / 1e9)
         self._stop = bars.stop
+
+
+app.command(epilog="Example: [bold]mptcpsim lint experiments/demo/scenario.toml[/bold]")(lint)
 
 
 # --- plot, list ---------------------------------------------------------------------------------

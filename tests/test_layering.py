@@ -23,7 +23,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("sim", "wire"),
     ("results",),
     ("scenario",),
+    ("lint",),
     ("sweep",),
+    ("commands",),
     ("cli",),
     ("__main__",),
 )
@@ -38,7 +40,7 @@ EXTERNAL: dict[str, tuple[str, ...]] = {
     "pyarrow": ("results.", "sweep."),
     "pydantic": ("scenario.",),
     "tomlkit": ("scenario.",),
-    "typer": ("cli",),
+    "typer": ("cli", "commands."),
     "rich": ("cli", "results.report"),
     "socket": ("wire.",),
     "select": ("wire.",),

@@ -346,7 +346,7 @@ def _tcp(scenario: Scenario) -> None:
             ):
                 if found is not None:
                     key, text = found
-                    raise Problem((*_setter(scenario, index, host, side, kind, key), key), text)
+                    raise Problem((*setter(scenario, index, host, side, kind, key), key), text)
     for name, spec in scenario.hosts.items():
         # What a host states itself holds for applications of one's own, too.
         if spec.mptcp.path_manager is not None:
@@ -406,7 +406,7 @@ def _stranger(scenario: Scenario, host: str, config: MptcpConfig) -> str:
     return ""
 
 
-def _setter(scenario: Scenario, index: int, host: str, side: str, kind: str, key: str) -> Path:
+def setter(scenario: Scenario, index: int, host: str, side: str, kind: str, key: str) -> Path:
     """Return the innermost table of a kind that sets a key for one end of a flow."""
     flow = scenario.flows[index]
     places: list[tuple[Path, Any]] = [

@@ -1,0 +1,133 @@
+"""What lint says: rules with their codes, and what each of them has found where."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from mptcpsim.freebsd.lines import Line
+from mptcpsim.scenario.errors import Path
+
+if TYPE_CHECKING:
+    from mptcpsim.lint.subject import Subject
+
+ERROR: Final = "error"
+WARNING: Final = "warning"
+NOTE: Final = "note"
+
+#: The letter with which the codes of a severity begin; the gravest one first.
+SEVERITIES: Final = {"E": ERROR, "W": WARNING, "N": NOTE}
+
+
+class Remark(NamedTuple):
+    """One thing that a rule has found.
+
+    Attributes:
+        path: of the key that is to blame, from the top of the scenario.
+        problem: what is wrong, in words that need no manual.
+        remedy: what to write instead.
+        at: the line of a pf.conf or of commands, where the key holds such a text; else None.
+        node: whose configuration is to blame, or empty: consequences of it are not told again.
+    """
+
+    path: Path
+    problem: str
+    remedy: str
+    at: Line | None = None
+    node: str = ""
+
+
+class Rule(NamedTuple):
+    """An entry of the catalogue.
+
+    Attributes:
+        code: such as ``E201``: the letter is the severity, the first digit the family.
+        name: what it is called among people.
+        summary: a sentence for lists.
+        reason: why it matters, and what to do.
+        check: looks for it.
+    """
+
+    code: str
+    name: str
+    summary: str
+    reason: str
+    check: Callable[[Subject], Iterable[Remark]]
+
+    @property
+    def severity(self) -> str:
+        """How grave it is: the scenario does not do what it says, may not, or is worth a look."""
+        return SEVERITIES[self.code[0]]
+
+    @property
+    def family(self) -> str:
+        """What it is about."""
+        return FAMILIES[self.code[1]]
+
+
+#: By the first digit of the code.
+FAMILIES: Final = {
+    "1": "Names and addresses",
+    "2": "Routes and paths",
+    "3": "pf",
+    "4": "ipfw and dummynet",
+    "5": "Multipath TCP",
+    "6": "Buffers, queues and packets",
+    "7": "Time",
+}
+
+
+class Finding(NamedTuple):
+    """A remark, the rule that made it, and its place in a file.
+
+    Attributes:
+        rule: that found it.
+        file: as it was named by whoever wants to know.
+        line: from 1; 0 where there is none.
+        key: dotted, as ``--set`` takes it.
+        source: the line itself, of a pf.conf or of commands; else empty.
+        problem: what is wrong.
+        remedy: what to write instead.
+    """
+
+    rule: Rule
+    file: str
+    line: int
+    key: str
+    source: str
+    problem: str
+    remedy: str
+
+    def as_dict(self) -> dict[str, object]:
+        """Return it for JSON."""
+        return {
+            "code": self.rule.code,
+            "name": self.rule.name,
+            "severity": self.rule.severity,
+            "file": self.file,
+            "line": self.line,
+            "key": self.key,
+            "source": self.source,
+            "problem": self.problem,
+            "remedy": self.remedy,
+        }
+
+
+class Family:
+    """The rules of one family, as their functions are defined: ``@family.rule("E201", "off-link")``."""
+
+    def __init__(self) -> None:
+        self.rules: list[Rule] = []
+
+    def rule(
+        self, code: str, name: str
+    ) -> Callable[[Callable[[Subject], Iterable[Remark]]], Callable[[Subject], Iterable[Remark]]]:
+        """Make a function a rule: the first line of its docstring is the summary, the rest the reason."""
+
+        def register(check: Callable[[Subject], Iterable[Remark]]) -> Callable[[Subject], Iterable[Remark]]:
+            summary, _, reason = (check.__doc__ or "").partition("\n")
+            text = " ".join(reason.split())
+            self.rules.append(Rule(code, name, summary.strip().rstrip("."), text, check))
+            return check
+
+        return register

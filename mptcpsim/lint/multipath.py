@@ -1,0 +1,148 @@
+"""Rules about what the two ends of an MPTCP connection are told: path managers, limits, versions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from mptcpsim.core.mptcp_config import MptcpConfig
+from mptcpsim.lint.finding import Family, Remark
+from mptcpsim.lint.subject import Subject, Talk
+from mptcpsim.pathmanagers.addresses import AddressedManager
+from mptcpsim.plugins import PathManager, find
+from mptcpsim.scenario.catalogue import parameters
+
+FAMILY: Final = Family()
+
+
+def manager_of(config: MptcpConfig) -> PathManager:
+    """Return the path manager that a configuration names, configured."""
+    manager = find("pathmanager", config.path_manager)()
+    manager.configure(parameters("pathmanager", config.path_manager, config.path_manager_parameters))
+    assert isinstance(manager, PathManager)
+    return manager
+
+
+def _named(config: MptcpConfig) -> list[str]:
+    """Return the addresses that a path manager was given."""
+    if not config.enabled:
+        return []
+    manager = manager_of(config)
+    return list(manager.named) if isinstance(manager, AddressedManager) else []
+
+
+@FAMILY.rule("W502", "first-address-again")
+def first_address_again(subject: Subject) -> Iterator[Remark]:
+    """mp_addresses names the address of the first subflow.
+
+    The first subflow has that address already: it is neither announced nor joined. What is meant are the
+    further addresses of the host; with the first one alone there will never be a second subflow.
+    """
+    for talk in subject.talks:
+        for end in talk.ends:
+            named = _named(end.config.mptcp)
+            if end.config.mptcp.path_manager != "mp_addresses" or end.address not in named:
+                continue
+            others = [address for address in subject.addresses_of(end.host) if address not in named]
+            meant = f"the further addresses of {end.host}: {', '.join(others)}" if others else "no address"
+            yield Remark(
+                subject.setter(talk, end, "path_manager"),
+                f"{end.address} is the address of the first subflow of flow {talk.spec.name!r}: it adds none",
+                f"name {meant}" if others else "leave it out: the host has no further address",
+            )
+
+
+@FAMILY.rule("W503", "address-not-joined")
+def address_not_joined(subject: Subject) -> Iterator[Remark]:
+    """The path manager names an address, and no subflow will ever use it.
+
+    Because of a limit at this end or at the other one, or because the peer does not want further subflows.
+    Found out by a rehearsal of the connection between both ends on a perfect wire.
+    """
+    for talk in subject.talks:
+        if not talk.rehearsal.multipath:
+            continue
+        used = {address for pair in talk.pairs for address in (pair.client, pair.server)}
+        for end, other in (talk.ends, talk.ends[::-1]):
+            for address in _named(end.config.mptcp):
+                if address in used or subject.owner(address) is None:
+                    continue
+                cause, remedy = _limit(talk, end.config.mptcp, other.config.mptcp, end.is_client, address)
+                yield Remark(
+                    subject.setter(talk, end, "path_manager"),
+                    f"no subflow of flow {talk.spec.name!r} will use {address} of {end.host}: {cause}",
+                    remedy,
+                )
+
+
+def _limit(talk: Talk, own: MptcpConfig, peer: MptcpConfig, is_client: bool, address: str) -> tuple[str, str]:
+    """Return why an address is used by no subflow, as far as it can be told, and what to do."""
+    announced = (is_client, address) in talk.rehearsal.announced
+    near, far = manager_of(own), manager_of(peer)
+    limits = ((own, near, "here"), (peer, far, "at the other end"))
+    for config, manager, where in limits:
+        if config.max_subflows <= 1 + len(talk.pairs[1:]):
+            return (f"max_subflows is {config.max_subflows} {where}", "raise max_subflows there")
+        subflows = getattr(manager, "subflows", None)
+        if subflows is not None and subflows <= len(talk.pairs[1:]):
+            return (
+                f"the path manager {where} allows {subflows} further subflows",
+                "raise the parameter 'subflows' of the path manager there",
+            )
+    if announced and getattr(far, "add_addr_accepted", 1) == 0:
+        return (
+            "it is announced, and the path manager at the other end accepts no announcement "
+            "(add_addr_accepted is 0)",
+            "write add_addr_accepted = 1 or more at the other end",
+        )
+    if announced:
+        return (
+            "it is announced, and the other end does not join it",
+            "give the other end a path manager that joins what is announced",
+        )
+    if not is_client:
+        return (
+            "a server opens no subflow of its own",
+            "announce the address with 'signal', or name it at the client",
+        )
+    return (
+        "the path manager opens none from it",
+        f"see `mptcpsim list pathmanager` for what {own.path_manager} makes of an address",
+    )
+
+
+@FAMILY.rule("W505", "peer-speaks-plain-tcp")
+def peer_speaks_plain_tcp(subject: Subject) -> Iterator[Remark]:
+    """One end of a flow speaks MPTCP, the other one does not.
+
+    The connection falls back to plain TCP with its first packet, and all settings of MPTCP are in vain.
+    """
+    for talk in subject.talks:
+        for end, other in (talk.ends, talk.ends[::-1]):
+            if end.config.mptcp.enabled and not other.config.mptcp.enabled:
+                yield Remark(
+                    ("flows", talk.number),
+                    f"{end.host} speaks MPTCP in flow {talk.spec.name!r}, {other.host} does not: it will be "
+                    "plain TCP",
+                    f'write mptcp = "{end.config.mptcp.profile}" in [hosts.{other.host}], or mptcp = false '
+                    f"in [hosts.{end.host}]",
+                )
+
+
+@FAMILY.rule("W506", "no-common-version")
+def no_common_version(subject: Subject) -> Iterator[Remark]:
+    """Both ends of a flow speak MPTCP, but not in the same version.
+
+    Version 0 is RFC 6824, version 1 is RFC 8684; there is no connection between the two but plain TCP.
+    """
+    for talk in subject.talks:
+        client, server = (end.config.mptcp for end in talk.ends)
+        if not (client.enabled and server.enabled) or set(client.versions) & set(server.versions):
+            continue
+        ours, theirs = (" and ".join(map(str, config.versions)) for config in (client, server))
+        yield Remark(
+            ("flows", talk.number),
+            f"the client of flow {talk.spec.name!r} speaks version {ours} of MPTCP, the server version "
+            f"{theirs}: it will be plain TCP",
+            f"write version = {server.versions[0]} at the client, or {client.versions[0]} at the server",
+        )

@@ -1,0 +1,80 @@
+"""Findings and rules as text for people and as JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Sequence
+from typing import Final
+
+from mptcpsim.lint.catalogue import RULES
+from mptcpsim.lint.finding import Finding, Rule
+from mptcpsim.lint.lint import count
+
+#: Columns of a line of text.
+WIDTH: Final = 110
+
+
+def text_of(findings: Sequence[Finding], name: str) -> str:
+    """Return findings for people, with a line at the end that sums them up."""
+    parts = [_paragraph(finding) for finding in findings]
+    if not findings:
+        return f"{name}: nothing found"
+    first = findings[0].rule.code
+    return "\n\n".join([*parts, f"{_total(findings)} in {name}; `mptcpsim lint --explain {first}` says more"])
+
+
+def _paragraph(finding: Finding) -> str:
+    place = f"{finding.file}:{finding.line}" if finding.line else finding.file
+    lines = [f"{place}: {finding.rule.severity} {finding.rule.code} [{finding.rule.name}]"]
+    lines[0] += f" {finding.key}" if finding.key else ""
+    if finding.source:
+        lines.append(f"    | {finding.source}")
+    lines += _wrapped(finding.problem, "  ", "  ")
+    lines += _wrapped(finding.remedy, "  instead: ", "           ")
+    return "\n".join(lines)
+
+
+def _wrapped(text: str, first: str, others: str) -> list[str]:
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent=others,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _total(findings: Sequence[Finding]) -> str:
+    counts = [f"{n} {severity}{'s' if n > 1 else ''}" for severity, n in count(findings).items() if n]
+    return ", ".join(counts)
+
+
+def brief(finding: Finding) -> str:
+    """Return a finding in one line."""
+    place = f"{finding.file}:{finding.line}" if finding.line else finding.file
+    return f"{place}: {finding.rule.severity} {finding.rule.code}: {finding.problem}"
+
+
+def json_of(findings: Sequence[Finding], name: str) -> str:
+    """Return findings for programs."""
+    whole = {"scenario": name, **count(findings), "findings": [finding.as_dict() for finding in findings]}
+    return json.dumps(whole, indent=2, ensure_ascii=False)
+
+
+def explained(rule: Rule) -> str:
+    """Return what the catalogue says of a rule."""
+    return "\n".join(
+        [
+            f"{rule.code} [{rule.name}], {rule.severity}: {rule.summary}",
+            "",
+            *textwrap.wrap(rule.reason, WIDTH, break_on_hyphens=False),
+        ]
+    )
+
+
+def listed() -> str:
+    """Return the catalogue, a line for each rule."""
+    longest = max(len(rule.name) for rule in RULES.values())
+    return "\n".join(f"{rule.code}  {rule.name:<{longest}}  {rule.summary}" for rule in RULES.values())

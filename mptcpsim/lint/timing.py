@@ -1,0 +1,52 @@
+"""Rules about instants: what comes too late, or twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from mptcpsim.lint.finding import Family, Remark
+from mptcpsim.lint.subject import Subject
+from mptcpsim.units import format_time
+
+FAMILY: Final = Family()
+
+
+@FAMILY.rule("N702", "cut-by-the-end")
+def cut_by_the_end(subject: Subject) -> Iterator[Remark]:
+    """The run ends before a flow has sent for as long as it should.
+
+    The mean rates in the summary are those of a flow that was cut off, and so is the end of the capture.
+    """
+    duration = subject.scenario.duration
+    for index, flow in enumerate(subject.scenario.flows):
+        lasts = getattr(flow, "duration", None)
+        if lasts is not None and flow.start + lasts > duration:
+            yield Remark(
+                ("flows", index, "duration"),
+                f"flow {flow.name!r} sends until {format_time(flow.start + lasts)}, and the run ends at "
+                f"{format_time(duration)}",
+                "raise the duration of the scenario, or lower that of the flow",
+            )
+
+
+@FAMILY.rule("W703", "changes-nothing")
+def changes_nothing(subject: Subject) -> Iterator[Remark]:
+    """An event takes a link down that is down, or up that is up.
+
+    Usually the other link is meant, or the event in between is missing.
+    """
+    up: dict[tuple[str, str], bool] = {}
+    events = sorted(enumerate(subject.scenario.events), key=lambda entry: entry[1].at)
+    for index, event in events:
+        if event.action not in ("up", "down"):
+            continue
+        directions = ("forward", "backward") if event.direction == "both" else (event.direction,)
+        wanted = event.action == "up"
+        if all(up.get((event.link, direction), True) == wanted for direction in directions):
+            yield Remark(
+                ("events", index),
+                f"link {event.link!r} is {event.action} already at {format_time(event.at)}",
+                "name the link that is meant, or leave the event out",
+            )
+        up.update({(event.link, direction): wanted for direction in directions})
