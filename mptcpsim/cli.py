@@ -17,6 +17,7 @@ import typer
 from rich.console import Console
 
 from mptcpsim.commands.lint import lint
+from mptcpsim.commands.route import route
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -210,6 +211,9 @@ class Progress:
         self._stop = bars.stop
 
 
+app.command(epilog="Example: [bold]mptcpsim route experiments/demo/scenario.toml bob bob server[/bold]")(
+    route
+)
 app.command(epilog="Example: [bold]mptcpsim lint experiments/demo/scenario.toml[/bold]")(lint)
 
 

@@ -23,6 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("sim", "wire"),
     ("results",),
     ("scenario",),
+    ("route",),
     ("lint",),
     ("sweep",),
     ("commands",),

@@ -79,7 +79,7 @@ class Switch(Node):
 
     def receive(self, packet: Packet, interface: Interface) -> None:
         """Deal with a packet that is not simply passed on."""
-        out = self._port_of(packet.next_hop or packet.flow.dst)
+        out = self.port_of(packet.next_hop or packet.flow.dst)
         if out is None:
             self.drop(packet, "unknown-address")
         elif out is interface:
@@ -89,7 +89,7 @@ class Switch(Node):
         else:
             out.send(packet)
 
-    def _port_of(self, address: str) -> Interface | None:
+    def port_of(self, address: str) -> Interface | None:
         """Return the port behind which an address is, or None."""
         port = self.table.get(address)
         if port is None:
