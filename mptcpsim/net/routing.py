@@ -151,7 +151,9 @@ class RoutingTable:
             self._insert(Route(text, interface, gateway, metric, source))
         self._changed()
 
-    def add_group(self, prefix: str, hops: Sequence[tuple[Interface, str]], metric: int = 0) -> None:
+    def add_group(
+        self, prefix: str, hops: Sequence[tuple[Interface, str]], metric: int = 0, source: str = ""
+    ) -> None:
         """Add a route with several next hops, each an interface and a gateway (empty: on the link).
 
         Raises:
@@ -160,7 +162,7 @@ class RoutingTable:
         if not hops:
             raise ValueError(f"a route to {prefix} needs a next hop")
         for text in canonical_prefixes(prefix, hops[0][1]):
-            self._insert(route_group(text, hops, metric))
+            self._insert(route_group(text, hops, metric, source))
         self._changed()
 
     def remove(self, prefix: str, interface: Interface | None = None) -> int:
@@ -254,19 +256,19 @@ class RoutingTable:
             self.on_change()
 
 
-def route_group(prefix: str, hops: Sequence[tuple[Interface, str]], metric: int) -> Route:
+def route_group(prefix: str, hops: Sequence[tuple[Interface, str]], metric: int, source: str = "") -> Route:
     """Return a route with the given next hops: an ordinary one if there is one only.
 
     Raises:
         ValueError: a gateway cannot be read.
     """
     routes = [
-        Route(prefix, interface, str(ipaddress.ip_address(gateway)) if gateway else "", metric)
+        Route(prefix, interface, str(ipaddress.ip_address(gateway)) if gateway else "", metric, source)
         for interface, gateway in hops
     ]
     if len(routes) == 1:
         return routes[0]
-    whole = Route(prefix, routes[0].interface, routes[0].gateway, metric)
+    whole = Route(prefix, routes[0].interface, routes[0].gateway, metric, source)
     whole.group = tuple(routes)
     return whole
 

@@ -54,7 +54,7 @@ class Rule:
         selector: which packets it is for.
         table: name of the table that it asks; empty for a refusal.
         refusal: ``blackhole``, ``unreachable`` or ``prohibit``; else empty.
-        text: the rule without its priority, as ``ip rule`` would print it.
+        text: the rule without its priority, as ``ip rule`` prints it.
         suppress_length: routes with a prefix of this length or less do not count; -1: all count.
     """
 
@@ -66,7 +66,6 @@ class Rule:
         selector: Selector,
         table: str,
         refusal: str = "",
-        text: str = "",
         suppress_length: int = -1,
     ) -> None:
         self.priority = priority
@@ -74,7 +73,7 @@ class Rule:
         self.table = table
         self.refusal = refusal
         self.suppress_length = suppress_length
-        self.text = text or f"{_selector_text(selector)} {f'lookup {table}' if table else refusal}"
+        self.text = rule_text(selector, table, refusal, suppress_length)
 
     def matches(self, flow: FourTuple, received: str) -> bool:
         """Return whether the rule is for a packet.
@@ -134,7 +133,8 @@ def host_or_prefix(prefix: str) -> str:
     return address if length == ("128" if ":" in address else "32") else prefix
 
 
-def _selector_text(selector: Selector) -> str:
+def rule_text(selector: Selector, table: str, refusal: str, suppress_length: int) -> str:
+    """Return a rule as ``ip rule`` prints it, without its priority."""
     words = ["not"] if selector.inverted else []
     words += ["from", host_or_prefix(selector.source) or "all"]
     if selector.destination:
@@ -144,6 +144,9 @@ def _selector_text(selector: Selector) -> str:
     for name, ports in (("sport", selector.sports), ("dport", selector.dports)):
         if ports != (0, 65535):
             words += [name, str(ports[0]) if ports[0] == ports[1] else f"{ports[0]}-{ports[1]}"]
+    words += ["lookup", table] if table else [refusal]
+    if suppress_length >= 0:
+        words += ["suppress_prefixlength", str(suppress_length)]
     return " ".join(words)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mptcpsim.codec.roundtrip import Recoder
 from mptcpsim.core.stack import Stack
+from mptcpsim.net.forwarding import IpNode
 from mptcpsim.net.host import Host
 from mptcpsim.net.link import Link
 from mptcpsim.net.node import DEFAULT_MTU, Interface, Node
@@ -15,7 +16,8 @@ from mptcpsim.scenario.catalogue import load_plugins
 from mptcpsim.scenario.check import flow_addresses
 from mptcpsim.scenario.nodes import NodeSpec
 from mptcpsim.scenario.pipes import counted_loss, middleboxes, pipe_settings
-from mptcpsim.scenario.routes import routing_table, split_end
+from mptcpsim.scenario.policy import install_policy
+from mptcpsim.scenario.routes import split_end
 from mptcpsim.scenario.schema import Scenario
 from mptcpsim.scenario.timeline import timeline
 from mptcpsim.sim.apps import Bulk, ConstantRate, OnOff, Reader, Source
@@ -142,12 +144,13 @@ def _routes(simulation: Simulation) -> None:
     scenario = simulation.scenario
     for name, spec in scenario.nodes.items():
         node = simulation.topology.nodes[name]
-        for route in routing_table(spec):
-            node.routes.add(str(route.network), node.interfaces[route.interface], route.gateway or "")
+        assert isinstance(node, IpNode)
+        node.hash_seed = stream(scenario.seed, f"ecmp/{name}").getrandbits(64)
+        install_policy(node, spec)
     if scenario.routing == "static":
         simulation.topology.install_routes(nodes=())
     else:
-        simulation.topology.install_routes(scenario.routing)
+        simulation.topology.install_routes(scenario.routing, ecmp=scenario.ecmp == "flow")
 
 
 def _encode_everything(simulation: Simulation) -> None:

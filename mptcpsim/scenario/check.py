@@ -5,7 +5,6 @@ Each function raises ``Problem`` at the first mistake that it finds.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -15,12 +14,13 @@ from mptcpsim.core.segment import TCP_HEADER, ip_header_length
 from mptcpsim.pathmanagers.addresses import AddressedManager
 from mptcpsim.plugins import PluginError, families, find
 from mptcpsim.scenario.catalogue import load_plugins, parameters
+from mptcpsim.scenario.check_routes import check_routes
 from mptcpsim.scenario.errors import Path, Problem, did_you_mean
 from mptcpsim.scenario.fields import PluginChoice
 from mptcpsim.scenario.flows import FlowSpec
 from mptcpsim.scenario.mptcp_settings import PLUGINS, MptcpSettings
 from mptcpsim.scenario.nodes import NodeSpec, usable_name
-from mptcpsim.scenario.routes import addresses, interface_towards, look_up, split_end, trace
+from mptcpsim.scenario.routes import Layout, addresses, look_up, split_end
 from mptcpsim.scenario.schema import Scenario
 from mptcpsim.scenario.tcp_settings import TcpSettings
 from mptcpsim.units import format_time
@@ -42,7 +42,7 @@ def check(scenario: Scenario) -> None:
     _names(scenario)
     _addresses(scenario)
     _links(scenario)
-    _routes(scenario)
+    check_routes(scenario)
     _plugins(scenario)
     _flows(scenario)
     _tcp(scenario)
@@ -154,45 +154,6 @@ def _links(scenario: Scenario) -> None:
                     )
 
 
-def _routes(scenario: Scenario) -> None:
-    by_address = {
-        address: (name, interface)
-        for name, node in scenario.nodes.items()
-        for interface in node.interfaces
-        for address in addresses(node, interface)
-    }
-    for kind, nodes in (("hosts", scenario.hosts), ("routers", scenario.routers)):
-        for name, node in nodes.items():
-            gateways: list[tuple[Path, str]] = [
-                ((kind, name, "routes", index, "via"), route.via) for index, route in enumerate(node.routes)
-            ]
-            if node.default_route is not None:
-                gateways.append(((kind, name, "default_route"), node.default_route))
-            for path, gateway in gateways:
-                _gateway(path, name, node, gateway, by_address)
-            for index, route in enumerate(node.routes):
-                if ipaddress.ip_network(route.to).version != ipaddress.ip_address(route.via).version:
-                    raise Problem(
-                        (kind, name, "routes", index),
-                        f"{route.to} and {route.via} are of different IP versions: use one of them",
-                    )
-
-
-def _gateway(
-    path: Path, name: str, node: NodeSpec, gateway: str, by_address: dict[str, tuple[str, str]]
-) -> None:
-    if interface_towards(node, gateway) is None:
-        raise Problem(
-            path, f"the gateway {gateway} is in no network of {name!r}: use an address of one of them"
-        )
-    if gateway not in by_address:
-        raise Problem(
-            path, f"nobody has the gateway's address {gateway}: give it to an interface of a router"
-        )
-    if by_address[gateway][0] == name:
-        raise Problem(path, f"the gateway {gateway} is {name!r} itself: use the address of the next router")
-
-
 def _plugins(scenario: Scenario) -> None:
     for index, link in enumerate(scenario.links):
         for side, forward in (("forward", True), ("backward", False)):
@@ -241,6 +202,7 @@ def _plugin(path: Path, family: str, choice: PluginChoice) -> None:
 
 def _flows(scenario: Scenario) -> None:
     taken: dict[tuple[str, int], FlowSpec] = {}
+    layout = Layout(scenario)
     for index, flow in enumerate(scenario.flows):
         path: Path = ("flows", index)
         for key in ("client", "server"):
@@ -285,9 +247,9 @@ def _flows(scenario: Scenario) -> None:
                 "settings: choose another port, or the same settings for both",
             )
         local, remote = flow_addresses(scenario, flow, path)
-        if problem := trace(scenario, flow.client, remote):
+        if problem := layout.trace(flow.client, remote):
             raise Problem((*path, "server"), f"packets from client to server get lost: {problem}")
-        if problem := trace(scenario, flow.server, local):
+        if problem := layout.trace(flow.server, local):
             raise Problem((*path, "client"), f"packets from server to client get lost: {problem}")
 
 

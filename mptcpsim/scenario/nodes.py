@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from mptcpsim.scenario.fields import Model
+from mptcpsim.scenario.ip_words import read_route, read_rule, table_name
 from mptcpsim.scenario.mptcp_settings import MptcpField, MptcpSettings
 from mptcpsim.scenario.tcp_settings import TcpSettings
 
@@ -75,11 +77,63 @@ def _interface(value: Any) -> Any:
     return value
 
 
-class RouteSpec(Model):
-    """A static route: packets for ``to`` go to the gateway ``via``."""
+def _destination(value: Any) -> str:
+    return "default" if value == "default" else _network(value)
 
-    to: Network
-    via: Address
+
+def _gateways(value: Any) -> tuple[str, ...]:
+    return tuple(map(_address, value)) if isinstance(value, list | tuple) else (_address(value),)
+
+
+def _one_or_list(value: tuple[str, ...]) -> str | list[str]:
+    return value[0] if len(value) == 1 else list(value)
+
+
+class RouteSpec(Model):
+    """A static route: packets for ``to`` go to the gateway ``via``, or are on the link of ``dev``.
+
+    With several gateways each flow takes one of them. ``dev`` is needed where the gateway is in no
+    network of the node, or in another one than it looks.
+    """
+
+    to: Annotated[str, BeforeValidator(_destination)]
+    via: Annotated[tuple[str, ...], BeforeValidator(_gateways), PlainSerializer(_one_or_list)] = ()
+    dev: str | None = None
+
+    @model_validator(mode="after")
+    def _leads_somewhere(self) -> RouteSpec:
+        if not self.via and self.dev is None:
+            raise ValueError('the route leads nowhere: add via = "ADDRESS", dev = "INTERFACE", or both')
+        if len(self.via) > 1 and self.dev is not None:
+            raise ValueError(
+                "several gateways by one interface: leave dev out, or write the route into tables.main "
+                'as "default nexthop via ... dev ... nexthop via ... dev ..."'
+            )
+        return self
+
+
+def _tables(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        raise ValueError('write a table of lists here, such as tables = {100 = ["default via 10.0.0.1"]}')
+    found: dict[str, tuple[str, ...]] = {}
+    for name, lines in value.items():
+        if not isinstance(lines, list | tuple) or not all(isinstance(line, str) for line in lines):
+            raise ValueError(
+                f'the table {name} must be a list, such as ["default via 10.0.0.1 dev em0"]'
+            )
+        for line in lines:
+            read_route(line)
+        known = table_name(str(name))
+        if known in found:
+            raise ValueError(f"the table {known} is there twice, by name and by number: join the two")
+        found[known] = tuple(lines)
+    return found
+
+
+def _rule(value: Any) -> Any:
+    if isinstance(value, str):
+        read_rule(value)
+    return value
 
 
 Coordinate = Annotated[float, Field(ge=-1e9, le=1e9)]
@@ -96,7 +150,22 @@ class NodeSpec(Model):
     ]
     default_route: Address | None = None
     routes: tuple[RouteSpec, ...] = ()
+    #: The networks of the interfaces are in the routing table; false: it is what is listed, and no more.
+    connected_routes: bool = True
+    #: Tables besides ``main``, and more routes for that, in the words of ``ip route``.
+    tables: Annotated[dict[str, tuple[str, ...]], BeforeValidator(_tables)] = Field(default_factory=dict)
+    #: Which table is asked, in the words of ``ip rule``.
+    rules: tuple[Annotated[str, BeforeValidator(_rule)], ...] = ()
     position: Position = None
+
+    @property
+    def has_policy(self) -> bool:
+        """Whether more than a plain routing table decides where packets go, or that table is told in full.
+
+        Then packets that get lost may be what is wanted: they are warned of, not refused.
+        """
+        spelled_out = any(route.dev is not None for route in self.routes) or not self.connected_routes
+        return bool(spelled_out or self.tables or self.rules)
 
 
 class HostSpec(NodeSpec):

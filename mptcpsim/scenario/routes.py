@@ -6,6 +6,8 @@ import ipaddress
 from functools import cache
 from typing import NamedTuple
 
+from mptcpsim.net.routing import MAIN
+from mptcpsim.scenario.ip_words import NextHop, read_route
 from mptcpsim.scenario.nodes import NodeSpec
 from mptcpsim.scenario.schema import Scenario
 
@@ -20,12 +22,37 @@ class Port(NamedTuple):
     interface: str
 
 
-class Route(NamedTuple):
-    """One line of a routing table: destination, outgoing interface, gateway (None: on link)."""
+class Way(NamedTuple):
+    """A next hop: outgoing interface, gateway (None: on link)."""
 
-    network: ipaddress.IPv4Network | ipaddress.IPv6Network
     interface: str
     gateway: str | None
+
+
+class Route(NamedTuple):
+    """One line of a routing table.
+
+    Attributes:
+        network: where it leads.
+        ways: the next hop, or several to choose from.
+        metric: among routes to one network the lowest wins, then the first.
+        source: own address to be used, or empty.
+    """
+
+    network: ipaddress.IPv4Network | ipaddress.IPv6Network
+    ways: tuple[Way, ...]
+    metric: int = 0
+    source: str = ""
+
+    @property
+    def interface(self) -> str:
+        """The outgoing interface, the first of several."""
+        return self.ways[0].interface
+
+    @property
+    def gateway(self) -> str | None:
+        """The gateway, the first of several."""
+        return self.ways[0].gateway
 
 
 def split_end(end: str) -> Port | str:
@@ -54,22 +81,49 @@ def interface_towards(node: NodeSpec, address: str) -> str | None:
 
 
 def routing_table(node: NodeSpec) -> list[Route]:
-    """Return the routes of a node: connected networks, then static ones, then the default."""
-    table = [
-        Route(_network(text), name, None)
-        for name, interface in node.interfaces.items()
-        for text in interface.addresses
-    ]
+    """Return the main table of a node: connected networks, static routes, the default, then ``main``."""
+    table: list[Route] = []
+    if node.connected_routes:
+        table += [
+            Route(_network(text), (Way(name, None),))
+            for name, interface in node.interfaces.items()
+            for text in interface.addresses
+        ]
     for route in node.routes:
-        outgoing = interface_towards(node, route.via)
-        if outgoing is not None:
-            table.append(Route(ipaddress.ip_network(route.to), outgoing, route.via))
+        hops = [NextHop(via, route.dev or "") for via in route.via] or [NextHop("", route.dev or "")]
+        table += _routes(node, route.to, hops, 0, "")
     if node.default_route is not None:
-        outgoing = interface_towards(node, node.default_route)
-        if outgoing is not None:
-            everything = ipaddress.ip_network("::/0" if ":" in node.default_route else "0.0.0.0/0")
-            table.append(Route(everything, outgoing, node.default_route))
-    return table
+        table += _routes(node, "default", [NextHop(node.default_route, "")], 0, "")
+    return table + named_table(node, MAIN)
+
+
+def named_table(node: NodeSpec, name: str) -> list[Route]:
+    """Return the routes that stand under the name of a table."""
+    found: list[Route] = []
+    for line in node.tables.get(name, ()):
+        words = read_route(line)
+        found += _routes(node, words.prefix, words.hops, words.metric, words.source)
+    return found
+
+
+def _routes(
+    node: NodeSpec, prefix: str, hops: tuple[NextHop, ...] | list[NextHop], metric: int, source: str
+) -> list[Route]:
+    """Return the route as written, one for each IP version that it is for, without what leads nowhere."""
+    ways: list[Way] = []
+    for hop in hops:
+        interface = hop.dev or interface_towards(node, hop.via)
+        if interface is not None:
+            ways.append(Way(interface, hop.via or None))
+    if not ways:
+        return []
+    if prefix != "default":
+        prefixes = [prefix]
+    else:
+        named = next((address for address in (*(w.gateway for w in ways), source) if address), None)
+        both = ["0.0.0.0/0", "::/0"]
+        prefixes = both if named is None else [both[":" in named]]
+    return [Route(_network(text), tuple(ways), metric, source) for text in prefixes]
 
 
 def look_up(node: NodeSpec, address: str) -> Route | None:
@@ -78,83 +132,128 @@ def look_up(node: NodeSpec, address: str) -> Route | None:
     best: Route | None = None
     for route in routing_table(node):
         matches = target in route.network
-        if matches and (best is None or route.network.prefixlen > best.network.prefixlen):
+        if matches and (
+            best is None or (-route.network.prefixlen, route.metric) < (-best.network.prefixlen, best.metric)
+        ):
             best = route
     return best
 
 
 def segments(scenario: Scenario) -> dict[Port, int]:
     """Return for each linked port the number of its layer-2 network; equal numbers hear each other."""
-    parent: dict[Port | str, Port | str] = {}
-
-    def root(end: Port | str) -> Port | str:
-        parent.setdefault(end, end)
-        while parent[end] != end:
-            end = parent[end]
-        return end
-
+    joined = _Groups()
     for link in scenario.links:
         first, second = (split_end(end) for end in link.ends)
-        parent[root(first)] = root(second)
+        joined.join(first, second)
     numbers: dict[Port | str, int] = {}
-    return {end: numbers.setdefault(root(end), len(numbers)) for end in list(parent) if isinstance(end, Port)}
-
-
-def owners(scenario: Scenario) -> dict[str, Port]:
-    """Return the port that owns each address."""
     return {
-        address: Port(name, interface)
-        for name, node in scenario.nodes.items()
-        for interface in node.interfaces
-        for address in addresses(node, interface)
+        end: numbers.setdefault(joined.root(end), len(numbers))
+        for end in joined.members()
+        if isinstance(end, Port)
     }
 
 
-def connected(scenario: Scenario, start: str, destination: str) -> str | None:
-    """Look for any path from a node to an address that leads through no host; return what is wrong."""
-    where = segments(scenario)
-    target = owners(scenario)[destination].node
-    seen = {start}
-    todo = [start]
-    while todo:
-        node = todo.pop()
-        near = {segment for port, segment in where.items() if port.node == node}
-        found = {port.node for port, segment in where.items() if segment in near} - seen
-        if target in found:
-            return None
-        seen |= found
-        todo += [name for name in sorted(found) if name in scenario.routers]
-    return f"no path of links leads from {start!r} to {target!r}: add the links that are missing"
+class Layout:
+    """A scenario's network, as far as it must be known to follow many packets through it.
 
+    Attributes:
+        segments: the number of the layer-2 network of each linked port.
+        owners: the port that has each address.
+    """
 
-def trace(scenario: Scenario, start: str, destination: str) -> str | None:
-    """Follow a packet from a node to an address; return what is wrong on the way, or None."""
-    if scenario.routing != "static":
-        return connected(scenario, start, destination)
-    where = segments(scenario)
-    owner = owners(scenario)
-    nodes = scenario.nodes
-    node = start
-    for _ in range(MAX_HOPS):
-        if owner[destination].node == node:
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario = scenario
+        self.nodes = scenario.nodes
+        self.segments = segments(scenario)
+        self.owners = {
+            address: Port(name, interface)
+            for name, node in self.nodes.items()
+            for interface in node.interfaces
+            for address in addresses(node, interface)
+        }
+        #: Packets can pass between nodes and networks of one group: hosts stay on their own.
+        self._reach = _Groups()
+        self._networks: dict[str, list[int]] = {}
+        for port, segment in self.segments.items():
+            self._networks.setdefault(port.node, []).append(segment)
+            if port.node in scenario.routers:
+                self._reach.join(port.node, f"network {segment}:")
+
+    def connected(self, start: str, destination: str) -> str | None:
+        """Look for any path from a node to an address that leads through no host; return what is wrong."""
+        target = self.owners[destination].node
+        near = {self._reach.root(f"network {number}:") for number in self._networks.get(start, ())}
+        far = {self._reach.root(f"network {number}:") for number in self._networks.get(target, ())}
+        if near & far:
             return None
-        route = look_up(nodes[node], destination)
+        return f"no path of links leads from {start!r} to {target!r}: add the links that are missing"
+
+    def trace(self, start: str, destination: str) -> str | None:
+        """Follow a packet from a node to an address; return what is wrong on the way, or None.
+
+        What policies do is not known here: with one, only a path of links is asked for.
+        """
+        if self.scenario.routing != "static" or any(node.has_policy for node in self.nodes.values()):
+            return self.connected(start, destination)
+        return self._follow(start, start, destination, MAX_HOPS, set())
+
+    def _follow(self, start: str, node: str, destination: str, hops: int, fine: set[str]) -> str | None:
+        """Follow a packet along every way of the routes; ``fine`` are nodes from which it arrives."""
+        goal = self.owners[destination].node
+        if node == goal or node in fine:
+            return None
+        if not hops:
+            return f"packets from {start!r} for {destination} run in a circle: mend the routes"
+        route = look_up(self.nodes[node], destination)
         if route is None:
             return (
                 f"{node!r} has no route to {destination}: give {node!r} a default_route or routes, "
                 "or both ends addresses of one network"
             )
-        next_hop = route.gateway or destination
-        port = owner.get(next_hop)
-        if port is None:
-            return f"{node!r} sends packets for {destination} to the gateway {next_hop}, which nobody has"
-        here = where.get(Port(node, route.interface))
-        if here is None or where.get(port) != here:
-            return (
-                f"{node!r} looks for {next_hop} on its interface {route.interface!r}, but no link or switch "
-                f"connects that to {port.node}:{port.interface}"
-            )
-        if port.node == node or (owner[destination].node != port.node and port.node in scenario.hosts):
-            return f"{node!r} sends packets for {destination} to {port.node!r}, which does not forward"
-        node = port.node
-    return f"packets from {start!r} for {destination} run in a circle: mend the routes"
+        for way in route.ways:
+            next_hop = way.gateway or destination
+            port = self.owners.get(next_hop)
+            if port is None:
+                return f"{node!r} sends packets for {destination} to the gateway {next_hop}, which nobody has"
+            here = self.segments.get(Port(node, way.interface))
+            if here is None or self.segments.get(port) != here:
+                return (
+                    f"{node!r} looks for {next_hop} on its interface {way.interface!r}, but no link or "
+                    f"switch connects that to {port.node}:{port.interface}"
+                )
+            if port.node == node or (goal != port.node and port.node in self.scenario.hosts):
+                return f"{node!r} sends packets for {destination} to {port.node!r}, which does not forward"
+            if problem := self._follow(start, port.node, destination, hops - 1, fine):
+                return problem
+        fine.add(node)
+        return None
+
+
+def trace(scenario: Scenario, start: str, destination: str) -> str | None:
+    """Follow a packet from a node to an address; return what is wrong on the way, or None."""
+    return Layout(scenario).trace(start, destination)
+
+
+class _Groups:
+    """Things that belong together, directly or by way of others."""
+
+    def __init__(self) -> None:
+        self._parent: dict[Port | str, Port | str] = {}
+
+    def root(self, member: Port | str) -> Port | str:
+        """Return the member that stands for a group."""
+        parent = self._parent
+        parent.setdefault(member, member)
+        while parent[member] != member:
+            parent[member] = parent[parent[member]]
+            member = parent[member]
+        return member
+
+    def join(self, one: Port | str, other: Port | str) -> None:
+        """Make one group of two."""
+        first = self.root(one)
+        self._parent[first] = self.root(other)
+
+    def members(self) -> list[Port | str]:
+        """Return all members, in the order in which they were named."""
+        return list(self._parent)

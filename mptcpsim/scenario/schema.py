@@ -53,6 +53,8 @@ class Scenario(Model):
     plugins: tuple[str, ...] = ()
     #: "static": what hosts and routers state. "hops" and "delay": the shortest path for what they do not.
     routing: Literal["static", "hops", "delay"] = "static"
+    #: Of shortest paths of one length: "off", the first one is taken; "flow", each flow takes one.
+    ecmp: Literal["off", "flow"] = "off"
     defaults: Defaults = Defaults()
     hosts: Annotated[dict[str, HostSpec], Field(min_length=1)]
     routers: dict[str, RouterSpec] = Field(default_factory=dict)
