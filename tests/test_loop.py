@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mptcpsim.sim.loop import EventBudgetExceeded, Loop, describe_source
+from mptcpsim.sim.loop import LOOK_EVERY, EventBudgetExceeded, Loop, describe_source
 from mptcpsim.units import NEVER
 
 
@@ -164,6 +164,45 @@ class TestBudget:
                 loop.schedule(at, lambda: None)
         loop.run(NEVER)
         assert loop.executed == 1000
+
+
+class TestWatch:
+    def test_it_is_called_every_so_many_callbacks(self) -> None:
+        loop = Loop()
+        calls: list[int] = []
+        loop.watch = lambda: calls.append(loop.now)
+        for at in range(3 * LOOK_EVERY):
+            loop.schedule(at, lambda: None)
+        loop.run(NEVER)
+        assert calls == [0, LOOK_EVERY, 2 * LOOK_EVERY]
+
+    def test_what_it_raises_ends_the_run_between_two_callbacks(self) -> None:
+        loop = Loop()
+        log: list[int] = []
+
+        def refuse() -> None:
+            if loop.now > 0:
+                raise TimeoutError("long enough")
+
+        loop.watch = refuse
+        for at in range(2 * LOOK_EVERY):
+            loop.schedule(at, lambda: log.append(loop.now))
+        with pytest.raises(TimeoutError, match="long enough"):
+            loop.run(NEVER)
+        assert len(log) == loop.executed == LOOK_EVERY
+        loop.watch = None
+        loop.run(NEVER)
+        assert log == list(range(2 * LOOK_EVERY))
+
+    def test_it_sees_a_livelock_as_well(self) -> None:
+        loop = Loop(budget=10 * LOOK_EVERY)
+        spinner = Spinner(loop, "x")
+        calls: list[int] = []
+        loop.watch = lambda: calls.append(loop.now)
+        loop.schedule(0, spinner.answer)
+        with pytest.raises(EventBudgetExceeded):
+            loop.run(1)
+        assert len(calls) == 10
 
 
 class TestNames:

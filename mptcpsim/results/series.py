@@ -8,9 +8,10 @@ queues of links are series too: ``host`` is then the link with its direction
 from __future__ import annotations
 
 from array import array
+from collections.abc import Collection
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from mptcpsim.results.rundir import RunDirectoryError
 from mptcpsim.units import SECOND
@@ -44,7 +45,8 @@ class SeriesRecorder:
             recorder.append(cwnd, now, 14480.0)
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | BinaryIO) -> None:
+        """Name the file, or hand in one that is open for writing bytes."""
         self.path = path
         self.rows = 0
         self._keys: dict[Key, int] = {}
@@ -108,6 +110,38 @@ class SeriesRecorder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class NoSeries(SeriesRecorder):
+    """Takes values and forgets them: for runs of which only the summary is wanted."""
+
+    def __init__(self) -> None:
+        super().__init__(Path())
+
+    def append(self, series: int, now: int, value: float) -> None:
+        """Forget a value."""
+
+    def close(self) -> None:
+        """Write nothing."""
+
+
+class ChosenSeries(SeriesRecorder):
+    """Keeps the series of some metrics only."""
+
+    def __init__(self, path: Path | BinaryIO, metrics: Collection[str]) -> None:
+        super().__init__(path)
+        self._metrics = metrics
+
+    def series(self, host: str, connection: str | None, subflow: int | None, metric: str) -> int:
+        """Return the number of a series, -1 if nobody wants it."""
+        if metric not in self._metrics:
+            return -1
+        return super().series(host, connection, subflow, metric)
+
+    def append(self, series: int, now: int, value: float) -> None:
+        """Take one value of a series that somebody wants."""
+        if series >= 0:
+            super().append(series, now, value)
 
 
 class Series(NamedTuple):

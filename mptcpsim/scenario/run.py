@@ -50,10 +50,7 @@ def run_scenario(
         if pcap:
             for end in _captured(scenario):
                 _capture(simulation, end, directory, files)
-        sampler = Sampler(simulation, recorder)
-        _advance(simulation, progress)
-        sampler.finish()
-    summary = summarise(simulation, sampler)
+        summary = measure(simulation, recorder, progress)
     directory.write_text("scenario.toml", dumps(_with_plugins(scenario, directory)))
     directory.write_json("summary.json", summary.as_dict())
     lines = [json.dumps(line, sort_keys=True, ensure_ascii=False) for line in event_lines(simulation)]
@@ -63,6 +60,22 @@ def run_scenario(
         "meta.json", collect(scenario.seed, events, watch, {"pcap": pcap, "roundtrip": roundtrip})
     )
     return summary
+
+
+def measure(
+    simulation: Simulation, recorder: SeriesRecorder, progress: Callable[[int], None] | None = None
+) -> Summary:
+    """Run a simulation that was just built to its end; return what it amounts to.
+
+    Args:
+        simulation: as ``scenario.build.build`` returns it.
+        recorder: takes the time series.
+        progress: called now and then with the simulated instant, ns.
+    """
+    sampler = Sampler(simulation, recorder)
+    _advance(simulation, progress)
+    sampler.finish()
+    return summarise(simulation, sampler)
 
 
 def _with_plugins(scenario: Scenario, directory: RunDirectory) -> Scenario:

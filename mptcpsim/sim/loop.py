@@ -6,7 +6,9 @@ put on the same heap by ``sim.engine``. This module imports no simpy and compile
 Callbacks of one instant run in the order in which they were scheduled. A run
 that executes more than ``budget`` callbacks at one instant is a livelock (two
 zero-window peers answering each other for ever, say) and ends with
-``EventBudgetExceeded``, which names who was busiest.
+``EventBudgetExceeded``, which names who was busiest. Whoever limits a run by the
+clock on the wall hands in a ``watch``: it is called every so many callbacks and ends
+the run by raising.
 """
 
 from __future__ import annotations
@@ -21,6 +23,9 @@ from mptcpsim.units import NEVER
 
 #: Callbacks at one instant after which a run is taken for a livelock.
 DEFAULT_BUDGET: Final = 1_000_000
+
+#: Callbacks between two looks at the budget and two calls of ``watch``: some ten milliseconds.
+LOOK_EVERY: Final = 4_096
 
 #: Callbacks that are looked at to find the busiest sources once the budget is used up.
 _SAMPLE: Final = 1_000
@@ -53,14 +58,16 @@ class Loop:
         now: the current instant, ns.
         executed: callbacks run so far.
         budget: most callbacks at one instant.
+        watch: called every ``LOOK_EVERY`` callbacks of ``run``, unless None; what it raises ends the run.
     """
 
-    __slots__ = ("_heap", "_order", "budget", "executed", "now")
+    __slots__ = ("_heap", "_order", "budget", "executed", "now", "watch")
 
     def __init__(self, budget: int = DEFAULT_BUDGET) -> None:
         self.now: int = 0
         self.executed: int = 0
         self.budget = budget
+        self.watch: Callable[[], None] | None = None
         self._heap: list[tuple[int, int, Callable[[], None]]] = []
         self._order: int = 0
 
@@ -101,20 +108,26 @@ class Loop:
         first = self.executed
         executed = first
         exceeded = False
+        # One comparison a callback. No look is further away than the end of the budget of an instant
+        # that begins now, and each sets the next one to that end at the latest: the budget is met exactly.
+        look_at = executed
         try:
             while heap:
                 entry = heap[0]
                 at = entry[0]
                 if at >= until:
                     break
-                heappop(heap)
                 if at != instant:
                     self.now = instant = at
                     first = executed
-                if executed - first >= budget:
-                    heappush(heap, entry)
-                    exceeded = True
-                    break
+                if executed >= look_at:
+                    if executed - first >= budget:
+                        exceeded = True
+                        break
+                    if self.watch is not None:
+                        self.watch()
+                    look_at = min(executed + LOOK_EVERY, first + budget)
+                heappop(heap)
                 executed += 1
                 entry[2]()
         finally:
