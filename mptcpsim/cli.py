@@ -1,4 +1,4 @@
-"""The command line: ``mptcpsim run | plot | list``.
+"""The command line: ``mptcpsim run | plot | list | sweep``.
 
 Exit status: 0 success; 2 wrong input, with one message on stderr that says what to do;
 3 the event budget was used up (the run makes no progress in time); 4 bytes were
@@ -18,6 +18,7 @@ from rich.console import Console
 
 from mptcpsim.commands.lint import lint
 from mptcpsim.commands.route import route
+from mptcpsim.commands.sweep import app as sweep_app
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -46,6 +47,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+app.add_typer(sweep_app)
 
 
 def main() -> None:
@@ -121,6 +123,12 @@ def run(
     overrides = [*(changes or []), *([] if seed is None else [f"seed={seed}"])]
     try:
         loaded = load(scenario, overrides)
+        if loaded.sweep is not None:
+            print(
+                "mptcpsim: the scenario has a [sweep]; this is one run, of the values in the file. "
+                f"All of it: mptcpsim sweep run {scenario}",
+                file=sys.stderr,
+            )
         directory = RunDirectory(_default_directory(scenario) if out is None else out, force)
         _run(loaded, directory, pcap, roundtrip, figures)
     except (ScenarioError, RunDirectoryError) as error:

@@ -38,7 +38,8 @@ HANDLE_CHARACTERS = 8
 #: Lines above which no legend is readable at all.
 LEGEND_MAX = 21
 
-_RC: Any = {
+#: matplotlib's settings for all figures of the package.
+RC: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 9.0,
     "axes.titlesize": 9.5,
@@ -76,7 +77,7 @@ def draw_figures(directory: Path, title: str = "") -> list[Path]:
 
     series = read_series(directory / FILE_NAME)
     written: list[Path] = []
-    with matplotlib.rc_context(_RC):
+    with matplotlib.rc_context(RC):
         for name, draw in (
             ("throughput", draw_throughput),
             ("cwnd", draw_cwnd),
@@ -85,7 +86,7 @@ def draw_figures(directory: Path, title: str = "") -> list[Path]:
         ):
             figure = draw(series, title)
             if figure is not None:
-                written.append(_save(figure, directory, name))
+                written.append(save(figure, directory, name))
     return written
 
 
@@ -230,7 +231,7 @@ def _finished(figure: Figure, axes: Axes, label: str, lines: int) -> Figure:
     return figure
 
 
-def _save(figure: Figure, directory: Path, name: str) -> Path:
+def save(figure: Figure, directory: Path, name: str) -> Path:
     """Write PNG and PDF without dates and versions in them."""
     target = directory / f"{name}.png"
     figure.savefig(target, dpi=PNG_DPI, metadata={"Software": None})

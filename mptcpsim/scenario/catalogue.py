@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import pkgutil
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from mptcpsim.plugins import Value, complete, find
@@ -14,6 +15,9 @@ from mptcpsim.units import UnitError, parse_rate, parse_size, parse_time
 
 #: The packages whose modules register plug-ins when they are imported.
 PACKAGES = ("congestion", "schedulers", "pathmanagers", "qdiscs", "middleboxes")
+
+#: The package that the user's plug-in files seem to be modules of.
+USER_PLUGINS = "mptcpsim_user_plugins"
 
 
 def load_plugins() -> None:
@@ -46,7 +50,7 @@ def _import(path: Path, number: int) -> str:
     path = path.resolve()
     if not path.is_file():
         raise Problem(place, f"{path}: no such file; name a Python file beside the scenario")
-    spec = importlib.util.spec_from_file_location(f"mptcpsim_user_plugins.{path.stem}", path)
+    spec = importlib.util.spec_from_file_location(f"{USER_PLUGINS}.{path.stem}", path)
     if spec is None or spec.loader is None:
         raise Problem(place, f"{path}: not a Python file; its name has to end in .py")
     try:
@@ -54,6 +58,21 @@ def _import(path: Path, number: int) -> str:
     except Exception as error:
         raise Problem(place, f"{path}: {type(error).__name__}: {error}; mend the plug-in") from None
     return str(path)
+
+
+def load_plugin_text(name: str, text: str) -> None:
+    """Register the plug-ins of a file that is not at hand, only its name and its text.
+
+    Raises:
+        Problem: it cannot be imported.
+    """
+    load_plugins()
+    module = ModuleType(f"{USER_PLUGINS}.{Path(name).stem}")
+    module.__file__ = name
+    try:
+        exec(compile(text, name, "exec"), module.__dict__)
+    except Exception as error:
+        raise Problem(("plugins",), f"{name}: {type(error).__name__}: {error}; mend the plug-in") from None
 
 
 def parameters(family: str, name: str, given: dict[str, Value]) -> dict[str, Value]:

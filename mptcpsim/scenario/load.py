@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pathlib
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -29,9 +30,7 @@ def load(path: str | pathlib.Path, overrides: Sequence[str] = ()) -> Scenario:
         ScenarioError: whatever is wrong with the file or the overrides, in one message with
             file, key and remedy.
     """
-    name = str(path)
-    where = pathlib.Path(path)
-    return loads(_read(where, name), name, overrides, where.parent)
+    return open_source(path, overrides).scenario()
 
 
 def loads(
@@ -47,17 +46,63 @@ def loads(
     Raises:
         ScenarioError: as ``load``.
     """
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ScenarioError(f"{name}: not valid TOML: {error}; mend the syntax there") from None
-    return from_data(data, name, overrides, directory, text=text)
+    return Source(text, name, overrides, directory).scenario()
+
+
+def open_source(path: str | pathlib.Path, overrides: Sequence[str] = ()) -> Source:
+    """Read a scenario file without making a scenario of it yet.
+
+    Raises:
+        ScenarioError: the file cannot be read or is not TOML.
+    """
+    name = str(path)
+    where = pathlib.Path(path)
+    return Source(_read(where, name), name, overrides, where.parent)
+
+
+class Source:
+    """The text of a scenario and its overrides: what a scenario, or each point of a sweep, is made of.
+
+    Attributes:
+        text: the TOML text.
+        name: what messages call it.
+        directory: what paths in the scenario are relative to.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        name: str = "scenario",
+        overrides: Sequence[str] = (),
+        directory: pathlib.Path = pathlib.Path(),
+    ) -> None:
+        self.text = text
+        self.name = name
+        self.directory = directory
+        self._overrides = tuple(overrides)
+        try:
+            self._data: dict[str, Any] = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise ScenarioError(f"{name}: not valid TOML: {error}; mend the syntax there") from None
+
+    def scenario(self, changes: Sequence[Override] = ()) -> Scenario:
+        """Return the scenario, checked as a whole; ``changes`` come after the overrides.
+
+        Raises:
+            ScenarioError: as ``load``.
+        """
+        overrides: list[str | Override] = [*self._overrides, *changes]
+        return from_data(copy.deepcopy(self._data), self.name, overrides, self.directory, text=self.text)
+
+    def error(self, problem: Problem) -> ScenarioError:
+        """Return the error that tells the user of a problem: with the file and the line."""
+        return ScenarioError(_message(self.name, self.text, problem, [], None))
 
 
 def from_data(
     data: dict[str, Any],
     name: str = "scenario",
-    overrides: Sequence[str] = (),
+    overrides: Sequence[str | Override] = (),
     directory: pathlib.Path = pathlib.Path(),
     plan: Plan | None = None,
     text: str = "",
@@ -79,7 +124,7 @@ def from_data(
     expansion: Expansion | None = None
     patterns: Patterns | None = None
     try:
-        changes = [Override(item) for item in overrides]
+        changes = [Override(item) if isinstance(item, str) else item for item in overrides]
         # What the network is made from is changed before it is made, everything else afterwards.
         for change in changes:
             if change.keys[0] == TOPOLOGY:
@@ -146,7 +191,7 @@ def _message(
         return f"{name}: {problem.text}"
     change = next((c for c in reversed(changes) if _touches(c.path, problem.path)), None)
     if change is not None:
-        return f"{name}: {key} (from --set {change.text}): {problem.text}"
+        return f"{name}: {key} (from {change.origin} {change.text}): {problem.text}"
     if expansion is not None and (origin := expansion.origin(problem.path)):
         return f"{name}: {key} (from {origin}): {problem.text}"
     line = line_of(text, problem.path)

@@ -1,7 +1,8 @@
-"""``--set key.path=value``: change a scenario before it is checked."""
+"""``--set key.path=value``: change a scenario before it is checked. A point of a sweep does the same."""
 
 from __future__ import annotations
 
+import copy
 import re
 import tomllib
 from typing import Any
@@ -21,17 +22,35 @@ class Override:
         keys: the parts of the path, as text.
         value: the value: TOML where it is TOML, else a string.
         path: the path with list names turned into indices, once applied.
+        origin: who asks for it: ``--set`` or ``[sweep]``.
     """
 
     def __init__(self, text: str) -> None:
+        self.origin = "--set"
         self.text = text
         name, equals, value = text.partition("=")
         name = name.strip()
         if not equals or not name or not value.strip():
             raise Problem((), f"--set {text!r} is not of the form key=value; write for instance --set seed=2")
-        self.keys = _split(name, text)
+        self.keys = _split(name, self.said)
         self.value: Any = _value(value.strip())
         self.path: Path = ()
+
+    @classmethod
+    def of_point(cls, key: str, value: Any) -> Override:
+        """Return the change that gives ``key`` the ``value`` that a point of a sweep has for it."""
+        change = cls.__new__(cls)
+        change.origin = "[sweep]"
+        change.text = f"{key} = {value!r}"
+        change.keys = _split(key, change.said)
+        change.value = copy.deepcopy(value)
+        change.path = ()
+        return change
+
+    @property
+    def said(self) -> str:
+        """Where the change comes from and what it is, for messages."""
+        return f"{self.origin} {self.text!r}" if self.origin == "--set" else f"{self.origin} {self.text}"
 
     def apply(self, data: dict[str, Any]) -> None:
         """Put the value into a scenario's data.
@@ -44,23 +63,23 @@ class Override:
         for position, key in enumerate(self.keys):
             last = position == len(self.keys) - 1
             if isinstance(node, list):
-                index = _index(node, key, path, self.text)
+                index = _index(node, key, path, self.said)
                 path = (*path, index)
                 if last:
                     node[index] = self.value
                 else:
-                    node = _inside(node, index, key, path, self.text)
+                    node = _inside(node, index, key, path, self.said)
             else:
                 path = (*path, key)
                 if last:
                     node[key] = self.value
                 else:
                     node.setdefault(key, {})
-                    node = _inside(node, key, key, path, self.text)
+                    node = _inside(node, key, key, path, self.said)
         self.path = path
 
 
-def _split(name: str, text: str) -> list[str]:
+def _split(name: str, said: str) -> list[str]:
     keys: list[str] = []
     position = 0
     while True:
@@ -74,9 +93,7 @@ def _split(name: str, text: str) -> list[str]:
         if name[position] != ".":
             break
         position += 1
-    raise Problem(
-        (), f"--set {text!r}: {name!r} is not a path of keys; write for instance links.0.rate=8Mbps"
-    )
+    raise Problem((), f"{said}: {name!r} is not a path of keys; write for instance links.0.rate=8Mbps")
 
 
 def _value(text: str) -> Any:
@@ -96,23 +113,21 @@ def _names(items: list[Any], path: Path) -> list[str]:
     return names
 
 
-def _index(items: list[Any], key: str, path: Path, text: str) -> int:
+def _index(items: list[Any], key: str, path: Path, said: str) -> int:
     if key.isdecimal():
         index = int(key)
         if index < len(items):
             return index
         raise Problem(
-            path, f"--set {text!r}: {dotted(path)} has {len(items)} entries, 0 to {len(items) - 1}; no {key}"
+            path, f"{said}: {dotted(path)} has {len(items)} entries, 0 to {len(items) - 1}; no {key}"
         )
     names = _names(items, path)
     if key in names:
         return names.index(key)
-    raise Problem(
-        path, f"--set {text!r}: {dotted(path)} has no entry named {key!r}; {did_you_mean(key, names)}"
-    )
+    raise Problem(path, f"{said}: {dotted(path)} has no entry named {key!r}; {did_you_mean(key, names)}")
 
 
-def _inside(node: Any, place: str | int, key: str, path: Path, text: str) -> Any:
+def _inside(node: Any, place: str | int, key: str, path: Path, said: str) -> Any:
     inner = node[place]
     # Short forms, such as "cubic" for {name = "cubic"}: what is in them can be set all the same.
     if isinstance(inner, str) and path[-1] in ("congestion", "qdisc", "scheduler", "path_manager"):
@@ -120,5 +135,5 @@ def _inside(node: Any, place: str | int, key: str, path: Path, text: str) -> Any
     elif isinstance(inner, str | bool) and path[-1] in ("mptcp", "client_mptcp", "server_mptcp"):
         inner = node[place] = mptcp_table(inner)
     if not isinstance(inner, dict | list):
-        raise Problem(path, f"--set {text!r}: {dotted(path)} is {inner!r}, it has no keys of its own")
+        raise Problem(path, f"{said}: {dotted(path)} is {inner!r}, it has no keys of its own")
     return inner

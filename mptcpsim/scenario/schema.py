@@ -24,6 +24,7 @@ from mptcpsim.scenario.quantities import (
     PositiveTime,
     Whole,
 )
+from mptcpsim.scenario.sweep_settings import SweepSpec
 from mptcpsim.scenario.tcp_settings import TcpSettings
 from mptcpsim.units import MILLISECOND
 
@@ -63,6 +64,8 @@ class Scenario(Model):
     flows: Annotated[tuple[Annotated[AnyFlow, Field(discriminator="app")], ...], Field(min_length=1)]
     events: tuple[EventSpec, ...] = ()
     output: OutputSpec = OutputSpec()
+    #: Values that ``mptcpsim sweep`` tries; a single run ignores them.
+    sweep: SweepSpec | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -1,0 +1,230 @@
+"""What a campaign has found, for Python: ``Campaign("runs/rtt").to_pandas()``.
+
+The table has a row for each run of the plan, in the order of points and replicates: run, point,
+replicate, seed, code, a column for each axis, status, message, and the metrics. Times by the
+wall clock are in it only if asked for, so that equal campaigns have equal tables.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mptcpsim.results.series import Series, read_series
+from mptcpsim.scenario.errors import did_you_mean
+from mptcpsim.scenario.sweep_settings import SweepSpec
+from mptcpsim.sweep.metrics import metrics
+from mptcpsim.sweep.statistics import Interval, Method, mean_interval
+from mptcpsim.sweep.store import Store, StoredRun, StoreError
+
+if TYPE_CHECKING:
+    import duckdb
+    import pandas as pd
+    import pyarrow as pa
+
+#: Columns before the axes and after them.
+HEAD = ("run", "point", "replicate", "seed", "code")
+STATE = ("status", "message")
+TIMINGS = ("wall_s", "cpu_s", "task_s", "events", "worker", "finished")
+
+
+class Group(NamedTuple):
+    """The replicates of one point, or of several that are alike in some axes."""
+
+    parameters: dict[str, Any]
+    interval: Interval
+    values: list[float]
+
+
+class Campaign:
+    """A campaign directory, open for reading.
+
+    Attributes:
+        path: the directory.
+        title: the scenario's title.
+        spec: the table ``[sweep]`` as it was last carried out.
+        axes: the names of the axes.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        """Open a campaign.
+
+        Raises:
+            StoreError: there is none.
+        """
+        self.path = Path(path)
+        with self._store() as store:
+            self.title = store.value("title")
+            self.spec = SweepSpec.model_validate_json(store.value("sweep") or "{}")
+            self.axes: list[str] = json.loads(store.value("axes") or "[]")
+
+    def _store(self) -> Store:
+        return Store(self.path)
+
+    # --- Tables -------------------------------------------------------------------------------
+
+    def rows(self, *, timings: bool = False, everything: bool = False) -> list[dict[str, Any]]:
+        """Return the table as a list of rows, all with the same keys.
+
+        Args:
+            timings: with what depends on the machine and the hour.
+            everything: runs of former plans and of other versions of the code, too.
+        """
+        with self._store() as store:
+            runs = list(store.runs(everything))
+        rows = [self._row(run, timings) for run in runs]
+        names = _union(self._columns(rows, timings), *rows)
+        return [{name: row.get(name) for name in names} for row in rows]
+
+    def _columns(self, rows: Sequence[dict[str, Any]], timings: bool) -> Iterable[str]:
+        """Return the columns that come first: axes of former plans stand behind those of this one."""
+        fixed = {*HEAD, *STATE, *TIMINGS}
+        axes = _union(self.axes, *(row["_axes"] for row in rows)) if rows else list(self.axes)
+        for row in rows:
+            del row["_axes"]
+        return [*HEAD, *(axis for axis in axes if axis not in fixed), *STATE, *(TIMINGS if timings else ())]
+
+    def _row(self, run: StoredRun, timings: bool) -> dict[str, Any]:
+        plan = run.plan
+        row: dict[str, Any] = {
+            "_axes": list(plan.parameters),
+            "run": plan.run,
+            "point": plan.number,
+            "replicate": plan.replicate,
+            "seed": plan.seed,
+            "code": plan.code,
+            **{name: _cell(value) for name, value in plan.parameters.items()},
+            "status": run.status or "missing",
+            "message": run.message,
+        }
+        if timings:
+            row.update({name: getattr(run, name) for name in TIMINGS})
+        if run.summary:
+            found = metrics(json.loads(run.summary), self.spec.metrics)
+            row.update({name: value for name, value in found.items() if name not in row})
+        return row
+
+    def table(self, *, timings: bool = False, everything: bool = False) -> pa.Table:
+        """Return the table for Arrow; a column of several types becomes one of text."""
+        import pyarrow as pa
+
+        rows = self.rows(timings=timings, everything=everything)
+        names = list(rows[0]) if rows else [*HEAD, *STATE]
+        return pa.table({name: _column([row[name] for row in rows]) for name in names})
+
+    def to_pandas(self, *, timings: bool = False, everything: bool = False) -> pd.DataFrame:
+        """Return the table for pandas."""
+        return self.table(timings=timings, everything=everything).to_pandas()
+
+    def sql(self, query: str) -> duckdb.DuckDBPyRelation:
+        """Return what DuckDB answers: ``runs`` is the table with timings, ``series`` all stored series.
+
+        ``campaign.sql("select scheduler, avg(goodput_bps) from runs group by 1").df()``
+        """
+        try:
+            import duckdb
+        except ImportError:
+            raise StoreError("SQL needs DuckDB: install it with pip install 'mptcpsim[analysis]'") from None
+        connection = duckdb.connect()
+        connection.register("runs", self.table(timings=True))
+        files = self.path / "series"
+        if any(files.glob("*.parquet")):
+            pattern = str(files / "*.parquet").replace("'", "''")
+            connection.execute(
+                "CREATE VIEW series AS SELECT parse_filename(filename, true) AS run, * EXCLUDE (filename) "
+                f"FROM read_parquet('{pattern}', filename = true)"
+            )
+        return connection.sql(query)
+
+    # --- Single runs --------------------------------------------------------------------------
+
+    def summary(self, run: str) -> dict[str, Any]:
+        """Return the content of a run's ``summary.json``; the beginning of its name will do.
+
+        Raises:
+            StoreError: no such run, or it has no summary.
+        """
+        with self._store() as store:
+            found = store.find(run)
+        if not found.summary:
+            raise StoreError(
+                f"{self.path}: run {found.plan.run} has no summary: {found.message or 'not run yet'}"
+            )
+        summary: dict[str, Any] = json.loads(found.summary)
+        return summary
+
+    def series(self, run: str) -> list[Series]:
+        """Return the time series of a run, of which the scenario's ``sweep.series`` keeps some or all.
+
+        Raises:
+            StoreError: no such run.
+            RunDirectoryError: its series were not kept.
+        """
+        with self._store() as store:
+            return read_series(store.series_path(store.find(run).plan.run))
+
+    # --- Means --------------------------------------------------------------------------------
+
+    def means(self, metric: str, by: Sequence[str] | None = None, method: Method = "t") -> list[Group]:
+        """Return mean and 95 % interval of a metric, for each combination of values of some axes.
+
+        Runs that failed, and those in which the metric has no value, are left out.
+
+        Args:
+            metric: a column of the table.
+            by: axes; all by default, so that what is averaged over are the replicates.
+            method: Student's t or a bootstrap.
+
+        Raises:
+            StoreError: no such metric or axis.
+        """
+        return group(self.rows(), metric, self.axes if by is None else by, method)
+
+
+def group(
+    rows: Sequence[dict[str, Any]], metric: str, by: Sequence[str], method: Method = "t"
+) -> list[Group]:
+    """Return groups of a table's rows, in the order of their first rows; see ``Campaign.means``."""
+    names = list(rows[0]) if rows else []
+    for name in (metric, *by):
+        if rows and name not in names:
+            raise StoreError(f"the table has no column {name!r}; {did_you_mean(name, names)}")
+    found: dict[tuple[Any, ...], list[float]] = {}
+    for row in rows:
+        values = found.setdefault(tuple(row[name] for name in by), [])
+        if row["status"] == "done" and row[metric] is not None:
+            if isinstance(row[metric], str):
+                raise StoreError(f"{metric!r} is text, and has no mean: choose another column")
+            values.append(float(row[metric]))
+    return [
+        Group(dict(zip(by, key, strict=True)), mean_interval(values, method), values)
+        for key, values in found.items()
+    ]
+
+
+def _cell(value: Any) -> Any:
+    """Return a parameter as a cell of a table: what is not a single value becomes JSON."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
+
+
+def _union(*names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(name for each in names for name in each))
+
+
+def _column(values: list[Any]) -> Any:
+    import pyarrow as pa
+
+    kinds = {type(value) for value in values if value is not None}
+    if kinds == {int, float}:
+        values = [None if value is None else float(value) for value in values]
+    elif len(kinds) > 1:
+        values = [None if value is None else _text(value) for value in values]
+    return pa.array(values, type=None if kinds else pa.string())
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)

@@ -1,0 +1,410 @@
+"""The figures of a campaign: PNG, PDF and PGF, as wide as a column of a paper, or the page for panels.
+
+Kinds: ``line`` (means over an axis, with their 95 % intervals as a band), ``heatmap``, ``cdf``, ``box``,
+``scatter`` (sampled axes); any of them as small multiples, a panel for each value of an axis.
+Equal campaigns give equal files.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mptcpsim.results.figures import LINE_STYLES, PALETTE, RC, save
+from mptcpsim.scenario.sweep_settings import FigureSpec, SweepSpec
+from mptcpsim.sweep.campaign import Campaign, group
+from mptcpsim.sweep.choice import MAX_LINES, MAX_PANELS, Axis, axis_of, chosen_figures
+from mptcpsim.sweep.store import StoreError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+#: A column and a page of a two-column paper, inches (IEEE's 88.9 mm and 181.9 mm).
+COLUMN_INCHES = 3.5
+PAGE_INCHES = 7.16
+HEIGHT_INCHES = 2.3
+PANEL_INCHES = 1.75
+PANELS_A_ROW = 3
+
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+_SMALL: Any = {
+    **RC,
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 8.0,
+    "axes.titlesize": 8.0,
+    "axes.labelsize": 8.0,
+    "legend.fontsize": 7.0,
+    "legend.title_fontsize": 7.0,
+    "xtick.labelsize": 7.0,
+    "ytick.labelsize": 7.0,
+    "lines.markersize": 3.5,
+    "axes.linewidth": 0.6,
+}
+
+_STEPS = {
+    "bps": ((1e9, "Gbit/s"), (1e6, "Mbit/s"), (1e3, "kbit/s"), (1.0, "bit/s")),
+    "bytes": ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B")),
+    "rate": ((1e9, "Gbit/s"), (1e6, "Mbit/s"), (1e3, "kbit/s"), (1.0, "bit/s")),
+    "size": ((1024.0**2, "MiB"), (1024.0, "KiB"), (1.0, "B")),
+    "time": ((1e9, "s"), (1e6, "ms"), (1e3, "us"), (1.0, "ns")),
+}
+
+
+def draw_campaign(campaign: Campaign, directory: Path) -> list[Path]:
+    """Draw the figures of a campaign; return the PNG files, beside which stand PDF and PGF.
+
+    Raises:
+        StoreError: there is nothing to draw, or a figure of the scenario does not fit the table.
+    """
+    import matplotlib
+
+    rows = [row for row in campaign.rows() if row["status"] == "done"]
+    if not rows:
+        raise StoreError(f"{campaign.path}: no run is done, there is nothing to draw")
+    directory.mkdir(parents=True, exist_ok=True)
+    written = []
+    with matplotlib.rc_context(_SMALL):
+        for spec in chosen_figures(rows, campaign.axes, campaign.spec):
+            figure = draw(rows, spec, campaign.spec, campaign.title)
+            written.append(save(figure, directory, spec.name))
+            from mptcpsim.sweep.pgf import write_pgf
+
+            write_pgf(figure, directory / f"{spec.name}.pgf")
+    return written
+
+
+def draw(rows: Sequence[dict[str, Any]], spec: FigureSpec, sweep: SweepSpec, title: str = "") -> Figure:
+    """Draw one figure from the rows of a table.
+
+    Raises:
+        StoreError: more panels or lines than can be read.
+    """
+    return _Drawing(rows, spec, sweep, title).figure
+
+
+class _Drawing:
+    """One figure while it is being drawn."""
+
+    def __init__(
+        self, rows: Sequence[dict[str, Any]], spec: FigureSpec, sweep: SweepSpec, title: str
+    ) -> None:
+        self._spec = spec
+        self._labels = sweep.labels
+        self._rows = [row for row in rows if row[spec.y] is not None]
+        if not self._rows:
+            raise StoreError(f"figure {spec.name!r}: no run has a value of {spec.y!r}")
+        values = [row[spec.y] for row in self._rows]
+        if any(isinstance(value, str) for value in values):
+            raise StoreError(f"figure {spec.name!r}: {spec.y!r} is text: choose another column for y")
+        self._factor, self._unit = _metric_scale(spec.y, values)
+        self._panels = self._axis(spec.panels, MAX_PANELS, "panels")
+        self._lines = self._axis(spec.lines, MAX_LINES, "lines")
+        self.figure, grid = self._layout(spec.title or title)
+        draw = {
+            "line": self._line, "heatmap": self._heatmap, "cdf": self._cdf, "box": self._box,
+            "scatter": self._scatter,
+        }[spec.kind or "line"]  # fmt: skip
+        for place, axes in enumerate(grid):
+            here = self._rows
+            if self._panels is not None:
+                value = self._panels.values[place]
+                here = [row for row in here if row[self._panels.name] == value]
+                axes.set_title(self._named(self._panels, value), loc="left")
+            draw(axes, here)
+        self._finish(grid)
+
+    # --- Frame --------------------------------------------------------------------------------
+
+    def _axis(self, name: str | None, most: int, what: str) -> Axis | None:
+        if name is None:
+            return None
+        axis = axis_of(name, [row[name] for row in self._rows])
+        if len(axis.values) > most:
+            raise StoreError(
+                f"figure {self._spec.name!r}: {what} = {name!r} has {len(axis.values)} values, more than the "
+                f"{most} that can be read; name another axis in [[sweep.figures]]"
+            )
+        return axis
+
+    def _layout(self, title: str) -> tuple[Figure, list[Axes]]:
+        from matplotlib.figure import Figure
+
+        count = len(self._panels.values) if self._panels is not None else 1
+        if count == 1:
+            figure = Figure(figsize=(COLUMN_INCHES, HEIGHT_INCHES), layout="constrained")
+            grid = [figure.add_subplot()]
+            if title:
+                grid[0].set_title(title, loc="left", wrap=True)
+        else:
+            columns = self._columns(count)
+            lines = math.ceil(count / columns)
+            size = (PAGE_INCHES, PANEL_INCHES * lines + 0.5)
+            figure = Figure(figsize=size, layout="constrained")
+            made = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).ravel()
+            for empty in made[count:]:
+                empty.remove()
+            grid = list(made[:count])
+            # Where the last row is not full, the panels above the gap have the numbers.
+            for axes in grid[max(0, count - columns) :]:
+                axes.tick_params(labelbottom=True)
+            if title:
+                figure.suptitle(title, x=0.01, ha="left", fontsize=8.5)
+        return figure, grid
+
+    def _finish(self, grid: list[Axes]) -> None:
+        figure, spec = self.figure, self._spec
+        handles, labels = grid[0].get_legend_handles_labels()
+        for axes in grid[1:]:
+            for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+                if label not in labels:
+                    handles.append(handle)
+                    labels.append(label)
+        if len(labels) > 1:
+            room = 60 if len(grid) == 1 else 120
+            columns = max(1, min(len(labels), room // (max(map(len, labels)) + 8)))
+            name = self._label(self._lines) if self._lines is not None else ""
+            figure.legend(handles, labels, loc="outside lower center", ncols=columns, title=name)
+        y = self._metric_label()
+        bottom, left = (None, y)
+        if spec.kind == "cdf":
+            bottom, left = y, "Share of the runs"
+        elif spec.kind == "heatmap":
+            left = self._label(self._axis(spec.rows, 10_000, "rows"))
+        if spec.kind != "cdf" and spec.x is not None:
+            bottom = self._label(self._axis(spec.x, 100_000, "x"))
+        columns = self._columns(len(grid))
+        for place, axes in enumerate(grid):
+            if place >= len(grid) - columns:
+                axes.set_xlabel(bottom or "")
+            if place % columns == 0:
+                axes.set_ylabel(left)
+            if spec.kind in ("line", "scatter") and axes.get_ylim()[0] > 0.0:
+                axes.set_ylim(bottom=0.0)
+
+    @staticmethod
+    def _columns(panels: int) -> int:
+        return {1: 1, 2: 2, 4: 2}.get(panels, PANELS_A_ROW)
+
+    # --- Kinds --------------------------------------------------------------------------------
+
+    def _line(self, axes: Axes, rows: list[dict[str, Any]]) -> None:
+        assert self._spec.x is not None
+        x = self._axis(self._spec.x, 100_000, "x")
+        assert x is not None
+        factor = _axis_scale(x)[0]
+        for place, (label, mine) in enumerate(self._split(rows)):
+            found = {each.parameters[x.name]: each.interval for each in group(mine, self._spec.y, [x.name])}
+            at = [value for value in x.values if value in found]
+            means = [found[value].mean / self._factor for value in at]
+            numbers = dict(zip(x.values, x.numbers, strict=True)) if x.is_numeric else {}
+            positions = [numbers[v] / factor if x.is_numeric else x.values.index(v) for v in at]
+            style = _style(place)
+            axes.plot(positions, means, label=label, marker=MARKERS[place % len(MARKERS)], **style)
+            low = [found[value].low / self._factor for value in at]
+            high = [found[value].high / self._factor for value in at]
+            if not all(math.isnan(value) for value in low):
+                axes.fill_between(positions, low, high, color=style["color"], alpha=0.2, linewidth=0)
+        if not x.is_numeric:
+            axes.set_xticks(range(len(x.values)), [_text(value) for value in x.values])
+        elif _is_logarithmic(x):
+            _logarithmic(axes, [number / factor for number in x.numbers])
+
+    def _scatter(self, axes: Axes, rows: list[dict[str, Any]]) -> None:
+        x = self._axis(self._spec.x, 100_000, "x")
+        assert x is not None
+        factor = _axis_scale(x)[0]
+        numbers = dict(zip(x.values, x.numbers, strict=True))
+        for place, (label, mine) in enumerate(self._split(rows)):
+            axes.scatter(
+                [numbers[row[x.name]] / factor for row in mine],
+                [row[self._spec.y] / self._factor for row in mine],
+                s=8, label=label, color=PALETTE[place % len(PALETTE)], marker=MARKERS[place % len(MARKERS)],
+                linewidths=0,
+            )  # fmt: skip
+
+    def _heatmap(self, axes: Axes, rows: list[dict[str, Any]]) -> None:
+        x = self._axis(self._spec.x, 100_000, "x")
+        y = self._axis(self._spec.rows, 100_000, "rows")
+        assert x is not None
+        assert y is not None
+        found = {
+            (each.parameters[y.name], each.parameters[x.name]): each.interval.mean / self._factor
+            for each in group(rows, self._spec.y, [y.name, x.name])
+        }
+        field = np.array([[found.get((down, across), math.nan) for across in x.values] for down in y.values])
+        means = [
+            each.interval.mean / self._factor
+            for each in group(
+                self._rows, self._spec.y, [y.name, x.name, *([self._panels.name] if self._panels else [])]
+            )
+        ]
+        low, high = min(means), max(means)
+        mesh = axes.pcolormesh(
+            np.arange(len(x.values) + 1), np.arange(len(y.values) + 1), field, cmap="cividis", vmin=low,
+            vmax=high if high > low else low + 1.0,
+        )  # fmt: skip
+        axes.grid(visible=False)
+        for axis, one in ((axes.xaxis, x), (axes.yaxis, y)):
+            factor = _axis_scale(one)[0]
+            texts = (
+                [f"{n / factor:.4g}" for n in one.numbers] if one.is_numeric else list(map(_text, one.values))
+            )
+            step = math.ceil(len(texts) / 12)
+            axis.set_ticks([place + 0.5 for place in range(0, len(texts), step)], texts[::step])
+        first = self._panels is None or axes.get_title(loc="left") == self._named(
+            self._panels, self._panels.values[-1]
+        )
+        if first:
+            bar = self.figure.colorbar(mesh, ax=self.figure.axes, label=self._metric_label())
+            bar.outline.set_linewidth(0.6)
+            # PGF pictures have no raster images.
+            assert bar.solids is not None
+            bar.solids.set_rasterized(False)
+            bar.solids.set_edgecolor("face")
+
+    def _cdf(self, axes: Axes, rows: list[dict[str, Any]]) -> None:
+        for place, (label, mine) in enumerate(self._split(rows)):
+            values = np.sort([row[self._spec.y] / self._factor for row in mine])
+            if len(values):
+                shares = np.arange(1, len(values) + 1) / len(values)
+                axes.step(
+                    np.concatenate((values[:1], values)), np.concatenate(([0.0], shares)), where="post",
+                    label=label, **_style(place),
+                )  # fmt: skip
+        axes.set_ylim(0.0, 1.0)
+
+    def _box(self, axes: Axes, rows: list[dict[str, Any]]) -> None:
+        x = self._axis(self._spec.x, 100, "x")
+        values = x.values if x is not None else [None]
+        split = self._split(rows)
+        width = 0.8 / len(split)
+        for place, (label, mine) in enumerate(split):
+            colour = PALETTE[place % len(PALETTE)]
+            groups = [
+                [row[self._spec.y] / self._factor for row in mine if x is None or row[x.name] == value]
+                for value in values
+            ]
+            made = axes.boxplot(
+                groups, positions=[p - 0.4 + width * (place + 0.5) for p in range(len(values))],
+                widths=0.85 * width, patch_artist=True, manage_ticks=False,
+                medianprops={"color": "black", "linewidth": 0.9}, flierprops={"markersize": 2.0},
+                boxprops={"facecolor": colour, "alpha": 0.6, "linewidth": 0.6},
+                whiskerprops={"linewidth": 0.6}, capprops={"linewidth": 0.6},
+            )  # fmt: skip
+            made["boxes"][0].set_label(label)
+        if x is None:
+            axes.set_xticks([])
+        else:
+            factor = _axis_scale(x)[0]
+            texts = [f"{n / factor:.4g}" for n in x.numbers] if x.is_numeric else list(map(_text, x.values))
+            axes.set_xticks(range(len(values)), texts)
+        axes.grid(visible=False, axis="x")
+
+    # --- Names --------------------------------------------------------------------------------
+
+    def _split(self, rows: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
+        """Return the rows of each line with its label."""
+        if self._lines is None:
+            return [("", rows)]
+        name = self._lines.name
+        return [
+            (self._value(self._lines, value), [row for row in rows if row[name] == value])
+            for value in self._lines.values
+        ]
+
+    def _value(self, axis: Axis, value: Any) -> str:
+        if axis.kind in ("word", "number"):
+            return _text(value)
+        number = axis.numbers[axis.values.index(value)]
+        factor, unit = _step(number, axis.kind)
+        return f"{number / factor:.4g} {unit}"
+
+    def _named(self, axis: Axis, value: Any) -> str:
+        name = self._labels.get(axis.name, _short(axis.name)).partition(" (")[0]
+        return f"{name}: {self._value(axis, value)}"
+
+    def _label(self, axis: Axis | None) -> str:
+        if axis is None:
+            return ""
+        name = self._labels.get(axis.name, _short(axis.name))
+        unit = _axis_scale(axis)[1]
+        return f"{name} ({unit})" if unit and "(" not in name else name
+
+    def _metric_label(self) -> str:
+        name = self._labels.get(self._spec.y) or _metric_name(self._spec.y)
+        return f"{name} ({self._unit})" if self._unit and "(" not in name else name
+
+
+def _style(line: int) -> dict[str, Any]:
+    return {"color": PALETTE[line % len(PALETTE)], "linestyle": LINE_STYLES[line % len(LINE_STYLES)]}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _short(name: str) -> str:
+    """Return the last words of a key: ``links.path2.delay`` is the ``path2 delay``."""
+    return " ".join(name.split(".")[-2:]).replace("_", " ")
+
+
+def _metric_name(metric: str) -> str:
+    words = metric.rpartition(".")
+    name = words[2].removesuffix("_bps").removesuffix("_s").removesuffix("_ms").replace("_", " ")
+    return f"{words[0]}: {name}" if words[0] else name.capitalize()
+
+
+def _metric_scale(metric: str, values: Sequence[float]) -> tuple[float, str]:
+    largest = max(abs(value) for value in values)
+    if metric.endswith("_bps"):
+        return _step(largest, "bps")
+    if "bytes" in metric:
+        return _step(largest, "bytes")
+    for ending, unit in (("_ms", "ms"), ("_s", "s")):
+        if metric.endswith(ending):
+            return 1.0, unit
+    return 1.0, ""
+
+
+def _axis_scale(axis: Axis) -> tuple[float, str]:
+    """Return factor and unit of an axis: the largest unit in which its smallest value is at least one."""
+    if axis.kind not in _STEPS:
+        return 1.0, ""
+    positive = [number for number in axis.numbers if number > 0]
+    return _step(min(positive, default=1.0), axis.kind)
+
+
+def _step(number: float, kind: str) -> tuple[float, str]:
+    for factor, unit in _STEPS[kind]:
+        if number >= factor:
+            return factor, unit
+    return _STEPS[kind][-1]
+
+
+def _is_logarithmic(axis: Axis) -> bool:
+    """Return whether the values are spread by factors: an equal step of the logarithm, and far apart."""
+    numbers = axis.numbers
+    if len(numbers) < 3 or numbers[0] <= 0 or numbers[-1] < 8 * numbers[0]:
+        return False
+    steps = [math.log(high / low) for low, high in pairwise(numbers)]
+    return max(steps) < 1.5 * min(steps)
+
+
+def _logarithmic(axes: Axes, numbers: Sequence[float]) -> None:
+    from matplotlib.ticker import FixedLocator, NullLocator
+
+    axes.set_xscale("log")
+    step = math.ceil(len(numbers) / 6)
+    axes.xaxis.set_major_locator(FixedLocator(numbers[::step]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(lambda value, place: f"{value:.4g}")
