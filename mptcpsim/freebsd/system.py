@@ -1,0 +1,223 @@
+"""A FreeBSD host or router: what the commands that are typed at it do to a simulated node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, NamedTuple
+
+from mptcpsim.freebsd.commands import (
+    Command,
+    Ifconfig,
+    IperfClient,
+    IperfServer,
+    Pfctl,
+    RcConf,
+    Route,
+    Sysctl,
+    Tcpdump,
+    read_script,
+)
+from mptcpsim.freebsd.dummynet import Config
+from mptcpsim.freebsd.dummynet_host import Dummynet
+from mptcpsim.freebsd.firewall import Firewall
+from mptcpsim.freebsd.ipfw import DeleteRules, IpfwRule, ObjectCommand, ShowRules, Switch
+from mptcpsim.freebsd.ipfw_filter import IpfwFilter
+from mptcpsim.freebsd.lines import Line, did_you_mean
+from mptcpsim.freebsd.names import InterfaceNames
+from mptcpsim.freebsd.network import Network
+from mptcpsim.freebsd.pf import read_pf
+from mptcpsim.freebsd.pf_filter import PfFilter
+from mptcpsim.freebsd.settings import Settings
+from mptcpsim.net.node import Node
+from mptcpsim.net.policy import Queue
+
+RC_CONF: Final = "/etc/rc.conf"
+PF_CONF: Final = "/etc/pf.conf"
+
+Application = IperfServer | IperfClient | Tcpdump
+
+
+class Launch(NamedTuple):
+    """An application that was started.
+
+    Attributes:
+        command: its command.
+        tcp: the keys of TCP that sysctl had set by then.
+        mptcp: those of MPTCP.
+        accepts_ecn: ECN for connections that are accepted.
+    """
+
+    command: Application
+    tcp: dict[str, object]
+    mptcp: dict[str, object]
+    accepts_ecn: bool
+
+
+class System:
+    """What commands change: addresses and routes, firewalls and pipes, variables.
+
+    Applications are noted and not started: a scenario's flows and captures are made from them.
+
+    Attributes:
+        node: the host or router.
+        names: of its interfaces.
+        network: ifconfig and route.
+        settings: sysctl.
+        dummynet: pipes, queues and schedulers.
+        firewall: pf and ipfw; a filter of the node.
+        launched: applications, in their order.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        names: InterfaceNames,
+        files: Mapping[str, str],
+        dummynet: Dummynet,
+        draw: Callable[[], float] | None = None,
+        default_to_accept: bool = False,
+        forwards: bool = False,
+    ) -> None:
+        """Begin without any command.
+
+        Args:
+            node: the host or router.
+            names: of its interfaces.
+            files: text by name, such as ``/etc/pf.conf``.
+            dummynet: without pipes yet.
+            draw: random numbers for ipfw's ``prob``.
+            default_to_accept: what ipfw's last rule does (net.inet.ip.fw.default_to_accept).
+            forwards: it is a router.
+        """
+        self.node = node
+        self.names = names
+        self.files = dict(files)
+        self.network = Network(node, names)
+        self.settings = Settings()
+        self.dummynet = dummynet
+        self.firewall = Firewall(PfFilter(node, names))
+        self.launched: list[Launch] = []
+        self._forwards = forwards
+        self._ipfw = IpfwFilter(node, names, self._queue, draw, default_to_accept)
+
+    # --- Booting ---
+
+    def boot(self, typed: Iterable[Command] = ()) -> None:
+        """Do what rc.conf says; lines of it may stand among the commands, too.
+
+        Raises:
+            DialectError: a line that is not understood, or cannot be done.
+        """
+        lines = list(read_script(self.files.get(RC_CONF, ""), RC_CONF))
+        for line in lines:
+            if not isinstance(line, RcConf):
+                raise line.at.error(
+                    f'this is no line of {RC_CONF}: write NAME="VALUE", and commands elsewhere'
+                )
+        said = {line.name: line for line in [*lines, *typed] if isinstance(line, RcConf)}
+        if (forward := said.get("gateway_enable")) is not None:
+            self._forward(forward.at, forward.value == "YES")
+        if (pf := said.get("pf_enable")) is not None and pf.value == "YES":
+            rules = said.get("pf_rules")
+            self._pfctl(Pfctl(pf.at if rules is None else rules.at, rules.value if rules else PF_CONF, True))
+        if (ipfw := said.get("firewall_enable")) is not None and ipfw.value == "YES":
+            self._start_ipfw()
+
+    # --- Commands ---
+
+    def execute(self, command: Command) -> None:
+        """Carry out a command.
+
+        Raises:
+            DialectError: it cannot be done; the message has the line.
+        """
+        if isinstance(command, Ifconfig):
+            self.network.ifconfig(command)
+        elif isinstance(command, Route):
+            self.network.route(command)
+        elif isinstance(command, Sysctl):
+            self._sysctl(command)
+        elif isinstance(command, Pfctl):
+            self._pfctl(command)
+        elif isinstance(command, IperfServer | IperfClient | Tcpdump):
+            self._launch(command)
+        elif not isinstance(command, RcConf):
+            self._ipfw_command(command)
+
+    def _launch(self, command: Application) -> None:
+        settings = self.settings
+        if isinstance(command, Tcpdump):
+            self.names.interface(command.at, command.interface)
+        elif command.bind and command.bind not in self.node.addresses:
+            raise command.at.error(
+                f"{command.bind} is no address of this host (Can't assign requested address): it has "
+                f"{', '.join(self.node.addresses) or 'none'}"
+            )
+        if self._forwards and not isinstance(command, Tcpdump):
+            raise command.at.error("a router has no TCP here: start iperf at a host")
+        tcp, mptcp = dict(settings.tcp), dict(settings.mptcp)
+        self.launched.append(Launch(command, tcp, mptcp, settings.accepts_ecn))
+
+    def _sysctl(self, command: Sysctl) -> None:
+        at, name, value = command.at, command.name, command.value
+        if self.settings.set(command):
+            return
+        if name.endswith(".forwarding"):
+            self._forward(at, bool(value))
+        elif name == "net.inet.ip.fw.enable":
+            self._start_ipfw().enabled = bool(value)
+            self._ipfw.changed()
+        elif name == "net.inet.ip.fw.one_pass":
+            self._ipfw.one_pass = bool(value)
+            self._ipfw.changed()
+        else:
+            assert isinstance(value, int)
+            self.dummynet.set_sysctl(at, name, value)
+
+    def _forward(self, at: Line, on: bool) -> None:
+        if on != self._forwards:
+            kind, other = ("routers", "forwards") if on else ("hosts", "does not forward")
+            raise at.error(f"what {other} belongs into [{kind}] of the scenario: move {self.node.name} there")
+
+    # --- Firewalls ---
+
+    def _pfctl(self, command: Pfctl) -> None:
+        pf = self.firewall.pf
+        if command.flush:
+            pf.flush(command.flush)
+        if command.file:
+            pf.load(read_pf(self._file(command.at, command.file), command.file))
+        if command.enable is not None:
+            pf.enable(command.enable)
+
+    def _file(self, at: Line, name: str) -> str:
+        if name not in self.files:
+            known = did_you_mean(name, self.files) if self.files else "the host has no files"
+            raise at.error(f"{name}: No such file: write its text under 'files' of the host; {known}")
+        return self.files[name]
+
+    def _start_ipfw(self) -> IpfwFilter:
+        if self.firewall.ipfw is None:
+            self.firewall.attach(self._ipfw)
+        return self._ipfw
+
+    def _ipfw_command(
+        self, command: IpfwRule | DeleteRules | ShowRules | Switch | ObjectCommand | Config
+    ) -> None:
+        ipfw = self._start_ipfw()
+        if isinstance(command, IpfwRule):
+            ipfw.add(command)
+        elif isinstance(command, DeleteRules):
+            ipfw.delete(command)
+        elif isinstance(command, Switch):
+            if command.name == "one_pass":
+                ipfw.one_pass = command.on
+            else:
+                ipfw.enabled = command.on
+            ipfw.changed()
+        elif isinstance(command, ObjectCommand | Config):
+            self.dummynet.execute(command)
+            ipfw.changed()
+
+    def _queue(self, kind: str, number: int) -> Queue | None:
+        return self.dummynet.queue(kind, number) if self.dummynet.configured(kind, number) else None
