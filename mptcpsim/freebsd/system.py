@@ -155,6 +155,9 @@ class System:
             )
         if self._forwards and not isinstance(command, Tcpdump):
             raise command.at.error("a router has no TCP here: start iperf at a host")
+        if not isinstance(command, Tcpdump):
+            for size in (command.receive_buffer, command.send_buffer):
+                settings.buffer(command.at, "a buffer of", size)
         tcp, mptcp = dict(settings.tcp), dict(settings.mptcp)
         self.launched.append(Launch(command, tcp, mptcp, settings.accepts_ecn))
 
@@ -176,8 +179,10 @@ class System:
 
     def _forward(self, at: Line, on: bool) -> None:
         if on != self._forwards:
-            kind, other = ("routers", "forwards") if on else ("hosts", "does not forward")
-            raise at.error(f"what {other} belongs into [{kind}] of the scenario: move {self.node.name} there")
+            kind, what = ("routers", "forwards") if on else ("hosts", "does not forward")
+            raise at.error(
+                f"a node that {what} stands under [{kind}] of a scenario: move {self.node.name} there"
+            )
 
     # --- Firewalls ---
 

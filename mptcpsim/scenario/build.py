@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mptcpsim.codec.roundtrip import Recoder
 from mptcpsim.core.stack import Stack
+from mptcpsim.freebsd.system import System
 from mptcpsim.net.forwarding import IpNode
 from mptcpsim.net.host import Host
 from mptcpsim.net.link import Link
@@ -19,6 +22,7 @@ from mptcpsim.scenario.pipes import counted_loss, middleboxes, pipe_settings
 from mptcpsim.scenario.policy import install_policy
 from mptcpsim.scenario.routes import split_end
 from mptcpsim.scenario.schema import Scenario
+from mptcpsim.scenario.systems import attach_systems
 from mptcpsim.scenario.timeline import timeline
 from mptcpsim.sim.apps import Bulk, ConstantRate, OnOff, Reader, Source
 from mptcpsim.sim.engine import Environment
@@ -37,6 +41,8 @@ class Simulation:
         hosts: hosts by name, in the order of the scenario.
         sockets: the socket layer of each host, for applications of one's own.
         flows: the flows, in the order of the scenario.
+        systems: the FreeBSD systems, by the name of the host or router.
+        notes: (instant, line of ``events.jsonl``) about what was done to the network.
     """
 
     def __init__(self, scenario: Scenario) -> None:
@@ -46,6 +52,8 @@ class Simulation:
         self.hosts: dict[str, Host] = {}
         self.sockets: dict[str, Sockets] = {}
         self.flows: list[Flow] = []
+        self.systems: dict[str, System] = {}
+        self.notes: list[tuple[int, dict[str, Any]]] = []
 
     def interface(self, end: str) -> Interface:
         """Return the interface that ``"NODE:INTERFACE"`` names."""
@@ -73,6 +81,7 @@ def build(scenario: Scenario, *, roundtrip: bool = False, general: bool = False)
     _nodes(simulation)
     _links(simulation, general)
     _routes(simulation)
+    simulation.systems = attach_systems(simulation)
     if roundtrip:
         _encode_everything(simulation)
     for index, flow in enumerate(scenario.flows):
@@ -138,6 +147,12 @@ def _links(simulation: Simulation, general: bool) -> None:
         if spec.middleboxes:
             link.place(middleboxes(spec), scenario.seed)
         simulation.topology.add_link(link)
+    for name, node in scenario.nodes.items():
+        for interface, own in node.interfaces.items():
+            if own.mtu is not None:
+                nodes[name].interfaces[interface].set_mtu(own.mtu)
+            if not own.up:
+                nodes[name].interfaces[interface].set_up(False)
 
 
 def _routes(simulation: Simulation) -> None:

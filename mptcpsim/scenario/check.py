@@ -47,6 +47,7 @@ def check(scenario: Scenario) -> None:
     _flows(scenario)
     _tcp(scenario)
     _events(scenario)
+    _blocks(scenario)
     _output(scenario)
 
 
@@ -94,6 +95,11 @@ def _addresses(scenario: Scenario) -> None:
     for kind, nodes in (("hosts", scenario.hosts), ("routers", scenario.routers)):
         for name, node in nodes.items():
             for interface in node.interfaces:
+                if not node.interfaces[interface].addresses and node.freebsd is None:
+                    raise Problem(
+                        (kind, name, "interfaces", interface, "addresses"),
+                        "addresses has too few entries: give at least 1",
+                    )
                 for address in addresses(node, interface):
                     if address in seen:
                         raise Problem(
@@ -228,7 +234,7 @@ def _flows(scenario: Scenario) -> None:
             ("bind", flow.server),
         ):
             address, own = getattr(flow, key), _candidates(scenario.hosts[node], None)
-            if address is not None and address not in own:
+            if address is not None and address not in own and not scenario.hosts[node].changes:
                 raise Problem(
                     (*path, key), f"{address} is no address of {node!r}; {did_you_mean(address, own)}"
                 )
@@ -247,6 +253,8 @@ def _flows(scenario: Scenario) -> None:
                 "settings: choose another port, or the same settings for both",
             )
         local, remote = flow_addresses(scenario, flow, path)
+        if any(node.changes for node in scenario.nodes.values()):
+            continue  # who knows which way packets take then
         if problem := layout.trace(flow.client, remote):
             raise Problem((*path, "server"), f"packets from client to server get lost: {problem}")
         if problem := layout.trace(flow.server, local):
@@ -360,7 +368,7 @@ def _stranger(scenario: Scenario, host: str, config: MptcpConfig) -> str:
     node = scenario.hosts[host]
     own = [address for interface in node.interfaces for address in addresses(node, interface)]
     for address in manager.named if isinstance(manager, AddressedManager) else ():
-        if address not in own:
+        if address not in own and not node.changes:
             return (
                 f"{address} is no address of {host!r}, which has {', '.join(own)}: "
                 "use one of these, or name it at the host that has it"
@@ -398,6 +406,18 @@ def _events(scenario: Scenario) -> None:
             )
 
 
+def _blocks(scenario: Scenario) -> None:
+    for kind, nodes in (("hosts", scenario.hosts), ("routers", scenario.routers)):
+        for name, node in nodes.items():
+            for index, block in enumerate(node.freebsd.later if node.freebsd is not None else ()):
+                if block.at >= scenario.duration:
+                    raise Problem(
+                        (kind, name, "freebsd", "later", index, "at"),
+                        f"{format_time(block.at)} is not before the end at {format_time(scenario.duration)}: "
+                        "choose an earlier time or raise duration",
+                    )
+
+
 def _output(scenario: Scenario) -> None:
     interval = scenario.output.sample_interval
     if scenario.duration // interval > MAX_SAMPLES:
@@ -411,3 +431,19 @@ def _output(scenario: Scenario) -> None:
             raise Problem(
                 ("output", "capture", index), f"there is no interface {end!r}; {did_you_mean(end, known)}"
             )
+    written: dict[tuple[str, str], int] = {}
+    for index, dump in enumerate(scenario.output.dumps):
+        place: Path = ("output", "dumps", index)
+        if dump.interface not in known:
+            raise Problem(
+                (*place, "interface"),
+                f"there is no interface {dump.interface!r}; {did_you_mean(dump.interface, known)}",
+            )
+        if not usable_name(dump.file) or dump.file in (".", "..") or len(dump.file.encode()) > 200:
+            raise Problem((*place, "file"), f"{dump.file!r} is no name of a file: choose another one")
+        node = dump.interface.partition(":")[0]
+        if (node, dump.file) in written:
+            raise Problem(
+                (*place, "file"), f"{node}/{dump.file} is written by another capture: choose another name"
+            )
+        written[node, dump.file] = index

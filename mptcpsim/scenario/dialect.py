@@ -1,347 +1,28 @@
 """From the ``freebsd`` tables of a scenario to its ordinary ones, before it is read.
 
-The commands are carried out at nodes without links. What they leave behind becomes data as a user
-would have written them: interfaces, routes, ``tcp`` and ``mptcp`` of the host, flows from iperf, captures from
-tcpdump. So every check, table and picture sees them, and the resolved scenario is complete. The commands
-themselves remain as comments; the firewalls' remain commands, and ``scenario.systems`` carries them out.
+Interfaces, routes, ``tcp`` and ``mptcp`` of hosts, flows from iperf and captures from tcpdump are then in the
+scenario as if they had been written there: every check, table and picture sees them. The commands of the
+firewalls remain commands, and ``scenario.systems`` carries them out.
 """
 
 from __future__ import annotations
 
 import copy
-import ipaddress
-from collections.abc import Mapping
 from pathlib import Path as FilePath
-from typing import Any, Final, NamedTuple
+from typing import Any
 
-from pydantic import ValidationError
-
-from mptcpsim.freebsd.commands import (
-    Command,
-    Ifconfig,
-    IperfClient,
-    IperfServer,
-    RcConf,
-    Route,
-    Sysctl,
-    Tcpdump,
-    read_script,
-)
-from mptcpsim.freebsd.dummynet_host import Dummynet
-from mptcpsim.freebsd.lines import LONGEST, DialectError, Line
-from mptcpsim.freebsd.names import InterfaceNames
-from mptcpsim.freebsd.system import Launch, System
-from mptcpsim.net.node import Node
-from mptcpsim.scenario.errors import Path, Problem
-from mptcpsim.scenario.freebsd_settings import Block, FileText, FreebsdSpec
-from mptcpsim.scenario.mptcp_settings import mptcp_table
-from mptcpsim.sim.loop import Loop
-
-TABLE: Final = "freebsd"
-COMMANDS: Final = "commands"
-
-#: What becomes part of the ordinary tables, at the beginning and later.
-_AT_FIRST: Final = (Ifconfig, Route, IperfClient, IperfServer, Tcpdump)
-_ALWAYS: Final = (IperfClient, IperfServer, Tcpdump)
+from mptcpsim.scenario.dialect_flows import add_applications
+from mptcpsim.scenario.errors import Path
+from mptcpsim.scenario.typed import TABLE, Malformed, Origin, Typed
 
 
-class Malformed(Exception):
-    """Something around the dialect that the ordinary check has to explain."""
-
-
-class Origin(NamedTuple):
-    """Which line something in a scenario comes from.
-
-    Attributes:
-        path: of what was made of it.
-        at: the line.
-    """
-
-    path: Path
-    at: Line
-
-
-class Launched(NamedTuple):
-    """An application of a host.
-
-    Attributes:
-        node: name of the host.
-        start: ns.
-        launch: what was started, with the settings in force.
-    """
-
-    node: str
-    start: int
-    launch: Launch
-
-
-class Typed:
-    """One node with a ``freebsd`` table, and what its commands have made of it.
-
-    Attributes:
-        path: of the node.
-        raw: its table in the scenario.
-        spec: its ``freebsd`` table.
-        system: after all commands; its node is linked to nothing.
-        tables: what the commands at the beginning say, by key of the node's table.
-        origins: of those.
-        launched: applications.
-        addresses: that the node has at any time.
-        residue: the ``freebsd`` table without what is in ``tables``.
-    """
-
-    def __init__(self, path: Path, raw: dict[str, Any], ends: list[str], directory: FilePath) -> None:
-        self.path = path
-        self.raw = raw
-        self.spec = _spec(path, raw[TABLE])
-        self.texts = _Texts((*path, TABLE), directory)
-        self.tables: dict[str, Any] = {}
-        self.origins: list[Origin] = []
-        self.launched: list[Launched] = []
-        node = _node(str(path[1]), raw, ends)
-        self.addresses = set(node.addresses)
-        self.system = self._system(node)
-        try:
-            self._run()
-        except DialectError as error:
-            raise self.texts.problem(error) from None
-
-    def _system(self, node: Node) -> System:
-        try:
-            names = InterfaceNames(node.interfaces, self.spec.aliases)
-        except ValueError as error:
-            raise Problem((*self.path, TABLE, "aliases"), str(error)) from None
-        files = {
-            name: self.texts.read(("files", name), name, text) for name, text in self.spec.files.items()
-        }
-        dummynet = Dummynet(node.loop, node.name)
-        forwards = self.path[0] == "routers"
-        accept = self.spec.default_to_accept
-        self.files = files
-        return System(node, names, files, dummynet, None, accept, forwards)
-
-    def _run(self) -> None:
-        """Carry out all commands in the order of time, and note what they say."""
-        spec, system = self.spec, self.system
-        text = self.texts.read((COMMANDS,), COMMANDS, spec.commands)
-        commands = read_script(text, self.texts.label((COMMANDS,), COMMANDS, spec.commands))
-        system.boot(commands)
-        for command in commands:
-            system.execute(command)
-        self._note(0)
-        self._make_tables()
-        later = []
-        for index, block in sorted(enumerate(spec.later), key=lambda entry: entry[1].at):
-            later.append((index, self._run_later(index, block)))
-        self.residue: dict[str, Any] = spec.model_dump(mode="json", exclude_none=True)
-        self.residue["files"] = self.files
-        self.residue[COMMANDS] = commented(text, _done(commands, _AT_FIRST, sysctls=True))
-        for index, rest in later:
-            self.residue["later"][index][COMMANDS] = rest
-
-    def _run_later(self, index: int, block: Block) -> str:
-        place = ("later", index, COMMANDS)
-        text = self.texts.read(place, f"{COMMANDS} of later.{index}", block.commands)
-        commands = read_script(text, self.texts.label(place, f"{COMMANDS} of later.{index}", block.commands))
-        for command in commands:
-            if isinstance(command, RcConf):
-                raise command.at.error("rc.conf is read at the beginning: write pfctl or ipfw commands here")
-            self.system.execute(command)
-            self.addresses |= set(self.system.node.addresses)
-        self._note(block.at)
-        return commented(text, _done(commands, _ALWAYS, sysctls=False))
-
-    def _note(self, start: int) -> None:
-        self.addresses |= set(self.system.node.addresses)
-        self.launched += [Launched(str(self.path[1]), start, launch) for launch in self.system.launched]
-        self.system.launched.clear()
-
-    # --- The tables of the node ---
-
-    def _make_tables(self) -> None:
-        self._interfaces()
-        self._routes()
-        settings = self.system.settings
-        for table, keys in (("tcp", settings.tcp), ("mptcp", settings.mptcp)):
-            if keys:
-                given = self.raw.get(table, {})
-                given = mptcp_table(given) if isinstance(given, str | bool) and table == "mptcp" else given
-                if not isinstance(given, dict):
-                    raise Malformed
-                self.tables[table] = {**given, **keys}
-        for (table, key), at in settings.lines.items():
-            self.origins.append(Origin((*self.path, table, key), at))
-
-    def _interfaces(self) -> None:
-        given, network = self.raw.get("interfaces", {}), self.system.network
-        made = dict(given)
-        for name, interface in network.node.interfaces.items():
-            if name in given and name not in network.changed:
-                continue
-            table = dict(given[name]) if isinstance(given.get(name), dict) else {}
-            table["addresses"] = [f"{entry.address}/{entry.prefix_length}" for entry in interface.addresses]
-            table["up"] = interface.up
-            if name in network.mtus:
-                table["mtu"] = network.mtus[name]
-            made[name] = table
-            if name in network.changed:
-                self.origins.append(Origin((*self.path, "interfaces", name), network.changed[name]))
-        self.tables["interfaces"] = made
-
-    def _routes(self) -> None:
-        network, raw = self.system.network, self.raw
-        if not network.typed and not network.deleted:
-            return
-        gone = set(network.deleted)
-        routes = [route for route in raw.get("routes", []) if route.get("to") not in gone]
-        default = raw.get("default_route")
-        if default is not None and ("::/0" if ":" in default else "0.0.0.0/0") in gone:
-            default = None
-        there = {(r.prefix, r.interface.name) for r in network.node.routes.routes() if not r.gateway}
-        of_interfaces = [
-            (entry.prefix, name)
-            for name, interface in network.node.interfaces.items()
-            if interface.up
-            for entry in interface.addresses
-        ]
-        if any(route not in there for route in of_interfaces):
-            # Somebody has deleted the route to a network of an interface.
-            self.tables["connected_routes"] = False
-            routes += [{"to": prefix, "dev": name} for prefix, name in of_interfaces if (prefix, name) in there]
-        for route in network.typed:
-            if route.prefix in ("0.0.0.0/0", "::/0") and route.gateway and default is None:
-                default = route.gateway
-                self.origins.append(Origin((*self.path, "default_route"), route.at))
-                continue
-            self.origins.append(Origin((*self.path, "routes", len(routes)), route.at))
-            routes.append({"to": route.prefix, **({"via": route.gateway} if route.gateway else {})})
-            if not route.gateway:
-                routes[-1]["dev"] = route.interface
-        self.tables["routes"] = routes
-        self.tables["default_route"] = default
-
-
-class _Texts:
-    """The texts of one ``freebsd`` table, and where each stands."""
-
-    def __init__(self, path: Path, directory: FilePath) -> None:
-        self.path = path
-        self.directory = directory
-        self._places: dict[str, tuple[Path, bool]] = {}
-
-    def label(self, place: Path, name: str, text: str | FileText) -> str:
-        """Return what messages call a text."""
-        return name if isinstance(text, str) else text.file
-
-    def read(self, place: Path, name: str, text: str | FileText) -> str:
-        """Return a text, from its file if it stands in one.
-
-        Raises:
-            Problem: the file cannot be read.
-        """
-        path = (*self.path, *place)
-        self._places[self.label(place, name, text)] = path, isinstance(text, str)
-        self._places[name] = path, isinstance(text, str)
-        if isinstance(text, str):
-            return text
-        file = self.directory / text.file
-        try:
-            if not file.is_file():
-                raise Problem(path, f"{file}: no such file; name one beside the scenario")
-            with file.open("rb") as stream:
-                found = stream.read(LONGEST + 1)
-            return found.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise Problem(path, f"{file}: not UTF-8 text (byte {error.start}); save it in UTF-8") from None
-        except (OSError, ValueError) as error:
-            if isinstance(error, Problem):
-                raise
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            raise Problem(path, f"{file}: cannot be read: {reason}") from None
-
-    def problem(self, error: DialectError) -> Problem:
-        """Return what a line that is not understood is to a scenario."""
-        path, inline = self._places.get(error.file, (self.path, True))
-        if not inline:
-            return Problem(path, str(error))
-        text = str(error).removeprefix(f"{error.file}, ")
-        return Problem(path, text, error.line)
-
-
-def _spec(path: Path, raw: Any) -> FreebsdSpec:
-    from mptcpsim.scenario.load import explained  # noqa: PLC0415
-
-    try:
-        return FreebsdSpec.model_validate(raw)
-    except ValidationError as failure:
-        raise explained(failure, (*path, TABLE)) from None
-
-
-def _node(name: str, raw: dict[str, Any], ends: list[str]) -> Node:
-    """Return a node with the interfaces, addresses and routes that the scenario gives it.
-
-    Raises:
-        Malformed: they cannot be read.
-    """
-    interfaces = raw.get("interfaces", {})
-    if not isinstance(interfaces, dict):
-        raise Malformed
-    node = Node(Loop(), name)
-    try:
-        for interface in dict.fromkeys([*interfaces, *ends]):
-            given = interfaces.get(interface, [])
-            table = given if isinstance(given, dict) else {"addresses": given}
-            addresses = table.get("addresses", [])
-            addresses = [addresses] if isinstance(addresses, str) else addresses
-            made = node.add_interface(interface, addresses)
-            made.set_up(table.get("up", True) is not False)
-            for entry in made.addresses if made.up and raw.get("connected_routes", True) else ():
-                node.routes.add(entry.prefix, made)
-        routes = list(raw.get("routes", []))
-        if raw.get("default_route") is not None:
-            gateway = raw["default_route"]
-            routes.append({"to": "::/0" if ":" in gateway else "0.0.0.0/0", "via": gateway})
-        for route in routes:
-            _add_route(node, route)
-    except (ValueError, TypeError, AttributeError, KeyError):
-        raise Malformed from None
-    return node
-
-
-def _add_route(node: Node, route: Mapping[str, Any]) -> None:
-    if "table" in route:
-        return  # not in the one table that FreeBSD has
-    gateway = str(ipaddress.ip_address(route["via"])) if route.get("via") else ""
-    if route.get("dev") is not None:
-        interface = node.interfaces[route["dev"]]
-    else:
-        interface = next(i for i in [*node.interfaces.values(), None] if i is None or i.on_link(gateway))  # type: ignore[assignment]
-    if interface is not None:
-        node.routes.add(route["to"], interface, gateway)
-
-
-def _done(commands: tuple[Command, ...], kinds: tuple[type, ...], sysctls: bool) -> set[int]:
-    """Return the lines of commands that have become part of other tables."""
-    found: dict[int, bool] = {}
-    for command in commands:
-        done = isinstance(command, kinds)
-        if sysctls and isinstance(command, Sysctl):
-            done = not command.name.startswith(("net.inet.ip.fw.", "net.inet.ip.dummynet."))
-        found[command.at.number] = found.get(command.at.number, True) and done
-    return {line for line, done in found.items() if done}
-
-
-def commented(text: str, lines: set[int]) -> str:
-    """Return a script with some of its lines, counted from 1, as comments."""
-    kept = text.split("\n")
-    for number in lines:
-        line = kept[number - 1]
-        indent = len(line) - len(line.lstrip())
-        kept[number - 1] = f"{line[:indent]}#{line[indent:]}"
-    return "\n".join(kept)
-
-
-# --- The scenario ---------------------------------------------------------------------------------
+def origin_of(origins: list[Origin], path: Path) -> str:
+    """Return which line made the part of a scenario at a place, or an empty string."""
+    for origin in reversed(origins):
+        if origin.path == path[: len(origin.path)]:
+            at = origin.at
+            return f"line {at.number} of {at.file} at {origin.node}: {at.text.strip()[:200]}"
+    return ""
 
 
 def expand(data: dict[str, Any], directory: FilePath) -> tuple[dict[str, Any], list[Origin]]:
@@ -354,10 +35,8 @@ def expand(data: dict[str, Any], directory: FilePath) -> tuple[dict[str, Any], l
     Raises:
         Problem: a line that is not understood or cannot be done.
     """
-    from mptcpsim.scenario.dialect_flows import add_applications  # noqa: PLC0415
-
     found = [
-        ((kind, name), raw)
+        (kind, name, raw)
         for kind in ("hosts", "routers")
         if isinstance(nodes := data.get(kind), dict)
         for name, raw in nodes.items()
@@ -368,10 +47,10 @@ def expand(data: dict[str, Any], directory: FilePath) -> tuple[dict[str, Any], l
     data = copy.deepcopy(data)
     origins: list[Origin] = []
     try:
-        typed = [Typed(path, raw, _linked(data, path[1]), directory) for path, raw in found]
+        typed = [Typed(kind, name, raw, _linked(data, name), directory) for kind, name, raw in found]
         for one in typed:
             tables = {**one.raw, **one.tables, TABLE: one.residue}
-            data[one.path[0]][one.path[1]] = {key: value for key, value in tables.items() if value is not None}
+            data[one.kind][one.name] = {key: value for key, value in tables.items() if value is not None}
             origins += one.origins
         origins += add_applications(data, typed)
     except Malformed:
@@ -389,4 +68,6 @@ def _linked(data: dict[str, Any], name: str) -> list[str]:
         for end in link["ends"]
         if isinstance(end, str)
     ]
-    return [interface for node, colon, interface in (end.partition(":") for end in ends) if colon and node == name]
+    return [
+        interface for node, colon, interface in (end.partition(":") for end in ends) if colon and node == name
+    ]

@@ -16,10 +16,10 @@ from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.mptcp_config import MptcpConfig
 from mptcpsim.freebsd.commands import IperfClient, IperfServer, Tcpdump
 from mptcpsim.freebsd.settings import size_text
-from mptcpsim.scenario.dialect import Launched, Malformed, Origin, Typed
 from mptcpsim.scenario.mptcp_settings import MptcpSettings, mptcp_table
 from mptcpsim.scenario.quantities import time_text
 from mptcpsim.scenario.tcp_settings import TcpSettings
+from mptcpsim.scenario.typed import Launched, Malformed, Origin, Typed
 
 #: Keys whose values are sizes.
 _SIZES: Final = ("send_buffer", "receive_buffer")
@@ -38,7 +38,7 @@ def add_applications(data: dict[str, Any], typed: Sequence[Typed]) -> list[Origi
 class _Applications:
     def __init__(self, data: dict[str, Any], typed: Sequence[Typed]) -> None:
         self.data = data
-        self.by_name = {str(one.path[1]): one for one in typed}
+        self.by_name = {one.name: one for one in typed}
         launched = [entry for one in typed for entry in one.launched]
         # In the order of time, and of the scenario at one instant.
         self.launched = sorted(launched, key=lambda entry: entry.start)
@@ -47,8 +47,8 @@ class _Applications:
         self.hosts = _owners(data, "hosts")
         self.routers = _owners(data, "routers")
         for one in typed:
-            owners = self.hosts if one.path[0] == "hosts" else self.routers
-            owners.update(dict.fromkeys(one.addresses, str(one.path[1])))
+            owners = self.hosts if one.kind == "hosts" else self.routers
+            owners.update(dict.fromkeys(one.addresses, one.name))
 
     def add(self) -> list[Origin]:
         clients = []
@@ -70,7 +70,7 @@ class _Applications:
             while (name := f"iperf-{number}" if len(clients) > 1 or "iperf" in names else "iperf") in names:
                 number += 1
             names.add(name)
-            self.origins.append(Origin(("flows", len(flows)), command.at))
+            self.origins.append(Origin(("flows", len(flows)), command.at, entry.node))
             flows.append({"name": name, **self._flow(entry, command)})
         self._interval()
         return self.origins
@@ -81,12 +81,12 @@ class _Applications:
     # --- iperf ---
 
     def _serve(self, entry: Launched, command: IperfServer) -> None:
-        for (node, port, bind), other in self.servers.items():
+        for (node, port, _), other in self.servers.items():
             if (node, port) == (entry.node, command.port):
-                del bind
+                line = other.launch.command.at.number
                 raise self._problem(
                     entry,
-                    f"port {port} is taken by line {other.launch.command.at.number} (Address already in use): "
+                    f"port {port} is taken (Address already in use) by the server of line {line}: "
                     "write another port with -p",
                 )
         self.servers[entry.node, command.port, command.bind] = entry
@@ -99,7 +99,9 @@ class _Applications:
                 raise self._problem(entry, f"{command.server} is {router!r}, a router, which has no TCP here")
             raise self._problem(entry, f"nobody has the address {command.server}: write that of a host")
         if owner == entry.node:
-            raise self._problem(entry, f"{command.server} is this host itself: write the address of another one")
+            raise self._problem(
+                entry, f"{command.server} is this host itself: write the address of another one"
+            )
         flow: dict[str, Any] = {
             "client": entry.node,
             "server": owner,
@@ -108,12 +110,20 @@ class _Applications:
             "app": "bulk",
             **({"client_address": command.bind} if command.bind else {}),
             **({"start": time_text(entry.start)} if entry.start else {}),
-            **({"bytes": size_text(command.amount)} if command.amount else {"duration": time_text(command.time)}),
+            **(
+                {"bytes": size_text(command.amount)}
+                if command.amount
+                else {"duration": time_text(command.time)}
+            ),
             **({"write_size": size_text(command.length)} if command.length else {}),
         }
         self._end(flow, "client", entry)
         server = next(
-            (found for (node, port, _), found in self.servers.items() if (node, port) == (owner, command.port)),
+            (
+                found
+                for (node, port, _), found in self.servers.items()
+                if (node, port) == (owner, command.port)
+            ),
             None,
         )
         if server is None:
@@ -137,13 +147,10 @@ class _Applications:
         mptcp = _differing(launch.mptcp, one.tables.get("mptcp", {}), one.raw, self.data, "mptcp")
         if side == "server" and launch.accepts_ecn:
             tcp["ecn"] = True
-        for key, letter, size in (
-            ("receive_buffer", "-k", command.receive_buffer),
-            ("send_buffer", "-j", command.send_buffer),
-        ):
-            if size:
-                text = f"the buffer ({letter} or -w) of"
-                tcp[key] = one.system.settings.buffer(command.at, text, size)
+        if command.receive_buffer:
+            tcp["receive_buffer"] = size_text(command.receive_buffer)
+        if command.send_buffer:
+            tcp["send_buffer"] = size_text(command.send_buffer)
         for kind, keys in (("tcp", tcp), ("mptcp", mptcp)):
             if keys:
                 flow[f"{side}_{kind}"] = keys
@@ -151,15 +158,15 @@ class _Applications:
     def _interval(self) -> None:
         """Take samples as often as an iperf reports, if the scenario does not say how often."""
         intervals = [
-            (command.interval, command.at)
+            (command.interval, command.at, entry.node)
             for entry in self.launched
             if isinstance(command := entry.launch.command, IperfServer | IperfClient) and command.interval
         ]
         output = self._output()
         if intervals and "sample_interval" not in output:
-            interval, at = min(intervals, key=lambda entry: entry[0])
+            interval, at, node = min(intervals, key=lambda entry: entry[0])
             output["sample_interval"] = time_text(interval)
-            self.origins.append(Origin(("output", "sample_interval"), at))
+            self.origins.append(Origin(("output", "sample_interval"), at, node))
 
     # --- tcpdump ---
 
@@ -172,7 +179,7 @@ class _Applications:
             raise self._problem(entry, f"{command.file!r} names no file: write one such as em0.pcap")
         system = self.by_name[entry.node].system
         end = f"{entry.node}:{system.names.interface(command.at, command.interface)}"
-        self.origins.append(Origin(("output", "dumps", len(dumps)), command.at))
+        self.origins.append(Origin(("output", "dumps", len(dumps)), command.at, entry.node))
         dumps.append(
             {
                 "interface": end,

@@ -18,12 +18,14 @@ class Problem(ValueError):
     Attributes:
         path: keys and list indices from the top of the scenario to the place.
         text: what is wrong and what to do about it.
+        line: of a text of several lines that stands at this place; 0 if it is none.
     """
 
-    def __init__(self, path: Path, text: str) -> None:
+    def __init__(self, path: Path, text: str, line: int = 0) -> None:
         super().__init__(text)
         self.path = path
         self.text = text
+        self.line = line
 
 
 def dotted(path: Path) -> str:

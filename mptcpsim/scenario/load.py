@@ -12,13 +12,16 @@ import tomlkit
 
 from mptcpsim.scenario.catalogue import load_user_plugins
 from mptcpsim.scenario.check import check
+from mptcpsim.scenario.dialect import expand as expand_dialect
+from mptcpsim.scenario.dialect import origin_of
 from mptcpsim.scenario.errors import Path, Problem, ScenarioError, dotted
-from mptcpsim.scenario.locate import line_of
+from mptcpsim.scenario.locate import line_of, line_within
 from mptcpsim.scenario.overrides import Override
 from mptcpsim.scenario.patterns import Patterns, expand_patterns
 from mptcpsim.scenario.schema import Scenario
 from mptcpsim.scenario.topology import KEY as TOPOLOGY
 from mptcpsim.scenario.topology import Expansion, expand_topology
+from mptcpsim.scenario.typed import TABLE, Origin
 from mptcpsim.scenario.validate import validate
 from mptcpsim.topologies.plan import Plan
 
@@ -96,7 +99,7 @@ class Source:
 
     def error(self, problem: Problem) -> ScenarioError:
         """Return the error that tells the user of a problem: with the file and the line."""
-        return ScenarioError(_message(self.name, self.text, problem, [], None))
+        return ScenarioError(_message(self.name, self.text, problem, [], ""))
 
 
 def from_data(
@@ -121,6 +124,7 @@ def from_data(
         ScenarioError: as ``load``.
     """
     changes: list[Override] = []
+    origins: list[Origin] = []
     expansion: Expansion | None = None
     patterns: Patterns | None = None
     try:
@@ -132,7 +136,14 @@ def from_data(
         expansion = expand_topology(data, directory, plan)
         data = expansion.data
         for change in changes:
-            if change.keys[0] != TOPOLOGY:
+            if change.keys[0] not in (TOPOLOGY, "flows"):
+                change.apply(data)
+        data, origins = expand_dialect(data, directory)
+        # Flows may come from the dialect; and what is given here counts more than what is typed there.
+        for change in changes:
+            if change.keys[0] == "flows" or (
+                origins and change.keys[0] != TOPOLOGY and TABLE not in change.keys
+            ):
                 change.apply(data)
         patterns = expand_patterns(data)
         if patterns is not None:
@@ -143,7 +154,8 @@ def from_data(
     except Problem as problem:
         if patterns is not None:
             problem.path = patterns.entry(problem.path)
-        raise ScenarioError(_message(name, text, problem, changes, expansion)) from None
+        origin = origin_of(origins, problem.path) or (expansion.origin(problem.path) if expansion else "")
+        raise ScenarioError(_message(name, text, problem, changes, origin)) from None
     return scenario
 
 
@@ -183,18 +195,16 @@ def _read(path: pathlib.Path, name: str) -> str:
 # --- From a Problem to the message --------------------------------------------------------------
 
 
-def _message(
-    name: str, text: str, problem: Problem, changes: list[Override], expansion: Expansion | None
-) -> str:
+def _message(name: str, text: str, problem: Problem, changes: list[Override], origin: str) -> str:
     key = dotted(problem.path)
     if not key:
         return f"{name}: {problem.text}"
     change = next((c for c in reversed(changes) if _touches(c.path, problem.path)), None)
     if change is not None:
         return f"{name}: {key} (from {change.origin} {change.text}): {problem.text}"
-    if expansion is not None and (origin := expansion.origin(problem.path)):
+    if origin:
         return f"{name}: {key} (from {origin}): {problem.text}"
-    line = line_of(text, problem.path)
+    line = line_within(text, problem.path, problem.line) if problem.line else line_of(text, problem.path)
     return f"{name}: line {line}: {key}: {problem.text}" if line else f"{name}: {key}: {problem.text}"
 
 

@@ -68,6 +68,18 @@ def key_lines(text: str) -> dict[Path, int]:
     return lines
 
 
+def line_within(text: str, path: Path, line: int) -> int | None:
+    """Return where a line, from 1, of a text in triple quotes stands; else the line of its key."""
+    at = line_of(text, path)
+    if at is None:
+        return None
+    opening = re.search(r"=\s*(\"\"\"|''')(.*)", text.splitlines()[at - 1])
+    if opening is None or line < 1:
+        return at
+    # A line end right behind the quotes is none of the text's.
+    return at + line if not opening[2] else at + line - 1
+
+
 def _indexed(names: list[str], counts: dict[Path, int]) -> Path:
     """Return a path in which each array of tables on the way is followed by its current index."""
     path: Path = ()

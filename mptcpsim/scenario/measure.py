@@ -400,6 +400,7 @@ def event_lines(simulation: Simulation) -> list[dict[str, Any]]:
         given = change.model_dump(mode="json", exclude_none=True, exclude={"at", "link", "action"})
         line = {"time_s": change.at / SECOND, "link": change.link, "event": change.action, **given}
         found.append((change.at, line))
+    found += simulation.notes
     return [line for _, line in sorted(found, key=lambda item: item[0])]
 
 

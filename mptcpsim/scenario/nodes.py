@@ -6,11 +6,13 @@ import ipaddress
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, StrictBool, model_validator
 
 from mptcpsim.scenario.fields import Model
+from mptcpsim.scenario.freebsd_settings import FreebsdSpec
 from mptcpsim.scenario.ip_words import read_route, read_rule, table_name
 from mptcpsim.scenario.mptcp_settings import MptcpField, MptcpSettings
+from mptcpsim.scenario.quantities import Whole
 from mptcpsim.scenario.tcp_settings import TcpSettings
 
 
@@ -66,7 +68,11 @@ Network = Annotated[str, BeforeValidator(_network)]
 class InterfaceSpec(Model):
     """An interface: ``"192.168.0.10/24"``, a list of such, or a table."""
 
-    addresses: Annotated[tuple[InterfaceAddress, ...], Field(min_length=1)]
+    #: None only where ``freebsd`` commands give it some later.
+    addresses: tuple[InterfaceAddress, ...] = ()
+    up: StrictBool = True
+    #: Bytes of the largest packet to send, instead of the link's.
+    mtu: Annotated[Whole, Field(ge=68, le=65535)] | None = None
 
 
 def _interface(value: Any) -> Any:
@@ -157,6 +163,12 @@ class NodeSpec(Model):
     #: Which table is asked, in the words of ``ip rule``.
     rules: tuple[Annotated[str, BeforeValidator(_rule)], ...] = ()
     position: Position = None
+    freebsd: FreebsdSpec | None = None
+
+    @property
+    def changes(self) -> bool:
+        """Its addresses and routes may be others later."""
+        return self.freebsd is not None and bool(self.freebsd.later)
 
     @property
     def has_policy(self) -> bool:
@@ -165,7 +177,7 @@ class NodeSpec(Model):
         Then packets that get lost may be what is wanted: they are warned of, not refused.
         """
         spelled_out = any(route.dev is not None for route in self.routes) or not self.connected_routes
-        return bool(spelled_out or self.tables or self.rules)
+        return bool(spelled_out or self.tables or self.rules or self.freebsd is not None)
 
 
 class HostSpec(NodeSpec):

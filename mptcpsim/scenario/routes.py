@@ -87,6 +87,7 @@ def routing_table(node: NodeSpec) -> list[Route]:
         table += [
             Route(_network(text), (Way(name, None),))
             for name, interface in node.interfaces.items()
+            if interface.up
             for text in interface.addresses
         ]
     for route in node.routes:

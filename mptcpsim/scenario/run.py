@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from mptcpsim.codec.pcap import INBOUND, OUTBOUND, CaptureWriter
@@ -17,6 +18,9 @@ from mptcpsim.scenario.build import Simulation, build
 from mptcpsim.scenario.load import dumps
 from mptcpsim.scenario.measure import Sampler, event_lines, summarise
 from mptcpsim.scenario.schema import Scenario
+
+#: Where in a run directory the files of tcpdump stand: ``tcpdump/HOST/FILE``.
+DUMPS = "tcpdump"
 
 #: Reports of progress in a run.
 _STEPS = 200
@@ -49,7 +53,17 @@ def run_scenario(
         recorder = files.enter_context(SeriesRecorder(directory.path / FILE_NAME))
         if pcap:
             for end in _captured(scenario):
-                _capture(simulation, end, directory, files)
+                writer = CaptureWriter(directory.path / f"{end.replace(':', '.')}.pcapng")
+                _capture(simulation, end, files.enter_context(writer))
+        for dump in scenario.output.dumps:
+            path = directory.path / DUMPS / dump.interface.partition(":")[0] / dump.file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            writer = files.enter_context(CaptureWriter(path, dump.snap_length))
+            start = partial(_capture, simulation, dump.interface, writer)
+            if dump.start:
+                simulation.env.loop.schedule(dump.start, start)
+            else:
+                start()
         summary = measure(simulation, recorder, progress)
     directory.write_text("scenario.toml", dumps(_with_plugins(scenario, directory)))
     directory.write_json("summary.json", summary.as_dict())
@@ -104,13 +118,15 @@ def _captured(scenario: Scenario) -> list[str]:
     return [f"{name}:{interface}" for name, host in scenario.hosts.items() for interface in host.interfaces]
 
 
-def _capture(simulation: Simulation, end: str, directory: RunDirectory, files: ExitStack) -> None:
-    """Write what passes an interface to ``NODE.INTERFACE.pcapng``."""
+def _capture(simulation: Simulation, end: str, writer: CaptureWriter) -> None:
+    """Write what passes an interface from now on."""
     interface = simulation.interface(end)
-    writer = files.enter_context(CaptureWriter(directory.path / f"{end.replace(':', '.')}.pcapng"))
     number = writer.add_interface(interface.label)
+    before = interface.tap
 
     def tap(packet: Packet, now: int, outgoing: bool) -> None:
+        if before is not None:
+            before(packet, now, outgoing)
         writer.write_packet(number, now, packet, OUTBOUND if outgoing else INBOUND)
 
     interface.tap = tap

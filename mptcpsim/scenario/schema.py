@@ -22,6 +22,8 @@ from mptcpsim.scenario.mptcp_settings import MptcpField, MptcpSettings
 from mptcpsim.scenario.nodes import HostSpec, NodeSpec, RouterSpec, SwitchSpec
 from mptcpsim.scenario.quantities import (
     PositiveTime,
+    Size,
+    Time,
     Whole,
 )
 from mptcpsim.scenario.sweep_settings import SweepSpec
@@ -36,11 +38,23 @@ class Defaults(Model):
     mptcp: MptcpField = MptcpSettings()
 
 
+class DumpSpec(Model):
+    """A capture that is written in any case, as tcpdump does: ``tcpdump/HOST/FILE`` in the run directory."""
+
+    interface: str
+    file: Annotated[str, Field(min_length=1)]
+    start: Time = 0
+    #: Packets are cut to this length; 0 keeps them whole.
+    snap_length: Size = 0
+
+
 class OutputSpec(Model):
     """What a run records."""
 
     sample_interval: PositiveTime = 100 * MILLISECOND
+    #: Interfaces to be captured with ``--pcap``.
     capture: tuple[str, ...] = ()
+    dumps: tuple[DumpSpec, ...] = ()
 
 
 class Scenario(Model):

@@ -1,0 +1,83 @@
+"""The FreeBSD systems of a simulation: firewalls from the beginning, commands that are typed later."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from mptcpsim.freebsd.commands import Command, Sysctl, read_script
+from mptcpsim.freebsd.dummynet_host import Dummynet
+from mptcpsim.freebsd.lines import DialectError
+from mptcpsim.freebsd.names import InterfaceNames
+from mptcpsim.freebsd.system import System
+from mptcpsim.net.forwarding import IpNode
+from mptcpsim.net.host import Host
+from mptcpsim.scenario.freebsd_settings import FreebsdSpec
+from mptcpsim.scenario.mptcp_settings import MptcpSettings
+from mptcpsim.scenario.tcp_settings import TcpSettings
+from mptcpsim.scenario.typed import COMMANDS
+from mptcpsim.streams import stream
+from mptcpsim.units import SECOND
+
+if TYPE_CHECKING:
+    from mptcpsim.scenario.build import Simulation
+
+
+def attach_systems(simulation: Simulation) -> dict[str, System]:
+    """Let every node with a ``freebsd`` table begin, and note when its later commands are due.
+
+    The scenario was loaded, so all texts were read, and all commands carried out once.
+    """
+    found: dict[str, System] = {}
+    for name, spec in simulation.scenario.nodes.items():
+        if spec.freebsd is not None:
+            node = simulation.topology.nodes[name]
+            assert isinstance(node, IpNode)
+            found[name] = _begin(simulation, node, spec.freebsd)
+    return found
+
+
+def _begin(simulation: Simulation, node: IpNode, spec: FreebsdSpec) -> System:
+    seed, loop = simulation.scenario.seed, simulation.env.loop
+    names = InterfaceNames(node.interfaces, spec.aliases)
+    files = {name: str(text) for name, text in spec.files.items()}
+    draw = stream(seed, f"ipfw/{node.name}").random
+    dummynet = Dummynet(loop, node.name, seed)
+    forwards = node.name in simulation.scenario.routers
+    system = System(node, names, files, dummynet, draw, spec.default_to_accept, forwards)
+    commands = read_script(str(spec.commands), COMMANDS)
+    system.boot(commands)
+    for command in commands:
+        system.execute(command)
+    if spec.later or system.firewall.pf.enabled or system.firewall.ipfw is not None:
+        node.add_filter(system.firewall)
+    for index, block in enumerate(spec.later):
+        later = read_script(str(block.commands), f"{COMMANDS} of later.{index}")
+        loop.schedule(block.at, partial(_type, simulation, system, later))
+    return system
+
+
+def _type(simulation: Simulation, system: System, commands: tuple[Command, ...]) -> None:
+    """Carry out commands while the simulation runs; what the system refuses by now is noted."""
+    node = system.node
+    for command in commands:
+        note = {"time_s": simulation.env.now / SECOND, "host": node.name, "event": "command"}
+        note["detail"] = str(command)
+        try:
+            system.execute(command)
+        except DialectError as error:
+            note["error"] = error.problem
+        simulation.notes.append((simulation.env.now, note))
+    if isinstance(node, Host):
+        if any(isinstance(command, Sysctl) for command in commands):
+            _configure(node, system)
+        node.drain()
+
+
+def _configure(host: Host, system: System) -> None:
+    """Let connections that are opened from now on have what sysctl has set; flows know it already."""
+    config = host.stack.config
+    mptcp = MptcpSettings.model_validate(system.settings.mptcp).over(config.mptcp)
+    config = TcpSettings.model_validate(system.settings.tcp).over(config)
+    host.stack.config = replace(config, mptcp=mptcp)
