@@ -75,8 +75,8 @@ def test_commands_become_the_tables_of_the_host() -> None:
     assert (host.interfaces["A1"].mtu, host.interfaces["A2"].mtu) == (None, 1400)
     assert host.default_route == "10.0.0.2"
     assert [(route.to, route.via) for route in host.routes] == [
-        ("10.9.0.0/16", "10.0.0.2"),
-        ("10.8.0.1/32", "10.0.0.2"),
+        ("10.9.0.0/16", ("10.0.0.2",)),
+        ("10.8.0.1/32", ("10.0.0.2",)),
     ]
     tcp = found.tcp_config("A")
     assert (tcp.sack, tcp.window_scaling, tcp.timestamps, tcp.congestion) == (False, False, False, "reno")
@@ -98,6 +98,34 @@ def test_what_the_scenario_says_stays_where_no_command_changes_it() -> None:
     found = loads(text)
     assert found.hosts["A"].interfaces["A1"].addresses == ("10.0.0.1/24",)
     assert found.tcp_config("A").sack is False
+
+
+def test_a_table_in_which_networks_are_at_other_interfaces() -> None:
+    swap = "".join(
+        f"route delete -net 10.0.{net}.0/24\nroute add -net 10.0.{net}.0/24 -interface A{2 - net}\n"
+        for net in (0, 1)
+    )
+    found = read(A + "route add default 10.0.0.2\n" + swap + CLIENT).hosts["A"]
+    assert found.default_route == "10.0.0.2"  # by A1, where its network is, whatever the table says
+    assert found.connected_routes is False
+    assert [(route.to, route.via, route.dev) for route in found.routes] == [
+        ("10.0.0.0/24", (), "A2"),
+        ("10.0.1.0/24", (), "A1"),
+    ]
+    found = read(A + "route add -net 10.0.3.0/24 -interface A2\nroute add default 10.0.3.9\n" + CLIENT).hosts[
+        "A"
+    ]
+    assert [(route.to, route.via, route.dev) for route in found.routes] == [
+        ("10.0.3.0/24", (), "A2"),
+        ("0.0.0.0/0", ("10.0.3.9",), "A2"),
+    ]
+
+
+def test_routes_of_the_scenario_can_be_deleted() -> None:
+    more = "".join(f'[[hosts.A.routes]]\nto = "10.{n}.0.0/16"\nvia = "10.0.0.2"\n' for n in (7, 6))
+    text = scenario_text("route delete -net 10.7.0.0/16\n" + CLIENT)
+    text += '[hosts.A.interfaces]\nA1 = "10.0.0.1/24"\n' + more
+    assert [route.to for route in loads(text).hosts["A"].routes] == ["10.6.0.0/16"]
 
 
 def test_both_names_of_an_interface() -> None:

@@ -124,9 +124,7 @@ def _tables(value: Any) -> Any:
     found: dict[str, tuple[str, ...]] = {}
     for name, lines in value.items():
         if not isinstance(lines, list | tuple) or not all(isinstance(line, str) for line in lines):
-            raise ValueError(
-                f'the table {name} must be a list, such as ["default via 10.0.0.1 dev em0"]'
-            )
+            raise ValueError(f'the table {name} must be a list, such as ["default via 10.0.0.1 dev em0"]')
         for line in lines:
             read_route(line)
         known = table_name(str(name))

@@ -27,7 +27,8 @@ from mptcpsim.freebsd.dummynet_host import Dummynet
 from mptcpsim.freebsd.lines import LONGEST, DialectError, Line
 from mptcpsim.freebsd.names import InterfaceNames
 from mptcpsim.freebsd.system import Launch, System
-from mptcpsim.net.node import Node
+from mptcpsim.net.node import Interface, Node
+from mptcpsim.net.routing import DEFAULT_IPV4, DEFAULT_IPV6, canonical_prefixes
 from mptcpsim.scenario.errors import Path, Problem
 from mptcpsim.scenario.freebsd_settings import Block, FileText, FreebsdSpec
 from mptcpsim.scenario.mptcp_settings import mptcp_table
@@ -200,9 +201,13 @@ class Typed:
         if not network.typed and not network.deleted:
             return
         gone = set(network.deleted)
-        routes = [route for route in raw.get("routes", []) if route.get("to") not in gone]
+        routes = [
+            route
+            for route in raw.get("routes", [])
+            if not gone & set(canonical_prefixes(route["to"], _first(route.get("via") or "")))
+        ]
         default = raw.get("default_route")
-        if default is not None and ("::/0" if ":" in default else "0.0.0.0/0") in gone:
+        if default is not None and (DEFAULT_IPV6 if ":" in default else DEFAULT_IPV4) in gone:
             default = None
         there = {(r.prefix, r.interface.name) for r in network.node.routes.routes() if not r.gateway}
         of_interfaces = [
@@ -218,13 +223,15 @@ class Typed:
                 {"to": prefix, "dev": name} for prefix, name in of_interfaces if (prefix, name) in there
             ]
         for route in network.typed:
-            if route.prefix in ("0.0.0.0/0", "::/0") and route.gateway and default is None:
+            usual = towards(network.node, route.gateway) if route.gateway else None
+            plain = usual is not None and usual.name == route.interface
+            if route.prefix in (DEFAULT_IPV4, DEFAULT_IPV6) and plain and default is None:
                 default = route.gateway
                 self._from(route.at, "default_route")
                 continue
             self._from(route.at, "routes", len(routes))
             routes.append({"to": route.prefix, **({"via": route.gateway} if route.gateway else {})})
-            if not route.gateway:
+            if not plain:
                 routes[-1]["dev"] = route.interface
         self.tables["routes"] = routes
         self.tables["default_route"] = default
@@ -300,7 +307,7 @@ def _node(name: str, raw: dict[str, Any], ends: list[str]) -> Node:
         routes = list(raw.get("routes", []))
         if raw.get("default_route") is not None:
             gateway = raw["default_route"]
-            routes.append({"to": "::/0" if ":" in gateway else "0.0.0.0/0", "via": gateway})
+            routes.append({"to": "default", "via": gateway})
         for route in routes:
             _add_route(node, route)
     except (ValueError, TypeError, AttributeError, KeyError):
@@ -309,15 +316,22 @@ def _node(name: str, raw: dict[str, Any], ends: list[str]) -> Node:
 
 
 def _add_route(node: Node, route: Mapping[str, Any]) -> None:
-    if "table" in route:
-        return  # not in the one table that FreeBSD has
-    gateway = str(ipaddress.ip_address(route["via"])) if route.get("via") else ""
-    if route.get("dev") is not None:
-        interface = node.interfaces[route["dev"]]
-    else:
-        interface = next(i for i in [*node.interfaces.values(), None] if i is None or i.on_link(gateway))  # type: ignore[assignment]
+    """Add a route of the scenario; of several gateways the first one, since it is looked up only."""
+    via = _first(route.get("via") or "")
+    gateway = str(ipaddress.ip_address(via)) if via else ""
+    dev = route.get("dev")
+    interface = node.interfaces[dev] if dev is not None else towards(node, gateway)
     if interface is not None:
         node.routes.add(route["to"], interface, gateway)
+
+
+def _first(via: str | list[str]) -> str:
+    return via if isinstance(via, str) else via[0]
+
+
+def towards(node: Node, gateway: str) -> Interface | None:
+    """Return the interface of a scenario's route with this gateway, unless it names one."""
+    return next((interface for interface in node.interfaces.values() if interface.on_link(gateway)), None)
 
 
 def _done(commands: tuple[Command, ...], kinds: tuple[type, ...], sysctls: bool) -> set[int]:
