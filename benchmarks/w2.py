@@ -60,9 +60,7 @@ class W2:
         bottlenecks: the second link of each path.
     """
 
-    def __init__(
-        self, seed: int = 1, congestion: str = "lia", ack_every: int = 2, **changes: object
-    ) -> None:
+    def __init__(self, seed: int = 1, congestion: str = "lia", ack_every: int = 2, **changes: object) -> None:
         env = self.env = Environment()
         client = Host(env.loop, "a", Stack("a", stream(seed, "host/a"), TcpConfig()))
         server = Host(env.loop, "b", Stack("b", stream(seed, "host/b"), TcpConfig()))

@@ -95,7 +95,9 @@ def config_of(tcp: dict[str, Any], mptcp: dict[str, Any], port: int) -> TcpConfi
     if name == "plain":
         return TcpConfig(**tcp)
     parameters = values.pop("path_manager_parameters") | {"port": port}
-    fields = values | {"path_manager": "ruled", "path_manager_parameters": parameters}
+    fields: dict[str, Any] = values | {"path_manager": "ruled", "path_manager_parameters": parameters}
+    if "scheduler" in values:
+        fields["scheduler_parameters"] = {}
     return TcpConfig(**tcp, mptcp=replace(PROFILES[name], **fields))
 
 

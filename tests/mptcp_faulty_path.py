@@ -365,7 +365,12 @@ class MptcpFaultyPath:
         hold("data that nobody wrote", end <= connection.written + 1, told)
         voice.highest = max(voice.highest, end)
         edge = self.voices["s>c" if way == "c>s" else "c>s"].edge.until(now)
-        hold("data beyond the right edge", end <= edge, lambda: f"{told()}: the peer offered up to {edge}")
+        heeds = connection.config.mptcp.connection_window
+        hold(
+            "data beyond the right edge",
+            end <= edge or not heeds,
+            lambda: f"{told()}: the peer offered up to {edge}",
+        )
 
     def _check_data_ack(self, way: str, segment: Segment, told: Callable[[], str]) -> None:
         """RFC 8684 sections 3.3.2 and 3.3.4."""
@@ -380,7 +385,7 @@ class MptcpFaultyPath:
         hold("DATA_ACK moved back", ack >= voice.acked, lambda: f"{told()}: {ack} after {voice.acked}")
         voice.acked = ack
         edge = ack + (segment.window << self._shift(segment.flow))
-        kept = edge >= voice.announced
+        kept = edge >= voice.announced or connection.config.mptcp.receive_window != "connection"
         hold("shared right edge moved left", kept, lambda: f"{told()}: {edge} < {voice.announced}")
         voice.announced = edge
 

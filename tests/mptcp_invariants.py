@@ -109,6 +109,9 @@ def check_failure(end: MptcpEnd, peer: MptcpEnd, connection: Connection, path: M
         retries = min(retries, config.keepalive_probes)
     lost = path.lost - end.lost + peer.stack.counters["TcpExtTCPRcvQDrop"]
     excused = bool(end.excuse or peer.excuse or path.tampered)
+    if config.mptcp.data_timeout or (peer.connection and peer.connection.config.mptcp.data_timeout):
+        # It takes a reader that pauses for a dead peer.
+        excused = True
     hold(
         "failed without cause",
         excused or lost >= retries,
@@ -153,7 +156,7 @@ def check_data_sender(connection: MptcpConnection, other: Connection | None) -> 
     if isinstance(other, MptcpConnection) and not other.is_plain:
         hold(
             "window beyond what was promised",
-            out.edge <= other.inbound.edge,
+            out.edge <= other.inbound.edge or not connection.config.mptcp.connection_window,
             lambda: f"{out.edge} > {other.inbound.edge}",
         )
     last: dict[int, int] = {}
@@ -167,6 +170,9 @@ def check_data_sender(connection: MptcpConnection, other: Connection | None) -> 
 def check_memory(connection: MptcpConnection) -> None:
     """What waits to be read or to be put in order takes at most twice the buffer."""
     held = connection.readable + connection.inbound.out_of_order.total
+    if connection.config.mptcp.receive_window == "own":
+        # No flow control at the connection: memory is bounded by nothing.
+        return
     bound = 2 * connection.receive_buffer
     hold("receive memory unbounded", held <= bound, lambda: f"{held} > {bound}")
     edge = connection.inbound.edge - connection.inbound.nxt
@@ -195,7 +201,9 @@ def check_data_timers(stack: Stack, connection: MptcpConnection, now: int) -> No
     if out.una < out.highest() and connection.state != M_TIME_WAIT:
         hold("no timer for the DATA_ACK", out.rto_at < NEVER, lambda: f"{state} {out.una} {out.nxt}")
     inbound = connection.inbound
-    coming = any(subflow.tcp.receiver.ack_at < NEVER for subflow in connection.alive())
+    config = connection.config.mptcp
+    usual = (config.window_update, config.receive_window) == ("all", "connection")
+    coming = not usual or any(subflow.tcp.receiver.ack_at < NEVER for subflow in connection.alive())
     for subflow in connection.alive():
         if subflow.tcp.state in (ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2) and not connection.peer_closed:
             receiver = subflow.tcp.receiver
@@ -223,6 +231,10 @@ def check_subflow(stack: Stack, connection: Connection, tcp: Tcp, now: int) -> N
     subflow = tcp.subflow
     if subflow is not None and subflow.speaks and isinstance(connection, MptcpConnection):
         assigned = sender.nxt == sender.end + (1 if sender.fin_sent else 0)
+        if connection.config.mptcp.map_ahead:
+            # One mapping may wait on a subflow; the next one is made when it was sent.
+            last = subflow.mappings.outstanding()[-1:]
+            assigned = assigned or bool(last and last[0].ssn <= sender.nxt < sender.end)
         hold("data on a subflow that was not sent", assigned, lambda: f"{sender.nxt} {sender.end}")
         if subflow.signals and tcp.state in (ESTABLISHED, CLOSE_WAIT):
             hold("signal without a timer", subflow.signal_at < NEVER, lambda: f"{subflow.signals}")

@@ -21,7 +21,7 @@ class Version1Machine(MptcpMachine):
 class Version0Machine(MptcpMachine):
     """RFC 6824, and the FreeBSD patch."""
 
-    PROFILES: ClassVar[tuple[str, ...]] = ("rfc6824", "caia-v0.4")
+    PROFILES: ClassVar[tuple[str, ...]] = ("rfc6824", "caia-v0.4", "caia-v0.51")
 
 
 class ChecksumMachine(MptcpMachine):

@@ -233,7 +233,7 @@ CASES = [
          "takes a bool"),
     # --- MPTCP
     Case("unknown profile", "[hosts.B]\n", '[hosts.B]\nmptcp = "linux"\n', "hosts.B.mptcp.profile",
-         "known are rfc8684, rfc6824, caia-v0.4, linux-6.18"),
+         "known are rfc8684, rfc6824, caia-v0.4, caia-v0.51, linux-6.18"),
     Case("profile of the wrong type", "port = 5001", "mptcp = {profile = 1}", "flows.0.mptcp.profile",
          "known are rfc8684"),
     Case("neither a profile nor a table", "port = 5001", "mptcp = 1", "flows.0.mptcp", "write true, false"),
@@ -313,7 +313,11 @@ def scenario_text(case: Case) -> str:
     if not case.old:
         return BASE
     assert case.old in BASE, case.old
-    return BASE.replace(case.old, case.new, 1) if case.old != '"10.0.2.2/24"' else BASE.replace(case.old, case.new)
+    return (
+        BASE.replace(case.old, case.new, 1)
+        if case.old != '"10.0.2.2/24"'
+        else BASE.replace(case.old, case.new)
+    )
 
 
 def run_cli(directory: Path, *arguments: str) -> Result:

@@ -23,6 +23,7 @@ from mptcpsim.core.states import (
     SYN_RECEIVED,
     TIME_WAIT,
 )
+from mptcpsim.core.window_log import ANSWER
 from mptcpsim.units import NEVER, SECOND
 
 if TYPE_CHECKING:
@@ -246,8 +247,13 @@ def _unacceptable(tcp: Tcp, segment: Segment, now: int) -> None:
     if tcp.state == CLOSED:
         return
     known = segment.ack <= max(tcp.sender.nxt, tcp.sender.window_probe.end)
-    if segment.length or flags & FIN or (segment.seq == receiver.nxt - 1 and known):
+    if segment.length or flags & FIN:
         tcp.send_ack(now)
+        tcp.log(ANSWER, now, tcp.sender.nxt, 0)
+    elif segment.seq == receiver.nxt - 1 and known:
+        if receiver.may_answer(now):
+            tcp.send_ack(now)
+            tcp.log(ANSWER, now, tcp.sender.nxt, 0)
     else:
         # Two ends that disagree could answer each other's bare ACKs for ever: limit them.
         tcp.challenge(now)

@@ -30,6 +30,9 @@ class TcpConfig:
     #: Socket buffers.
     send_buffer: int = 4 * 1024 * 1024
     receive_buffer: int = 4 * 1024 * 1024
+    #: The receive buffer grows with what the application reads in a round trip (Linux: DRS), up to so much.
+    receive_autotune: bool = False
+    receive_buffer_max: int = 32 * 1024 * 1024
     #: RFC 7323.
     window_scaling: bool = True
     #: Shift to offer; -1 takes the smallest with which the whole buffer can be offered. At most 14,

@@ -10,14 +10,17 @@ the run with ``IntegrityError``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from mypy_extensions import mypyc_attr
 
+from mptcpsim.core.autotuning import Autotuning
 from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.segment import Segment
 from mptcpsim.core.states import CLOSED, ESTABLISHED
 from mptcpsim.core.timers import TimerOwner
+from mptcpsim.core.window_log import WindowLog
 
 if TYPE_CHECKING:
     from mptcpsim.core.stack import Stack
@@ -43,6 +46,12 @@ class Connection(TimerOwner):
         written: bytes that the application wrote.
         delivered: bytes that arrived in order.
         consumed: bytes that the application has read.
+        delivered_at: when bytes last arrived in order, ns, or -1.
+        free_since: when a read last gave the receive buffer room for a segment again, ns.
+        written_at: when data was last written while nothing was unacknowledged, ns.
+        on_progress: called with the instant when bytes arrive in order, while a stall is watched.
+        window_log: what happened to the windows, if somebody wants to know.
+        tuning: the receive buffer grows by itself.
         send_buffer, receive_buffer: limits, bytes.
         eager: the application reads whatever arrives at once.
         peer_closed: the peer will send no more; all of it was delivered.
@@ -58,19 +67,25 @@ class Connection(TimerOwner):
         "config",
         "consumed",
         "delivered",
+        "delivered_at",
         "eager",
         "error",
+        "free_since",
         "identifier",
         "local_port",
         "name",
+        "on_progress",
         "peer_closed",
         "receive_buffer",
         "send_buffer",
         "subflows",
+        "tuning",
         "wants_read",
         "wants_state",
         "wants_write",
+        "window_log",
         "written",
+        "written_at",
     )
 
     def __init__(self, stack: Stack, identifier: int, config: TcpConfig) -> None:
@@ -93,6 +108,14 @@ class Connection(TimerOwner):
         self.wants_read: bool = False
         self.wants_write: bool = False
         self.wants_state: bool = False
+        self.delivered_at: int = -1
+        self.free_since: int = 0
+        self.written_at: int = 0
+        self.on_progress: Callable[[int], None] | None = None
+        self.window_log: WindowLog | None = WindowLog() if stack.logs_windows else None
+        self.tuning: Autotuning | None = None
+        if config.receive_autotune:
+            self.tuning = Autotuning(self, max(config.receive_buffer, config.receive_buffer_max))
 
     # --- State ---------------------------------------------------------------------------------
 
@@ -140,6 +163,7 @@ class Connection(TimerOwner):
             raise LocalProtocolError(f"write on a failed connection: {self.error}")
         accepted = min(count, self.writable)
         if accepted:
+            self._before_write(now)
             self.written += accepted
             subflow = self.subflows[0]
             subflow.sender.end += accepted
@@ -153,11 +177,46 @@ class Connection(TimerOwner):
             raise LocalProtocolError(f"cannot read {limit} bytes")
         count = min(limit, self.readable)
         if count:
+            self._before_read(count, now)
             self.consumed += count
             for subflow in self.subflows:
                 subflow.receiver.limit += count
                 subflow.on_read(now)
         return count
+
+    def _before_write(self, now: int) -> None:
+        if self.window_log is not None and self.acked == self.written:
+            self.written_at = now
+
+    def _before_read(self, count: int, now: int) -> None:
+        if self.tuning is not None:
+            self.tuning.on_read(count, now)
+        if self.window_log is not None:
+            free = self.free
+            if free < self.least_free <= free + count:
+                self.free_since = now
+
+    @property
+    def free(self) -> int:
+        """Bytes that the receive buffer could take now, whatever the peer was told of it."""
+        return self.receive_buffer - self.readable - self._out_of_order()
+
+    @property
+    def least_free(self) -> int:
+        """Room that is worth a segment (RFC 9293 section 3.8.6.2.2): min(MSS, buffer / 2)."""
+        mss = self.subflows[0].receiver.mss if self.subflows else 1
+        return min(mss, self.receive_buffer // 2)
+
+    def _out_of_order(self) -> int:
+        return self.subflows[0].receiver.out_of_order.total if self.subflows else 0
+
+    def grow_receive_buffer(self, size: int) -> None:
+        """Autotuning: the receive buffer has ``size`` bytes from now on."""
+        more = size - self.receive_buffer
+        self.receive_buffer = size
+        for subflow in self.subflows:
+            subflow.receiver.buffer += more
+            subflow.receiver.limit += more
 
     def close(self, now: int) -> None:
         """Close the own direction once everything written was sent; reading goes on."""
@@ -191,9 +250,14 @@ class Connection(TimerOwner):
                 f"{offset + length} were delivered where byte {self.delivered} comes next"
             )
         self.delivered += length
+        self.delivered_at = now
+        if self.on_progress is not None:
+            self.on_progress(now)
         if self.eager:
             self.consumed += length
             self.grow_limit(subflow, length)
+            if self.tuning is not None:
+                self.tuning.on_read(length, now)
         if self.wants_read:
             self.wants_read = False
             self._stack.ready.append(self)

@@ -11,6 +11,7 @@ from mptcpsim.core.mappings import narrow, widen
 from mptcpsim.core.mptcp_options import Dss
 from mptcpsim.core.ranges import Ranges
 from mptcpsim.core.sequences import UNKNOWN
+from mptcpsim.units import NEVER
 
 if TYPE_CHECKING:
     from mptcpsim.core.multipath import MptcpConnection
@@ -35,17 +36,22 @@ class DataReceiver:
     __slots__ = (
         "_ack",
         "_ack_for",
+        "_busy_ack",
+        "_busy_until",
         "_connection",
         "_field",
+        "_lag",
         "_seen_limit",
         "_seen_nxt",
         "_seen_scale",
+        "_spare",
         "ack_octets",
         "buffer",
         "duplicate_bytes",
         "edge",
         "fin_at",
         "idsn",
+        "last_sent",
         "limit",
         "mss",
         "nxt",
@@ -67,6 +73,20 @@ class DataReceiver:
         self.duplicate_bytes: int = 0
         self.mss: int = 536
         self.zero_window: bool = False
+        mptcp = connection.config.mptcp
+        #: Bytes that may arrive beyond ``limit``: promises that were rounded up, or given twice.
+        self._spare: int = buffer
+        if mptcp.receive_window != "connection":
+            # There is no right edge of the connection: what a subflow may take, the connection takes.
+            self.edge = NEVER
+            if mptcp.receive_window == "own":
+                self._spare = NEVER
+        #: The DATA_ACK that went out last without data; of use where not every ACK has one.
+        self.last_sent: int = 0
+        self._lag: int = mptcp.data_ack_lag
+        #: While a read goes on: until when, and the DATA_ACK that is sent meanwhile.
+        self._busy_until: int = 0
+        self._busy_ack: int = 1
         self._ack: Dss = Dss()
         self._ack_for: int = -1
         self._field: int = 0
@@ -78,10 +98,29 @@ class DataReceiver:
 
     def ack_dss(self) -> Dss:
         """Return the DSS of a segment without a mapping."""
-        if self._ack_for != self.nxt:
-            self._ack_for = self.nxt
-            self._ack = Dss(self.ack_octets, narrow(self.nxt, self.ack_octets, self.idsn))
+        nxt = self.nxt if not self._busy_until else self.announced()
+        if self._ack_for != nxt:
+            self._ack_for = nxt
+            self._ack = Dss(self.ack_octets, narrow(nxt, self.ack_octets, self.idsn))
         return self._ack
+
+    def announced(self) -> int:
+        """Return the DATA_ACK that is sent now: while a read goes on, that of its beginning."""
+        if self._connection.now() < self._busy_until:
+            return self._busy_ack
+        self._busy_until = 0
+        return self.nxt
+
+    def on_read(self, now: int) -> None:
+        """The application has read: for a while it keeps the connection from taking what arrives."""
+        if self._lag:
+            self._busy_ack = self.announced()
+            self._busy_until = now + self._lag
+
+    def grow(self, more: int) -> None:
+        """The buffer has ``more`` bytes."""
+        self.buffer += more
+        self.limit += more
 
     def widen_ack(self) -> bool:
         """Answer 64-bit DSNs with 64-bit DATA_ACKs (section 3.3.2); return whether that is new."""
@@ -105,7 +144,7 @@ class DataReceiver:
         As in TCP the edge moves in steps worth a segment (RFC 9293 section 3.8.6.2.2), and never to
         the left as the peer reads it: where a shift would take back a promise it is rounded up.
         """
-        nxt = self.nxt
+        nxt = self.nxt if not self._busy_until else self.announced()
         limit = self.limit
         if nxt == self._seen_nxt and limit == self._seen_limit and scale == self._seen_scale:
             return self._field
@@ -141,7 +180,8 @@ class DataReceiver:
 
         Its last segment may leave a gap; and a window that a slow reader keeps small proves nothing.
         """
-        return max(self.edge - self.nxt - self.mss, self.buffer // 2, 1)
+        least = max(self.buffer // 2, 1)
+        return least if self.edge == NEVER else max(self.edge - self.nxt - self.mss, least)
 
     def syn_window(self) -> int:
         """Return the window field of a SYN, which is not scaled (RFC 7323 section 2.2)."""
@@ -153,11 +193,14 @@ class DataReceiver:
 
     def wants_window_update(self, scale: int) -> bool:
         """Return whether the application read so much that the peer should be told at once."""
-        gain = min(self.limit, self.nxt + (_MAX_FIELD << scale)) - self.edge
+        return min(self.limit, self.nxt + (_MAX_FIELD << scale)) - self.edge >= self.least_gain(scale)
+
+    def least_gain(self, scale: int) -> int:
+        """Return by how many bytes the edge must move to be worth an update."""
         step = self._step(scale)
         if self.edge - self.nxt < self.mss:
-            return gain >= step
-        return gain >= max(min(2 * self.mss, self.buffer // 2), step)
+            return step
+        return max(min(2 * self.mss, self.buffer // 2), step)
 
     # --- What arrives ---------------------------------------------------------------------------
 
@@ -166,7 +209,7 @@ class DataReceiver:
         connection = self._connection
         right = dsn + length
         nxt = self.nxt
-        most = self.limit + self.buffer
+        most = self.limit + self._spare
         if dsn == nxt and right <= self.edge and right <= most and not self.out_of_order.total:
             self.nxt = right
             connection.deliver(dsn, length, subflow, now)
@@ -222,6 +265,7 @@ class DataReceiver:
 
     def on_fin(self, dsn: int, subflow: Subflow, now: int) -> None:
         """Note the DSN of the peer's DATA_FIN (section 3.3.3)."""
+        self.last_sent = 0
         if self.fin_at == UNKNOWN and dsn >= self.nxt:
             self.fin_at = dsn
         if self.fin_at == self.nxt:

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from mptcpsim.core import closing
 from mptcpsim.core.mappings import widen
 from mptcpsim.core.mptcp_options import REASON_MIDDLEBOX
+from mptcpsim.core.window_log import OPENED, PROBE
 from mptcpsim.core.window_probe import SWS_OVERRIDE
 from mptcpsim.plugins import PENALISE, RESEND, Path, Scheduler, SendView
 from mptcpsim.units import MINUTE, NEVER
 
 if TYPE_CHECKING:
     from mptcpsim.core.multipath import MptcpConnection
+    from mptcpsim.core.segment import Segment
     from mptcpsim.core.subflow import Subflow
 
 _NOBODY: Final = -1
@@ -26,9 +28,6 @@ _NOBODY: Final = -1
 #: Bytes after which the rate is looked at, and the Maximum Segment Lifetime (RFC 9293 section 3.4.2).
 _RATE_SPAN: Final = 1 << 26
 _MSL: Final = 2 * MINUTE
-
-#: Bytes that the first retransmission at the connection repeats.
-_FIRST_TRY: Final = 1460
 
 #: Retransmissions at the connection without an answer before subflows without DATA_ACKs are suspected.
 _PATIENCE: Final = 4
@@ -55,16 +54,27 @@ class DataSender(SendView):
         override_at: when a small window is used after all.
         reinjections: data to be sent on other subflows, too, lowest DSN first.
         moved: a DATA_ACK or window has opened something that ``push`` has not looked at.
+        awake: ``push`` is not waiting for a DATA_ACK, which it does where a window alone does not wake it.
+        ahead: data is mapped onto a subflow before the subflow may send it.
     """
 
     __slots__ = (
         "_connection",
         "_copies",
+        "_fills",
+        "_first_try",
+        "_fixed",
+        "_probes",
+        "_probing",
         "_progress_at",
         "_pushing",
         "_rate_from",
         "_rate_since",
-        "_usable",
+        "_retries",
+        "_subflows_probe",
+        "_wakes",
+        "ahead",
+        "awake",
         "backoff",
         "edge",
         "end",
@@ -89,13 +99,26 @@ class DataSender(SendView):
         #: The own IDSN.
         self.idsn: int = 0
         #: Octets of a DSN that is sent, 4 or 8; with 4, where and when the rate was last looked at.
-        self.octets: int = connection.config.mptcp.dsn_octets
+        mptcp = connection.config.mptcp
+        self.octets: int = mptcp.dsn_octets
+        self.ahead: bool = mptcp.map_ahead
+        self.awake: bool = True
+        self._wakes: bool = mptcp.wake_on_window
+        self._probes: bool = mptcp.data_probe
+        self._subflows_probe: bool = mptcp.subflow_probe != "none"
+        self._fixed: int = mptcp.data_timeout
+        self._first_try: int = mptcp.data_retransmit
+        self._fills: bool = mptcp.fill_window
+        config = connection.config
+        self._retries: int = config.data_retries if mptcp.data_retries < 0 else mptcp.data_retries
+        #: Some subflow has a byte that probes the window of the connection, see ``Subflow.probe_dsn``.
+        self._probing: bool = False
         self._rate_from: int = 1
         self._rate_since: int = 0
         self.una: int = 1
         self.nxt: int = 1
         self.end: int = 1
-        self.edge: int = 1
+        self.edge: int = 1 if mptcp.connection_window else NEVER
         self.max_window: int = 0
         self.fin_wanted: bool = False
         self.fin_sent: bool = False
@@ -138,27 +161,29 @@ class DataSender(SendView):
 
     def seed_window(self, window: int) -> None:
         """Take the window of the SYN of the first subflow (section 3.3.5)."""
-        self.edge = 1 + window
+        self.edge = max(self.edge, 1 + window)
         self.max_window = window
 
-    def on_data_ack(self, ack: int, window: int, subflow: Subflow, now: int) -> None:
-        """Take a DATA_ACK and the window that came with it on a subflow."""
+    def on_data_ack(self, ack: int, window: int, subflow: Subflow, segment: Segment, now: int) -> None:
+        """Take a DATA_ACK and the window that came with it, in a segment on a subflow."""
         highest = self.end + 1 if self.fin_sent else self.nxt
         if ack > highest:
             # It acknowledges what was never sent.
             return
+        if window > self.max_window:
+            self.max_window = window
         if ack + window > self.edge:
+            if self.edge <= self.nxt:
+                subflow.log_heard(OPENED, segment, now)
             self.edge = ack + window
             self.moved = True
-            if window > self.max_window:
-                self.max_window = window
-        elif ack + window < self.edge and ack >= self.una:
+        elif ack + window < self.edge < NEVER and ack >= self.una:
             # A right edge that moves left is not honoured (section 3.3.4).
             self._connection.count("MptcpsimRightEdgeLeft")
         if ack <= self.una:
             return
         self.una = ack
-        self.moved = True
+        self.moved = self.awake = True
         self.backoff = 0
         self._progress_at = now
         if self.fin_sent and ack > self.end:
@@ -176,7 +201,7 @@ class DataSender(SendView):
     def push(self, now: int) -> None:
         """Send all that windows and scheduler allow: reinjections, new data, the DATA_FIN."""
         self.moved = False
-        if self._pushing:
+        if self._pushing or not self.awake:
             return
         new = self.nxt < self.end
         if not new and not self.reinjections and not (self.fin_wanted and not self.fin_sent):
@@ -188,14 +213,20 @@ class DataSender(SendView):
         if usable:
             if self.reinjections:
                 self._push_reinjections(usable, now)
+            if self._probing and self.edge > self.nxt:
+                self._send_probes(usable, now)
             if self.scheduler.REDUNDANT:
                 self._push_copies(usable, now)
+            elif new and self.ahead:
+                self._push_ahead(usable, now)
             elif new:
                 self._push_new(usable, now)
             if self.fin_wanted and not self.fin_sent and self.nxt == self.end:
                 self.send_fin(now)
             if self.nxt < self.end or self.reinjections:
                 self._wait(usable, now)
+        elif self._fixed and self.rto_at == NEVER and new:
+            self._start_timer(now)
         self._pushing = False
 
     def _push_new(self, usable: list[Subflow], now: int) -> None:
@@ -223,6 +254,26 @@ class DataSender(SendView):
                 break
             self._send_new(subflow, length, now)
             rooms[index] -= length
+
+    def _push_ahead(self, usable: list[Subflow], now: int) -> None:
+        """Map data onto every subflow that has sent what it had, whether it may send more or not."""
+        segments = self._connection.config.mptcp.mapping_segments
+        while self.nxt < self.end:
+            idle: list[Path] = []
+            for subflow in usable:
+                if subflow.tcp.sender.nxt >= subflow.tcp.sender.end:
+                    idle.append(subflow)
+            if not idle:
+                break
+            chosen = self.scheduler.choose(idle, now)
+            if chosen is None:
+                break
+            subflow = self._connection.subflow_of(chosen.identifier)
+            most = subflow.tcp.sender.mss * segments
+            length = min(self.end - self.nxt, self.edge - self.nxt, most)
+            if length <= 0 or (length < subflow.tcp.sender.mss and self._wait_for_more(length)):
+                break
+            self._send_new(subflow, length, now)
 
     def _several(self, left: int, most: int, room: int, mss: int) -> int:
         """Return the length of a mapping over several segments: whole ones, at least one."""
@@ -253,6 +304,8 @@ class DataSender(SendView):
         nagle = self._connection.config.nagle
         if self.nxt + length == self.end:
             return nagle and outstanding and not self.fin_wanted
+        if self._fills:
+            return False
         # The window cuts the segment: worth it only if it is half of the largest window.
         return length * 2 < self.max_window or (nagle and outstanding)
 
@@ -277,6 +330,8 @@ class DataSender(SendView):
         if self.una == dsn:
             self._progress_at = now
             self._arm(now)
+        if subflow.probe_dsn:
+            self._send_probe(subflow, now)
         self.nxt = dsn + length
         if fin:
             self.fin_sent = True
@@ -285,6 +340,24 @@ class DataSender(SendView):
             self._look_at_rate(now)
         if fin:
             closing.on_data_fin_sent(self._connection)
+
+    def _send_probes(self, usable: list[Subflow], now: int) -> None:
+        """The window has reopened: what probes it goes first, where the subflow's own window allows it."""
+        waiting = False
+        for subflow in usable:
+            if subflow.probe_dsn:
+                if subflow.tcp.sender.edge > subflow.tcp.sender.nxt:
+                    self._send_probe(subflow, now)
+                else:
+                    waiting = True
+        self._probing = waiting
+
+    def _send_probe(self, subflow: Subflow, now: int) -> None:
+        dsn = subflow.probe_dsn
+        subflow.probe_dsn = 0
+        subflow.send_data(dsn, 1, False, True, now)
+        sender = subflow.tcp.sender
+        subflow.tcp.log(PROBE, now, sender.nxt - 1, 1)
 
     def _look_at_rate(self, now: int) -> None:
         """Go over to 8 octets if 4 could wrap within one MSL (section 3.3.1: "MUST")."""
@@ -372,12 +445,23 @@ class DataSender(SendView):
         """Data is left over: where nothing is in flight, some timer has to run."""
         idle = True
         closed = self.nxt < self.end and self.edge <= self.nxt
+        if not self._wakes:
+            self.awake = False
+        if self._fixed and self.rto_at == NEVER:
+            self._start_timer(now)
         for subflow in usable:
             board = subflow.tcp.sender.board
             if board.head < len(board.records):
                 idle = False
             elif closed or subflow.own_window_closed():
+                if not self._subflows_probe or (self._probes and self.una < self.nxt):
+                    # Linux: the byte below gives a subflow something to probe with, once all is acknowledged.
+                    continue
                 subflow.tcp.sender.window_probe.wait(now)
+                if closed and self._probes and self.una > 1 and not subflow.probe_dsn:
+                    self._connection.count("MPTcpExtWinProbe")
+                    subflow.probe_dsn = self.una - 1
+                    self._probing = True
         if idle and not closed and self.override_at == NEVER:
             self.override_at = now + SWS_OVERRIDE
             self._connection.wake_by(self.override_at)
@@ -416,13 +500,20 @@ class DataSender(SendView):
                 queued.append(Reinjection(dsn, item.end, item.origin))
                 right[item.origin] = item.end
         self.reinjections = deque(sorted(queued))
+        self.awake = True
 
     def _timeout(self) -> int:
+        if self._fixed:
+            return self._fixed
         longest = 0
         for subflow in self._connection.alive():
             longest = max(longest, subflow.tcp.sender.rtt.rto)
         config = self._connection.config
         return min((longest or config.rto_initial) << min(self.backoff, 8), config.rto_max)
+
+    def _start_timer(self, now: int) -> None:
+        self._progress_at = now
+        self._arm(now)
 
     def _arm(self, now: int) -> None:
         self.rto_at = now + self._timeout()
@@ -436,13 +527,14 @@ class DataSender(SendView):
         if self.rto_at > now:
             return
         self.rto_at = NEVER
-        if self.una >= self.highest():
+        waiting = self._fixed > 0 and self.nxt < self.end
+        if self.una >= self.highest() and not waiting:
             return
         if self._progress_at + self._timeout() > now:
             # DATA_ACKs do not touch the timer: what they are worth shows here.
             self._arm(self._progress_at)
             return
-        if self.backoff >= self._connection.config.data_retries:
+        if self.backoff >= self._retries:
             closing.time_out(self._connection, "nothing was acknowledged at the connection", now)
             return
         if any(subflow.failed_at >= 0 for subflow in self._connection.open):
@@ -456,13 +548,16 @@ class DataSender(SendView):
                 return
             self._connection.note("data retransmission", f"dsn {self.una}")
             # First a segment; when that did not help, everything, as after a time-out of TCP.
-            end = self.nxt if self.backoff else min(self.nxt, self.una + _FIRST_TRY)
+            end = self.nxt if self.backoff else min(self.nxt, self.una + self._first_try)
             self.reinject([Reinjection(self.una, end, _NOBODY)])
             self.backoff += 1
         elif self.una == self.nxt and self.fin_sent:
             self.send_fin(now)
             self.backoff += 1
+        elif self._fixed:
+            self.backoff += 1
         self._arm(now)
+        self.awake = True
         self.push(now)
 
     def _reset_silent(self, now: int) -> bool:

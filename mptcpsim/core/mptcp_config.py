@@ -60,8 +60,51 @@ class MptcpConfig:
     keep_until_acked: bool = True
     #: A subflow's own window may be stretched by that of the connection (Linux); the RFC has both hold.
     share_send_window: bool = False
-    #: After a read: a window update on every subflow, or on one only ("all", "one").
+    #: Window updates after a read: on every subflow ("all"), on one, by turns ("one"), or none: the window
+    #: is only named when something else is to be said ("none"). No RFC asks for any of them.
     window_update: str = "all"
+    #: When a read is worth an update: "rfc", a segment or half of the buffer (RFC 9293 section 3.8.6.2.2);
+    #: "bsd", two segments and a quarter of the buffer, or half of the buffer.
+    window_update_rule: str = "rfc"
+    #: What a subflow announces: "connection", the one window relative to the DATA_ACK (RFC 8684 section
+    #: 3.3.1); "subflow", the room in the shared buffer by books of its own; "own", the room in a buffer of
+    #: its own, which is always empty: no flow control at the connection at all.
+    receive_window: str = "connection"
+    #: Window updates and answers to probes carry a DATA_ACK; without one they mean nothing to the
+    #: connection's window (section 3.3.5).
+    data_ack_on_updates: bool = True
+    #: How long a read keeps the connection from taking what arrives meanwhile: its subflow acknowledges it,
+    #: the DATA_ACK stays behind and is not repeated until there is something else to say (0: not at all).
+    data_ack_lag: int = 0
+    #: The sender keeps to the window of the connection; else to those of the subflows only.
+    connection_window: bool = True
+    #: What the window leaves of a segment is sent at once (Linux), not only if it is half of the largest
+    #: window (RFC 9293 section 3.8.6.2.1).
+    fill_window: bool = False
+    #: What moves a window only has the connection look for data to send.
+    wake_on_window: bool = True
+    #: Data is mapped onto a subflow, a mapping at a time, before the subflow may send it.
+    map_ahead: bool = False
+    #: How a subflow probes a closed window: "empty", an old sequence number without data; "byte", a byte
+    #: of what is mapped onto it; "none": not at all.
+    subflow_probe: str = "empty"
+    #: The least interval between two probes, and how often the first ones are doubled already.
+    persist_min: int = 0
+    persist_shift: int = 0
+    #: A subflow whose window is being probed gets no new data.
+    persist_blocks: bool = False
+    #: Where the window of the connection is closed: the first to go when it opens is a byte that was
+    #: acknowledged before, on every subflow (Linux: WinProbe).
+    data_probe: bool = False
+    #: Answers to segments without data outside of the window: one in so long a time (Linux: 500 ms; 0: all).
+    invalid_ratelimit: int = 0
+    #: Retransmission time-out of the connection: 0 follows those of the subflows; else it is fixed, and
+    #: runs while anything waits, a closed window included.
+    data_timeout: int = 0
+    #: Retransmissions of the connection in a row that get no answer (-1: as many as of TCP).
+    data_retries: int = -1
+    #: Bytes that the first of them repeats.
+    data_retransmit: int = 1460
     #: ADD_ADDR without an echo is sent again after this long, so often (Linux: 120 s, 3).
     add_addr_timeout: int = 2 * MINUTE
     add_addr_retries: int = 3

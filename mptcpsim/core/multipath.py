@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mptcpsim.core import closing, fallback, handshake, signals
+from mptcpsim.core import closing, fallback, handshake, signals, window_updates
 from mptcpsim.core.addresses import Addresses
 from mptcpsim.core.connection import Connection, LocalProtocolError
 from mptcpsim.core.counters import Counters
@@ -79,6 +79,7 @@ class MptcpConnection(Connection):
         "_counted",
         "_fastclose_at",
         "_fastclose_tries",
+        "_skips_persist",
         "abandoned_at",
         "addresses",
         "checksum",
@@ -97,6 +98,7 @@ class MptcpConnection(Connection):
         "remote_flags",
         "remote_key",
         "state",
+        "update_turn",
         "version",
     )
 
@@ -135,6 +137,10 @@ class MptcpConnection(Connection):
         #: When a connection that has lost all its subflows is given up.
         self.abandoned_at: int = NEVER
         self._counted: bool = False
+        #: The subflow that the last read has driven, where reads drive one at a time.
+        self.update_turn: int = -1
+        #: A subflow in persist gets no data.
+        self._skips_persist: bool = mptcp.persist_blocks
         self.joins = Joins(self)
         self._fastclose_at: int = NEVER
         self._fastclose_tries: int = 0
@@ -182,6 +188,7 @@ class MptcpConnection(Connection):
                 and tcp.state in (TCP_ESTABLISHED, CLOSE_WAIT)
                 and not tcp.sender.fin_wanted
                 and not tcp.sender.timeouts_in_a_row
+                and not (self._skips_persist and tcp.sender.window_probe.at != NEVER)
             ):
                 (backups if subflow.own_backup or subflow.peer_backup else regular).append(subflow)
         return regular or backups
@@ -260,6 +267,7 @@ class MptcpConnection(Connection):
         accepted = min(count, self.writable)
         if not accepted:
             return 0
+        self._before_write(now)
         self.written += accepted
         if self.is_plain:
             tcp = fallback.survivor(self)
@@ -268,6 +276,7 @@ class MptcpConnection(Connection):
                 tcp.sender.output(now)
         else:
             self.outbound.end += accepted
+            self.outbound.awake = True
             if self.state != M_INIT:
                 self._push(now)
         return accepted
@@ -280,29 +289,27 @@ class MptcpConnection(Connection):
             raise LocalProtocolError(f"cannot read {limit} bytes")
         count = min(limit, self.readable)
         if count:
+            self._before_read(count, now)
             self.consumed += count
             self.inbound.limit += count
-            self._update_windows(now)
+            window_updates.after_read(self, now)
+            self.inbound.on_read(now)
         return count
 
-    def _update_windows(self, now: int) -> None:
-        """Tell the peer that the application has made room, if it is worth a segment."""
-        if self.peer_closed:
-            return
-        one = self.config.mptcp.window_update == "one"
-        wanted = False
-        alive = self.alive()
-        for subflow in alive:
-            if self.inbound.wants_window_update(subflow.tcp.receiver.scale):
-                wanted = True
-        if not wanted:
-            return
-        if one:
-            usable = [s for s in alive if not s.failing] or alive
-            usable[0].tcp.send_ack(now)
-            return
-        for subflow in alive:
-            subflow.tcp.send_ack(now)
+    def now(self) -> int:
+        """Return the instant of the present call, ns."""
+        return self._stack.now
+
+    def grow_receive_buffer(self, size: int) -> None:
+        """Autotuning: the receive buffer has ``size`` bytes from now on."""
+        if self.is_plain:
+            super().grow_receive_buffer(size)
+        else:
+            self.inbound.grow(size - self.receive_buffer)
+            self.receive_buffer = size
+
+    def _out_of_order(self) -> int:
+        return super()._out_of_order() if self.is_plain else self.inbound.out_of_order.total
 
     def close(self, now: int) -> None:
         """Close the own direction once everything written was sent; reading goes on."""

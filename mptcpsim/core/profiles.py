@@ -1,68 +1,153 @@
 """Behaviour profiles: named sets of switches over the one core.
 
-Each entry says where its behaviour is known from. A scenario may change any switch of
-the profile that it names.
+Each is a table: the switches that differ from RFC 8684 as it is written, and for each of
+them where the behaviour is known from and how surely. A scenario may change any switch
+of the profile that it names.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from mptcpsim.core.mptcp_config import MptcpConfig
-from mptcpsim.units import MINUTE
+from mptcpsim.units import MICROSECOND, MILLISECOND, MINUTE, SECOND
 
-#: RFC 8684 as it is written.
-_RFC8684: Final = MptcpConfig(enabled=True)
 
-PROFILES: Final[dict[str, MptcpConfig]] = {
-    "rfc8684": _RFC8684,
-    # RFC 6824 as it is written. There is no echo: ADD_ADDR is sent once.
-    "rfc6824": replace(_RFC8684, profile="rfc6824", versions=(0,), fastclose="ack"),
-    # The FreeBSD patch of the seed. Known from the notes of its v0.51: version 0, full mesh from
-    # mp_addresses, round robin, 32-bit numbers, HMACs not validated, one mapping a segment, nothing
-    # kept without a mapping, no infinite mapping. Four subflows: its tests use as many. The window
-    # update on one subflow is inferred from the source of a later port (mechanism M1).
-    "caia-v0.4": replace(
-        _RFC8684,
-        profile="caia-v0.4",
-        versions=(0,),
-        scheduler="roundrobin",
-        path_manager="mp_addresses",
-        join_after="at-once",
-        max_subflows=4,
-        dsn_octets=4,
-        data_ack_octets=4,
-        validate_hmac=False,
-        hold_unmapped=False,
-        infinite_mapping=False,
-        window_update="one",
-        path_probe=0,
-        fastclose="ack",
-        cache_versions=False,
+class Switch(NamedTuple):
+    """A field of ``MptcpConfig``, its value in a profile, and where that is known from."""
+
+    key: str
+    value: Any
+    known: str
+
+
+#: How surely something is known.
+MEASURED: Final = "measured on a live kernel: "
+READ: Final = "read in the source or its notes: "
+INFERRED: Final = "inferred: "
+
+_VERSION_0: Final = (
+    Switch("versions", (0,), READ + "RFC 6824"),
+    Switch("fastclose", "ack", READ + "RFC 6824 section 3.5 has no other variant"),
+)
+
+_CAIA: Final = (
+    *_VERSION_0,
+    Switch("scheduler", "roundrobin", READ + "notes of v0.51"),
+    Switch("path_manager", "mp_addresses", READ + "notes of v0.51: a full mesh of mp_addresses"),
+    Switch("join_after", "at-once", READ + "the seed: ADD_ADDR as soon as the connection is established"),
+    Switch("dsn_octets", 4, READ + "notes of v0.51: 32-bit numbers on the wire"),
+    Switch("data_ack_octets", 4, READ + "notes of v0.51"),
+    Switch("validate_hmac", False, READ + "notes of v0.51: HMACs exchanged, not validated"),
+    Switch("hold_unmapped", False, READ + "notes of v0.51: nothing kept without a mapping"),
+    Switch("infinite_mapping", False, READ + "notes of v0.51"),
+    Switch("path_probe", 0, INFERRED + "TCP of FreeBSD knows no such thing"),
+    Switch("cache_versions", False, INFERRED + "it speaks one version only"),
+    Switch("persist_min", 5 * SECOND, READ + "FreeBSD: the persist timer runs 5 to 60 s"),
+    Switch("subflow_probe", "byte", READ + "FreeBSD probes with a byte of what waits"),
+)
+
+#: What each profile changes; "rfc8684" is the default of every switch.
+TABLE: Final[dict[str, tuple[Switch, ...]]] = {
+    "rfc8684": (),
+    "rfc6824": _VERSION_0,
+    "caia-v0.4": (
+        *_CAIA,
+        Switch("max_subflows", 4, READ + "the test documents of its successors use four"),
+        Switch(
+            "receive_window",
+            "subflow",
+            INFERRED + "a later port: one buffer, but rcv_adv and rcv_nxt of each subflow",
+        ),
+        Switch(
+            "window_update",
+            "one",
+            INFERRED + "a later port: a read drives the one subflow that the scheduler chooses",
+        ),
+        Switch("window_update_rule", "bsd", READ + "tcp_output of FreeBSD"),
+        Switch(
+            "map_ahead",
+            True,
+            INFERRED + "a later port: maps are allocated before tcp_output looks at windows",
+        ),
+        Switch(
+            "connection_window",
+            False,
+            INFERRED + "a later port never calls the functions that compute the connection's window",
+        ),
     ),
-    # Linux 6.18, measured against its captures.
-    "linux-6.18": replace(
-        _RFC8684,
-        profile="linux-6.18",
-        join_after="add-addr",
-        share_send_window=True,
-        keep_until_acked=False,
-        path_probe=0,
-        add_addr_timeout=2 * MINUTE,
-        close_timeout=MINUTE,
-        cache_versions=False,
+    "caia-v0.51": (
+        *_CAIA,
+        Switch("max_subflows", 2, READ + "notes of v0.51: at most two in practice"),
+        Switch(
+            "receive_window",
+            "own",
+            READ + "a subflow announces its own, empty socket; reassembly appends without a check of space",
+        ),
+        Switch(
+            "window_update",
+            "none",
+            READ + "output returns without a segment when there is no new map and no flag is set",
+        ),
+        Switch("data_ack_on_updates", False, READ + "a DATA_ACK goes out only when a flag asks for one"),
+        Switch("connection_window", False, READ + "the functions that compute it are never called"),
+        Switch("wake_on_window", False, READ + "the scheduler runs when the DATA_ACK advances"),
+        Switch("persist_blocks", True, READ + "the scheduler skips subflows whose t_rxtshift is not 0"),
+        Switch("data_timeout", 4 * SECOND, READ + "its data retransmission timer, back-off 1, 1, 1, 1"),
+        Switch("data_retries", 3, READ + "three shifts, then every subflow is reset: ETIMEDOUT"),
+    ),
+    "linux-6.18": (
+        Switch("join_after", "add-addr", MEASURED + "joins follow a DATA_ACK or an ADD_ADDR"),
+        Switch(
+            "scheduler_parameters",
+            {"opportunistic": False, "penalise": False},
+            READ + "upstream's scheduler has neither; the out-of-tree kernel had both",
+        ),
+        Switch("share_send_window", True, MEASURED + "an update on one subflow resumes all"),
+        Switch("keep_until_acked", False, READ + "data leaves the send buffer with the DATA_ACK"),
+        Switch("path_probe", 0, MEASURED + "its own retransmissions only"),
+        Switch("add_addr_timeout", 2 * MINUTE, READ + "net.mptcp.add_addr_timeout"),
+        Switch("close_timeout", MINUTE, READ + "net.mptcp.close_timeout"),
+        Switch("cache_versions", False, MEASURED + "it speaks version 1 only"),
+        Switch("persist_shift", 1, MEASURED + "probes after two RTOs, two, four, eight and so on"),
+        Switch("fill_window", True, MEASURED + "what is left of the window is sent at once"),
+        Switch("invalid_ratelimit", 500 * MILLISECOND, MEASURED + "an early second probe gets no answer"),
+        Switch("data_probe", True, MEASURED + "a byte with DSN = DATA_ACK - 1 goes first; counter WinProbe"),
+        Switch(
+            "data_ack_lag",
+            150 * MICROSECOND,
+            MEASURED + "data that arrives in the wake of a read is acknowledged without a new DATA_ACK; "
+            "how long a read takes is a guess, and differs from machine to machine",
+        ),
+        Switch("data_retransmit", 32 * 1024, INFERRED + "the first fragment of its queue is repeated"),
     ),
 }
+TABLE["linux-6.17-noprobe"] = (
+    *(switch for switch in TABLE["linux-6.18"] if switch.key != "data_probe"),
+    Switch("data_probe", False, READ + 'netdev, October 2025: the probe "had been always disabled"'),
+    Switch("subflow_probe", "none", INFERRED + "TCP probes only for what is in its queue, and that is empty"),
+)
+
+
+def _config(name: str, switches: tuple[Switch, ...]) -> MptcpConfig:
+    values = {switch.key: switch.value for switch in switches}
+    return replace(MptcpConfig(enabled=True), profile=name, **values)
+
+
+PROFILES: Final[dict[str, MptcpConfig]] = {name: _config(name, switches) for name, switches in TABLE.items()}
 
 #: What each profile is, in a sentence for people.
 SUMMARIES: Final[dict[str, str]] = {
     "rfc8684": "MPTCP version 1 as RFC 8684 has it: what `mptcp = true` means",
     "rfc6824": "MPTCP version 0 as RFC 6824 has it: HMAC-SHA1, ADD_ADDR without echo",
     "caia-v0.4": "the FreeBSD patch of 2014: version 0, full mesh of mp_addresses, round robin, "
-    "32-bit numbers, no check of HMACs, no infinite mapping",
+    "32-bit numbers, window updates on one subflow",
+    "caia-v0.51": "its successor of 2015: no flow control at the connection, no window updates, "
+    "no data-level persist",
     "linux-6.18": "the Linux kernel: endpoints, joins after an ADD_ADDR, a subflow may use the window of the "
-    "connection",
+    "connection, a byte of old data probes a window that reopens",
+    "linux-6.17-noprobe": "the Linux kernel before the probe of the connection's window was restored",
 }
 
 

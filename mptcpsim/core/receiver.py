@@ -9,6 +9,7 @@ from mptcpsim.core.options import SACK_BLOCK, SACK_HEADER, sack_blocks_that_fit
 from mptcpsim.core.ranges import Ranges
 from mptcpsim.core.segment import CE, CWR, RST, Segment
 from mptcpsim.core.sequences import UNKNOWN
+from mptcpsim.core.window_log import LIMITED, ZERO
 from mptcpsim.units import NEVER
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ def window_shift(config: TcpConfig) -> int:
     """Return the shift that a configuration wants, or the smallest that offers the whole buffer."""
     wanted = config.window_scale
     buffer = config.receive_buffer
+    if config.receive_autotune:
+        buffer = max(buffer, config.receive_buffer_max)
     shift = 0
     while shift < MAX_SHIFT and (
         buffer >> shift > 0xFFFF if wanted < 0 else shift < wanted and buffer >> shift >= 4
@@ -51,6 +54,7 @@ class Receiver:
     """
 
     __slots__ = (
+        "_answered_at",
         "_field",
         "_seen_limit",
         "_seen_nxt",
@@ -108,6 +112,8 @@ class Receiver:
         self.zero_window: bool = False
         self.dsack: tuple[int, int] | None = None
         self.recent: list[tuple[int, int]] = []
+        #: When a segment outside of the window was last answered.
+        self._answered_at: int = -1
         self._field: int = 0
         self._seen_nxt: int = -1
         self._seen_limit: int = -1
@@ -151,26 +157,49 @@ class Receiver:
         if nxt + (field << scale) < edge:
             field = (edge - nxt + (1 << scale) - 1) >> scale
         self.edge = nxt + (field << scale)
+        self.note_window(field)
+        self._field = field
+        return field
+
+    def note_window(self, field: int) -> None:
+        """Note that the window was closed, or opened again, by a segment that is sent now."""
         if field == 0 and not self.zero_window:
             self.zero_window = True
             self.tcp.count("TcpExtTCPToZeroWindowAdv")
-            self.tcp.note("zero window advertised", f"ack {nxt}")
+            self.tcp.note("zero window advertised", f"ack {self.nxt}")
+            self.tcp.log_now(ZERO)
         elif field and self.zero_window:
             self.zero_window = False
             self.tcp.count("TcpExtTCPFromZeroWindowAdv")
             self.tcp.note("window reopened", f"edge {self.edge}")
-        self._field = field
-        return field
+
+    def may_answer(self, now: int) -> bool:
+        """Return whether a segment without data outside of the window gets an answer (Linux limits them)."""
+        tcp = self.tcp
+        subflow = tcp.subflow
+        if subflow is None or not subflow.speaks:
+            return True
+        pause = tcp.config.mptcp.invalid_ratelimit
+        if pause and self._answered_at >= 0 and now - self._answered_at < pause:
+            tcp.count("TcpExtTCPACKSkippedSeq")
+            tcp.log(LIMITED, now, tcp.sender.nxt, 0)
+            return False
+        self._answered_at = now
+        return True
 
     def wants_window_update(self) -> bool:
         """Return whether the application read so much that the peer should be told at once.
 
         Two segments or half the buffer; one segment is enough when the window is nearly closed.
         """
+        return self.missing_to_update() <= 0
+
+    def missing_to_update(self) -> int:
+        """Return how many bytes more must be read before an update is worth a segment; 0 or less: none."""
         gain = min(self.limit, self.nxt + (_MAX_FIELD << self.scale)) - self.edge
         if self.edge - self.nxt < self.mss:
-            return gain >= self.sws_step
-        return gain >= max(min(2 * self.mss, self.buffer // 2), self.sws_step)
+            return self.sws_step - gain
+        return max(min(2 * self.mss, self.buffer // 2), self.sws_step) - gain
 
     # --- Segments -----------------------------------------------------------------------------
 

@@ -123,7 +123,7 @@ class Sender:
             cwnd = self._retransmit_lost(now)
         if self.nxt < self.end:
             self._send_new(cwnd, now)
-        elif self.source is not None:
+        if self.source is not None and self.nxt >= self.end:
             self.source.push(now)
         if board.lost or recovery.state == RECOVERY:
             self._send_speculative(now)
@@ -241,6 +241,16 @@ class Sender:
             self._transmit(self.nxt, size, ACK | PSH if push and last else ACK, False, now)
         self.window_probe.override_at = NEVER
         if self.recovery.rack is not None:
+            self._probe_stale = False
+            self.recovery.arm_probe(now)
+
+    def send_when_possible(self, length: int, now: int) -> None:
+        """Take data that MPTCP has mapped onto this subflow ahead, and send what windows allow."""
+        self.end += length
+        self._send_new(self.congestion.cwnd, now)
+        if self.nxt < self.end and not len(self.board):
+            self.window_probe.wait(now)
+        if self._probe_stale and self.recovery.rack is not None:
             self._probe_stale = False
             self.recovery.arm_probe(now)
 
@@ -525,6 +535,8 @@ class Sender:
         self.wl1 = seq
         self.wl2 = ack
         moved = ack + window != self.edge
+        if moved and self.edge <= self.nxt < ack + window:
+            self.tcp.log_heard(segment)
         self.edge = ack + window
         if window > self.max_window:
             self.max_window = window

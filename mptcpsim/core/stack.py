@@ -87,6 +87,7 @@ class Stack:
         arrivals: listeners with a new connection; the driver clears it.
         counters: the MIB of the host.
         events: the event log.
+        logs_windows: connections opened from now on note what happens to their windows.
         connections: all connections ever, by identifier.
         addresses: local addresses and the MTU behind them.
         wake_at: no timer is due before this instant, ns; ``next_timer`` says more exactly.
@@ -110,6 +111,7 @@ class Stack:
         "counters",
         "events",
         "listeners",
+        "logs_windows",
         "name",
         "now",
         "outbox",
@@ -129,6 +131,7 @@ class Stack:
         self.arrivals: list[Listener] = []
         self.counters = Counters()
         self.events: list[Event] = []
+        self.logs_windows: bool = False
         self.connections: list[Connection] = []
         self.addresses: dict[str, int] = {}
         self.listeners: dict[int, Listener] = {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mptcpsim.core import fallback, handshake, signals
+from mptcpsim.core import fallback, handshake, signals, window_updates
 from mptcpsim.core.dss_checksum import checksum_is_right, dss_checksum, payload_sum
 from mptcpsim.core.mapped_data import MappedData
 from mptcpsim.core.mappings import Mapping, SentMappings, narrow, widen
@@ -26,6 +26,7 @@ from mptcpsim.core.segment import ACK, ECE, ECT0, FIN, NOT_ECT, Segment
 from mptcpsim.core.sequences import UNKNOWN, unwrap
 from mptcpsim.core.stages import OPENING, PLAIN, PRE_ESTABLISHED, READY
 from mptcpsim.core.states import ESTABLISHED
+from mptcpsim.core.window_log import IGNORED, ZERO
 from mptcpsim.plugins import Path
 from mptcpsim.units import NEVER
 
@@ -59,6 +60,9 @@ class Subflow(Path):
     """
 
     __slots__ = (
+        "_ack_on_updates",
+        "_edge_sent",
+        "_own_books",
         "_own_window",
         "_seen_ack",
         "_seen_window",
@@ -82,6 +86,7 @@ class Subflow(Path):
         "own_backup",
         "peer_backup",
         "penalised_at",
+        "probe_dsn",
         "proven",
         "reinjected_bytes",
         "remote_id",
@@ -130,8 +135,16 @@ class Subflow(Path):
         #: DATA_ACK and window field of the last segment, as on the wire.
         self._seen_ack: int = UNKNOWN
         self._seen_window: int = UNKNOWN
+        mptcp = connection.config.mptcp
         #: Its own window holds beside that of the connection.
-        self._own_window: bool = not connection.config.mptcp.share_send_window
+        self._own_window: bool = not mptcp.share_send_window
+        #: It keeps books of its own of the window that it announces.
+        self._own_books: bool = mptcp.receive_window != "connection"
+        self._ack_on_updates: bool = mptcp.data_ack_on_updates
+        #: The right edge of the connection's window that was announced here last.
+        self._edge_sent: int = 1
+        #: DSN of a byte that goes out before anything else, to probe the window of the connection; or 0.
+        self.probe_dsn: int = 0
         self.signals: list[MptcpOption] = []
         self.signal_acks: int = 0
         self.signal_at: int = NEVER
@@ -199,6 +212,7 @@ class Subflow(Path):
         receiver = self.tcp.receiver
         field = self.connection.inbound.syn_window()
         receiver.edge = max(receiver.edge, 1 + field)
+        self._edge_sent = self.connection.inbound.edge
         return field
 
     def stretch_window(self, segment: Segment) -> None:
@@ -207,11 +221,18 @@ class Subflow(Path):
         inbound = self.connection.inbound
         # A FIN of the subflow takes no number there: it is welcome in a closed window, too.
         fin = 1 if segment.flags & FIN and not segment.length else 0
+        if self._own_books:
+            receiver.edge = max(receiver.edge, receiver.nxt + fin)
+            return
         receiver.edge = max(receiver.edge, receiver.nxt + max(inbound.edge - inbound.nxt, fin))
 
     def room(self, now: int) -> int:
         """Return how many bytes of new data may be sent now; 0 or less for none."""
-        return self.tcp.sender.room(now, self._own_window)
+        sender = self.tcp.sender
+        if sender.nxt < sender.end:
+            # What was mapped ahead comes first.
+            return 0
+        return sender.room(now, self._own_window)
 
     def own_window_closed(self) -> bool:
         """Return whether the window of this subflow alone keeps it from sending."""
@@ -221,6 +242,9 @@ class Subflow(Path):
     def is_blocked(self) -> bool:
         """Return whether data waits for a window to open, this one's or the connection's."""
         outbound = self.connection.outbound
+        sender = self.tcp.sender
+        if sender.nxt < sender.end:
+            return sender.edge <= sender.nxt
         if outbound.nxt < outbound.end and outbound.edge <= outbound.nxt:
             return True
         return (outbound.nxt < outbound.end or len(outbound.reinjections) > 0) and self.own_window_closed()
@@ -255,7 +279,7 @@ class Subflow(Path):
         """Map bytes of the connection onto this subflow and send them at once."""
         sender = self.tcp.sender
         ssn = sender.end
-        if ssn + length > sender.edge:
+        if ssn + length > sender.edge and not self.connection.outbound.ahead:
             # The window of the connection has stretched that of the subflow.
             self.connection.count("MPTcpExtSndWndShared")
         checksum = UNKNOWN
@@ -266,7 +290,10 @@ class Subflow(Path):
             checksum = dss_checksum(full, ssn & _MASK, total, payload_sum(pattern(dsn - 1, length)))
         self.mappings.append(Mapping(ssn, dsn, length, data_fin, checksum))
         self.signal_acks = 0
-        sender.send_now(length, push, now)
+        if connection.outbound.ahead:
+            sender.send_when_possible(length, now)
+        else:
+            sender.send_now(length, push, now)
 
     def send_data_fin(self, now: int) -> None:
         """Send a DATA_FIN that no data goes with: subflow sequence number 0, length 1."""
@@ -334,9 +361,16 @@ class Subflow(Path):
         elif self.signals or self.keys_due or self.stage == PRE_ESTABLISHED or self.failed_at >= 0:
             dss, options, stamped = signals.ack_options(self, OPTION_SPACE - tcp.option_bytes)
             used = mptcp_length(dss, options)
-        else:
+        elif (
+            self._ack_on_updates
+            or tcp.receiver.nxt > tcp.receiver.last_ack_sent
+            or inbound.nxt > inbound.last_sent
+        ):
+            inbound.last_sent = inbound.nxt
             dss = inbound.ack_dss()
             used = 4 + inbound.ack_octets
+        else:
+            used = 0
         header = tcp.header if stamped == tcp.timestamps else tcp.header - tcp.option_bytes
         sack = None
         if receiver.recent or receiver.dsack is not None:
@@ -348,10 +382,22 @@ class Subflow(Path):
                 used += sack_length(len(sack))
         if receiver.ecn_echo and tcp.ecn:
             flags |= ECE
-        field = inbound.window_field(receiver.scale)
         nxt = receiver.nxt
-        if nxt + (field << receiver.scale) > receiver.edge:
-            receiver.edge = nxt + (field << receiver.scale)
+        if self._own_books:
+            field = window_updates.own_window_field(self)
+        else:
+            edge = inbound.edge
+            field = inbound.window_field(receiver.scale)
+            if nxt + (field << receiver.scale) > receiver.edge:
+                receiver.edge = nxt + (field << receiver.scale)
+            if inbound.edge != edge:
+                self._edge_sent = inbound.edge
+            elif edge > self._edge_sent:
+                # Another subflow has announced this edge before (section 3.3.5).
+                self._edge_sent = edge
+                self.connection.count("MPTcpExtRcvWndShared")
+        if not field:
+            tcp.log(ZERO, now, seq, length)
         segment = Segment(
             tcp.flow,
             header + length + used,
@@ -417,9 +463,11 @@ class Subflow(Path):
                 self._seen_window = segment.window
                 outbound = self.connection.outbound
                 ack = widen(dss.data_ack, dss.data_ack_octets, outbound.idsn, outbound.una)
-                outbound.on_data_ack(ack, segment.window << self.tcp.snd_scale, self, now)
+                outbound.on_data_ack(ack, segment.window << self.tcp.snd_scale, self, segment, now)
                 if self.tcp.ended:
                     return False
+        elif not segment.length:
+            self._ignore_window(segment, now)
         if dss.dsn_octets:
             if (
                 segment.seq == incoming.done
@@ -435,6 +483,20 @@ class Subflow(Path):
             self.incoming.keep(segment)
         return not self.tcp.ended
 
+    def _ignore_window(self, segment: Segment, now: int) -> None:
+        """A window without a DATA_ACK says nothing to the connection (section 3.3.5)."""
+        sender = self.tcp.sender
+        if self.heard and segment.ack + (segment.window << self.tcp.snd_scale) > sender.edge:
+            self.connection.count("MptcpsimUpdateWithoutDataAck")
+            self.log_heard(IGNORED, segment, now)
+
+    def log_heard(self, what: str, segment: Segment, now: int) -> None:
+        """Note what a segment of the peer did to a window."""
+        log = self.connection.window_log
+        if log is not None:
+            window = segment.window << self.tcp.snd_scale
+            log.add(what, now, self.number, segment.seq, segment.ack, window, segment.length)
+
     def on_confirmed(self, now: int) -> None:
         """The peer has our keys: the first DATA_ACK came."""
         if self.keys_due:
@@ -447,6 +509,8 @@ class Subflow(Path):
         sender = self.tcp.sender
         if segment.ack > sender.una:
             self.bare_acks += 1
+        elif not segment.length:
+            self._ignore_window(segment, now)
         if not self.proven and segment.ack > max(sender.una, 1) and not self.incoming.covers(segment):
             # Data of ours is acknowledged on the subflow, and there is no DATA_ACK.
             return fallback.on_options_missing(

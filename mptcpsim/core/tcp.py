@@ -55,6 +55,7 @@ from mptcpsim.core.states import (
     TRANSITIONS,
 )
 from mptcpsim.core.timers import TimerOwner
+from mptcpsim.core.window_log import OPENED, UPDATE, WITHHELD
 from mptcpsim.plugins import CongestionControl
 from mptcpsim.units import MILLISECOND, NEVER, SECOND
 
@@ -192,6 +193,26 @@ class Tcp(TimerOwner):
     def count(self, name: str) -> None:
         """Count under a name of Linux's MIB."""
         self._stack.counters.add(name)
+
+    def log(self, what: str, now: int, seq: int, length: int) -> None:
+        """Note what happens to windows, if somebody wants to know."""
+        log = self.connection.window_log
+        if log is not None:
+            receiver = self.receiver
+            window = receiver.edge - receiver.nxt
+            log.add(what, now, self.identifier, seq, receiver.nxt, window, length)
+
+    def log_heard(self, segment: Segment) -> None:
+        """Note that a segment has opened a window that was closed."""
+        log = self.connection.window_log
+        if log is not None:
+            window = segment.window << self.snd_scale
+            now = self._stack.now
+            log.add(OPENED, now, self.identifier, segment.seq, segment.ack, window, segment.length)
+
+    def log_now(self, what: str) -> None:
+        """The same of an ACK that is being sent."""
+        self.log(what, self._stack.now, self.sender.nxt, 0)
 
     def note(self, what: str, detail: str) -> None:
         """Put a rare event on the event log of the host."""
@@ -434,8 +455,14 @@ class Tcp(TimerOwner):
 
     def on_read(self, now: int) -> None:
         """The application made room in the receive buffer: tell the peer if it is worth a segment."""
-        if self.state in (ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2) and self.receiver.wants_window_update():
+        if self.state not in (ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2):
+            return
+        missing = self.receiver.missing_to_update()
+        if missing <= 0:
             self.send_ack(now)
+            self.log(UPDATE, now, self.sender.nxt, 0)
+        elif self.connection.window_log is not None:
+            self.connection.window_log.add(WITHHELD, now, self.identifier, 0, 0, missing, 0)
 
     def finish(self, error: str, now: int) -> None:
         """Enter CLOSED and tell the connection; an empty ``error`` is an orderly end."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from mptcpsim.core.segment import ACK, FIN, PSH
+from mptcpsim.core.window_log import CLOSED, PROBE
 from mptcpsim.units import MILLISECOND, NEVER
 
 if TYPE_CHECKING:
@@ -25,17 +26,19 @@ class WindowProbe:
         at: when the persist timer is due.
         override_at: when a small window is used after all.
         end: end of what probes carried beyond SND.NXT; an ACK may go that far.
+        interval: how long the timer runs this time.
         shift: how often the persist interval was doubled.
         unanswered: probes since the peer was last heard.
     """
 
-    __slots__ = ("_sender", "at", "end", "override_at", "shift", "unanswered")
+    __slots__ = ("_sender", "at", "end", "interval", "override_at", "shift", "unanswered")
 
     def __init__(self, sender: Sender) -> None:
         self._sender = sender
         self.at: int = NEVER
         self.override_at: int = NEVER
         self.end: int = 0
+        self.interval: int = 0
         self.shift: int = 0
         self.unanswered: int = 0
 
@@ -51,6 +54,7 @@ class WindowProbe:
                 self.shift = 0
                 self._arm(now)
                 sender.tcp.note("window closed by peer", f"edge {sender.edge}")
+                sender.tcp.log(CLOSED, now, sender.nxt, 0)
         elif self.override_at == NEVER:
             self.override_at = now + SWS_OVERRIDE
             sender.tcp.wake_by(self.override_at)
@@ -73,8 +77,14 @@ class WindowProbe:
 
     def _arm(self, now: int) -> None:
         sender = self._sender
-        interval = min(sender.rtt.rto << min(self.shift, 32), sender.tcp.config.persist_max)
-        self.at = now + interval
+        least = 0
+        shift = self.shift
+        if sender.source is not None:
+            mptcp = sender.tcp.config.mptcp
+            least = mptcp.persist_min
+            shift = max(shift, mptcp.persist_shift)
+        self.interval = min(max(sender.rtt.rto << min(shift, 32), least), sender.tcp.config.persist_max)
+        self.at = now + self.interval
         sender.tcp.wake_by(self.at)
 
     def on_timer(self, now: int) -> None:
@@ -91,7 +101,7 @@ class WindowProbe:
         self.unanswered += 1
         tcp.count("TcpExtTCPWinProbe")
         nxt = sender.nxt
-        if sender.source is not None or tcp.config.zero_window_probe == "empty":
+        if self._is_empty():
             # Linux: an old sequence number, which the peer must answer with an ACK.
             tcp.emit(sender.una - 1, 0, ACK, False, now)
         else:
@@ -101,8 +111,17 @@ class WindowProbe:
                 tcp.emit(nxt, 1, ACK | (PSH if nxt + 1 == sender.end else 0), False, now)
             else:
                 tcp.emit(nxt, 0, ACK | FIN, False, now)
+        tcp.log(PROBE, now, tcp.last_sent().seq, tcp.last_sent().length)
         self.shift += 1
         self._arm(now)
+
+    def _is_empty(self) -> bool:
+        """Return whether a probe carries no data: under MPTCP only what is mapped already could be sent."""
+        sender = self._sender
+        config = sender.tcp.config
+        if sender.source is not None:
+            return config.mptcp.subflow_probe == "empty" or sender.nxt >= sender.end
+        return config.zero_window_probe == "empty"
 
     def on_override(self, now: int) -> None:
         """A window too small to be worth a segment has been offered for long enough: use it."""

@@ -21,7 +21,7 @@ from mptcpsim.core.mptcp_config import MptcpConfig
 from mptcpsim.core.profiles import PROFILES
 from mptcpsim.scenario.catalogue import parameters
 from mptcpsim.scenario.fields import Model, PluginField
-from mptcpsim.scenario.quantities import PositiveTime, Time, Whole
+from mptcpsim.scenario.quantities import PositiveSize, PositiveTime, Time, Whole
 
 #: The keys that choose a plug-in, and the family of each.
 PLUGINS: Final = {"scheduler": "scheduler", "path_manager": "pathmanager"}
@@ -74,7 +74,24 @@ class MptcpSettings(Model):
     infinite_mapping: StrictBool | None = None
     keep_until_acked: StrictBool | None = None
     share_send_window: StrictBool | None = None
-    window_update: Literal["all", "one"] | None = None
+    window_update: Literal["all", "one", "none"] | None = None
+    window_update_rule: Literal["rfc", "bsd"] | None = None
+    receive_window: Literal["connection", "subflow", "own"] | None = None
+    data_ack_on_updates: StrictBool | None = None
+    data_ack_lag: Time | None = None
+    connection_window: StrictBool | None = None
+    fill_window: StrictBool | None = None
+    wake_on_window: StrictBool | None = None
+    map_ahead: StrictBool | None = None
+    subflow_probe: Literal["empty", "byte", "none"] | None = None
+    persist_min: Time | None = None
+    persist_shift: Annotated[Whole, Field(ge=0, le=16)] | None = None
+    persist_blocks: StrictBool | None = None
+    data_probe: StrictBool | None = None
+    invalid_ratelimit: Time | None = None
+    data_timeout: Time | None = None
+    data_retries: Annotated[Whole, Field(ge=-1, le=127)] | None = None
+    data_retransmit: PositiveSize | None = None
     add_addr_timeout: PositiveTime | None = None
     add_addr_retries: Tries | None = None
     subflow_retries: Annotated[Whole, Field(ge=1, le=127)] | None = None

@@ -33,6 +33,8 @@ class TcpSettings(Model):
     initial_ssthresh: Size | None = None
     send_buffer: PositiveSize | None = None
     receive_buffer: PositiveSize | None = None
+    receive_autotune: StrictBool | None = None
+    receive_buffer_max: PositiveSize | None = None
     window_scaling: StrictBool | None = None
     window_scale: Annotated[Whole, Field(ge=-1, le=14)] | None = None
     timestamps: StrictBool | None = None

@@ -1,0 +1,71 @@
+"""What happened to the windows of a connection: the evidence from which a stall is explained.
+
+Only rare things are noted, and only if somebody wants to know (``Stack.logs_windows``).
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+#: At the end that sends data. A window closed (``subflow`` -1: the connection's) or opened again; a probe
+#: was sent; an update came that says nothing to the connection, because it has no DATA_ACK.
+CLOSED: Final = "closed"
+OPENED: Final = "opened"
+PROBE: Final = "probe"
+IGNORED: Final = "ignored"
+
+#: At the end that receives. A segment with window 0 was sent; an update after a read; a read was not worth
+#: one; a probe was answered, or not because of the rate limit.
+ZERO: Final = "zero window"
+UPDATE: Final = "update"
+WITHHELD: Final = "withheld"
+ANSWER: Final = "answer"
+LIMITED: Final = "no answer"
+
+_MOST: Final = 8192
+
+
+class WindowEvent(NamedTuple):
+    """One of them.
+
+    Attributes:
+        time: ns.
+        what: see above.
+        subflow: its identifier at this end, -1: the connection.
+        seq, ack, window, length: of the segment that was sent or came, relative, window in bytes;
+            0 where there is none. ``window`` of ``WITHHELD``: the bytes that are missing to an update.
+        last: when the same thing happened last, ns.
+        times: how often it happened since nothing else did.
+    """
+
+    time: int
+    what: str
+    subflow: int
+    seq: int
+    ack: int
+    window: int
+    length: int
+    last: int
+    times: int
+
+
+class WindowLog:
+    """The events of one end of a connection, oldest first; of very many the oldest are forgotten."""
+
+    __slots__ = ("events",)
+
+    def __init__(self) -> None:
+        self.events: list[WindowEvent] = []
+
+    def add(self, what: str, now: int, subflow: int, seq: int, ack: int, window: int, length: int) -> None:
+        """Note an event; a run of reads that are not worth an update is one."""
+        events = self.events
+        time = now
+        times = 1
+        if what == WITHHELD and events and events[-1].what == WITHHELD:
+            before = events.pop()
+            time = before.time
+            times = before.times + 1
+        events.append(WindowEvent(time, what, subflow, seq, ack, window, length, now, times))
+        if len(events) > _MOST:
+            del events[: _MOST // 2]
