@@ -102,6 +102,29 @@ class Recoder:
         return flip_byte(data, position, self._rng.randrange(1, 256), mend=False)
 
 
+class Disagreement:
+    """Lets pass what its receiver reads as it was meant, and gives it the bytes of everything else.
+
+    A segment by reference and its bytes say the same as long as both ends mean the same
+    numbers on the wire. Where a middlebox changes them, a host reads the bytes of what has not
+    passed that box, of SYNs, and of ICMP errors. Arguments as for ``Recoder``.
+    """
+
+    def __init__(self, lookup_stack: Callable[[str], SequenceSource | None], rng: random.Random) -> None:
+        self._lookup_stack = lookup_stack
+        self._recode = Recoder(lookup_stack, rng)
+
+    def __call__(self, packet: Packet) -> Packet | None:
+        """Return the packet as its receiver reads it."""
+        if isinstance(packet, Segment):
+            stack = self._lookup_stack(packet.flow.dst)
+            own = None if stack is None else stack.sequence_map(packet.flow)
+            sent = packet.sequences
+            if own is not None and own.irs == sent.iss and own.iss == sent.irs:
+                return packet
+        return self._recode(packet)
+
+
 def _no_connection(flow: FourTuple) -> SequenceMap | None:
     return None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mptcpsim.codec.roundtrip import Recoder
+from mptcpsim.codec.roundtrip import Disagreement, Recoder
 from mptcpsim.core.stack import Stack
 from mptcpsim.freebsd.system import System
 from mptcpsim.net.forwarding import IpNode
@@ -84,6 +84,8 @@ def build(scenario: Scenario, *, roundtrip: bool = False, general: bool = False)
     simulation.systems = attach_systems(simulation)
     if roundtrip:
         _encode_everything(simulation)
+    elif any(box.RENUMBERS for link in simulation.topology.links.values() for box in link.middleboxes):
+        _read_numbers(simulation)
     for index, flow in enumerate(scenario.flows):
         simulation.flows.append(_flow(simulation, index, flow))
     if scenario.events:
@@ -172,6 +174,14 @@ def _encode_everything(simulation: Simulation) -> None:
     recoder = Recoder(simulation.owner, stream(simulation.scenario.seed, "roundtrip"))
     for link in simulation.topology.links.values():
         link.a.recode = link.b.recode = recoder
+
+
+def _read_numbers(simulation: Simulation) -> None:
+    """Have hosts read the bytes of what a middlebox may have given other numbers, or should have."""
+    reader = Disagreement(simulation.owner, stream(simulation.scenario.seed, "roundtrip"))
+    for host in simulation.hosts.values():
+        for interface in host.interfaces.values():
+            interface.recode = reader
 
 
 # --- Applications --------------------------------------------------------------------------------
