@@ -253,7 +253,7 @@ class TestSummary:
         flow = FlowResult("bulk", "A", "B", 1, 1, 8.0, None, "ok", False, False)
         summary = Summary("title", 1, 5.0, [flow], {"A": {"InSegs": 1}}, {})
         content = json.loads(json_text(summary.as_dict()))
-        assert set(content) == {"scenario", "seed", "duration_s", "flows", "counters", "links"}
+        assert set(content) == {"scenario", "seed", "duration_s", "flows", "counters", "links", "nodes"}
         assert set(content["flows"][0]) == {
             *("name", "client", "server", "bytes_written", "bytes_delivered", "goodput_bps", "completed_s"),
             *("integrity", "multipath", "fallback", "stalls", "subflows", "error", "latency_ms"),

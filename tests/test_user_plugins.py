@@ -46,6 +46,23 @@ def test_the_example_of_a_scheduler(tmp_path: Path, scheduler: str, median_ms: f
     assert flow["subflows"][1]["bytes_sent"] == slow
 
 
+def test_the_example_of_a_middlebox(tmp_path: Path) -> None:
+    """The table of its README."""
+    scenario = EXAMPLE.parent.parent / "own-middlebox" / "scenario.toml"
+    drop = '{name="drop", match="icmp"}'
+    found = {}
+    for boxes in ("", f"[{drop}]", "[]"):
+        out = tmp_path / str(len(found))
+        given = ["--set", f"links.access.middleboxes={boxes}"] if boxes else []
+        result = CliRunner().invoke(app, ["run", str(scenario), "--out", str(out), "--no-figures", *given])
+        assert result.exit_code == 0, result.output
+        summary = json.loads((out / "summary.json").read_text())
+        (flow,) = summary["flows"]
+        big = summary["nodes"]["near"]["drops"].get("too-big", 0)
+        found[boxes] = flow["bytes_delivered"], flow["completed_s"] and round(flow["completed_s"], 3), big
+    assert found == {"": (5_000_000, 2.17, 0), f"[{drop}]": (0, None, 18), "[]": (5_000_000, 2.18, 10)}
+
+
 def test_a_loaded_scenario_names_the_file_absolutely() -> None:
     scenario = load(EXAMPLE)
     assert scenario.plugins == (str(EXAMPLE.parent / "careful.py"),)

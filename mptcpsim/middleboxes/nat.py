@@ -79,6 +79,10 @@ class Nat(Middlebox):
             return self._address if is_ipv6(self._address) == ipv6 else ""
         return self.first_address(ipv6)
 
+    def answers(self, address: str) -> bool:
+        """Return whether an address is the outer one."""
+        return address == self.outer(is_ipv6(address))
+
     def on_packet(self, packet: Packet, forward: bool, now: int) -> Packet | None:
         """Translate; None for what has no binding and may not make one."""
         outer = self.outer(is_ipv6(packet.flow.src))
@@ -111,6 +115,8 @@ class Nat(Middlebox):
         binding.used = now
         changed = segment.clone()
         changed.flow = FourTuple(flow.src, flow.sport, *binding.inner)
+        # It is on its way to who has, or stands for, the outer address.
+        changed.next_hop = segment.next_hop or flow.dst
         return changed
 
     def _binding(self, inner: tuple[str, int], now: int) -> _Binding | None:

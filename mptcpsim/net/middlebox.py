@@ -105,6 +105,10 @@ class Middlebox(Plugin):
         """
         return packet
 
+    def answers(self, address: str) -> bool:
+        """Return whether the box answers for an address that the second end looks for (ARP)."""
+        return False
+
     # --- What it may do -----------------------------------------------------------------------
 
     def send(self, packet: Packet, forward: bool) -> None:
@@ -192,6 +196,10 @@ class Passage:
         self._order: int = 0
         self._flush_event: Callable[[], None] = self._flush
         self._later_event: Callable[[], None] = self._send_due
+
+    def answers(self, address: str) -> bool:
+        """Return whether one of the boxes answers for an address."""
+        return any(box.answers(address) for box in self.boxes)
 
     def inward(self, packet: Packet) -> None:
         """Take a packet from the pipe."""

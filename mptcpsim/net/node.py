@@ -206,12 +206,16 @@ class Interface:
         is the one that is meant whatever the address.
         """
         peer = self.peer
-        if peer is None:
-            return None
+        if peer is None or self.box_answers(address):
+            return peer
         found = peer.node.find(address, peer)
         if found is None and not peer.node.BELOW_IP and not peer.primary_address(":" in address):
             return peer
         return found
+
+    def box_answers(self, address: str) -> bool:
+        """Return whether a middlebox on the link answers for an address."""
+        return self._passage is not None and self._passage.answers(address)
 
     def _connect(self) -> None:
         """Point both pipes at the methods that fit: with something in between, or without."""

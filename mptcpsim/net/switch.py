@@ -113,6 +113,8 @@ class Switch(Node):
             peer = port.peer
             if peer is None:
                 continue
+            if port.box_answers(address):
+                return first, peer
             node = peer.node
             if isinstance(node, Switch):
                 if node.name not in seen:

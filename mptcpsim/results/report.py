@@ -34,7 +34,7 @@ def _table(title: str, *columns: tuple[str, str]) -> Table:
 
 def tables(summary: dict[str, Any]) -> list[Table]:
     """Return the tables of ``summary.json``; those in which nothing stands are left out."""
-    found = [flow_table(summary), link_table(summary), middlebox_table(summary)]
+    found = [flow_table(summary), link_table(summary), middlebox_table(summary), node_table(summary)]
     return [table for table in found if table.row_count]
 
 
@@ -137,6 +137,19 @@ def middlebox_table(summary: dict[str, Any]) -> Table:
             for direction in ("forward", "backward"):
                 counts = [str(one[direction][key]) for key in ("packets", "changed", "dropped", "sent")]
                 table.add_row(name, one["name"], direction, *counts)
+    return table
+
+
+def node_table(summary: dict[str, Any]) -> Table:
+    """Return a table of what the nodes of ``summary.json`` have dropped themselves, one row a node."""
+    table = _table("Dropped by nodes", ("node", "<"), ("dropped", "~"), ("ICMP errors sent", "~"))
+    for name, node in summary["nodes"].items():
+        cells = [
+            ", ".join(f"{count} {reason}" for reason, count in node[key].items() if count)
+            for key in ("drops", "icmp_errors")
+        ]
+        if any(cells):
+            table.add_row(name, *(cell or "-" for cell in cells))
     return table
 
 

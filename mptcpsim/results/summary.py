@@ -144,6 +144,14 @@ class LinkResult:
 
 
 @dataclass
+class NodeResult:
+    """What a host, router or switch has dropped itself, by reason, and the ICMP errors sent, by kind."""
+
+    drops: dict[str, int]
+    icmp_errors: dict[str, int]
+
+
+@dataclass
 class Summary:
     """A whole run."""
 
@@ -153,6 +161,7 @@ class Summary:
     flows: list[FlowResult]
     counters: dict[str, dict[str, int]]
     links: dict[str, LinkResult]
+    nodes: dict[str, NodeResult] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the content of ``summary.json``."""

@@ -8,7 +8,9 @@ from mptcpsim.core.multipath import MptcpConnection
 from mptcpsim.core.states import CLOSED
 from mptcpsim.net.link import Link
 from mptcpsim.net.middlebox import BoxCounts
+from mptcpsim.net.node import Node
 from mptcpsim.net.pipe import Pipe
+from mptcpsim.net.router import Router
 from mptcpsim.results.series import SeriesRecorder
 from mptcpsim.results.stalls import StallDetector
 from mptcpsim.results.summary import (
@@ -18,6 +20,7 @@ from mptcpsim.results.summary import (
     FlowResult,
     LinkResult,
     MiddleboxResult,
+    NodeResult,
     SubflowResult,
     Summary,
 )
@@ -234,6 +237,7 @@ def summarise(simulation: Simulation, sampler: Sampler) -> Summary:
         ],
         counters={name: host.stack.counters.as_dict() for name, host in simulation.hosts.items()},
         links={name: _link_result(link, now) for name, link in simulation.topology.links.items()},
+        nodes={name: _node_result(node) for name, node in simulation.topology.nodes.items()},
     )
 
 
@@ -380,6 +384,11 @@ def _direction_result(pipe: Pipe, now: int, by_boxes: list[tuple[str, int]]) -> 
     return DirectionResult(
         packets=pipe.packets, bytes=pipe.bytes, drops=dict(sorted(drops.items())), utilisation=busy
     )
+
+
+def _node_result(node: Node) -> NodeResult:
+    errors = node.errors_sent if isinstance(node, Router) else {}
+    return NodeResult(drops=dict(sorted(node.drops.items())), icmp_errors=dict(sorted(errors.items())))
 
 
 def event_lines(simulation: Simulation) -> list[dict[str, Any]]:

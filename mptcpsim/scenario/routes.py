@@ -192,9 +192,11 @@ class Layout:
     def trace(self, start: str, destination: str) -> str | None:
         """Follow a packet from a node to an address; return what is wrong on the way, or None.
 
-        What policies do is not known here: with one, only a path of links is asked for.
+        What policies and address translation do is not known here: with one, only a path of links is
+        asked for.
         """
-        if self.scenario.routing != "static" or any(node.has_policy for node in self.nodes.values()):
+        free = self.scenario.routing != "static" or any(node.has_policy for node in self.nodes.values())
+        if free or any(box.name == "nat" for link in self.scenario.links for box in link.middleboxes):
             return self.connected(start, destination)
         return self._follow(start, start, destination, MAX_HOPS, set())
 

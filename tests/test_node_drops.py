@@ -1,0 +1,85 @@
+"""What nodes drop themselves is in the summary and in the tables, with its reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from mptcpsim.results.report import tables
+from mptcpsim.results.series import SeriesRecorder
+from mptcpsim.scenario.build import Simulation, build
+from mptcpsim.scenario.load import loads
+from mptcpsim.scenario.measure import Sampler, summarise
+
+SCENARIO = """
+title = "Two routers"
+duration = "4s"
+[hosts.a]
+interfaces = { eth0 = "10.0.1.1/24" }
+default_route = "10.0.1.254"
+[hosts.b]
+interfaces = { eth0 = "10.0.3.1/24" }
+default_route = "10.0.3.254"
+[routers.r]
+interfaces = { a = "10.0.1.254/24", s = "10.0.2.1/24" }
+default_route = "10.0.2.2"
+[routers.s]
+interfaces = { r = "10.0.2.2/24", b = "10.0.3.254/24" }
+default_route = "10.0.2.1"
+[[links]]
+ends = ["a:eth0", "r:a"]
+[[links]]
+ends = ["r:s", "s:r"]
+delay = "5ms"
+mtu = 1400
+[[links]]
+ends = ["s:b", "b:eth0"]
+[[flows]]
+client = "a"
+server = "b"
+bytes = "100kB"
+"""
+
+
+def summary_of(simulation: Simulation, directory: Path) -> dict[str, Any]:
+    with SeriesRecorder(directory / "series.parquet") as recorder:
+        sampler = Sampler(simulation, recorder)
+        simulation.env.run(simulation.scenario.duration)
+        return summarise(simulation, sampler).as_dict()
+
+
+def printed(summary: dict[str, Any]) -> str:
+    console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    for table in tables(summary):
+        console.print(table)
+    console.file.close()
+    return console.export_text()
+
+
+def test_too_big(tmp_path: Path) -> None:
+    summary = summary_of(build(loads(SCENARIO)), tmp_path)
+    assert summary["flows"][0]["bytes_delivered"] == 100_000
+    assert summary["nodes"]["r"] == {"drops": {"too-big": 10}, "icmp_errors": {"fragmentation-needed": 10}}
+    assert summary["nodes"]["s"] == {"drops": {}, "icmp_errors": {}}
+    assert "10 too-big" in printed(summary)
+    assert "10 fragmentation-needed" in printed(summary)
+
+
+def test_ttl(tmp_path: Path) -> None:
+    """Two routers send a packet to each other until its time to live is over."""
+    simulation = build(loads(SCENARIO))
+    routes = simulation.topology.nodes["s"].routes
+    assert routes.remove("10.0.3.0/24") == 1
+    summary = summary_of(simulation, tmp_path)
+    # A SYN and two repetitions in 4 s.
+    assert summary["nodes"]["s"] == {"drops": {"ttl": 3}, "icmp_errors": {"time-exceeded": 3}}
+    # Each has crossed the link 63 times, there and back; the error goes to the sender.
+    assert summary["links"]["r:s--s:r"]["packets"] == 3 * (63 + 1)
+    assert "3 ttl" in printed(summary)
+
+
+def test_no_table_without_drops(tmp_path: Path) -> None:
+    simulation = build(loads(SCENARIO.replace("mtu = 1400", "")))
+    assert "Dropped by nodes" not in printed(summary_of(simulation, tmp_path))
