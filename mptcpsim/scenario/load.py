@@ -13,15 +13,14 @@ import tomlkit
 from mptcpsim.scenario.catalogue import load_user_plugins
 from mptcpsim.scenario.check import check
 from mptcpsim.scenario.dialect import expand as expand_dialect
-from mptcpsim.scenario.dialect import origin_of
-from mptcpsim.scenario.errors import Path, Problem, ScenarioError, dotted
-from mptcpsim.scenario.locate import line_of, line_within
+from mptcpsim.scenario.errors import Problem, ScenarioError
 from mptcpsim.scenario.overrides import Override
-from mptcpsim.scenario.patterns import Patterns, expand_patterns
+from mptcpsim.scenario.patterns import expand_patterns
+from mptcpsim.scenario.places import Places
 from mptcpsim.scenario.schema import Scenario
 from mptcpsim.scenario.topology import KEY as TOPOLOGY
-from mptcpsim.scenario.topology import Expansion, expand_topology
-from mptcpsim.scenario.typed import TABLE, Origin
+from mptcpsim.scenario.topology import expand_topology
+from mptcpsim.scenario.typed import TABLE
 from mptcpsim.scenario.validate import validate
 from mptcpsim.topologies.plan import Plan
 
@@ -94,12 +93,26 @@ class Source:
         Raises:
             ScenarioError: as ``load``.
         """
+        return self.read(changes)[0]
+
+    def read(self, changes: Sequence[Override] = ()) -> tuple[Scenario, Places]:
+        """Return the scenario as ``scenario`` does, and where its parts come from.
+
+        Raises:
+            ScenarioError: as ``load``.
+        """
         overrides: list[str | Override] = [*self._overrides, *changes]
-        return from_data(copy.deepcopy(self._data), self.name, overrides, self.directory, text=self.text)
+        places = self._places()
+        return from_data(
+            copy.deepcopy(self._data), self.name, overrides, self.directory, places=places
+        ), places
+
+    def _places(self) -> Places:
+        return Places(self.name, self.text, self.directory, self._data)
 
     def error(self, problem: Problem) -> ScenarioError:
         """Return the error that tells the user of a problem: with the file and the line."""
-        return ScenarioError(_message(self.name, self.text, problem, [], ""))
+        return ScenarioError(self._places().message(problem))
 
 
 def from_data(
@@ -108,7 +121,7 @@ def from_data(
     overrides: Sequence[str | Override] = (),
     directory: pathlib.Path = pathlib.Path(),
     plan: Plan | None = None,
-    text: str = "",
+    places: Places | None = None,
 ) -> Scenario:
     """Return the scenario of data as TOML has them.
 
@@ -118,44 +131,39 @@ def from_data(
         overrides: as for ``load``.
         directory: what paths are relative to.
         plan: the graph that ``topology`` describes, in place of a file.
-        text: what the data were read from, for line numbers.
+        places: is told where the parts of the scenario come from.
 
     Raises:
         ScenarioError: as ``load``.
     """
-    changes: list[Override] = []
-    origins: list[Origin] = []
-    expansion: Expansion | None = None
-    patterns: Patterns | None = None
+    if places is None:
+        places = Places(name, "", directory, data)
     try:
-        changes = [Override(item) if isinstance(item, str) else item for item in overrides]
+        places.changes = changes = [Override(item) if isinstance(item, str) else item for item in overrides]
         # What the network is made from is changed before it is made, everything else afterwards.
         for change in changes:
             if change.keys[0] == TOPOLOGY:
                 change.apply(data)
-        expansion = expand_topology(data, directory, plan)
-        data = expansion.data
+        places.expansion = expand_topology(data, directory, plan)
+        data = places.expansion.data
         for change in changes:
             if change.keys[0] not in (TOPOLOGY, "flows"):
                 change.apply(data)
-        data, origins = expand_dialect(data, directory)
+        data, places.origins = expand_dialect(data, directory)
         # Flows may come from the dialect; and what is given here counts more than what is typed there.
         for change in changes:
             if change.keys[0] == "flows" or (
-                origins and change.keys[0] != TOPOLOGY and TABLE not in change.keys
+                places.origins and change.keys[0] != TOPOLOGY and TABLE not in change.keys
             ):
                 change.apply(data)
-        patterns = expand_patterns(data)
-        if patterns is not None:
-            data = {**data, "flows": patterns.flows}
+        places.patterns = expand_patterns(data)
+        if places.patterns is not None:
+            data = {**data, "flows": places.patterns.flows}
         plugins = load_user_plugins(data.get("plugins", []), directory)
         scenario = validate(Scenario, {**data, "plugins": plugins}, more=(TOPOLOGY,))
         check(scenario)
     except Problem as problem:
-        if patterns is not None:
-            problem.path = patterns.entry(problem.path)
-        origin = origin_of(origins, problem.path) or (expansion.origin(problem.path) if expansion else "")
-        raise ScenarioError(_message(name, text, problem, changes, origin)) from None
+        raise ScenarioError(places.message(problem)) from None
     return scenario
 
 
@@ -190,24 +198,3 @@ def _read(path: pathlib.Path, name: str) -> str:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise ScenarioError(f"{name}: cannot be read: {reason}; check the path and its permissions") from None
-
-
-# --- From a Problem to the message --------------------------------------------------------------
-
-
-def _message(name: str, text: str, problem: Problem, changes: list[Override], origin: str) -> str:
-    key = dotted(problem.path)
-    if not key:
-        return f"{name}: {problem.text}"
-    change = next((c for c in reversed(changes) if _touches(c.path, problem.path)), None)
-    if change is not None:
-        return f"{name}: {key} (from {change.origin} {change.text}): {problem.text}"
-    if origin:
-        return f"{name}: {key} (from {origin}): {problem.text}"
-    line = line_within(text, problem.path, problem.line) if problem.line else line_of(text, problem.path)
-    return f"{name}: line {line}: {key}: {problem.text}" if line else f"{name}: {key}: {problem.text}"
-
-
-def _touches(changed: Path, path: Path) -> bool:
-    """Return whether an override may have caused a problem: it set that key, or something around it."""
-    return bool(changed) and path[: len(changed)] == changed
