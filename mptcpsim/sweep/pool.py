@@ -29,6 +29,9 @@ ATTEMPTS = 3
 #: prctl(2): the signal that a process gets when its parent dies.
 _PR_SET_PDEATHSIG = 1
 
+#: Seconds within which a scheduler must answer, and have a worker.
+CONNECT_S = 10.0
+
 #: Seconds between two questions to a cluster how many workers it has.
 _ASK_EVERY_S = 2.0
 
@@ -254,7 +257,7 @@ class DaskPool(Pool):
     Dask itself repeats what a lost worker had in hand, elsewhere.
     """
 
-    def __init__(self, address: str, timeout_s: float = 10.0) -> None:
+    def __init__(self, address: str) -> None:
         """Connect to a scheduler.
 
         Raises:
@@ -269,7 +272,7 @@ class DaskPool(Pool):
         self.address = address
         try:
             client: Any = distributed.Client
-            self._client = client(address, timeout=timeout_s, set_as_default=False)
+            self._client = client(address, timeout=CONNECT_S, set_as_default=False)
         except (OSError, ValueError) as error:
             raise PoolError(
                 f"no Dask scheduler answers at {address} ({error}); start one with `dask scheduler`, "
@@ -281,7 +284,7 @@ class DaskPool(Pool):
         self._threads = 0
         if self.slots() == 0:
             try:
-                self._client.wait_for_workers(1, timeout=timeout_s)
+                self._client.wait_for_workers(1, timeout=CONNECT_S)
             except TimeoutError:
                 self.stop()
                 raise PoolError(

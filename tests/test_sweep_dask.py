@@ -1,0 +1,156 @@
+"""A campaign on a real Dask cluster: a scheduler and two workers as processes, one of which is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sweep_scenarios import BASE, ENVIRONMENT, run, start, sweep, table, written
+
+from mptcpsim.sweep import pool
+from mptcpsim.sweep.store import Store, StoreError
+
+SLOW = """
+[sweep]
+replicates = 3
+[sweep.grid]
+"links.a.delay" = ["5ms", "20ms"]
+"links.b.rate" = ["20Mbps", "40Mbps"]
+"defaults.tcp.congestion.share" = [1.0, 0.5]
+"""
+
+#: A plug-in travels to the workers with the campaign.
+PLUGIN = """\
+from mptcpsim import Parameter, register
+from mptcpsim.congestion.reno import Reno
+
+@register
+class Part(Reno):
+    NAME = "part"
+    SUMMARY = "Reno that grows by a share of what is acknowledged"
+    PARAMETERS = (Parameter("share", 1.0, "the share"),)
+
+    def configure(self, values):
+        self.share = values["share"]
+
+    def on_ack(self, acked, now, srtt, in_flight):
+        super().on_ack(int(acked * self.share), now, srtt, in_flight)
+"""
+LONG = (
+    BASE.replace('rate = "10Mbps"', 'rate = "50Mbps"')
+    .replace('bytes = "100kB"', 'bytes = "10MB"')
+    .replace('duration = "3s"', 'duration = "3s"\nplugins = ["part.py"]\n[defaults.tcp]\ncongestion = "part"')
+)
+
+PATIENCE_S = 60.0
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("sweep processes")]
+
+
+def until(condition: Callable[[], bool], seconds: float = PATIENCE_S) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def stored(campaign: Path) -> dict[str, int]:
+    """Return how many runs each worker has brought in."""
+    try:
+        with Store(campaign) as store:
+            found: dict[str, int] = {}
+            for one in store.runs():
+                if one.status:
+                    found[one.worker] = found.get(one.worker, 0) + 1
+            return found
+    except StoreError:
+        return {}
+
+
+class Cluster:
+    """A scheduler and its workers, as their users start them."""
+
+    def __init__(self, home: Path) -> None:
+        self.file = home / "scheduler.json"
+        self.home = home
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.dask("scheduler", "--port", "0", "--host", "127.0.0.1", "--no-dashboard", "--no-show",
+                  "--scheduler-file", str(self.file))  # fmt: skip
+        until(self.file.exists)
+        until(lambda: bool(self.file.read_text()))
+        self.address = json.loads(self.file.read_text())["address"].removeprefix("tcp://")
+        self.workers = [
+            self.dask("worker", self.address, "--nthreads", "1", "--no-nanny", "--no-dashboard",
+                      "--name", name, "--local-directory", str(home))
+            for name in ("one", "two")
+        ]  # fmt: skip
+
+    def dask(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start ``dask ...``."""
+        with (self.home / f"{arguments[0]}{len(self.processes)}.log").open("wb") as log:
+            process = subprocess.Popen(
+                [str(Path(sys.executable).parent / "dask"), *arguments],
+                env=ENVIRONMENT, cwd=self.home, stdout=log, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+        self.processes.append(process)
+        return process
+
+    def end(self) -> None:
+        """Kill what is left."""
+        for process in reversed(self.processes):
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    (tmp_path / "dask").mkdir()
+    made = None
+    try:
+        made = Cluster(tmp_path / "dask")
+        yield made
+    finally:
+        if made is not None:
+            made.end()
+
+
+def test_a_campaign_on_dask_loses_a_worker_and_has_the_same_table(tmp_path: Path, cluster: Cluster) -> None:
+    (tmp_path / "part.py").write_text(PLUGIN)
+    scenario = written(tmp_path, SLOW, LONG)
+    out = tmp_path / "dasked"
+    parent = start(
+        "run", scenario, "--out", out, "--executor", "dask", "--address", cluster.address, "--no-figures"
+    )
+    try:
+        # Both work; then one of them is killed with a run in hand.
+        until(lambda: len(stored(out)) == 2 and sum(stored(out).values()) >= 4)
+        os.kill(cluster.workers[0].pid, signal.SIGKILL)
+        said, complaint = parent.communicate(timeout=PATIENCE_S)
+    finally:
+        parent.kill()
+        parent.wait()
+    assert parent.returncode == 0, said + complaint
+    assert "24 of 24 runs done" in said
+    assert cluster.workers[1].poll() is None
+    left = {name.rpartition(":")[2] for name in stored(out)}
+    assert left == {str(worker.pid) for worker in cluster.workers}
+    assert run(scenario, tmp_path / "pool").exit_code == 0
+    dasked, pooled = table(out).splitlines(), table(tmp_path / "pool").splitlines()
+    assert len(dasked) == 25
+    assert dasked == pooled
+
+
+def test_nobody_at_the_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "CONNECT_S", 1.0)
+    result = sweep(
+        "run", written(tmp_path), "--out", tmp_path / "c", "--executor", "dask", "--address", "127.0.0.1:1"
+    )
+    assert result.exit_code == 2
+    assert "no Dask scheduler answers at 127.0.0.1:1" in result.stderr
