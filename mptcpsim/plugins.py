@@ -241,10 +241,15 @@ class QueueDiscipline(Plugin):
     discipline, as in dummynet) and turns MARK into a drop for a packet that is not
     ECN-capable. A discipline that decides at arrival alone (``AT_DEPARTURE`` false)
     runs on the analytic pipe.
+
+    Attributes:
+        limit: of the queue, slots or bytes; set before ``start`` and when it changes.
     """
 
     FAMILY: ClassVar[str] = "qdisc"
     AT_DEPARTURE: ClassVar[bool] = False
+
+    limit: int = 0
 
     def start(self, rng: random.Random, rate_bps: int, byte_mode: bool) -> None:
         """Begin.
@@ -277,6 +282,87 @@ class QueueDiscipline(Plugin):
             now: ns.
         """
         return PASS
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class FlowQueue:
+    """One of the FIFO queues that a ``QueueScheduler`` serves, as it sees it.
+
+    Attributes:
+        weight: its share of the link, relative to the weights of the others.
+        packets: waiting.
+        bytes: waiting.
+        head: bytes of the packet at its head; 0 if none is waiting.
+        listed, credit, begin, finish: the scheduler's own, 0 at first.
+    """
+
+    __slots__ = ("begin", "bytes", "credit", "finish", "head", "listed", "packets", "weight")
+
+    def __init__(self, weight: int = 1) -> None:
+        self.weight = weight
+        self.packets: int = 0
+        self.bytes: int = 0
+        self.head: int = 0
+        self.listed: int = 0
+        self.credit: int = 0
+        self.begin: int = 0
+        self.finish: int = 0
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class QueueScheduler(Plugin):
+    """Several FIFO queues in front of one link: decides whose turn it is.
+
+    The pipe stores the packets and finds the queue that a packet belongs to. As the ``qdisc`` of a link
+    (or with dummynet, where a scheduler has no queues but its own) there is a queue for each hash of a
+    packet's addresses and ports; elsewhere the queues are those that ``ipfw queue`` makes, each with
+    a weight, a limit and a discipline of its own.
+
+    A queue may lose packets otherwise than by being served, also its last one: its discipline drops them.
+
+    Attributes:
+        flows: number of hashed queues.
+        limit: packets in all hashed queues together.
+    """
+
+    FAMILY: ClassVar[str] = "qdisc"
+    #: Beyond ``limit`` the longest queue loses packets at its head; else what arrives is refused.
+    DROPS_FROM_LONGEST: ClassVar[bool] = False
+
+    flows: int = 1024
+    limit: int = 10240
+
+    def configure(self, values: dict[str, Value]) -> None:
+        """Take the parameters; those named ``flows`` and ``limit`` are kept in the attributes."""
+        self.flows = int(values.get("flows", self.flows))
+        self.limit = int(values.get("limit", self.limit))
+
+    def discipline(self) -> QueueDiscipline | None:
+        """Return a new discipline for a hashed queue, configured; None for none."""
+        return None
+
+    def arrived(self, queue: FlowQueue, size: int, now: int) -> None:
+        """A packet has joined a queue, which counts it already.
+
+        Args:
+            queue: with at least this packet.
+            size: bytes of it.
+            now: ns.
+        """
+        raise NotImplementedError
+
+    def select(self, now: int) -> FlowQueue | None:
+        """Return the queue, not an empty one, whose head is served next; None only if all are empty."""
+        raise NotImplementedError
+
+    def served(self, queue: FlowQueue, size: int, now: int) -> None:
+        """The head of the queue that was selected goes onto the link.
+
+        Args:
+            queue: without that packet.
+            size: bytes of it.
+            now: ns.
+        """
 
 
 # --- Schedulers -------------------------------------------------------------------------------

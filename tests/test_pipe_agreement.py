@@ -11,9 +11,11 @@ from profiles import examples
 
 import mptcpsim.qdiscs  # noqa: F401
 from mptcpsim.core.segment import FourTuple, Packet
-from mptcpsim.net.general import make_pipe
+from mptcpsim.net.fifo import FifoPipe
+from mptcpsim.net.general import GeneralPipe, make_pipe
 from mptcpsim.net.loss import PeriodicLoss
 from mptcpsim.net.pipe import PipeSettings
+from mptcpsim.net.queues import Fifo
 from mptcpsim.plugins import QueueDiscipline
 from mptcpsim.sim.loop import Loop
 from mptcpsim.units import NEVER
@@ -69,6 +71,8 @@ STEPS = st.one_of(
     st.tuples(st.just("down"), st.just(0)),
     st.tuples(st.just("up"), st.just(0)),
     st.tuples(st.just("loss"), st.integers(0, 4)),
+    st.tuples(st.just("slots"), st.integers(1, 8)),
+    st.tuples(st.just("octets"), st.integers(0, 120)),
     st.tuples(st.just("ask"), st.just(0)),
 )
 PLAN = st.lists(st.tuples(st.sampled_from([0, 0, 0, 1, 5, 10, 20, 60, 300]), STEPS), min_size=10, max_size=80)
@@ -97,8 +101,15 @@ class Run:
         self.loop = Loop()
         self.pipe = make_pipe(self.loop, "p", PipeSettings(**values), 3, general)
         self.spy: Spy | None = None
-        if self.pipe._qdisc is not None:
-            self.spy = self.pipe._qdisc = Spy(self.pipe._qdisc)
+        if isinstance(self.pipe, FifoPipe):
+            if self.pipe._qdisc is not None:
+                self.spy = self.pipe._qdisc = Spy(self.pipe._qdisc)
+        else:
+            assert isinstance(self.pipe, GeneralPipe)
+            queue = self.pipe.queue
+            assert isinstance(queue, Fifo)
+            if queue.discipline is not None:
+                self.spy = queue.discipline = Spy(queue.discipline)
         self.pipe.sink = self._deliver
         self.pipe.on_drop = self._drop
         self.delivered: list[tuple[int, int, int, int, bool]] = []
@@ -135,6 +146,8 @@ class Run:
             pipe.set_delay(value)
         elif what == "loss":
             pipe.set_loss(PeriodicLoss(value) if value else None)
+        elif what in ("slots", "octets"):
+            pipe.set_limit(value, what == "octets")
         elif what == "ask":
             self.asked.append((now, pipe.queue_packets(now), pipe.queue_bytes(now), pipe.busy_time(now)))
         else:

@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mptcpsim.core.segment import CE, ECT0, ECT1, NOT_ECT, FourTuple, Packet
-from mptcpsim.net.general import make_pipe
+from mptcpsim.net.fifo import FifoPipe
+from mptcpsim.net.general import GeneralPipe, make_pipe
 from mptcpsim.net.pipe import PipeSettings
+from mptcpsim.net.queues import Fifo
 from mptcpsim.plugins import DROP, MARK, PASS, PluginError, QueueDiscipline, Value, complete, families, find
 from mptcpsim.qdiscs import CoDel, DropTail, Gred, Red
 from mptcpsim.sim.loop import Loop
@@ -246,7 +248,12 @@ def test_idle_time_counts_from_when_nobody_waited() -> None:
     for general in (0, 1):
         pipe = make_pipe(loop, "p", settings, 1, bool(general))
         pipe.sink = lambda packet: None
-        qdisc = pipe._qdisc
+        if isinstance(pipe, FifoPipe):
+            qdisc = pipe._qdisc
+        else:
+            assert isinstance(pipe, GeneralPipe)
+            assert isinstance(pipe.queue, Fifo)
+            qdisc = pipe.queue.discipline
         assert isinstance(qdisc, Red)
         start = loop.now
         for at in (0, 0, 0, 0, 20 * MS):

@@ -8,6 +8,7 @@ from itertools import islice
 
 from mptcpsim.core.segment import Packet
 from mptcpsim.net.pipe import DROP_DOWN, DROP_QUEUE, Pipe, PipeSettings
+from mptcpsim.plugins import PASS, QueueDiscipline
 from mptcpsim.sim.loop import Loop
 
 
@@ -30,6 +31,7 @@ class FifoPipe(Pipe):
         "_free",
         "_idle",
         "_plain",
+        "_qdisc",
         "_service",
         "_sizes",
         "_stale",
@@ -56,6 +58,7 @@ class FifoPipe(Pipe):
         self._floor: int = 0
         #: When the last packet went, or goes, into service.
         self._started: int = now
+        self._qdisc: QueueDiscipline | None = self.make_discipline()
         #: Sizes of the packets in ``_departures`` and their sum, where the bytes waiting matter.
         self._weighs: bool = self.limit_in_bytes or self._qdisc is not None
         self._sizes: deque[int] = deque()
@@ -78,7 +81,7 @@ class FifoPipe(Pipe):
         while departures and departures[0] <= now:
             departures.popleft()
         if len(departures) > self.limit:
-            self._drop(packet, DROP_QUEUE)
+            self.drop(packet, DROP_QUEUE)
             return
         at = self._free
         if at < now:
@@ -135,6 +138,28 @@ class FifoPipe(Pipe):
             if self._weighs:
                 self._unsent_bytes -= self._sizes.popleft()
 
+    def _admit(self, packet: Packet, now: int) -> Packet | None:
+        qdisc = self._qdisc
+        if qdisc is not None:
+            packets = self.queue_packets(now)
+            # When none is waiting, whoever was accepted last has gone into service.
+            idle = 0 if packets else now - self._started
+            verdict = qdisc.on_arrival(packet.size, packets, self.queue_bytes(now), idle, now)
+            if verdict != PASS:
+                kept = self.mark_or_drop(packet, verdict, qdisc.NAME)
+                if kept is None:
+                    return None
+                packet = kept
+        if self._full(packet, now):
+            self.drop(packet, DROP_QUEUE)
+            return None
+        return packet
+
+    def _full(self, packet: Packet, now: int) -> bool:
+        if self.limit_in_bytes:
+            return self.queue_bytes(now) > self.limit
+        return self.queue_packets(now) >= self.limit
+
     def _enqueue(self, packet: Packet, now: int) -> None:
         size = packet.size
         service = self._serialisation(size)
@@ -166,10 +191,6 @@ class FifoPipe(Pipe):
             self._loop.schedule(delivery, self._arrival)
         flight.append((delivery, packet))
 
-    def _emptied(self) -> int:
-        # Nothing is waiting, so whoever was accepted last has gone into service.
-        return self._started
-
     def _configured(self) -> None:
         self._plain = (
             self.up
@@ -186,10 +207,24 @@ class FifoPipe(Pipe):
     def _rate_changed(self, now: int) -> None:
         self._service = {}
         self._burst = self._burst_time()
+        if self._qdisc is not None:
+            self._qdisc.start(self.random_stream("qdisc"), self.rate_bps, self.limit_in_bytes)
         self._plan_anew(now, self._due())
 
     def _delay_changed(self, now: int) -> None:
         self._plan_anew(now, self._due())
+
+    def _limit_changed(self) -> None:
+        self._weighs = self.limit_in_bytes or self._qdisc is not None
+        unsent = len(self._departures) if self._weighs else 0
+        self._sizes = deque(
+            packet.size for _, packet in islice(self._flight, len(self._flight) - unsent, None)
+        )
+        self._unsent_bytes = sum(self._sizes)
+        if self._qdisc is not None:
+            self._qdisc.limit = self.limit
+            self._qdisc.start(self.random_stream("qdisc"), self.rate_bps, self.limit_in_bytes)
+        self._configured()
 
     def _went_down(self, now: int) -> None:
         due = self._due()
@@ -197,7 +232,7 @@ class FifoPipe(Pipe):
         unsent = len(self._departures)
         if self.settings.down_drops_queue and unsent:
             for packet in self._take_unsent():
-                self._drop(packet, DROP_DOWN)
+                self.drop(packet, DROP_DOWN)
             if unsent > 1:
                 self._started = now
             unsent = 0
@@ -212,7 +247,7 @@ class FifoPipe(Pipe):
                 if entry[0] <= now or number >= len(entries) - unsent:
                     flight.append(entry)
                 else:
-                    self._drop(entry[1], DROP_DOWN)
+                    self.drop(entry[1], DROP_DOWN)
         self._plan_anew(now, due)
 
     def _due(self) -> int:

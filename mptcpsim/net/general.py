@@ -1,52 +1,54 @@
 """The event-by-event pipe, for whatever is decided later than at a packet's arrival.
 
-CoDel judges a packet when it leaves the queue, jitter and reordering change the
-order of deliveries: the arithmetic of ``FifoPipe`` does not cover them. This pipe
-does one thing at a time and is also the oracle of ``FifoPipe`` (see ``pipe``).
+CoDel judges a packet when it leaves the queue, a scheduler chooses among queues, a
+delay profile and jitter change how long packets take: the arithmetic of ``FifoPipe``
+does not cover them. This pipe does one thing at a time and is also the oracle of
+``FifoPipe`` (see ``pipe``).
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 
 from mptcpsim.core.segment import Packet
 from mptcpsim.net.fifo import FifoPipe
-from mptcpsim.net.pipe import DROP_DOWN, DROP_TAIL, Pipe, PipeSettings
-from mptcpsim.plugins import PASS, QueueDiscipline, find
+from mptcpsim.net.pipe import DROP_DOWN, DROP_PROFILE, DROP_TAIL, Pipe, PipeSettings
+from mptcpsim.net.queues import Fifo, HashedQueues, PacketQueue
+from mptcpsim.plugins import QueueDiscipline, QueueScheduler, complete, find
 from mptcpsim.sim.loop import Loop
 
 
 class GeneralPipe(Pipe):
-    """A pipe with an event for each end of a transmission and for each delivery."""
+    """A pipe with an event for each end of a transmission and for each delivery.
+
+    Attributes:
+        queue: what waits; may be replaced before the first packet.
+    """
 
     __slots__ = (
         "_burst",
         "_busy",
         "_credit",
         "_deliver_event",
-        "_empty_since",
+        "_doomed",
         "_finish_event",
         "_idle_since",
         "_last",
         "_line",
         "_order",
-        "_queue",
-        "_queued_bytes",
         "_service_end",
         "_service_start",
         "_serving",
+        "queue",
     )
 
     def __init__(self, loop: Loop, name: str, settings: PipeSettings, seed: int) -> None:
         super().__init__(loop, name, settings, seed, "general")
-        #: Packets waiting, each with the instant of its arrival.
-        self._queue: deque[tuple[Packet, int]] = deque()
-        self._queued_bytes: int = 0
-        self._empty_since: int = loop.now
-        #: The packet in service.
+        self.queue: PacketQueue = self._make_queue(loop.now)
+        #: The packet in service; whether it is lost behind the transmitter.
         self._serving: Packet | None = None
+        self._doomed: bool = False
         self._service_start: int = 0
         self._service_end: int = 0
         self._busy: int = 0
@@ -63,24 +65,36 @@ class GeneralPipe(Pipe):
     def queue_packets(self, now: int) -> int:
         """Return how many packets are waiting at ``now``, not counting the one in service."""
         self._settle(now)
-        return len(self._queue)
+        return self.queue.packets
 
     def queue_bytes(self, now: int) -> int:
         """Return how many bytes are waiting at ``now``, not counting the packet in service."""
         self._settle(now)
-        return self._queued_bytes
+        return self.queue.bytes
 
     def busy_time(self, now: int) -> int:
         """Return for how many ns, until ``now``, the transmitter was busy."""
         self._settle(now)
         return self._busy + (now - self._service_start if self._serving is not None else 0)
 
-    def _emptied(self) -> int:
-        return self._empty_since
+    def _make_queue(self, now: int) -> PacketQueue:
+        settings = self.settings
+        if settings.qdisc != DROP_TAIL:
+            plugin = find("qdisc", settings.qdisc)
+            if issubclass(plugin, QueueScheduler):
+                scheduler = plugin()
+                scheduler.configure(complete(plugin, settings.qdisc_parameters))
+                return HashedQueues(self, scheduler)
+        return Fifo(self, self.limit, self.limit_in_bytes, self.make_discipline(), now=now)
+
+    def _admit(self, packet: Packet, now: int) -> Packet | None:
+        return self.queue.admit(packet, now)
+
+    def _full(self, packet: Packet, now: int) -> bool:
+        return self.queue.full(packet)
 
     def _enqueue(self, packet: Packet, now: int) -> None:
-        self._queue.append((packet, now))
-        self._queued_bytes += packet.size
+        self.queue.enqueue(packet, now)
         if self._serving is None:
             self._serve(now)
 
@@ -91,7 +105,7 @@ class GeneralPipe(Pipe):
             self._serving = None
             self._busy += end - self._service_start
             self._idle_since = end
-            self._depart(packet, end)
+            self._leave(packet, end)
             self._serve(end)
 
     def _finish(self) -> None:
@@ -100,28 +114,23 @@ class GeneralPipe(Pipe):
 
     def _serve(self, now: int) -> None:
         """The transmitter is free: take packets from the queue until one occupies it."""
-        queue = self._queue
-        while queue:
-            packet, arrived = queue.popleft()
-            size = packet.size
-            self._queued_bytes -= size
-            if not queue:
-                self._empty_since = now
-            qdisc = self._qdisc
-            if qdisc is not None and qdisc.AT_DEPARTURE:
-                verdict = qdisc.on_departure(size, now - arrived, self._queued_bytes, now)
-                if verdict != PASS:
-                    kept = self._mark_or_drop(packet, verdict, qdisc.NAME)
-                    if kept is None:
-                        continue
-                    packet = kept
-            service = self._serialisation(size)
+        queue = self.queue
+        profile = self.settings.profile
+        while queue.packets:
+            packet = queue.dequeue(now)
+            if packet is None:
+                return
+            service = self._serialisation(packet.size)
+            if profile:
+                drawn = self.random_stream("profile").randrange(len(profile))
+                service += profile[drawn]
+                self._doomed = drawn >= self.settings.profile_lost_from
             if now > self._idle_since:
                 self._credit = min(self._burst, now - self._idle_since)
             if service <= self._credit:
                 self._credit -= service
                 self._idle_since = now
-                self._depart(packet, now)
+                self._leave(packet, now)
                 continue
             service -= self._credit
             self._credit = 0
@@ -130,6 +139,14 @@ class GeneralPipe(Pipe):
             self._service_end = now + service
             self._loop.schedule(self._service_end, self._finish_event)
             return
+
+    def _leave(self, packet: Packet, now: int) -> None:
+        """A packet has left the transmitter: the delay profile may have it lost here."""
+        if self._doomed:
+            self._doomed = False
+            self.drop(packet, DROP_PROFILE)
+            return
+        self._depart(packet, now)
 
     def _depart(self, packet: Packet, now: int) -> None:
         """Put a packet that has left the transmitter on the delay line."""
@@ -158,6 +175,10 @@ class GeneralPipe(Pipe):
 
     def _rate_changed(self, now: int) -> None:
         self._burst = self._burst_time()
+        self.queue.rate_changed(self.rate_bps)
+
+    def _limit_changed(self) -> None:
+        self.queue.set_limit(self.limit, self.limit_in_bytes)
 
     def _delay_changed(self, now: int) -> None:
         """The packets that depart from now on take the new delay by themselves."""
@@ -165,20 +186,16 @@ class GeneralPipe(Pipe):
     def _went_down(self, now: int) -> None:
         if self.settings.down_drops_queue:
             if self._serving is not None:
-                self._drop(self._serving, DROP_DOWN)
+                self.drop(self._serving, DROP_DOWN)
                 self._serving = None
+                self._doomed = False
                 self._busy += now - self._service_start
                 self._idle_since = now
-            if self._queue:
-                for packet, _ in self._queue:
-                    self._drop(packet, DROP_DOWN)
-                self._queue.clear()
-                self._queued_bytes = 0
-                self._empty_since = now
+            self.queue.discard(now, DROP_DOWN)
         if self.settings.down_drops_flight:
             for entry in sorted(self._line):
                 if entry[0] > now:
-                    self._drop(entry[2], DROP_DOWN)
+                    self.drop(entry[2], DROP_DOWN)
             self._line = [entry for entry in self._line if entry[0] <= now]
             heapify(self._line)
             self._last = 0
@@ -192,8 +209,12 @@ def needs_general_pipe(settings: PipeSettings) -> str:
     """
     if settings.qdisc != DROP_TAIL:
         discipline = find("qdisc", settings.qdisc)
+        if issubclass(discipline, QueueScheduler):
+            return f"{settings.qdisc} has several queues"
         if issubclass(discipline, QueueDiscipline) and discipline.AT_DEPARTURE:
             return f"{settings.qdisc} decides at departure"
+    if settings.profile:
+        return "delay profile"
     if settings.jitter_ns:
         return "jitter"
     if settings.reorder > 0.0:

@@ -1,9 +1,9 @@
 """Pipes: one direction of a link, with dummynet's semantics.
 
 A packet passes, in this order: random loss, active queue management (RED, CoDel,
-...), the queue limit, the FIFO queue, the transmitter and the delay line. The
-rules are those of dummynet (ipfw(8), section on traffic shaping), with exact times
-instead of ticks:
+...), the queue limit, the queue (a FIFO, or several with a scheduler: ``net.queues``),
+the transmitter and the delay line. The rules are those of dummynet (ipfw(8), section on
+traffic shaping), with exact times instead of ticks:
 
 * A limit in slots refuses a packet when that many are waiting; a limit in bytes
   refuses it when the bytes waiting already *exceed* the limit. The packet in
@@ -32,7 +32,7 @@ from typing import Final
 
 from mptcpsim.core.segment import CE, NOT_ECT, Packet
 from mptcpsim.net.loss import LossModel, random_loss
-from mptcpsim.plugins import MARK, PASS, QueueDiscipline, Value, complete, find
+from mptcpsim.plugins import MARK, PluginError, QueueDiscipline, Value, complete, find
 from mptcpsim.sim.loop import Loop
 from mptcpsim.streams import stream
 
@@ -43,6 +43,7 @@ DROP_TAIL: Final = "droptail"
 DROP_LOSS: Final = "loss"
 DROP_QUEUE: Final = "queue"
 DROP_DOWN: Final = "down"
+DROP_PROFILE: Final = "profile"
 
 #: Bits in a byte times nanoseconds in a second.
 _BIT_TIMES: Final = 8_000_000_000
@@ -64,6 +65,11 @@ class PipeSettings:
     burst_bits: int = 0
     #: Bytes added to the length of each IP packet while it is serialised (Ethernet: 14, or 38 with all).
     overhead_bytes: int = 0
+    #: A delay profile: each packet draws one of these times, ns, and occupies the transmitter for so
+    #: long beyond its serialisation; those that draw the number ``profile_lost_from`` or a higher one
+    #: are lost behind the transmitter.
+    profile: tuple[int, ...] = ()
+    profile_lost_from: int = 0
     #: Packet loss rate: nothing, p, or K, p, H, r (``loss.random_loss``).
     plr: tuple[float, ...] = ()
     #: Queue discipline plug-in and its parameters.
@@ -100,13 +106,22 @@ class PipeSettings:
         ):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is negative")
-        if self.limit < (0 if self.limit_in_bytes else 1):
-            raise ValueError("limit: a queue needs at least one slot, or 0 bytes")
+        check_limit(self.limit, self.limit_in_bytes)
         for name in ("reorder", "duplicate", "corrupt"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name} is no probability: it lies outside 0 to 1")
         if self.reorder > 0.0 and self.reorder_ns == 0:
             raise ValueError("reorder_ns: a packet that is overtaken needs a time to be held back")
+
+
+def check_limit(limit: int, in_bytes: bool) -> None:
+    """Check a queue limit.
+
+    Raises:
+        ValueError: it is less than a queue needs.
+    """
+    if limit < (0 if in_bytes else 1):
+        raise ValueError("limit: a queue needs at least one slot, or 0 bytes")
 
 
 def _nowhere(packet: Packet) -> None:
@@ -123,7 +138,7 @@ class Pipe:
         settings: as given; the attributes below follow later changes.
         sink: takes the packets at the far end.
         rate_bps, delay_ns, up: set by ``set_rate``, ``set_delay``, ``set_up``.
-        limit: the queue limit, slots or bytes; may be assigned.
+        limit, limit_in_bytes: the queue limit; set by ``set_limit``.
         packets, bytes: delivered at the far end, IP packets and their bytes.
         drops: packets dropped, by reason.
         marks: packets that got a congestion mark (ECN).
@@ -137,7 +152,6 @@ class Pipe:
         "_duplicate",
         "_loop",
         "_loss",
-        "_qdisc",
         "_seed",
         "_streams",
         "bytes",
@@ -183,14 +197,6 @@ class Pipe:
         self._loss: LossModel | None = None
         if settings.plr:
             self._loss = random_loss(settings.plr, self.random_stream("loss"))
-        self._qdisc: QueueDiscipline | None = None
-        if settings.qdisc != DROP_TAIL:
-            plugin = find("qdisc", settings.qdisc)
-            qdisc = plugin()
-            assert isinstance(qdisc, QueueDiscipline)
-            qdisc.configure(complete(plugin, settings.qdisc_parameters))
-            qdisc.start(self.random_stream("qdisc"), self.rate_bps, self.limit_in_bytes)
-            self._qdisc = qdisc
 
     # --- what a user of a pipe calls ------------------------------------------------------
 
@@ -209,8 +215,6 @@ class Pipe:
         now = self._loop.now
         self._settle(now)
         self.rate_bps = rate_bps
-        if self._qdisc is not None:
-            self._qdisc.start(self.random_stream("qdisc"), rate_bps, self.limit_in_bytes)
         self._rate_changed(now)
 
     def set_delay(self, delay_ns: int) -> None:
@@ -225,6 +229,18 @@ class Pipe:
         self._settle(now)
         self.delay_ns = self._in_ticks(delay_ns)
         self._delay_changed(now)
+
+    def set_limit(self, limit: int, in_bytes: bool) -> None:
+        """Change the queue limit, slots or bytes, from now on; what is waiting beyond it stays.
+
+        Raises:
+            ValueError: the limit is less than a queue needs.
+        """
+        check_limit(limit, in_bytes)
+        self._settle(self._loop.now)
+        self.limit = limit
+        self.limit_in_bytes = in_bytes
+        self._limit_changed()
 
     def set_loss(self, loss: LossModel | None) -> None:
         """Replace the loss model; None loses nothing."""
@@ -271,14 +287,21 @@ class Pipe:
         """Take a packet that passed all tests."""
         raise NotImplementedError
 
-    def _emptied(self) -> int:
-        """Return since when no packet is waiting, ns; asked only when none is."""
+    def _admit(self, packet: Packet, now: int) -> Packet | None:
+        """Return a packet that may join the queue, maybe with a mark; None: it was dropped."""
+        raise NotImplementedError
+
+    def _full(self, packet: Packet, now: int) -> bool:
+        """Return whether there is no room for one more packet like this one."""
         raise NotImplementedError
 
     def _rate_changed(self, now: int) -> None:
         raise NotImplementedError
 
     def _delay_changed(self, now: int) -> None:
+        raise NotImplementedError
+
+    def _limit_changed(self) -> None:
         raise NotImplementedError
 
     def _went_down(self, now: int) -> None:
@@ -294,31 +317,22 @@ class Pipe:
         now = self._loop.now
         self._settle(now)
         if not self.up:
-            self._drop(packet, DROP_DOWN)
+            self.drop(packet, DROP_DOWN)
             return
         loss = self._loss
         if loss is not None and loss.lost():
-            self._drop(packet, DROP_LOSS)
+            self.drop(packet, DROP_LOSS)
             return
-        qdisc = self._qdisc
-        if qdisc is not None:
-            packets = self.queue_packets(now)
-            idle = 0 if packets else now - self._emptied()
-            verdict = qdisc.on_arrival(packet.size, packets, self.queue_bytes(now), idle, now)
-            if verdict != PASS:
-                kept = self._mark_or_drop(packet, verdict, qdisc.NAME)
-                if kept is None:
-                    return
-                packet = kept
-        if self._full(now):
-            self._drop(packet, DROP_QUEUE)
+        kept = self._admit(packet, now)
+        if kept is None:
             return
+        packet = kept
         if self._duplicate > 0.0 and self.random_stream("duplicate").random() < self._duplicate:
             copy = packet.clone()
             self.duplicates += 1
             self._enter(packet, now)
-            if self._full(now):
-                self._drop(copy, DROP_QUEUE)
+            if self._full(copy, now):
+                self.drop(copy, DROP_QUEUE)
             else:
                 self._enter(copy, now)
             return
@@ -332,13 +346,25 @@ class Pipe:
             self.corrupted += 1
         self._enqueue(packet, now)
 
-    def _full(self, now: int) -> bool:
-        """Return whether the queue takes no further packet."""
-        if self.limit_in_bytes:
-            return self.queue_bytes(now) > self.limit
-        return self.queue_packets(now) >= self.limit
+    def make_discipline(self) -> QueueDiscipline | None:
+        """Return a new discipline as the settings ask for it, started; None: drop-tail.
 
-    def _mark_or_drop(self, packet: Packet, verdict: int, reason: str) -> Packet | None:
+        Raises:
+            PluginError: it is unknown, a parameter of it is wrong, or it is for several queues.
+        """
+        settings = self.settings
+        if settings.qdisc == DROP_TAIL:
+            return None
+        plugin = find("qdisc", settings.qdisc)
+        qdisc = plugin()
+        if not isinstance(qdisc, QueueDiscipline):
+            raise PluginError(f"qdisc {settings.qdisc!r} is none for a single queue")
+        qdisc.configure(complete(plugin, settings.qdisc_parameters))
+        qdisc.limit = self.limit
+        qdisc.start(self.random_stream("qdisc"), self.rate_bps, self.limit_in_bytes)
+        return qdisc
+
+    def mark_or_drop(self, packet: Packet, verdict: int, reason: str) -> Packet | None:
         """Return the packet with a congestion mark, or None: it cannot have one, and is dropped."""
         if verdict == MARK and packet.ecn != NOT_ECT:
             self.marks += 1
@@ -346,10 +372,11 @@ class Pipe:
                 packet = packet.clone()
                 packet.ecn = CE
             return packet
-        self._drop(packet, reason)
+        self.drop(packet, reason)
         return None
 
-    def _drop(self, packet: Packet, reason: str) -> None:
+    def drop(self, packet: Packet, reason: str) -> None:
+        """Count a packet that ends here."""
         self.drops[reason] = self.drops.get(reason, 0) + 1
         if self.on_drop is not None:
             self.on_drop(packet, reason)
