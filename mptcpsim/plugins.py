@@ -352,7 +352,10 @@ class QueueScheduler(Plugin):
         raise NotImplementedError
 
     def select(self, now: int) -> FlowQueue | None:
-        """Return the queue, not an empty one, whose head is served next; None only if all are empty."""
+        """Return the queue, not an empty one, whose head is served next; None only if all are empty.
+
+        Asked, too, when the link has become idle.
+        """
         raise NotImplementedError
 
     def served(self, queue: FlowQueue, size: int, now: int) -> None:

@@ -59,6 +59,7 @@ class FifoPipe(Pipe):
         #: When the last packet went, or goes, into service.
         self._started: int = now
         self._qdisc: QueueDiscipline | None = self.make_discipline()
+        self._start_discipline()
         #: Sizes of the packets in ``_departures`` and their sum, where the bytes waiting matter.
         self._weighs: bool = self.limit_in_bytes or self._qdisc is not None
         self._sizes: deque[int] = deque()
@@ -207,8 +208,7 @@ class FifoPipe(Pipe):
     def _rate_changed(self, now: int) -> None:
         self._service = {}
         self._burst = self._burst_time()
-        if self._qdisc is not None:
-            self._qdisc.start(self.random_stream("qdisc"), self.rate_bps, self.limit_in_bytes)
+        self._start_discipline()
         self._plan_anew(now, self._due())
 
     def _delay_changed(self, now: int) -> None:
@@ -221,10 +221,14 @@ class FifoPipe(Pipe):
             packet.size for _, packet in islice(self._flight, len(self._flight) - unsent, None)
         )
         self._unsent_bytes = sum(self._sizes)
+        self._start_discipline()
+        self._configured()
+
+    def _start_discipline(self) -> None:
+        """Tell the discipline its limit and the rate."""
         if self._qdisc is not None:
             self._qdisc.limit = self.limit
             self._qdisc.start(self.random_stream("qdisc"), self.rate_bps, self.limit_in_bytes)
-        self._configured()
 
     def _went_down(self, now: int) -> None:
         due = self._due()

@@ -85,7 +85,7 @@ class GeneralPipe(Pipe):
                 scheduler = plugin()
                 scheduler.configure(complete(plugin, settings.qdisc_parameters))
                 return HashedQueues(self, scheduler)
-        return Fifo(self, self.limit, self.limit_in_bytes, self.make_discipline(), now=now)
+        return Fifo(self, self.limit, self.limit_in_bytes, now, self.make_discipline())
 
     def _admit(self, packet: Packet, now: int) -> Packet | None:
         return self.queue.admit(packet, now)
@@ -116,7 +116,7 @@ class GeneralPipe(Pipe):
         """The transmitter is free: take packets from the queue until one occupies it."""
         queue = self.queue
         profile = self.settings.profile
-        while queue.packets:
+        while True:
             packet = queue.dequeue(now)
             if packet is None:
                 return

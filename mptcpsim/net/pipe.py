@@ -347,7 +347,7 @@ class Pipe:
         self._enqueue(packet, now)
 
     def make_discipline(self) -> QueueDiscipline | None:
-        """Return a new discipline as the settings ask for it, started; None: drop-tail.
+        """Return a new discipline as the settings ask for it; None: drop-tail.
 
         Raises:
             PluginError: it is unknown, a parameter of it is wrong, or it is for several queues.
@@ -360,8 +360,6 @@ class Pipe:
         if not isinstance(qdisc, QueueDiscipline):
             raise PluginError(f"qdisc {settings.qdisc!r} is none for a single queue")
         qdisc.configure(complete(plugin, settings.qdisc_parameters))
-        qdisc.limit = self.limit
-        qdisc.start(self.random_stream("qdisc"), self.rate_bps, self.limit_in_bytes)
         return qdisc
 
     def mark_or_drop(self, packet: Packet, verdict: int, reason: str) -> Packet | None:

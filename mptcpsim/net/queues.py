@@ -5,13 +5,14 @@
 * ``Fifo``: one queue, with a limit, a discipline (RED, CoDel, PIE, ...) and, as ``ipfw queue`` has
   them, losses of its own;
 * ``HashedQueues``: a queue for each hash of addresses and ports, the scheduler being the link's qdisc;
-* ``LinkQueues``: the queues that were added, and each packet says which one it belongs to.
+* ``LinkQueues``: queues that were added, each with an entrance of its own.
 
 Whoever wants to know how many packets were dropped asks the pipe; a ``Fifo`` counts its own besides.
 """
 
 from __future__ import annotations
 
+import random
 from collections import deque
 from typing import Final
 from zlib import crc32
@@ -75,6 +76,7 @@ class Fifo(PacketQueue):
         "_emptied",
         "_entries",
         "_owner",
+        "_rng",
         "discipline",
         "drops",
         "limit",
@@ -90,11 +92,24 @@ class Fifo(PacketQueue):
         owner: Pipe,
         limit: int,
         limit_in_bytes: bool,
+        now: int,
         discipline: QueueDiscipline | None = None,
+        rng: random.Random | None = None,
         loss: LossModel | None = None,
         weight: int = 1,
-        now: int = 0,
     ) -> None:
+        """Make an empty queue.
+
+        Args:
+            owner: the pipe that it is part of; counts its drops.
+            limit: slots or bytes.
+            limit_in_bytes: which of them.
+            now: ns.
+            discipline: configured; it is started here.
+            rng: of the discipline; None: the pipe's.
+            loss: which packets are lost before they join.
+            weight: for a scheduler.
+        """
         super().__init__(weight)
         self.limit = limit
         self.limit_in_bytes = limit_in_bytes
@@ -109,6 +124,8 @@ class Fifo(PacketQueue):
         self._entries: deque[tuple[Packet, int]] = deque()
         #: Since when no packet is waiting.
         self._emptied: int = now
+        self._rng: random.Random = rng or owner.random_stream("qdisc")
+        self.rate_changed(owner.rate_bps)
 
     def admit(self, packet: Packet, now: int) -> Packet | None:
         """Make dummynet's tests, in its order: loss, discipline, limit."""
@@ -178,15 +195,14 @@ class Fifo(PacketQueue):
     def rate_changed(self, rate_bps: int) -> None:
         """Tell the discipline."""
         if self.discipline is not None:
-            self.discipline.start(self._owner.random_stream("qdisc"), rate_bps, self.limit_in_bytes)
+            self.discipline.limit = self.limit
+            self.discipline.start(self._rng, rate_bps, self.limit_in_bytes)
 
     def set_limit(self, limit: int, in_bytes: bool) -> None:
         """Change the limit, slots or bytes; what is waiting beyond it stays."""
         self.limit = limit
         self.limit_in_bytes = in_bytes
-        if self.discipline is not None:
-            self.discipline.limit = limit
-            self.rate_changed(self._owner.rate_bps)
+        self.rate_changed(self._owner.rate_bps)
 
     def drop(self, packet: Packet, reason: str) -> None:
         """Count a packet that ends here."""
@@ -271,6 +287,7 @@ class ScheduledQueues(PacketQueue):
             if packet is not None:
                 scheduler.served(fifo, packet.size, now)
                 return packet
+        scheduler.select(now)  # it may want to know that the link has become idle
         return None
 
     def discard(self, now: int, reason: str) -> None:
@@ -288,6 +305,25 @@ class ScheduledQueues(PacketQueue):
         """Tell the disciplines of all queues."""
         for fifo in self.fifos:
             fifo.rate_changed(rate_bps)
+
+
+class LinkQueues(ScheduledQueues):
+    """Queues that are added one by one; a packet comes in through the one that it belongs to.
+
+    Attributes:
+        entered: the queue of the packet that is being sent into the pipe.
+    """
+
+    __slots__ = ("entered",)
+
+    def __init__(self, owner: Pipe, scheduler: QueueScheduler) -> None:
+        super().__init__(owner, scheduler)
+        self.entered: Fifo | None = None
+
+    def queue_of(self, packet: Packet, now: int) -> Fifo:
+        """Return the queue that the packet came in through."""
+        assert self.entered is not None
+        return self.entered
 
 
 class HashedQueues(ScheduledQueues):
@@ -351,13 +387,8 @@ class HashedQueues(ScheduledQueues):
             self.packets -= 1
 
     def _make(self, now: int) -> Fifo:
-        owner = self._owner
-        discipline = self.scheduler.discipline()
-        limit = self.scheduler.limit
-        if discipline is not None:
-            discipline.limit = limit
-            discipline.start(owner.random_stream("qdisc"), owner.rate_bps, False)
         # The one limit is that of all queues: no queue can reach it before.
-        fifo = Fifo(owner, limit + 1, False, discipline, now=now)
+        limit = self.scheduler.limit + 1
+        fifo = Fifo(self._owner, limit, False, now, self.scheduler.discipline())
         self.fifos.append(fifo)
         return fifo

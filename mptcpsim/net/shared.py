@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mptcpsim.core.segment import FourTuple, Packet
-from mptcpsim.net.general import make_pipe
+from mptcpsim.net.general import GeneralPipe, make_pipe
 from mptcpsim.net.pipe import Pipe, PipeSettings
 from mptcpsim.net.policy import Queue
+from mptcpsim.net.queues import Fifo, LinkQueues
+from mptcpsim.plugins import QueueScheduler
 from mptcpsim.sim.loop import Loop
 
 Onward = Callable[[Packet], None]
@@ -83,6 +85,56 @@ class SharedPipe(Queue):
     def enter(self, packet: Packet, onward: Onward) -> None:
         """Take a packet; ``onward`` is called with it when it comes out, unless it is dropped inside."""
         self.pipe.send(Parcel(packet, onward))
+
+
+class SharedLink:
+    """A link that several queues share as a scheduler has it; each queue has an entrance of its own.
+
+    Attributes:
+        pipe: does the work, and counts what came out; its drops are those of all queues.
+        queues: what waits.
+    """
+
+    def __init__(
+        self, loop: Loop, name: str, settings: PipeSettings, scheduler: QueueScheduler, seed: int = 0
+    ) -> None:
+        """Make a link without queues.
+
+        Args:
+            loop: the clock.
+            name: unique in the network.
+            settings: of the link; limit, loss and discipline are those of the queues.
+            scheduler: configured.
+            seed: the run's seed.
+        """
+        self.pipe = GeneralPipe(loop, name, settings, seed)
+        self.pipe.sink = open_parcel
+        self.queues = LinkQueues(self.pipe, scheduler)
+        self.pipe.queue = self.queues
+
+    def add(self, fifo: Fifo) -> LinkEntrance:
+        """Add a queue and return its entrance."""
+        self.queues.fifos.append(fifo)
+        return LinkEntrance(self, fifo)
+
+
+class LinkEntrance(Queue):
+    """The way into one queue of a shared link.
+
+    Attributes:
+        link: that is shared.
+        fifo: the queue.
+    """
+
+    def __init__(self, link: SharedLink, fifo: Fifo) -> None:
+        self.link = link
+        self.fifo = fifo
+
+    def enter(self, packet: Packet, onward: Onward) -> None:
+        """Take a packet; ``onward`` is called with it when it comes out, unless it is dropped inside."""
+        link = self.link
+        link.queues.entered = self.fifo
+        link.pipe.send(Parcel(packet, onward))
 
 
 class FlowTable(Queue):
