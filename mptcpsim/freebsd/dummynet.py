@@ -35,6 +35,10 @@ BYTE_LIMIT: Final = 1 << 20
 SCHEDULERS: Final = ("fifo", "wf2q+", "rr", "qfq", "fq_codel", "fq_pie")
 
 
+#: Version, protocol, source address and port, destination address and port, as numbers.
+Flow = tuple[int, int, int, int, int, int]
+
+
 class Mask(NamedTuple):
     """Which bits of a packet tell one flow from another; numbers with ones where they count."""
 
@@ -47,20 +51,29 @@ class Mask(NamedTuple):
     flow_id: int = 0
     proto: int = 0
 
-    def flow(self, packet: FiveTuple) -> tuple[int, int, int, int, int, int]:
+    def flow(self, packet: FiveTuple) -> Flow:
         """Return what packets of one flow have in common; flow labels of IPv6 are all 0 here."""
         version, source = number_of(packet.src)
         destination = number_of(packet.dst)[1]
-        src, dst = (self.src_ip6, self.dst_ip6) if version == 6 else (self.src_ip, self.dst_ip)
         protocol = {"icmp": 1, "tcp": 6, "udp": 17, "icmp6": 58}.get(packet.protocol, 0)
+        return self.narrowed((version, protocol, source, packet.sport, destination, packet.dport))
+
+    def narrowed(self, flow: Flow) -> Flow:
+        """Return what is left under this mask of a flow that is told from others by more."""
+        version, protocol, source, sport, destination, dport = flow
+        src, dst = (self.src_ip6, self.dst_ip6) if version == 6 else (self.src_ip, self.dst_ip)
         return (
             version,
             protocol & self.proto,
             source & src,
-            packet.sport & self.src_port,
+            sport & self.src_port,
             destination & dst,
-            packet.dport & self.dst_port,
+            dport & self.dst_port,
         )
+
+    def joined(self, other: Mask) -> Mask:
+        """Return the mask under which flows differ that differ under this one or the other."""
+        return Mask(*(one | more for one, more in zip(self, other, strict=True)))
 
     def __str__(self) -> str:
         if self == MASK_ALL:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
-from mptcpsim.core.segment import Packet, Segment, is_ipv6
-from mptcpsim.freebsd.addresses import FiveTuple
-from mptcpsim.freebsd.dummynet import Codel, Config, Mask, Red, beyond_limits
+from mptcpsim.core.segment import Packet
+from mptcpsim.freebsd.delay_profile import DelayProfile
+from mptcpsim.freebsd.dummynet import Codel, Config, Mask, Pie, Red, beyond_limits
+from mptcpsim.freebsd.passages import seen
 from mptcpsim.net.pipe import DROP_TAIL, PipeSettings
 from mptcpsim.net.shared import FlowKey
 from mptcpsim.plugins import Value
-from mptcpsim.qdiscs import CoDel, Gred
+from mptcpsim.qdiscs import CoDel, Drr, FqCoDel, FqPie, Gred, Wf2qPlus
+from mptcpsim.qdiscs import Pie as PieQueue
 from mptcpsim.qdiscs import Red as RedQueue
 
 #: Slots of a queue whose length is not given, and the least length in bytes that dummynet takes.
@@ -32,11 +35,15 @@ HZ: Final = 1000
 Discipline = tuple[str, dict[str, Value]]
 
 
+def narrowed(mask: Mask, key: FlowKey) -> FlowKey:
+    """Return what is left of a flow under a mask that tells fewer flows apart."""
+    version, protocol, source, sport, destination, dport = key
+    return mask.narrowed((version, protocol, source, sport, destination, dport))
+
+
 def flow_key(mask: Mask, packet: Packet) -> FlowKey:
     """Return what is left of a packet under a mask."""
-    flow = packet.flow
-    protocol = "tcp" if isinstance(packet, Segment) else "icmp6" if is_ipv6(flow.src) else "icmp"
-    return mask.flow(FiveTuple(protocol, *flow))
+    return mask.flow(seen(packet).packet)
 
 
 def queue_limit(config: Config, sysctls: dict[str, int]) -> tuple[int, bool]:
@@ -60,14 +67,37 @@ def queue_limit(config: Config, sysctls: dict[str, int]) -> tuple[int, bool]:
 
 
 def discipline(config: Config, sysctls: dict[str, int]) -> Discipline:
-    """Return the queue discipline of a pipe or queue, and its parameters."""
+    """Return the queue discipline of a queue, and its parameters."""
     if config.red is not None:
         return (Gred if config.red.gentle else RedQueue).NAME, _red_values(config.red, sysctls)
-    if isinstance(config.aqm, Codel):
-        return CoDel.NAME, dict(config.aqm._asdict())
     if config.aqm is not None:
-        raise config.at.error("pie is not there yet: write codel, or red with its thresholds")
+        return (CoDel if isinstance(config.aqm, Codel) else PieQueue).NAME, _aqm_values(config.aqm)
     return DROP_TAIL, {}
+
+
+def scheduler(config: Config, kind: str) -> Discipline:
+    """Return the scheduler of a type as a queue discipline, and its parameters; fifo is none.
+
+    Raises:
+        DialectError: there is none of this type.
+    """
+    if kind == "qfq":
+        raise config.at.error(
+            "qfq is not simulated: write wf2q+, whose shares are the same and at least as even"
+        )
+    if config.flow_queues is not None:
+        queues = config.flow_queues
+        values: dict[str, Value] = {"quantum": queues.quantum, "limit": queues.limit, "flows": queues.flows}
+        fq = FqCoDel if isinstance(queues.aqm, Codel) else FqPie
+        return fq.NAME, values | _aqm_values(queues.aqm)
+    return (Drr if kind == "rr" else Wf2qPlus).NAME, {}
+
+
+def _aqm_values(aqm: Codel | Pie) -> dict[str, Value]:
+    values: dict[str, Value] = dict(aqm._asdict())
+    if isinstance(aqm, Pie):
+        values["dre"] = not values.pop("timestamps")
+    return values
 
 
 def _red_values(red: Red, sysctls: dict[str, int]) -> dict[str, Value]:
@@ -84,22 +114,47 @@ def _red_values(red: Red, sysctls: dict[str, int]) -> dict[str, Value]:
     }
 
 
-def pipe_settings(config: Config, sysctls: dict[str, int], tick_ns: int) -> PipeSettings:
-    """Return the settings of a pipe.
+def link_settings(
+    config: Config | None, sysctls: dict[str, int], tick_ns: int, profile: DelayProfile | None
+) -> PipeSettings:
+    """Return the settings of a pipe without those of its queue; without a configuration it has no limits.
+
+    Raises:
+        DialectError: the bandwidth is missing, or said twice.
+    """
+    if config is None:
+        return PipeSettings(tick_ns=tick_ns)
+    rate = config.bw or 0
+    if profile is not None:
+        if profile.bw is not None and config.bw is not None:
+            raise config.at.error(
+                f"the profile has a bandwidth, and the line has another: leave bw {config.bw}bit/s out"
+            )
+        rate = rate or profile.bw or 0
+        if rate == 0:
+            raise config.at.error("a profile has no effect on a link without a bandwidth: write bw")
+    return PipeSettings(
+        rate_bps=rate,
+        delay_ns=config.delay or 0,
+        tick_ns=tick_ns,
+        burst_bits=8 * (config.burst or 0) + (rate // HZ if sysctls["io_fast"] else 0),
+        profile=profile.table() if profile is not None else (),
+        profile_lost_from=profile.lost_from() if profile is not None else 0,
+    )
+
+
+def with_queue(link: PipeSettings, config: Config, sysctls: dict[str, int]) -> PipeSettings:
+    """Return the settings of a link with those of a FIFO queue in front of it.
 
     Raises:
         DialectError: a value is out of its range.
     """
     limit, in_bytes = queue_limit(config, sysctls)
     qdisc, values = discipline(config, sysctls)
-    rate = config.bw or 0
-    return PipeSettings(
-        rate_bps=rate,
-        delay_ns=config.delay or 0,
-        tick_ns=tick_ns,
+    return replace(
+        link,
         limit=limit,
         limit_in_bytes=in_bytes,
-        burst_bits=8 * (config.burst or 0) + (rate // HZ if sysctls["io_fast"] else 0),
         plr=config.plr or (),
         qdisc=qdisc,
         qdisc_parameters=values,

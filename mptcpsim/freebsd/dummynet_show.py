@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from mptcpsim.freebsd.dummynet import Config
+from mptcpsim.net.pipe import PipeSettings
 from mptcpsim.net.shared import FlowKey
 from mptcpsim.units import MILLISECOND
 
@@ -22,6 +23,7 @@ class QueueReport(NamedTuple):
     """What one pipe or queue has done.
 
     Attributes:
+        kind: "pipe", "sched" or "queue". Packets that went on from a queue are counted at its sched again.
         name: such as ``r1 pipe 1``, with the flow behind it if there is a mask.
         flow: version, protocol, source address and port, destination address and port under the mask;
             empty without one.
@@ -33,6 +35,7 @@ class QueueReport(NamedTuple):
         drops: by reason.
     """
 
+    kind: str
     name: str
     flow: FlowKey
     packets: int
@@ -53,21 +56,32 @@ def bandwidth_text(rate_bps: int) -> str:
     return f"{rate_bps:7.3f} bit/s "
 
 
-def link_text(config: Config) -> str:
-    """Return the line of a pipe: bandwidth, delay and burst."""
-    delay = (config.delay or 0) // MILLISECOND
-    return f"{config.number:05d}: {bandwidth_text(config.bw or 0)} {delay:4d} ms burst {config.burst or 0}"
+def link_text(number: int, settings: PipeSettings) -> str:
+    """Return the line of a link: bandwidth, delay and burst."""
+    delay, burst = settings.delay_ns // MILLISECOND, settings.burst_bits // 8
+    return f"{number:05d}: {bandwidth_text(settings.rate_bps)} {delay:4d} ms burst {burst}"
 
 
-def queue_text(config: Config, limit: str, flows: int, sched: int, kind: str) -> list[str]:
+def queue_lines(config: Config, settings: PipeSettings, flows: int, sched: int) -> list[str]:
     """Return the lines of a queue's parameters."""
-    words = [f"q{config.number:05d} {limit}"]
+    words = [f"q{config.number:05d} {settings.limit} {'B' if settings.limit_in_bytes else 'sl.'}"]
     if config.plr is not None:
         words.append("plr " + ",".join(f"{value:f}" for value in config.plr))
     words.append(f"{flows} flows ({config.buckets or 1} buckets) sched {sched} weight {config.weight or 0}")
     words.append(str(config.red or config.aqm or "droptail"))
-    lines = [" ".join(words), f" sched {sched} type {kind}"]
+    lines = [" ".join(words)]
     if config.mask is not None:
+        lines.append(f"    {config.mask}")
+    return lines
+
+
+def sched_lines(config: Config, kind: str) -> list[str]:
+    """Return the lines of a scheduler's parameters."""
+    words = [f" sched {config.number} type {kind}"]
+    if config.flow_queues is not None:
+        words += config.flow_queues.words()
+    lines = [" ".join(words)]
+    if config.mask is not None and config.kind == "sched":
         lines.append(f"    {config.mask}")
     return lines
 

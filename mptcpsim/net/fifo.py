@@ -7,7 +7,7 @@ from collections.abc import Callable
 from itertools import islice
 
 from mptcpsim.core.segment import Packet
-from mptcpsim.net.pipe import DROP_DOWN, DROP_QUEUE, Pipe, PipeSettings
+from mptcpsim.net.pipe import DROP_DOWN, DROP_QUEUE, Pipe, PipeSettings, make_discipline
 from mptcpsim.plugins import PASS, QueueDiscipline
 from mptcpsim.sim.loop import Loop
 
@@ -58,7 +58,7 @@ class FifoPipe(Pipe):
         self._floor: int = 0
         #: When the last packet went, or goes, into service.
         self._started: int = now
-        self._qdisc: QueueDiscipline | None = self.make_discipline()
+        self._qdisc: QueueDiscipline | None = make_discipline(settings.qdisc, settings.qdisc_parameters)
         self._start_discipline()
         #: Sizes of the packets in ``_departures`` and their sum, where the bytes waiting matter.
         self._weighs: bool = self.limit_in_bytes or self._qdisc is not None

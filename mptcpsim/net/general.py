@@ -13,9 +13,17 @@ from heapq import heapify, heappop, heappush
 
 from mptcpsim.core.segment import Packet
 from mptcpsim.net.fifo import FifoPipe
-from mptcpsim.net.pipe import DROP_DOWN, DROP_PROFILE, DROP_TAIL, Pipe, PipeSettings
+from mptcpsim.net.pipe import (
+    DROP_DOWN,
+    DROP_PROFILE,
+    DROP_TAIL,
+    Pipe,
+    PipeSettings,
+    make_discipline,
+    make_scheduler,
+)
 from mptcpsim.net.queues import Fifo, HashedQueues, PacketQueue
-from mptcpsim.plugins import QueueDiscipline, QueueScheduler, complete, find
+from mptcpsim.plugins import QueueDiscipline, QueueScheduler, find
 from mptcpsim.sim.loop import Loop
 
 
@@ -78,14 +86,10 @@ class GeneralPipe(Pipe):
         return self._busy + (now - self._service_start if self._serving is not None else 0)
 
     def _make_queue(self, now: int) -> PacketQueue:
-        settings = self.settings
-        if settings.qdisc != DROP_TAIL:
-            plugin = find("qdisc", settings.qdisc)
-            if issubclass(plugin, QueueScheduler):
-                scheduler = plugin()
-                scheduler.configure(complete(plugin, settings.qdisc_parameters))
-                return HashedQueues(self, scheduler)
-        return Fifo(self, self.limit, self.limit_in_bytes, now, self.make_discipline())
+        name, values = self.settings.qdisc, self.settings.qdisc_parameters
+        if name != DROP_TAIL and issubclass(find("qdisc", name), QueueScheduler):
+            return HashedQueues(self, make_scheduler(name, values))
+        return Fifo(self, self.limit, self.limit_in_bytes, now, make_discipline(name, values))
 
     def _admit(self, packet: Packet, now: int) -> Packet | None:
         return self.queue.admit(packet, now)

@@ -27,12 +27,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from mptcpsim.core.segment import CE, NOT_ECT, Packet
 from mptcpsim.net.loss import LossModel, random_loss
-from mptcpsim.plugins import MARK, PluginError, QueueDiscipline, Value, complete, find
+from mptcpsim.plugins import MARK, PluginError, QueueDiscipline, QueueScheduler, Value, complete, find
 from mptcpsim.sim.loop import Loop
 from mptcpsim.streams import stream
 
@@ -122,6 +122,36 @@ def check_limit(limit: int, in_bytes: bool) -> None:
     """
     if limit < (0 if in_bytes else 1):
         raise ValueError("limit: a queue needs at least one slot, or 0 bytes")
+
+
+def make_discipline(name: str, parameters: dict[str, Value]) -> QueueDiscipline | None:
+    """Return a new discipline of a single queue, configured and not yet started; None: drop-tail.
+
+    Raises:
+        PluginError: it is unknown, a parameter of it is wrong, or it is for several queues.
+    """
+    if name == DROP_TAIL:
+        return None
+    plugin = find("qdisc", name)
+    discipline = plugin()
+    if not isinstance(discipline, QueueDiscipline):
+        raise PluginError(f"qdisc {name!r} is none for a single queue")
+    discipline.configure(complete(plugin, parameters))
+    return discipline
+
+
+def make_scheduler(name: str, parameters: dict[str, Value]) -> QueueScheduler:
+    """Return a new scheduler of several queues, configured.
+
+    Raises:
+        PluginError: it is unknown, a parameter of it is wrong, or it is for a single queue.
+    """
+    plugin = find("qdisc", name)
+    scheduler = plugin()
+    if not isinstance(scheduler, QueueScheduler):
+        raise PluginError(f"qdisc {name!r} is none for several queues")
+    scheduler.configure(complete(plugin, parameters))
+    return scheduler
 
 
 def _nowhere(packet: Packet) -> None:
@@ -242,6 +272,17 @@ class Pipe:
         self.limit_in_bytes = in_bytes
         self._limit_changed()
 
+    def set_burst(self, burst_bits: int) -> None:
+        """Change how many bits may pass at once after the pipe was idle.
+
+        Raises:
+            ValueError: the number is negative.
+        """
+        now = self._loop.now
+        self._settle(now)
+        self.settings = replace(self.settings, burst_bits=burst_bits)
+        self._rate_changed(now)
+
     def set_loss(self, loss: LossModel | None) -> None:
         """Replace the loss model; None loses nothing."""
         self._loss = loss
@@ -345,22 +386,6 @@ class Pipe:
             packet.damaged = True
             self.corrupted += 1
         self._enqueue(packet, now)
-
-    def make_discipline(self) -> QueueDiscipline | None:
-        """Return a new discipline as the settings ask for it; None: drop-tail.
-
-        Raises:
-            PluginError: it is unknown, a parameter of it is wrong, or it is for several queues.
-        """
-        settings = self.settings
-        if settings.qdisc == DROP_TAIL:
-            return None
-        plugin = find("qdisc", settings.qdisc)
-        qdisc = plugin()
-        if not isinstance(qdisc, QueueDiscipline):
-            raise PluginError(f"qdisc {settings.qdisc!r} is none for a single queue")
-        qdisc.configure(complete(plugin, settings.qdisc_parameters))
-        return qdisc
 
     def mark_or_drop(self, packet: Packet, verdict: int, reason: str) -> Packet | None:
         """Return the packet with a congestion mark, or None: it cannot have one, and is dropped."""

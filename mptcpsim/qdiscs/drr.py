@@ -14,12 +14,12 @@ from mptcpsim.plugins import FlowQueue, Parameter, QueueScheduler, Value, regist
 class Drr(QueueScheduler):
     """Deficit round robin: in each round a queue may send ``quantum`` x its weight bytes.
 
-    Over any time in which they have packets, two queues differ in bytes per weight by less than a
-    quantum and a largest packet.
+    Over any time in which both have packets, two queues differ in bytes per weight by at most a quantum
+    and a largest packet of each.
     """
 
     NAME: ClassVar[str] = "drr"
-    SUMMARY: ClassVar[str] = "deficit round robin over flows: each gets the same share of bytes"
+    SUMMARY: ClassVar[str] = "deficit round robin over flows; the link's queue does not count"
     PARAMETERS: ClassVar[tuple[Parameter, ...]] = (
         Parameter("quantum", 1500, "bytes that a flow may send before the next one's turn", 1, 1_000_000),
         Parameter("flows", 1024, "queues, to which flows are hashed", 1, 65536),

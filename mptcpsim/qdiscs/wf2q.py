@@ -32,7 +32,7 @@ class Wf2qPlus(QueueScheduler):
     """
 
     NAME: ClassVar[str] = "wf2q+"
-    SUMMARY: ClassVar[str] = "worst-case fair queueing over flows: each gets the same share, packet by packet"
+    SUMMARY: ClassVar[str] = "worst-case fair queueing over flows; the link's queue does not count"
     PARAMETERS: ClassVar[tuple[Parameter, ...]] = (
         Parameter("flows", 1024, "queues, to which flows are hashed", 1, 65536),
         Parameter("limit", 10240, "packets in all queues together", 1, 1_000_000),
