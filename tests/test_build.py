@@ -146,8 +146,8 @@ class TestPipes:
         same = {
             f.name for f in dataclasses.fields(plain) if getattr(settings, f.name) == getattr(plain, f.name)
         }
-        # Ticks are of the dummynet dialect.
-        assert same == {"tick_ns"}
+        # Ticks and delay profiles are of the dummynet dialect.
+        assert same == {"tick_ns", "profile", "profile_lost_from"}
         assert settings.limit == 30720
         assert settings.burst_bits == 80_000
         assert settings.plr == (0.1, 0.2, 0.3, 0.4)

@@ -33,13 +33,7 @@ class Parcel(Packet):
     __slots__ = ("onward", "packet")
 
     def __init__(self, packet: Packet, onward: Onward) -> None:
-        # Packet.__init__ and copy_header_to, written out: this constructor runs once a packet.
-        self.flow = packet.flow
-        self.size = packet.size
-        self.ecn = packet.ecn
-        self.ttl = packet.ttl
-        self.df = packet.df
-        self.damaged = packet.damaged
+        packet.copy_header_to(self)
         self.packet = packet
         self.onward = onward
 
