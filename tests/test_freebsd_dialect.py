@@ -387,8 +387,6 @@ def test_what_cannot_be_done_shows_its_line(command: str, text: str) -> None:
         ("ifconfig A1 10.0.0.255/24\n" + CLIENT, "",
          "hosts.A.interfaces.A1.addresses.0 (from line 1 of commands at A: ifconfig A1 10.0.0.255/24)"),
         (A + "sysctl net.inet.tcp.cc.algorithm=htcp\n" + CLIENT, "", "hosts.A.tcp.congestion (from line 3"),
-        (A + 'sysctl net.inet.tcp.mptcp.mp_addresses="10.0.9.9"\n' + CLIENT, "",
-         "10.0.9.9 is no address of 'A'"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_elsewhere_names_where(a: str, more: str, text: str) -> None:

@@ -182,20 +182,6 @@ class TestPlugins:
         assert here.path_manager_parameters == {"addresses": "10.0.2.1"}
         assert there.path_manager_parameters == {"addresses": "10.0.2.2"}
 
-    def test_addresses_of_a_path_manager_that_is_not_used_are_not_judged(self) -> None:
-        outer = 'defaults.mptcp.path_manager={name="mp_addresses", addresses="10.0.2.1"}'
-        with pytest.raises(ScenarioError, match=r"10\.0\.2\.1 is no address of 'B'"):
-            scenario(outer)
-        assert ends(outer, "hosts.B.mptcp=caia-v0.4")[1] == PROFILES["caia-v0.4"]
-        assert not ends(outer, "hosts.B.mptcp=false")[1].enabled
-
-    def test_a_host_without_a_flow_is_judged_by_what_it_states(self) -> None:
-        manager = '{name="mp_addresses", addresses="10.0.2.1"}'
-        third = f'hosts.C={{interfaces={{e="10.0.9.1/24"}}, mptcp={{path_manager={manager}}}}}'
-        links = 'links=[{ends=["A:e1","B:e1"]}, {ends=["A:e2","B:e2"]}, {ends=["C:e", "S"]}]'
-        with pytest.raises(ScenarioError, match=r"hosts\.C\.mptcp\.path_manager.*is no address of 'C'"):
-            scenario(third, links, "switches={S={}}")
-
 
 SETTINGS = st.fixed_dictionaries(
     {},

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mptcpsim.freebsd.lines import Line
 from mptcpsim.scenario.errors import Path
+from mptcpsim.scenario.places import Place
 
 if TYPE_CHECKING:
     from mptcpsim.lint.subject import Subject
@@ -27,7 +28,7 @@ class Remark(NamedTuple):
         problem: what is wrong, in words that need no manual.
         remedy: what to write instead.
         at: the line of a pf.conf or of commands, where the key holds such a text; else None.
-        node: whose configuration is to blame, or empty: consequences of it are not told again.
+        node: whose packets go astray for this reason, or empty: of the consequences nothing is told.
     """
 
     path: Path
@@ -35,6 +36,10 @@ class Remark(NamedTuple):
     remedy: str
     at: Line | None = None
     node: str = ""
+
+
+#: Yields what it finds.
+Check = Callable[["Subject"], Iterable[Remark]]
 
 
 class Rule(NamedTuple):
@@ -46,13 +51,15 @@ class Rule(NamedTuple):
         summary: a sentence for lists.
         reason: why it matters, and what to do.
         check: looks for it.
+        late: it tells of consequences, and leaves those out that have been explained.
     """
 
     code: str
     name: str
     summary: str
     reason: str
-    check: Callable[[Subject], Iterable[Remark]]
+    check: Check
+    late: bool = False
 
     @property
     def severity(self) -> str:
@@ -78,23 +85,17 @@ FAMILIES: Final = {
 
 
 class Finding(NamedTuple):
-    """A remark, the rule that made it, and its place in a file.
+    """A remark, the rule that made it, and its place.
 
     Attributes:
         rule: that found it.
-        file: as it was named by whoever wants to know.
-        line: from 1; 0 where there is none.
-        key: dotted, as ``--set`` takes it.
-        source: the line itself, of a pf.conf or of commands; else empty.
+        place: where.
         problem: what is wrong.
         remedy: what to write instead.
     """
 
     rule: Rule
-    file: str
-    line: int
-    key: str
-    source: str
+    place: Place
     problem: str
     remedy: str
 
@@ -104,10 +105,7 @@ class Finding(NamedTuple):
             "code": self.rule.code,
             "name": self.rule.name,
             "severity": self.rule.severity,
-            "file": self.file,
-            "line": self.line,
-            "key": self.key,
-            "source": self.source,
+            **self.place._asdict(),
             "problem": self.problem,
             "remedy": self.remedy,
         }
@@ -119,15 +117,13 @@ class Family:
     def __init__(self) -> None:
         self.rules: list[Rule] = []
 
-    def rule(
-        self, code: str, name: str
-    ) -> Callable[[Callable[[Subject], Iterable[Remark]]], Callable[[Subject], Iterable[Remark]]]:
+    def rule(self, code: str, name: str, late: bool = False) -> Callable[[Check], Check]:
         """Make a function a rule: the first line of its docstring is the summary, the rest the reason."""
 
-        def register(check: Callable[[Subject], Iterable[Remark]]) -> Callable[[Subject], Iterable[Remark]]:
+        def register(check: Check) -> Check:
             summary, _, reason = (check.__doc__ or "").partition("\n")
             text = " ".join(reason.split())
-            self.rules.append(Rule(code, name, summary.strip().rstrip("."), text, check))
+            self.rules.append(Rule(code, name, summary.strip().rstrip("."), text, check, late))
             return check
 
         return register

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from mptcpsim.lint.catalogue import RULES
-from mptcpsim.lint.finding import ERROR, SEVERITIES, Finding, Remark, Rule
+from mptcpsim.lint.finding import SEVERITIES, Finding, Remark, Rule
 from mptcpsim.lint.subject import Subject
 
 
@@ -14,22 +14,25 @@ def lint(subject: Subject, ignore: Collection[str] = ()) -> list[Finding]:
 
     Args:
         subject: the scenario, with what belongs to it.
-        ignore: codes of rules that are not asked.
+        ignore: codes of rules whose findings are left out.
     """
     found: dict[Finding, None] = {}
-    for rule in RULES.values():
-        if rule.code in ignore:
-            continue
+    for rule in sorted(RULES.values(), key=lambda rule: rule.late):
         for remark in rule.check(subject):
-            found[_finding(subject, rule, remark)] = None
-            if rule.severity == ERROR and remark.node:
+            if remark.node:
                 subject.blamed.add(remark.node)
-    return sorted(found, key=lambda finding: (finding.file != subject.name, finding.file, finding.line))
+            if rule.code not in ignore:
+                found[_finding(subject, rule, remark)] = None
+
+    def order(finding: Finding) -> tuple[bool, str, int, str]:
+        place = finding.place
+        return place.file != subject.name, place.file, place.line, finding.rule.code[1:]
+
+    return sorted(found, key=order)
 
 
 def _finding(subject: Subject, rule: Rule, remark: Remark) -> Finding:
-    file, line, key, source = subject.place(remark)
-    return Finding(rule, file, line, key, source, remark.problem, remark.remedy)
+    return Finding(rule, subject.place(remark), remark.problem, remark.remedy)
 
 
 def count(findings: Sequence[Finding]) -> dict[str, int]:

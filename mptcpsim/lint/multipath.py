@@ -7,7 +7,8 @@ from typing import Final
 
 from mptcpsim.core.mptcp_config import MptcpConfig
 from mptcpsim.lint.finding import Family, Remark
-from mptcpsim.lint.subject import Subject, Talk
+from mptcpsim.lint.subject import Subject
+from mptcpsim.lint.talks import Talk
 from mptcpsim.pathmanagers.addresses import AddressedManager
 from mptcpsim.plugins import PathManager, find
 from mptcpsim.scenario.catalogue import parameters
@@ -29,6 +30,30 @@ def _named(config: MptcpConfig) -> list[str]:
         return []
     manager = manager_of(config)
     return list(manager.named) if isinstance(manager, AddressedManager) else []
+
+
+@FAMILY.rule("E501", "address-of-nobody")
+def address_of_nobody(subject: Subject) -> Iterator[Remark]:
+    """A path manager names an address that its host does not have.
+
+    It can neither be announced nor joined from: the entry is passed over, and the subflow that is meant
+    never comes.
+    """
+    for talk in subject.talks:
+        for end in talk.ends:
+            own = subject.addresses_of(end.host)
+            if subject.scenario.hosts[end.host].changes:
+                continue
+            for address in _named(end.config.mptcp):
+                owner = subject.owner(address)
+                if owner is not None and owner.node == end.host:
+                    continue
+                whose = "nobody has it" if owner is None else f"it is that of {subject.called(owner)}"
+                yield Remark(
+                    subject.setter(talk, end, "path_manager"),
+                    f"the path manager of {end.host} names {address}, and {whose}",
+                    f"write an address of {end.host}: {', '.join(own)}",
+                )
 
 
 @FAMILY.rule("W502", "first-address-again")
@@ -65,7 +90,7 @@ def address_not_joined(subject: Subject) -> Iterator[Remark]:
         used = {address for pair in talk.pairs for address in (pair.client, pair.server)}
         for end, other in (talk.ends, talk.ends[::-1]):
             for address in _named(end.config.mptcp):
-                if address in used or subject.owner(address) is None:
+                if address in used or address not in subject.addresses_of(end.host):
                     continue
                 cause, remedy = _limit(talk, end.config.mptcp, other.config.mptcp, end.is_client, address)
                 yield Remark(

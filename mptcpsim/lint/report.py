@@ -25,14 +25,21 @@ def text_of(findings: Sequence[Finding], name: str) -> str:
 
 
 def _paragraph(finding: Finding) -> str:
-    place = f"{finding.file}:{finding.line}" if finding.line else finding.file
-    lines = [f"{place}: {finding.rule.severity} {finding.rule.code} [{finding.rule.name}]"]
-    lines[0] += f" {finding.key}" if finding.key else ""
-    if finding.source:
-        lines.append(f"    | {finding.source}")
+    place = finding.place
+    lines = [f"{_position(finding)}: {finding.rule.severity} {finding.rule.code} [{finding.rule.name}]"]
+    lines[0] += f" {place.key}" if place.key else ""
+    lines[0] += f", line {place.within}" if place.within else ""
+    lines[0] += f" (from {place.origin})" if place.origin else ""
+    if place.source:
+        lines.append(f"    | {place.source}")
     lines += _wrapped(finding.problem, "  ", "  ")
     lines += _wrapped(finding.remedy, "  instead: ", "           ")
     return "\n".join(lines)
+
+
+def _position(finding: Finding) -> str:
+    place = finding.place
+    return f"{place.file}:{place.line}" if place.line else place.file
 
 
 def _wrapped(text: str, first: str, others: str) -> list[str]:
@@ -53,8 +60,7 @@ def _total(findings: Sequence[Finding]) -> str:
 
 def brief(finding: Finding) -> str:
     """Return a finding in one line."""
-    place = f"{finding.file}:{finding.line}" if finding.line else finding.file
-    return f"{place}: {finding.rule.severity} {finding.rule.code}: {finding.problem}"
+    return f"{_position(finding)}: {finding.rule.severity} {finding.rule.code}: {finding.problem}"
 
 
 def json_of(findings: Sequence[Finding], name: str) -> str:

@@ -8,21 +8,26 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import NamedTuple
 
-from mptcpsim.core.config import TcpConfig
 from mptcpsim.freebsd.lines import Line
 from mptcpsim.lint.finding import Remark
+from mptcpsim.lint.firewalls import FreebsdNode
 from mptcpsim.lint.prose import Prose, prose_of_toml
 from mptcpsim.lint.rehearsal import End as RehearsedEnd
-from mptcpsim.lint.rehearsal import Rehearsal, rehearse
+from mptcpsim.lint.rehearsal import rehearse
+from mptcpsim.lint.tables import Entry, entries_of
+from mptcpsim.lint.talks import FIRST_PORT, End, Pair, Talk
 from mptcpsim.net.node import Interface
+from mptcpsim.net.walk import probe
+from mptcpsim.route.way import Pathfinder
 from mptcpsim.scenario.build import Simulation, build
 from mptcpsim.scenario.check import flow_addresses, setter
 from mptcpsim.scenario.errors import Path, dotted
 from mptcpsim.scenario.flows import AnyFlow
-from mptcpsim.scenario.load import load
-from mptcpsim.scenario.locate import line_of
+from mptcpsim.scenario.load import open_source
+from mptcpsim.scenario.places import Place, Places
 from mptcpsim.scenario.routes import Port, segments, split_end
 from mptcpsim.scenario.schema import Scenario
+from mptcpsim.scenario.typed import TABLE
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -44,68 +49,20 @@ class Text(NamedTuple):
         return Remark((), problem, remedy, Line(self.file, line, words))
 
 
-class End(NamedTuple):
-    """One end of a flow.
-
-    Attributes:
-        host: its name.
-        is_client: it opens the connection.
-        address: of the first subflow.
-        config: of its connections.
-    """
-
-    host: str
-    is_client: bool
-    address: str
-    config: TcpConfig
-
-
-class Pair(NamedTuple):
-    """The addresses of a subflow.
-
-    Attributes:
-        client: address of the client of the flow.
-        server: address of its server.
-        by_client: the client opens it.
-    """
-
-    client: str
-    server: str
-    by_client: bool
-
-
-class Talk(NamedTuple):
-    """A flow.
-
-    Attributes:
-        number: in the scenario, from 0.
-        spec: what the scenario says.
-        ends: client and server.
-        rehearsal: what both ends want to do.
-        pairs: its subflows, the first one first.
-    """
-
-    number: int
-    spec: AnyFlow
-    ends: tuple[End, End]
-    rehearsal: Rehearsal
-    pairs: tuple[Pair, ...]
-
-
 class Subject:
     """A scenario under the eyes of the rules.
 
     Attributes:
         scenario: as it was loaded.
+        places: where its parts come from.
         name: of its file.
-        source: text of its file.
-        blamed: nodes about whose configuration an error was told.
+        blamed: nodes whose packets go astray for a reason that was told.
     """
 
-    def __init__(self, scenario: Scenario, name: str = "scenario", source: str = "") -> None:
+    def __init__(self, scenario: Scenario, places: Places) -> None:
         self.scenario = scenario
-        self.name = name
-        self.source = source
+        self.places = places
+        self.name = places.name
         self.blamed: set[str] = set()
 
     # --- The network --------------------------------------------------------------------------
@@ -114,6 +71,21 @@ class Subject:
     def simulation(self) -> Simulation:
         """The network of the scenario, without flows and without events."""
         return build(self.scenario.model_copy(update={"flows": (), "events": ()}))
+
+    @cached_property
+    def paths(self) -> Pathfinder:
+        """Follows probes through that network."""
+        return Pathfinder(self.simulation.topology)
+
+    @cached_property
+    def systems(self) -> list[FreebsdNode]:
+        """The hosts and routers that are configured by commands, in the order of the scenario."""
+        return [FreebsdNode(self, system) for system in self.simulation.systems.values()]
+
+    @cached_property
+    def routes(self) -> list[Entry]:
+        """The routes that the scenario states."""
+        return list(entries_of(self.scenario))
 
     def interface(self, port: Port) -> Interface:
         """Return the interface of a port."""
@@ -154,6 +126,55 @@ class Subject:
         around = [network for network in self.networks if parsed in network]
         return max(around, key=lambda network: network.prefixlen, default=None)
 
+    def homes_of(self, node: str, network: Network) -> list[str]:
+        """Return the interfaces of a node that have an address in a network, and that as their own."""
+        interfaces = self.simulation.topology.nodes[node].interfaces.values()
+        return [i.name for i in interfaces if any(entry.prefix == str(network) for entry in i.addresses)]
+
+    def gateway_problem(self, node: str, interface: str, gateway: str) -> tuple[str, str] | None:
+        """Return what is wrong with a gateway, and what to write instead; None if nothing is.
+
+        Args:
+            node: that sends to it.
+            interface: by which; empty if no interface is in its network.
+            gateway: its address.
+        """
+        port = self.simulation.topology.nodes[node].interfaces.get(interface)
+        owner = self.owner(gateway)
+        whose = "nobody has that address" if owner is None else f"it is that of {self.called(owner)}"
+        if port is None:
+            nets = ", ".join(entry.prefix for i in self._interfaces(node) for entry in i.addresses)
+            return (
+                f"{gateway} is in no network of {node} ({nets})",
+                "write the address of a router in one of these",
+            )
+        routers = [
+            entry.address
+            for other in self.neighbours(Port(node, interface))
+            if self.simulation.topology.nodes[other.node].FORWARDS
+            for entry in self.interface(other).addresses
+            if (":" in entry.address) == (":" in gateway)
+        ]
+        remedy = f"write {' or '.join(routers)}" if routers else "put a router on that link"
+        if owner is not None and owner.node == node:
+            return (f"{gateway} is the address of {node} itself", remedy)
+        found = port.neighbour(gateway)
+        if found is None:
+            return (f"nobody on the link of {port.label} answers for {gateway}: {whose}", remedy)
+        if not found.node.FORWARDS:
+            return (f"{gateway} is an address of the host {found.node.name}, which does not forward", remedy)
+        return None
+
+    def _interfaces(self, node: str) -> list[Interface]:
+        return list(self.simulation.topology.nodes[node].interfaces.values())
+
+    def neighbours(self, port: Port) -> list[Port]:
+        """Return the other ports on the link of a port, or behind its switches."""
+        for ports in self.networks_of_links:
+            if port in ports:
+                return [other for other in ports if other != port]
+        return []
+
     def listed(self, network: Network) -> str:
         """Return the addresses of a network and whose they are, for people."""
         owned = [(address, self.owner(address)) for address in self.networks[network]]
@@ -167,6 +188,27 @@ class Subject:
             found.setdefault(number, []).append(port)
         return list(found.values())
 
+    @cached_property
+    def strangers(self) -> dict[Port, list[str]]:
+        """The ports that share no network with any other on their link, and the addresses of these.
+
+        Addresses with a prefix of their own are left out: there routes name each host.
+        """
+        found: dict[Port, list[str]] = {}
+        for ports in self.networks_of_links:
+            for port in ports:
+                own = [ipaddress.ip_network(entry.prefix) for entry in self.interface(port).addresses]
+                near = [
+                    entry.address
+                    for other in ports
+                    for entry in (self.interface(other).addresses if other != port else ())
+                ]
+                if any(ipaddress.ip_address(address) in network for network in own for address in near):
+                    continue
+                if near and any(network.num_addresses > 2 for network in own):
+                    found[port] = near
+        return found
+
     # --- Names --------------------------------------------------------------------------------
 
     @cached_property
@@ -175,11 +217,21 @@ class Subject:
         found: dict[Port, tuple[str, ...]] = {}
         for name, node in self.scenario.nodes.items():
             for interface in node.interfaces:
-                names = [interface]
+                names = [interface, self.system_name(name, interface)]
                 if len(node.interfaces) == 1:
                     names.append(name)
                 found[Port(name, interface)] = tuple(dict.fromkeys(names))
         return found
+
+    def system_name(self, node: str, interface: str) -> str:
+        """Return what the FreeBSD system of a node calls an interface; without one its name."""
+        system = self.simulation.systems.get(node)
+        return interface if system is None else system.names.system_of(interface)
+
+    def both_names(self, node: str, interface: str) -> str:
+        """Return the name of an interface, and what its system calls it if that is another one."""
+        system = self.system_name(node, interface)
+        return interface if system == interface else f"{interface} ({system})"
 
     def ports_called(self, name: str) -> set[Port]:
         """Return the ports that a name may mean."""
@@ -210,7 +262,10 @@ class Subject:
             for join in rehearsal.joins:
                 if join.accepted:
                     wanted.setdefault((join.client, join.server), join.by_client)
-        pairs = [Pair(client, server, by_client) for (client, server), by_client in wanted.items()]
+        pairs = [
+            self._pair(FIRST_PORT + shift, flow, client, server, by_client)
+            for shift, ((client, server), by_client) in enumerate(wanted.items())
+        ]
         return Talk(number, flow, ends, rehearsal, tuple(pairs))
 
     def _rehearsed(self, end: End) -> RehearsedEnd:
@@ -221,6 +276,14 @@ class Subject:
             for entry in interface.addresses
         }
         return RehearsedEnd(end.config, mtus, host.source_for)
+
+    def _pair(self, port: int, flow: AnyFlow, client: str, server: str, by_client: bool) -> Pair:
+        name, source, destination = (
+            (flow.client, client, server) if by_client else (flow.server, server, client)
+        )
+        node = self.simulation.hosts[name]
+        out = self.paths.follow(node, probe(source, destination, port, flow.port))
+        return Pair(client, server, by_client, out, self.paths.answer(out) if out.arrived else None)
 
     # --- Places -------------------------------------------------------------------------------
 
@@ -233,6 +296,20 @@ class Subject:
         """Return the place of the table that sets a key of TCP for one end of a flow."""
         return self.setter(talk, end, key, "tcp")
 
+    def interface_path(self, port: Port) -> Path:
+        """Return the place of an interface."""
+        kind = "hosts" if port.node in self.scenario.hosts else "routers"
+        return (kind, port.node, "interfaces", port.interface)
+
+    def cause_of(self, talk: Talk, pair: Pair) -> Path:
+        """Return the place of what makes a flow want a subflow: a path manager, or the flow itself."""
+        if pair is talk.pairs[0]:
+            return ("flows", talk.number)
+        first = talk.pairs[0]
+        end = talk.ends[0 if pair.client != first.client else 1]
+        path = self.setter(talk, end, "path_manager")
+        return path if path[0] != "defaults" else ("flows", talk.number)
+
     def link_path(self, port: Port, key: str) -> Path:
         """Return the place of a key of the link that ends at a port."""
         for index, link in enumerate(self.scenario.links):
@@ -243,14 +320,15 @@ class Subject:
     @cached_property
     def texts(self) -> list[Text]:
         """The texts that belong to the scenario."""
-        return [Text(self.name, tuple(prose_of_toml(self.source)))]
+        return [Text(self.name, tuple(prose_of_toml(self.places.text)))]
 
-    def place(self, remark: Remark) -> tuple[str, int, str, str]:
-        """Return file, line, key and text of the line that a remark is about."""
-        key = dotted(remark.path)
-        if remark.at is not None:
-            return remark.at.file, remark.at.number, key, remark.at.text.strip()
-        return self.name, line_of(self.source, remark.path) or 0, key, ""
+    def place(self, remark: Remark) -> Place:
+        """Return where a remark is about."""
+        if remark.at is None:
+            return self.places.of(remark.path)
+        if TABLE in remark.path:
+            return self.places.of_text(remark.path[: remark.path.index(TABLE) + 1], remark.at)
+        return Place(remark.at.file, remark.at.number, dotted(remark.path), source=remark.at.text.strip())
 
 
 def subject_of(path: pathlib.Path, changes: Sequence[str] = ()) -> Subject:
@@ -259,5 +337,5 @@ def subject_of(path: pathlib.Path, changes: Sequence[str] = ()) -> Subject:
     Raises:
         ScenarioError: it cannot be read, or names something that does not exist.
     """
-    scenario = load(path, changes)
-    return Subject(scenario, str(path), path.read_text(encoding="utf-8"))
+    scenario, places = open_source(path, changes).read()
+    return Subject(scenario, places)

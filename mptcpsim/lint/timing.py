@@ -12,6 +12,22 @@ from mptcpsim.units import format_time
 FAMILY: Final = Family()
 
 
+@FAMILY.rule("W701", "after-the-end")
+def after_the_end(subject: Subject) -> Iterator[Remark]:
+    """An event is due when the run has ended.
+
+    It never takes place.
+    """
+    duration = subject.scenario.duration
+    for index, event in enumerate(subject.scenario.events):
+        if event.at >= duration:
+            yield Remark(
+                ("events", index, "at"),
+                f"the event is due at {format_time(event.at)}, and the run ends at {format_time(duration)}",
+                "choose an earlier time or raise the duration",
+            )
+
+
 @FAMILY.rule("N702", "cut-by-the-end")
 def cut_by_the_end(subject: Subject) -> Iterator[Remark]:
     """The run ends before a flow has sent for as long as it should.

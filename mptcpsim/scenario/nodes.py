@@ -168,15 +168,6 @@ class NodeSpec(Model):
         """Its addresses and routes may be others later."""
         return self.freebsd is not None and bool(self.freebsd.later)
 
-    @property
-    def has_policy(self) -> bool:
-        """Whether more than a plain routing table decides where packets go, or that table is told in full.
-
-        Then packets that get lost may be what is wanted: they are warned of, not refused.
-        """
-        spelled_out = any(route.dev is not None for route in self.routes) or not self.connected_routes
-        return bool(spelled_out or self.tables or self.rules or self.freebsd is not None)
-
 
 class HostSpec(NodeSpec):
     """An end system with a TCP stack."""

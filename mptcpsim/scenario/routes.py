@@ -1,4 +1,4 @@
-"""Who shares a network with whom, and which way a packet takes: shared by the check and the builder."""
+"""Who shares a network with whom, and the routing tables: shared by the check and the builder."""
 
 from __future__ import annotations
 
@@ -10,9 +10,6 @@ from mptcpsim.net.routing import MAIN
 from mptcpsim.scenario.ip_words import NextHop, read_route
 from mptcpsim.scenario.nodes import NodeSpec
 from mptcpsim.scenario.schema import Scenario
-
-#: Routers that a packet may cross before a route is taken for a loop.
-MAX_HOPS = 32
 
 
 class Port(NamedTuple):
@@ -152,89 +149,6 @@ def segments(scenario: Scenario) -> dict[Port, int]:
         for end in joined.members()
         if isinstance(end, Port)
     }
-
-
-class Layout:
-    """A scenario's network, as far as it must be known to follow many packets through it.
-
-    Attributes:
-        segments: the number of the layer-2 network of each linked port.
-        owners: the port that has each address.
-    """
-
-    def __init__(self, scenario: Scenario) -> None:
-        self.scenario = scenario
-        self.nodes = scenario.nodes
-        self.segments = segments(scenario)
-        self.owners = {
-            address: Port(name, interface)
-            for name, node in self.nodes.items()
-            for interface in node.interfaces
-            for address in addresses(node, interface)
-        }
-        #: Packets can pass between nodes and networks of one group: hosts stay on their own.
-        self._reach = _Groups()
-        self._networks: dict[str, list[int]] = {}
-        for port, segment in self.segments.items():
-            self._networks.setdefault(port.node, []).append(segment)
-            if port.node in scenario.routers:
-                self._reach.join(port.node, f"network {segment}:")
-
-    def connected(self, start: str, destination: str) -> str | None:
-        """Look for any path from a node to an address that leads through no host; return what is wrong."""
-        target = self.owners[destination].node
-        near = {self._reach.root(f"network {number}:") for number in self._networks.get(start, ())}
-        far = {self._reach.root(f"network {number}:") for number in self._networks.get(target, ())}
-        if near & far:
-            return None
-        return f"no path of links leads from {start!r} to {target!r}: add the links that are missing"
-
-    def trace(self, start: str, destination: str) -> str | None:
-        """Follow a packet from a node to an address; return what is wrong on the way, or None.
-
-        What policies and address translation do is not known here: with one, only a path of links is
-        asked for.
-        """
-        free = self.scenario.routing != "static" or any(node.has_policy for node in self.nodes.values())
-        if free or any(box.name == "nat" for link in self.scenario.links for box in link.middleboxes):
-            return self.connected(start, destination)
-        return self._follow(start, start, destination, MAX_HOPS, set())
-
-    def _follow(self, start: str, node: str, destination: str, hops: int, fine: set[str]) -> str | None:
-        """Follow a packet along every way of the routes; ``fine`` are nodes from which it arrives."""
-        goal = self.owners[destination].node
-        if node == goal or node in fine:
-            return None
-        if not hops:
-            return f"packets from {start!r} for {destination} run in a circle: mend the routes"
-        route = look_up(self.nodes[node], destination)
-        if route is None:
-            return (
-                f"{node!r} has no route to {destination}: give {node!r} a default_route or routes, "
-                "or both ends addresses of one network"
-            )
-        for way in route.ways:
-            next_hop = way.gateway or destination
-            port = self.owners.get(next_hop)
-            if port is None:
-                return f"{node!r} sends packets for {destination} to the gateway {next_hop}, which nobody has"
-            here = self.segments.get(Port(node, way.interface))
-            if here is None or self.segments.get(port) != here:
-                return (
-                    f"{node!r} looks for {next_hop} on its interface {way.interface!r}, but no link or "
-                    f"switch connects that to {port.node}:{port.interface}"
-                )
-            if port.node == node or (goal != port.node and port.node in self.scenario.hosts):
-                return f"{node!r} sends packets for {destination} to {port.node!r}, which does not forward"
-            if problem := self._follow(start, port.node, destination, hops - 1, fine):
-                return problem
-        fine.add(node)
-        return None
-
-
-def trace(scenario: Scenario, start: str, destination: str) -> str | None:
-    """Follow a packet from a node to an address; return what is wrong on the way, or None."""
-    return Layout(scenario).trace(start, destination)
 
 
 class _Groups:

@@ -1,0 +1,104 @@
+"""Rules about buffers: they have to hold what is in flight."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from mptcpsim.lint.finding import Family, Remark
+from mptcpsim.lint.subject import Subject
+from mptcpsim.lint.talks import Talk
+from mptcpsim.net.pipe import Pipe
+from mptcpsim.scenario.flows import BulkFlow, ConstantRateFlow, OnOffFlow
+from mptcpsim.units import SECOND, format_rate, format_size, format_time
+
+FAMILY: Final = Family()
+
+#: A buffer may be this much below the bandwidth-delay product without a word: headers take their part.
+_TOLERANCE: Final = 0.9
+
+
+class _Need:
+    """What a flow needs to be in flight to fill its paths.
+
+    Attributes:
+        rate: of all bottlenecks of its paths together, bit/s; one that several paths share counts once.
+        round_trip: of the slowest path, without any queue, ns.
+    """
+
+    def __init__(self, talk: Talk) -> None:
+        bottlenecks: dict[str, int] = {}
+        self.round_trip = 0
+        for pair in talk.pairs:
+            ways = talk.data_ways(pair)
+            if ways is None:
+                continue
+            out, back = ways
+            limited = [pipe for pipe in out.pipes if pipe.rate_bps]
+            if limited:
+                narrowest = min(limited, key=lambda pipe: pipe.rate_bps)
+                bottlenecks[narrowest.name] = narrowest.rate_bps
+            self.round_trip = max(self.round_trip, _delay(out.pipes) + _delay(back.pipes))
+        self.rate = sum(bottlenecks.values())
+        spec = talk.spec
+        if isinstance(spec, ConstantRateFlow | OnOffFlow):
+            self.rate = min(self.rate, spec.rate) if self.rate else spec.rate
+
+    @property
+    def size(self) -> int:
+        """The bandwidth-delay product, bytes."""
+        return self.rate * self.round_trip // (8 * SECOND)
+
+
+def _delay(pipes: tuple[Pipe, ...]) -> int:
+    return sum(pipe.delay_ns for pipe in pipes)
+
+
+def _too_small(subject: Subject, key: str) -> Iterator[Remark]:
+    for talk in subject.talks:
+        spec = talk.spec
+        if not isinstance(spec, BulkFlow | ConstantRateFlow | OnOffFlow):
+            continue
+        need = _Need(talk)
+        wanted = min(need.size, spec.bytes or need.size)
+        sends = talk.ends[1 if spec.reverse else 0]
+        end = sends if key == "send_buffer" else talk.ends[0 if spec.reverse else 1]
+        size = getattr(end.config, key)
+        if size >= wanted * _TOLERANCE:
+            continue
+        possible = size * 8 * SECOND / need.round_trip
+        paths = "its paths carry" if len(talk.pairs) > 1 else "its path carries"
+        yield Remark(
+            subject.tcp_setter(talk, end, key),
+            f"{key} of {end.host} is {format_size(size)}: with a round trip of "
+            f"{format_time(need.round_trip)} flow {spec.name!r} gets {format_rate(possible)} at most, and "
+            f"{paths} {format_rate(need.rate)}",
+            f"write {key} = {_rounded(need.size)} or more, unless the small buffer is what is studied",
+        )
+
+
+def _rounded(size: int) -> str:
+    """Return a size that is not below the given one, as a scenario has it."""
+    kib = -(-size // 1024)
+    return f'"{kib}KiB"' if kib < 10240 else f'"{-(-kib // 1024)}MiB"'
+
+
+@FAMILY.rule("W601", "receive-buffer-below-bdp")
+def receive_buffer_below_bdp(subject: Subject) -> Iterator[Remark]:
+    """The receive buffer holds less than its paths have in flight.
+
+    No more than the receive buffer can be in flight, so that the rate is bounded by buffer / round trip,
+    whatever the links could carry. With several paths it has to hold what all of them carry during the
+    round trip of the slowest one (RFC 8684 section 3.3.1, RFC 6356).
+    """
+    return _too_small(subject, "receive_buffer")
+
+
+@FAMILY.rule("W602", "send-buffer-below-bdp")
+def send_buffer_below_bdp(subject: Subject) -> Iterator[Remark]:
+    """The send buffer holds less than its paths have in flight.
+
+    A byte stays in the send buffer until it is acknowledged, and so the same bound holds as for the receive
+    buffer.
+    """
+    return _too_small(subject, "send_buffer")

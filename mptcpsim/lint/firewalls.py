@@ -1,0 +1,132 @@
+"""The FreeBSD systems of a scenario as lint looks at them: rules with the interfaces and addresses around."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from mptcpsim.core.segment import FourTuple
+from mptcpsim.freebsd.commands import read_script
+from mptcpsim.freebsd.dummynet import Config
+from mptcpsim.freebsd.lines import Line
+from mptcpsim.freebsd.pf_conf import PfConf, PfRule
+from mptcpsim.freebsd.system import System
+from mptcpsim.lint.finding import Remark
+from mptcpsim.net.forwarding import IpNode
+from mptcpsim.scenario.errors import Path
+from mptcpsim.scenario.typed import COMMANDS, TABLE
+
+if TYPE_CHECKING:
+    from mptcpsim.lint.subject import Subject
+
+
+class FreebsdNode:
+    """A host or router to which commands of the seed's dialect were given.
+
+    Interfaces are called by the system's names here (``em0``), as the rules call them.
+
+    Attributes:
+        name: of the node.
+        node: in the network that was built.
+        system: its firewalls and pipes.
+        conf: the rules of pf; none unless pf is enabled.
+    """
+
+    def __init__(self, subject: Subject, system: System) -> None:
+        assert isinstance(system.node, IpNode)
+        self.node: IpNode = system.node
+        self.name = system.node.name
+        self.system = system
+        self._subject = subject
+        pf = system.firewall.pf
+        self.conf: PfConf = pf.rules.conf if pf.enabled else PfConf()
+
+    @cached_property
+    def configs(self) -> list[Config]:
+        """The commands that configure pipes, queues and schedulers at the beginning."""
+        spec = self._subject.scenario.nodes[self.name].freebsd
+        commands = read_script(str(spec.commands), COMMANDS) if spec is not None else ()
+        return [command for command in commands if isinstance(command, Config)]
+
+    @property
+    def forwards(self) -> bool:
+        """It is a router."""
+        return self.node.FORWARDS
+
+    @property
+    def addresses(self) -> list[str]:
+        """Its addresses, in the order of its interfaces."""
+        return list(self.node.addresses)
+
+    def scenario_name(self, interface: str) -> str:
+        """Return what the scenario calls an interface."""
+        return self.system.names.scenario_of(interface)
+
+    def interface_of(self, address: str) -> str:
+        """Return the interface that has an address."""
+        return self.system.names.system_of(self.node.addresses[address].name)
+
+    def addresses_at(self, interface: str) -> list[str]:
+        """Return the addresses of an interface."""
+        return [entry.address for entry in self.node.interfaces[self.scenario_name(interface)].addresses]
+
+    def networks_at(self, interface: str) -> list[str]:
+        """Return the networks of an interface."""
+        entries = self.node.interfaces[self.scenario_name(interface)].addresses
+        return list(dict.fromkeys(entry.prefix for entry in entries))
+
+    def departures(self) -> Iterator[tuple[str, str]]:
+        """Yield each own address with each interface that packets from it might leave by."""
+        for address in self.node.addresses:
+            for interface in self.system.names.system_names():
+                if any((":" in other) == (":" in address) for other in self.addresses_at(interface)):
+                    yield address, interface
+
+    @cached_property
+    def remotes(self) -> list[str]:
+        """The addresses of peers that packets of the host are for, in all flows."""
+        found: dict[str, None] = {}
+        for talk in self._subject.talks:
+            for pair in talk.pairs:
+                if talk.spec.client == self.name:
+                    found[pair.server] = None
+                if talk.spec.server == self.name:
+                    found[pair.client] = None
+        return list(found)
+
+    def leaves_by(self, remote: str) -> str:
+        """Return the interface that routing chooses for an address; empty: none."""
+        route = self.node.route_for(FourTuple("", 0, remote, 0)).route
+        return "" if route is None else self.system.names.system_of(route.interface.name)
+
+    def using(self, at: Line) -> list[PfRule]:
+        """Return the rules of pf that are written at a line, or use the macro that is."""
+        macros = [macro.name for macro in self.conf.macros if macro.at == at]
+        return [
+            rule
+            for rule in self.conf.rules
+            if rule.at == at or any(f"${name}" in rule.at.text for name in macros)
+        ]
+
+    def remark(self, at: Line, problem: str, remedy: str, cause: bool = True) -> Remark:
+        """Return a remark about a line of pf.conf or of the commands.
+
+        Args:
+            at: the line.
+            problem: what is wrong.
+            remedy: what to write instead.
+            cause: packets go astray for this reason.
+        """
+        return Remark(self.place(at), problem, remedy, at, self.name if cause else "")
+
+    def place(self, at: Line) -> Path:
+        """Return the key that holds the text of a line."""
+        kind = "routers" if self.forwards else "hosts"
+        key: Path = ("files", at.file) if at.file in self.system.files else (COMMANDS,)
+        return (kind, self.name, TABLE, *key)
+
+    @property
+    def types_later(self) -> bool:
+        """Commands are typed while the run goes on: what is missing at the beginning may come."""
+        return self._subject.scenario.nodes[self.name].changes

@@ -1,0 +1,176 @@
+"""Rules about routes and the paths that follow from them; each path is found by sending a probe along it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from mptcpsim.lint.finding import Family, Remark
+from mptcpsim.lint.subject import Subject
+from mptcpsim.route.way import Way
+from mptcpsim.scenario.routes import Port
+
+FAMILY: Final = Family()
+
+
+# --- Routes --------------------------------------------------------------------------------------
+
+
+@FAMILY.rule("E201", "gateway-unreachable")
+def gateway_unreachable(subject: Subject) -> Iterator[Remark]:
+    """A route leads to a gateway that is not there.
+
+    The next router has to be on the link of the interface: in one of its networks, with somebody there
+    who has the address and forwards. Packets that take such a route are dropped where they are, as ARP
+    finds nobody.
+    """
+    for entry in subject.routes:
+        if not entry.gateway or Port(entry.node, entry.interface) in subject.strangers:
+            continue  # of an interface in a network of its own E203 tells
+        wrong = subject.gateway_problem(entry.node, entry.interface, entry.gateway)
+        if wrong is not None:
+            yield entry.remark(f"the route to {entry.prefix} does not work: {wrong[0]}", wrong[1])
+
+
+@FAMILY.rule("E202", "network-on-other-interface")
+def network_on_other_interface(subject: Subject) -> Iterator[Remark]:
+    """A route says that a network is on the link of one interface, and it is on that of another.
+
+    The address that the node itself has in the network tells where it is. Packets for neighbours go out
+    of the wrong interface, where nobody answers.
+    """
+    for entry in subject.routes:
+        network = entry.network
+        if entry.gateway or network is None:
+            continue
+        homes = subject.homes_of(entry.node, network)
+        if homes and entry.interface not in homes:
+            wrong = subject.both_names(entry.node, entry.interface)
+            right = subject.both_names(entry.node, homes[0])
+            yield entry.remark(
+                f"the route puts {network} on {wrong}, but {entry.node} is in it by {right}",
+                f"write {right} in place of {wrong}",
+            )
+
+
+@FAMILY.rule("E203", "neighbours-in-different-networks")
+def neighbours_in_different_networks(subject: Subject) -> Iterator[Remark]:
+    """An interface shares no network with anybody on its link.
+
+    Whoever is on one link needs addresses of one network to reach each other without a router. Most often
+    a digit or the length of a prefix is wrong.
+    """
+    for port, others in subject.strangers.items():
+        networks = ", ".join(entry.prefix for entry in subject.interface(port).addresses)
+        yield Remark(
+            subject.interface_path(port),
+            f"{subject.called(port)} is in {networks}, and nobody else on its link is: there are "
+            f"{', '.join(others)}",
+            "give all interfaces on one link addresses of one network",
+            node=port.node,
+        )
+
+
+# --- Paths ---------------------------------------------------------------------------------------
+
+
+@FAMILY.rule("E204", "packets-get-lost", late=True)
+def packets_get_lost(subject: Subject) -> Iterator[Remark]:
+    """The first packet of a flow, or the answer to it, does not arrive.
+
+    There will be no connection. `mptcpsim route` shows each step of the way.
+    """
+    for talk in subject.talks:
+        pair = talk.pairs[0]
+        loss = pair.loss
+        if loss is None or loss.node in subject.blamed:
+            continue
+        flow = loss.way.flow
+        yield Remark(
+            ("flows", talk.number),
+            f"{loss.what} of flow {talk.spec.name!r} from {flow.src} to {flow.dst} gets lost {loss.why}",
+            f"see `mptcpsim route {subject.name} {talk.spec.client} {pair.client} {pair.server}`",
+        )
+
+
+@FAMILY.rule("E205", "subflow-gets-lost", late=True)
+def subflow_gets_lost(subject: Subject) -> Iterator[Remark]:
+    """A further subflow, which one end will ask for, cannot come up.
+
+    Its SYN or the answer does not arrive. It may be that the peer cannot reach an address that is
+    announced to it, or that packets leave by an interface that leads nowhere. The connection goes on
+    without this subflow.
+    """
+    for talk in subject.talks:
+        for pair in talk.pairs[1:]:
+            loss = pair.loss
+            if loss is None or loss.node in subject.blamed:
+                continue
+            opener = talk.spec.client if pair.by_client else talk.spec.server
+            flow = pair.out.flow
+            yield Remark(
+                subject.cause_of(talk, pair),
+                f"{opener} will join {flow.dst} from {flow.src} in flow {talk.spec.name!r}, and {loss.what} "
+                f"gets lost {loss.why}",
+                f"see `mptcpsim route {subject.name} {opener} {flow.src} {flow.dst}`",
+            )
+
+
+@FAMILY.rule("W206", "wrong-interface", late=True)
+def wrong_interface(subject: Subject) -> Iterator[Remark]:
+    """Packets leave by another interface than that of their source address.
+
+    A look-up by destination alone sends all packets for one peer the same way, whatever their source: the
+    second subflow shares the path of the first one and adds nothing. Source-based routing repairs that:
+    tables chosen by source address (ip rule), route-to of pf, or fwd of ipfw.
+    """
+    told: set[tuple[str, str]] = set()
+    for talk in subject.talks:
+        for pair in talk.pairs:
+            for way in pair.ways:
+                source, destination = way.flow.src, way.flow.dst
+                port = subject.owner(source)
+                if not _foreign(way) or port is None or way.leaves is None or port.node in subject.blamed:
+                    continue
+                if (source, destination) in told:
+                    continue
+                told.add((source, destination))
+                yield Remark(
+                    subject.cause_of(talk, pair),
+                    f"packets from {source} to {destination} (flow {talk.spec.name!r}) leave {port.node} by "
+                    f"{way.leaves.name}, and the address is that of {port.interface}",
+                    f"route by source at {port.node}: ip rule with tables, route-to of pf, or fwd of ipfw",
+                )
+
+
+@FAMILY.rule("W207", "asymmetric-path", late=True)
+def asymmetric_path(subject: Subject) -> Iterator[Remark]:
+    """Replies come back by another interface than the packets left by.
+
+    Each direction has rates, queues and losses of its own then, and a stateful firewall on one of the
+    paths sees half of the connection.
+    """
+    for talk in subject.talks:
+        for pair in talk.pairs:
+            if not pair.arrived or pair.back is None:
+                continue
+            for way, other in ((pair.out, pair.back), (pair.back, pair.out)):
+                if (
+                    way.leaves is other.arrives_by
+                    or _foreign(way)
+                    or way.leaves is None
+                    or other.arrives_by is None
+                ):
+                    continue  # of a foreign interface W206 has told
+                yield Remark(
+                    subject.cause_of(talk, pair),
+                    f"packets from {way.flow.src} to {way.flow.dst} (flow {talk.spec.name!r}) leave by "
+                    f"{way.leaves.label}, and replies arrive by {other.arrives_by.label}",
+                    "look at the routes of the peer and of the routers: replies belong into the network of "
+                    f"{way.flow.src}",
+                )
+
+
+def _foreign(way: Way) -> bool:
+    """Return whether packets leave by an interface that does not have their source address."""
+    return way.leaves is not None and all(entry.address != way.flow.src for entry in way.leaves.addresses)
