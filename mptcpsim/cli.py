@@ -228,22 +228,63 @@ app.command(epilog="Example: [bold]mptcpsim lint experiments/demo/scenario.toml[
 # --- plot, list ---------------------------------------------------------------------------------
 
 
-@app.command(epilog="Example: [bold]mptcpsim plot runs/slow[/bold]")
+@app.command(
+    epilog="Example: [bold]mptcpsim plot runs/slow[/bold], "
+    "or [bold]mptcpsim plot --topology scenario.toml --out pictures[/bold]"
+)
 def plot(
-    directory: Annotated[Path, typer.Argument(help="A directory that `mptcpsim run` wrote.")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIRECTORY",
+            help="A directory that `mptcpsim run` wrote; with --topology also a scenario, or a graph "
+            "(GraphML, GML, node-link JSON).",
+        ),
+    ],
+    topology: Annotated[
+        bool,
+        typer.Option("--topology", help="Draw the topology instead, with the paths of the subflows on it."),
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Where the topology goes; by default the run directory, else the current one."),
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the scenario first, as for `run`."),
+    ] = None,
 ) -> None:
-    """Draw the figures of a run again, from its stored series."""
-    from mptcpsim.results.figures import draw_figures
-    from mptcpsim.results.rundir import RunDirectoryError, read_json
+    """Draw the figures of a run again, from its stored series; or the topology."""
+    from mptcpsim.results.rundir import RunDirectoryError
+    from mptcpsim.scenario.errors import ScenarioError
 
+    if not topology and (out is not None or changes):
+        _fail("--out and --set are for --topology: add that, or leave them out", EXIT_INPUT)
+    written = out or source
     try:
-        summary = read_json(directory / "summary.json")
-        for picture in draw_figures(directory, str(summary.get("scenario", ""))):
-            print(picture)
-    except RunDirectoryError as error:
+        if topology:
+            from mptcpsim.results.figures_topology import draw_topology
+            from mptcpsim.scenario.picture import picture_of
+
+            picture = picture_of(source, changes or [])
+            written = out or (source if source.is_dir() else Path())
+            written.mkdir(parents=True, exist_ok=True)
+            print(draw_topology(picture, written))
+        else:
+            _draw_again(source)
+    except (ScenarioError, RunDirectoryError) as error:
         _fail(str(error), EXIT_INPUT)
     except OSError as error:
-        _fail(f"{directory}: cannot be written: {error.strerror}; check its permissions", EXIT_INPUT)
+        _fail(f"{written}: cannot be written: {error.strerror}; check its permissions", EXIT_INPUT)
+
+
+def _draw_again(directory: Path) -> None:
+    from mptcpsim.results.figures import draw_figures
+    from mptcpsim.results.rundir import read_json
+
+    summary = read_json(directory / "summary.json")
+    for picture in draw_figures(directory, str(summary.get("scenario", ""))):
+        print(picture)
 
 
 @app.command("list", epilog="Example: [bold]mptcpsim list congestion[/bold]")

@@ -30,6 +30,7 @@ class SubflowResult:
     ``initiated_by`` says whether this end (``local``) or its peer (``remote``) sent the SYN.
     ``bytes_reinjected`` had been sent on another subflow before; ``backup``: one of the two ends
     wants it used only while no other one works; ``error`` says why it ended, if not by itself.
+    ``links`` are those that its packets to the peer crossed last, in order.
     """
 
     id: int
@@ -46,6 +47,7 @@ class SubflowResult:
     cwnd_bytes: int
     backup: bool
     error: str | None = None
+    links: list[str] = field(default_factory=list)
 
 
 @dataclass

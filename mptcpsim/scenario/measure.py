@@ -11,6 +11,7 @@ from mptcpsim.net.middlebox import BoxCounts
 from mptcpsim.net.node import Node
 from mptcpsim.net.pipe import Pipe
 from mptcpsim.net.router import Router
+from mptcpsim.net.tracks import Tracks
 from mptcpsim.results.series import SeriesRecorder
 from mptcpsim.results.stalls import StallDetector
 from mptcpsim.results.summary import (
@@ -227,12 +228,13 @@ def summarise(simulation: Simulation, sampler: Sampler) -> Summary:
     """Return the summary of a simulation that has run."""
     scenario = simulation.scenario
     now = simulation.env.now
+    tracks = Tracks(simulation.topology)
     return Summary(
         scenario=scenario.title,
         seed=scenario.seed,
         duration_s=scenario.duration / SECOND,
         flows=[
-            _flow_result(simulation, spec, flow, probe.stalls)
+            _flow_result(simulation, spec, flow, probe.stalls, tracks)
             for spec, flow, probe in zip(scenario.flows, simulation.flows, sampler.flows, strict=True)
         ],
         counters={name: host.stack.counters.as_dict() for name, host in simulation.hosts.items()},
@@ -241,7 +243,9 @@ def summarise(simulation: Simulation, sampler: Sampler) -> Summary:
     )
 
 
-def _flow_result(simulation: Simulation, spec: FlowSpec, flow: Flow, stalls: StallDetector) -> FlowResult:
+def _flow_result(
+    simulation: Simulation, spec: FlowSpec, flow: Flow, stalls: StallDetector, tracks: Tracks
+) -> FlowResult:
     now = simulation.env.now
     sender, receiver = flow.sender, flow.receiver
     written = sender.written if sender is not None else 0
@@ -266,7 +270,9 @@ def _flow_result(simulation: Simulation, spec: FlowSpec, flow: Flow, stalls: Sta
         error=flow.error or None,
         latency_ms=_latencies(flow.latencies),
         stalls=stalls.found,
-        subflows=[_subflow_result(subflow, elapsed) for subflow in (sender.subflows if sender else ())],
+        subflows=[
+            _subflow_result(subflow, elapsed, tracks) for subflow in (sender.subflows if sender else ())
+        ],
     )
 
 
@@ -308,7 +314,7 @@ def integrity(written: int, delivered: int, completed: bool) -> str:
     return INTACT
 
 
-def _subflow_result(subflow: Tcp, elapsed: int) -> SubflowResult:
+def _subflow_result(subflow: Tcp, elapsed: int, tracks: Tracks) -> SubflowResult:
     sender = subflow.sender
     flow = subflow.flow
     acked = max(0, min(sender.una, sender.end) - 1)
@@ -328,6 +334,7 @@ def _subflow_result(subflow: Tcp, elapsed: int) -> SubflowResult:
         cwnd_bytes=sender.congestion.cwnd,
         backup=extra.backup if extra is not None else False,
         error=subflow.error or None,
+        links=list(tracks.of_subflow(subflow)),
     )
 
 
