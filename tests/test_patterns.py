@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from mptcpsim import ScenarioError, loads
@@ -31,10 +31,19 @@ def pairs(text: str, *overrides: str) -> list[tuple[str, str]]:
 @given(st.integers(2, 40), st.integers(0, 1000))
 def test_a_permutation_is_a_derangement(count: int, seed: int) -> None:
     hosts = [f"h{number}" for number in range(count)]
-    found = list(PATTERNS["permutation"](hosts, stream(seed, "x")))
+    found = list(PATTERNS["permutation"](hosts, stream(seed, "x"), {}))
     assert [client for client, _ in found] == hosts
     assert sorted(server for _, server in found) == sorted(hosts)
     assert all(client != server for client, server in found)
+
+
+@given(st.lists(st.integers(0, 3), min_size=4, max_size=40), st.integers(0, 1000))
+def test_nobody_sends_to_its_own_group(groups: list[int], seed: int) -> None:
+    group = {f"h{number}": of for number, of in enumerate(groups)}
+    assume(max(groups.count(of) for of in groups) * 2 <= len(groups))
+    found = list(PATTERNS["permutation"](list(group), stream(seed, "x"), group))
+    assert sorted(server for _, server in found) == sorted(group)
+    assert all(group[client] != group[server] for client, server in found)
 
 
 def test_a_permutation_follows_the_seed() -> None:
@@ -70,6 +79,8 @@ def test_other_flows_keep_their_names() -> None:
         ('pattern = "permutation"\nhosts = ["h0-0-0"]', "flows.0.hosts: a permutation needs two hosts"),
         ('pattern = "permutation"\nhosts = "h"', "flows.0.hosts: write a list of hosts"),
         ('pattern = "permutation"\nhosts = ["x*"]', "flows.0.hosts: no host is called 'x*'"),
+        ('pattern = "permutation"\ngroups = ["*"]', "flows.0.groups: one group has more than half"),
+        ('pattern = "permutation"\ngroups = 7', "flows.0.groups: write a list of wildcards"),
         ('pattern = "incast"', "flows.0: the key 'server' is missing"),
         ('pattern = "incast"\nserver = "nobody"', "flows.0.server: no host is called 'nobody'"),
         ('pattern = "permutation"\nbites = 3', "line 11: flows.0.bites: unknown key 'bites'; did you mean"),

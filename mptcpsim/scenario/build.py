@@ -22,6 +22,7 @@ from mptcpsim.scenario.pipes import counted_loss, middleboxes, pipe_settings
 from mptcpsim.scenario.policy import install_policy
 from mptcpsim.scenario.routes import split_end
 from mptcpsim.scenario.schema import Scenario
+from mptcpsim.scenario.spread import Spread
 from mptcpsim.scenario.systems import attach_systems
 from mptcpsim.scenario.timeline import timeline
 from mptcpsim.sim.apps import Bulk, ConstantRate, OnOff, Reader, Source
@@ -86,8 +87,9 @@ def build(scenario: Scenario, *, roundtrip: bool = False, general: bool = False)
         _encode_everything(simulation)
     elif any(box.RENUMBERS for link in simulation.topology.links.values() for box in link.middleboxes):
         _read_numbers(simulation)
-    for index, flow in enumerate(scenario.flows):
-        simulation.flows.append(_flow(simulation, index, flow))
+    spread = Spread(simulation.topology) if any(flow.distinct_paths for flow in scenario.flows) else None
+    for flow in scenario.flows:
+        simulation.flows.append(_flow(simulation, flow, spread))
     if scenario.events:
         simulation.env.process(timeline(simulation.env, simulation.topology.links, scenario.events))
     return simulation
@@ -187,9 +189,13 @@ def _read_numbers(simulation: Simulation) -> None:
 # --- Applications --------------------------------------------------------------------------------
 
 
-def _flow(simulation: Simulation, index: int, flow: flows.FlowSpec) -> Flow:
+def _flow(simulation: Simulation, flow: flows.FlowSpec, spread: Spread | None) -> Flow:
     scenario = simulation.scenario
     local, remote = flow_addresses(scenario, flow)
+    client_config, server_config = scenario.flow_configs(flow)
+    client_port = 0
+    if flow.distinct_paths and spread is not None:
+        client_port, client_config = spread.ports(flow, local, remote, client_config)
     common = (
         simulation.env,
         flow.name,
@@ -197,10 +203,12 @@ def _flow(simulation: Simulation, index: int, flow: flows.FlowSpec) -> Flow:
         simulation.sockets[flow.server],
         local,
         (remote, flow.port),
-        *scenario.flow_configs(flow),
+        client_config,
+        server_config,
         flow.start,
         flow.listen,
         flow.bind or "",
+        client_port,
     )
     reader = Reader(flow.reader.read_size, flow.reader.every) if flow.reader is not None else None
     source: Source

@@ -12,6 +12,7 @@ from typing import Any
 from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.mptcp_config import MptcpConfig
 from mptcpsim.core.segment import TCP_HEADER, ip_header_length
+from mptcpsim.pathmanagers.ndiffports import NDiffPorts
 from mptcpsim.plugins import PluginError, families
 from mptcpsim.scenario.catalogue import load_plugins, parameters
 from mptcpsim.scenario.check_routes import check_routes
@@ -237,6 +238,13 @@ def _flows(scenario: Scenario) -> None:
                 raise Problem(
                     (*path, key), f"{address} is no address of {node!r}; {did_you_mean(address, own)}"
                 )
+        mptcp = scenario.flow_configs(flow)[0].mptcp
+        if flow.distinct_paths and not (mptcp.enabled and mptcp.path_manager == NDiffPorts.NAME):
+            raise Problem(
+                (*path, "distinct_paths"),
+                "only ndiffports opens subflows by their ports: give the client mptcp with "
+                'path_manager = {name = "ndiffports", subflows = 8}, or write false',
+            )
         if flow.start >= scenario.duration:
             raise Problem(
                 (*path, "start"),

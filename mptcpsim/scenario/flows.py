@@ -47,6 +47,8 @@ class FlowSpec(Model):
     client_address: Address | None = None
     server_address: Address | None = None
     port: Port = 5001
+    #: ECMP is to carry the subflows that ``ndiffports`` opens on different paths, if it can.
+    distinct_paths: StrictBool = False
     start: Time = 0
     #: When the server begins to listen: before that, or with "never", connections are refused.
     listen: TimeOrNever = 0

@@ -2,12 +2,14 @@
 
 An entry with ``pattern`` becomes a flow for each pair of hosts that the pattern makes; all its other
 keys are those of each flow. ``hosts`` names who takes part, by names or wildcards (``"h0-*"``); all by
-default. Flows are called after the entry and the client.
+default. Hosts that one of ``groups`` matches, such as the pods of a fat tree, do not send to each other.
+Flows are called after the entry and the client.
 """
 
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, Final
@@ -21,23 +23,43 @@ MAX_FLOWS: Final = 100_000
 Pairs = Iterator[tuple[str, str]]
 
 
-def permutation(hosts: list[str], rng: random.Random) -> Pairs:
-    """Each host sends to one other and receives from one: a derangement, each as likely as any other."""
+def permutation(hosts: list[str], rng: random.Random, group: Mapping[str, int]) -> Pairs:
+    """Each host sends to one other and receives from one: a derangement.
+
+    Without groups each one is as likely as any other; with groups the drawn permutation is mended, pair
+    by pair, until nobody sends to its own group.
+
+    Raises:
+        ValueError: a group has more than half of the hosts.
+    """
+    if group and 2 * max(Counter(group.values()).values()) > len(hosts):
+        raise ValueError
     servers = list(hosts)
     # About e attempts, whatever the number of hosts.
     while any(a == b for a, b in zip(hosts, servers, strict=True)):
         rng.shuffle(servers)
+    for index, client in enumerate(hosts):
+        while _same(client, servers[index], group):
+            other = rng.randrange(len(hosts))
+            theirs, ours = servers[other], servers[index]
+            if not _same(client, theirs, group) and not _same(hosts[other], ours, group):
+                servers[index], servers[other] = theirs, ours
     yield from zip(hosts, servers, strict=True)
 
 
-def all_to_all(hosts: list[str], rng: random.Random) -> Pairs:
-    """Each host sends to every other."""
+def _same(client: str, server: str, group: Mapping[str, int]) -> bool:
+    """Return whether two hosts are one, or in one group."""
+    return client == server or (client in group and group[client] == group.get(server))
+
+
+def all_to_all(hosts: list[str], rng: random.Random, group: Mapping[str, int]) -> Pairs:
+    """Each host sends to every other one that is not in its group."""
     for client in hosts:
-        yield from ((client, server) for server in hosts if server != client)
+        yield from ((client, server) for server in hosts if not _same(client, server, group))
 
 
 #: By the name that a scenario gives them; ``incast`` is all hosts to the ``server`` of the entry.
-PATTERNS: Final[dict[str, Callable[[list[str], random.Random], Pairs]]] = {
+PATTERNS: Final[dict[str, Callable[[list[str], random.Random, Mapping[str, int]], Pairs]]] = {
     "permutation": permutation,
     "all-to-all": all_to_all,
 }
@@ -95,7 +117,7 @@ def _flows(data: Mapping[str, Any], entry: dict[str, Any], path: Path) -> list[d
     known = [*PATTERNS, INCAST]
     if pattern not in known:
         raise Problem((*path, "pattern"), f"unknown pattern {pattern!r}; {did_you_mean(str(pattern), known)}")
-    common = {key: value for key, value in entry.items() if key not in ("pattern", "hosts")}
+    common = {key: value for key, value in entry.items() if key not in ("pattern", "hosts", "groups")}
     for key in ("client", "server"):
         if key in common and not (pattern == INCAST and key == "server"):
             raise Problem((*path, key), f"the pattern {pattern} chooses it: remove the key, or the pattern")
@@ -115,7 +137,18 @@ def _flows(data: Mapping[str, Any], entry: dict[str, Any], path: Path) -> list[d
     if pattern == INCAST:
         pairs: Pairs = ((host, common["server"]) for host in hosts)
     else:
-        pairs = PATTERNS[pattern](hosts, rng)
+        groups = entry.get("groups", [])
+        if not isinstance(groups, list) or not all(isinstance(name, str) for name in groups):
+            raise Problem((*path, "groups"), 'write a list of wildcards, such as ["h0-*", "h1-*"]')
+        group = {
+            host: number for number, name in enumerate(groups) for host in hosts if fnmatchcase(host, name)
+        }
+        try:
+            pairs = iter(list(PATTERNS[pattern](hosts, rng, group)))
+        except ValueError:
+            raise Problem(
+                (*path, "groups"), "one group has more than half of the hosts: make it smaller"
+            ) from None
     served: dict[str, int] = {}
     flows: list[dict[str, Any]] = []
     for client, server in pairs:

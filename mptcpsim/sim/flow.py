@@ -35,6 +35,7 @@ class Flow:
         start: int,
         listen: int = 0,
         bind: str = "",
+        client_port: int = 0,
     ) -> None:
         """Begin as soon as the clock runs.
 
@@ -50,6 +51,7 @@ class Flow:
             start: when the client connects, ns.
             listen: when the server begins to listen, ns; -1: never.
             bind: the address to which the server is bound; empty: all of its host.
+            client_port: the port of the client; 0 takes a free one.
         """
         self.env = env
         self.name = name
@@ -65,6 +67,7 @@ class Flow:
         self._start = start
         self._listen = listen
         self._bind = bind
+        self._client_port = client_port
         self._named(self._serve(), "server")
         self._named(self._connect(), "client")
 
@@ -119,7 +122,13 @@ class Flow:
         if self._local not in client.host.addresses:
             self._fail(f"{self._local} is no address of the client any more (can't assign requested address)")
             return
-        socket = client.connect(self._local, self._remote, self._configs[0], eager=self.eager(True))
+        socket = client.connect(
+            self._local,
+            self._remote,
+            self._configs[0],
+            eager=self.eager(True),
+            local_port=self._client_port,
+        )
         self.client = socket.connection
         yield from self._guarded(self._established(socket), socket)
 

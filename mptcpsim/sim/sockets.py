@@ -211,9 +211,10 @@ class Sockets:
         config: TcpConfig | None = None,
         *,
         eager: bool = False,
+        local_port: int = 0,
     ) -> Socket:
         """Open a connection; see ``Stack.connect``. ``eager`` reads whatever arrives at once."""
-        connection = self.host.stack.connect(local, remote, self.env.now, config)
+        connection = self.host.stack.connect(local, remote, self.env.now, config, local_port)
         connection.eager = eager
         socket = self.of(connection)
         self.host.drain()
