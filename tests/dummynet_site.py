@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from mptcpsim.core.segment import FourTuple, Packet
 from mptcpsim.freebsd.dummynet import Config
 from mptcpsim.freebsd.dummynet_host import Dummynet
@@ -22,10 +20,10 @@ class Site:
         *commands: str,
         seed: int = 1,
         tick_ns: int = 0,
-        read_file: Callable[[str], str] | None = None,
+        files: dict[str, str] | None = None,
     ) -> None:
         self.loop = Loop()
-        self.dummynet = Dummynet(self.loop, "r1", seed, tick_ns, read_file)
+        self.dummynet = Dummynet(self.loop, "r1", seed, tick_ns, files)
         self.out: list[tuple[int, FourTuple]] = []
         self.sent = 0
         for command in commands:

@@ -252,14 +252,7 @@ delay prob
 
 
 def with_profile(command: str, level: float = 1.0, text: str = PROFILE) -> Site:
-    files = {"wlan.txt": text.format(level=level)}
-
-    def read(name: str) -> str:
-        if name not in files:
-            raise FileNotFoundError(2, "No such file or directory")
-        return files[name]
-
-    return Site(command, read_file=read)
+    return Site(command, files={"wlan.txt": text.format(level=level)})
 
 
 def test_a_profile_holds_the_link_for_the_delay_that_a_packet_draws() -> None:
@@ -316,7 +309,7 @@ def test_the_bandwidth_may_stand_in_the_profile() -> None:
         ("ipfw queue 1 config pipe 1 queue 1000", "raise it first"),
         ("ipfw queue 3 delete", "no queue 3 to delete"),
         ("ipfw sched 7 delete", "no sched 7 to delete: configured are 2"),
-        ("ipfw pipe 1 config bw 1Mbit/s profile other.txt", "other.txt cannot be read: No such file"),
+        ("ipfw pipe 1 config bw 1Mbit/s profile other.txt", "other.txt: No such file"),
         ("ipfw pipe 1 config profile wlan.txt", "write bw"),
     ],
 )
@@ -334,7 +327,7 @@ def test_a_bandwidth_is_said_once() -> None:
         with_profile("ipfw pipe 1 config bw 1Mbit/s profile wlan.txt", text=text)
     with pytest.raises(DialectError, match="line 1"):
         with_profile("ipfw pipe 1 config bw 1Mbit/s profile wlan.txt", text="nonsense here\n")
-    with pytest.raises(DialectError, match="no place to read it from"):
+    with pytest.raises(DialectError, match="the host has no files"):
         Site("ipfw pipe 1 config bw 1Mbit/s profile wlan.txt")
 
 

@@ -35,7 +35,7 @@ from mptcpsim.freebsd.dummynet_settings import (
 )
 from mptcpsim.freebsd.dummynet_show import QueueReport
 from mptcpsim.freebsd.ipfw import ObjectCommand
-from mptcpsim.freebsd.lines import DialectError, Line
+from mptcpsim.freebsd.lines import DialectError, Line, did_you_mean
 from mptcpsim.net.general import make_pipe
 from mptcpsim.net.pipe import PipeSettings, make_discipline, make_scheduler
 from mptcpsim.net.policy import Queue
@@ -87,7 +87,7 @@ class Dummynet:
         name: str,
         seed: int = 0,
         tick_ns: int = 0,
-        read_file: Callable[[str], str] | None = None,
+        files: Mapping[str, str] | None = None,
     ) -> None:
         """Begin without any.
 
@@ -97,13 +97,13 @@ class Dummynet:
             seed: the run's seed.
             tick_ns: delays are rounded up to a whole number of these, as FreeBSD's are to 1 / kern.hz;
                 0 is exact.
-            read_file: returns the text of a file with a delay profile by its name, or raises OSError.
+            files: text by name: those with delay profiles.
         """
         self.name = name
         self._loop = loop
         self._seed = seed
         self._tick_ns = tick_ns
-        self._read_file = read_file
+        self._files = files or {}
         self._sysctls = dict(SYSCTLS)
         self._handles: dict[tuple[str, int], Handle] = {}
         self._pipes: dict[int, PipeObject] = {}
@@ -332,12 +332,12 @@ class Dummynet:
         return link_settings(config, self._sysctls, self._tick_ns, profile)
 
     def _profile(self, at: Line, file: str) -> DelayProfile:
-        if self._read_file is None:
-            raise at.error(f"profile {file}: there is no place to read it from: leave it out")
-        try:
-            text = self._read_file(file)
-        except OSError as error:
-            raise at.error(f"profile {file} cannot be read: {error.strerror or error}") from None
+        text = self._files.get(file)
+        if text is None:
+            known = did_you_mean(file, self._files) if self._files else "the host has no files"
+            raise at.error(
+                f"profile {file}: No such file: write its text under 'files' of the host; {known}"
+            )
         return read_profile(text, file)
 
     def _remove(self, found: DummynetObject) -> None:

@@ -34,7 +34,8 @@ def _table(title: str, *columns: tuple[str, str]) -> Table:
 
 def tables(summary: dict[str, Any]) -> list[Table]:
     """Return the tables of ``summary.json``; those in which nothing stands are left out."""
-    found = [flow_table(summary), link_table(summary), middlebox_table(summary), node_table(summary)]
+    makers = (flow_table, link_table, middlebox_table, dummynet_table, node_table)
+    found = [make(summary) for make in makers]
     return [table for table in found if table.row_count]
 
 
@@ -115,6 +116,31 @@ def link_table(summary: dict[str, Any]) -> Table:
                 str(one["packets"]),
                 format_size(one["bytes"]),
                 f"{100 * one['utilisation']:.1f} %" if one["utilisation"] is not None else "-",
+                drops or "-",
+            )
+    return table
+
+
+def dummynet_table(summary: dict[str, Any]) -> Table:
+    """Return a table of the pipes, schedulers and queues of ``summary.json`` that had packets."""
+    table = _table(
+        "Pipes of dummynet",
+        ("pipe", "<"),
+        ("packets", ">"),
+        ("bytes", ">"),
+        ("marked", ">"),
+        ("dropped", "~"),
+    )
+    for node in summary["nodes"].values():
+        for one in node["dummynet"]:
+            if not one["packets"] and not one["drops"]:
+                continue
+            drops = ", ".join(f"{count} {reason}" for reason, count in one["drops"].items())
+            table.add_row(
+                one["name"],
+                str(one["packets"]),
+                format_size(one["bytes"]),
+                str(one["marks"]) if one["marks"] else "-",
                 drops or "-",
             )
     return table

@@ -146,11 +146,30 @@ class LinkResult:
 
 
 @dataclass
+class QueueResult:
+    """A pipe, scheduler or queue of dummynet: what came out of it and what it dropped.
+
+    With a mask there is one for each flow. What came out of a queue comes out of its scheduler next.
+    """
+
+    name: str
+    kind: str
+    packets: int
+    bytes: int
+    marks: int
+    drops: dict[str, int]
+
+
+@dataclass
 class NodeResult:
-    """What a host, router or switch has dropped itself, by reason, and the ICMP errors sent, by kind."""
+    """What a host, router or switch has dropped itself, by reason, and the ICMP errors sent, by kind.
+
+    ``dummynet``: its pipes, schedulers and queues, if it is a FreeBSD system that has some.
+    """
 
     drops: dict[str, int]
     icmp_errors: dict[str, int]
+    dummynet: list[QueueResult] = field(default_factory=list)
 
 
 @dataclass

@@ -22,6 +22,7 @@ from mptcpsim.results.summary import (
     LinkResult,
     MiddleboxResult,
     NodeResult,
+    QueueResult,
     SubflowResult,
     Summary,
 )
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from mptcpsim.core.connection import Connection
     from mptcpsim.core.segment import FourTuple
     from mptcpsim.core.tcp import Tcp
+    from mptcpsim.freebsd.system import System
     from mptcpsim.scenario.build import Simulation
 
 #: The event that says why a connection has become plain TCP.
@@ -239,7 +241,10 @@ def summarise(simulation: Simulation, sampler: Sampler) -> Summary:
         ],
         counters={name: host.stack.counters.as_dict() for name, host in simulation.hosts.items()},
         links={name: _link_result(link, now) for name, link in simulation.topology.links.items()},
-        nodes={name: _node_result(node) for name, node in simulation.topology.nodes.items()},
+        nodes={
+            name: _node_result(node, simulation.systems.get(name))
+            for name, node in simulation.topology.nodes.items()
+        },
     )
 
 
@@ -393,9 +398,16 @@ def _direction_result(pipe: Pipe, now: int, by_boxes: list[tuple[str, int]]) -> 
     )
 
 
-def _node_result(node: Node) -> NodeResult:
+def _node_result(node: Node, system: System | None) -> NodeResult:
     errors = node.errors_sent if isinstance(node, Router) else {}
-    return NodeResult(drops=dict(sorted(node.drops.items())), icmp_errors=dict(sorted(errors.items())))
+    reports = system.dummynet.reports() if system is not None else []
+    return NodeResult(
+        drops=dict(sorted(node.drops.items())),
+        icmp_errors=dict(sorted(errors.items())),
+        dummynet=[
+            QueueResult(one.name, one.kind, one.packets, one.bytes, one.marks, one.drops) for one in reports
+        ],
+    )
 
 
 def event_lines(simulation: Simulation) -> list[dict[str, Any]]:

@@ -43,7 +43,7 @@ def _begin(simulation: Simulation, node: IpNode, spec: FreebsdSpec) -> System:
     names = InterfaceNames(node.interfaces, spec.aliases)
     files = {name: str(text) for name, text in spec.files.items()}
     draw = stream(seed, f"ipfw/{node.name}").random
-    dummynet = Dummynet(loop, node.name, seed)
+    dummynet = Dummynet(loop, node.name, seed, files=files)
     forwards = node.name in simulation.scenario.routers
     system = System(node, names, files, dummynet, draw, spec.default_to_accept, forwards)
     commands = read_script(str(spec.commands), COMMANDS)

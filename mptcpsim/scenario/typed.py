@@ -119,7 +119,7 @@ class Typed:
         except ValueError as error:
             raise Problem((*self.path, TABLE, "aliases"), str(error)) from None
         files = {name: self.texts.read(("files", name), name, text) for name, text in self.spec.files.items()}
-        dummynet = Dummynet(node.loop, node.name)
+        dummynet = Dummynet(node.loop, node.name, files=files)
         forwards = self.kind == "routers"
         accept = self.spec.default_to_accept
         self.files = files
