@@ -10,8 +10,10 @@ from mypy_extensions import mypyc_attr
 from mptcpsim.plugins import DROP, MARK, PASS, Parameter, QueueDiscipline, Value, register
 from mptcpsim.units import MILLISECOND
 
-#: RFC 8033 section 5.2: bytes of a measurement of the departure rate; mean packet (section 4.1).
+#: RFC 8033 section 5.2: bytes of a measurement of the departure rate, its weight in the average.
 _MEASURED: Final = 1 << 14
+_WEIGHT: Final = 0.25
+#: Mean packet (section 4.1).
 _MEAN_PACKET: Final = 1024
 
 #: Section 4.2: below a drop probability the adjustment is divided, so that it stays small beside it.
@@ -130,7 +132,7 @@ class Pie(QueueDiscipline):
             if self._measured >= _MEASURED:
                 took = float(now - self._measured_since) * float(_MEASURED) / float(self._measured)
                 old = self._departure_time
-                self._departure_time = took if old == 0.0 else (old + took) / 2.0
+                self._departure_time = took if old == 0.0 else (1.0 - _WEIGHT) * old + _WEIGHT * took
                 self._measured_since = -1
         if self._measured_since < 0 and queued >= _MEASURED:
             # Only while there is enough to send does the rate say anything.
