@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mptcpsim.core.segment import SYN, Packet
+from mptcpsim.freebsd.addresses import FiveTuple
 from mptcpsim.freebsd.names import InterfaceNames
 from mptcpsim.freebsd.passages import seen
 from mptcpsim.freebsd.pf_conf import PfConf, PfRule
@@ -32,6 +33,8 @@ class PfFilter(PacketFilter):
         self.enabled = False
         self.rules = PfRules(PfConf())
         self._flags_matter = False
+        #: Connections about which rules have given a lasting verdict, so that a state makes a difference.
+        self._ruled: set[FiveTuple] = set()
 
     # --- pfctl ---
 
@@ -59,6 +62,11 @@ class PfFilter(PacketFilter):
         if what in ("states", "all"):
             self.rules.forget()
         self.changed()
+
+    def changed(self) -> None:
+        """Tell the node that verdicts may be others now."""
+        self._ruled.clear()
+        super().changed()
 
     def _skipped(self, name: str) -> list[str]:
         """Return the interfaces that ``set skip on`` means: one, or those of a driver (``em``)."""
@@ -94,12 +102,15 @@ class PfFilter(PacketFilter):
         name = self.names.system_of(interface.name)
         found = self.rules.evaluate(direction, name, what.packet, what.flags, what.quoted)
         created = any(step.created is not None for step in found.steps)
-        if created:
+        connection = min(what.packet, what.packet.reverse())
+        if created and connection in self._ruled:
             self.changed()
         # A state decides about all packets of its connection alike. Where the rules did, later packets
         # meet the same ones; but a SYN matches rules that they do not match.
         ruled = any(step.state is None for step in found.steps)
         lasting = not created and not (ruled and (self._flags_matter or what.flags & SYN))
+        if ruled and lasting:
+            self._ruled.add(connection)
         steps = [f"pf, {step}" for step in found.steps]
         if found.action == "block":
             if found.reason:
