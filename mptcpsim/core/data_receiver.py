@@ -36,11 +36,8 @@ class DataReceiver:
     __slots__ = (
         "_ack",
         "_ack_for",
-        "_busy_ack",
-        "_busy_until",
         "_connection",
         "_field",
-        "_lag",
         "_seen_limit",
         "_seen_nxt",
         "_seen_scale",
@@ -56,6 +53,7 @@ class DataReceiver:
         "mss",
         "nxt",
         "out_of_order",
+        "told",
         "zero_window",
     )
 
@@ -66,6 +64,8 @@ class DataReceiver:
         self.nxt: int = 1
         self.buffer = buffer
         self.edge: int = 1
+        #: The largest right edge that a subflow has announced.
+        self.told: int = 1
         self.limit: int = 1 + buffer
         self.out_of_order = Ranges()
         self.fin_at: int = UNKNOWN
@@ -83,10 +83,6 @@ class DataReceiver:
                 self._spare = NEVER
         #: The DATA_ACK that went out last without data; of use where not every ACK has one.
         self.last_sent: int = 0
-        self._lag: int = mptcp.data_ack_lag
-        #: While a read goes on: until when, and the DATA_ACK that is sent meanwhile.
-        self._busy_until: int = 0
-        self._busy_ack: int = 1
         self._ack: Dss = Dss()
         self._ack_for: int = -1
         self._field: int = 0
@@ -98,24 +94,13 @@ class DataReceiver:
 
     def ack_dss(self) -> Dss:
         """Return the DSS of a segment without a mapping."""
-        nxt = self.nxt if not self._busy_until else self.announced()
-        if self._ack_for != nxt:
-            self._ack_for = nxt
-            self._ack = Dss(self.ack_octets, narrow(nxt, self.ack_octets, self.idsn))
+        if self._ack_for != self.nxt:
+            self._ack_for = self.nxt
+            self._ack = Dss(self.ack_octets, narrow(self.nxt, self.ack_octets, self.idsn))
         return self._ack
 
-    def announced(self) -> int:
-        """Return the DATA_ACK that is sent now: while a read goes on, that of its beginning."""
-        if self._connection.now() < self._busy_until:
-            return self._busy_ack
-        self._busy_until = 0
-        return self.nxt
-
     def on_read(self, now: int) -> None:
-        """The application has read: for a while it keeps the connection from taking what arrives."""
-        if self._lag:
-            self._busy_ack = self.announced()
-            self._busy_until = now + self._lag
+        """The application has read."""
 
     def grow(self, more: int) -> None:
         """The buffer has ``more`` bytes."""
@@ -144,7 +129,7 @@ class DataReceiver:
         As in TCP the edge moves in steps worth a segment (RFC 9293 section 3.8.6.2.2), and never to
         the left as the peer reads it: where a shift would take back a promise it is rounded up.
         """
-        nxt = self.nxt if not self._busy_until else self.announced()
+        nxt = self.nxt
         limit = self.limit
         if nxt == self._seen_nxt and limit == self._seen_limit and scale == self._seen_scale:
             return self._field

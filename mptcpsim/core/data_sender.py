@@ -170,14 +170,16 @@ class DataSender(SendView):
         if ack > highest:
             # It acknowledges what was never sent.
             return
-        if window > self.max_window:
-            self.max_window = window
         if ack + window > self.edge:
             if self.edge <= self.nxt:
                 subflow.log_heard(OPENED, segment, now)
             self.edge = ack + window
             self.moved = True
-        elif ack + window < self.edge < NEVER and ack >= self.una:
+            if window > self.max_window:
+                self.max_window = window
+        elif self.edge == NEVER:
+            self.max_window = max(self.max_window, window)
+        elif ack + window < self.edge and ack >= self.una:
             # A right edge that moves left is not honoured (section 3.3.4).
             self._connection.count("MptcpsimRightEdgeLeft")
         if ack <= self.una:
@@ -314,7 +316,9 @@ class DataSender(SendView):
     ) -> Subflow | None:
         available: list[Path] = []
         for subflow in usable:
-            if subflow.number == excluded:
+            sender = subflow.tcp.sender
+            if subflow.number == excluded or sender.nxt < sender.end:
+                # What was mapped ahead comes first.
                 continue
             if subflow.room(now) >= min(left, subflow.tcp.sender.mss):
                 available.append(subflow)
@@ -330,7 +334,7 @@ class DataSender(SendView):
         if self.una == dsn:
             self._progress_at = now
             self._arm(now)
-        if subflow.probe_dsn:
+        if self._probing and subflow.probe_dsn:
             self._send_probe(subflow, now)
         self.nxt = dsn + length
         if fin:
@@ -591,8 +595,9 @@ class DataSender(SendView):
         left = min(self.end - self.nxt, self.edge - self.nxt)
         again = self.reinjections[0] if self.reinjections else None
         for subflow in usable:
-            most = min(subflow.room(now), subflow.tcp.sender.mss)
-            if most <= 0:
+            sender = subflow.tcp.sender
+            most = min(subflow.room(now), sender.mss)
+            if most <= 0 or sender.nxt < sender.end:
                 continue
             if again is not None:
                 if subflow.number != again.origin and self.una < again.end:

@@ -26,6 +26,7 @@ from mptcpsim.core.data_states import (
 )
 from mptcpsim.core.joining import Joins
 from mptcpsim.core.keys import Key
+from mptcpsim.core.late_acks import LateReceiver
 from mptcpsim.core.mptcp_options import REASON_NAMES, VERSION_0, MptcpOption, MpTcprst
 from mptcpsim.core.paths import ConnectionPaths, subflow_info
 from mptcpsim.core.sequences import UNKNOWN
@@ -124,7 +125,11 @@ class MptcpConnection(Connection):
         self.outbound = DataSender(self, chosen)
         self.outbound.idsn = key.idsn
         chosen.start(self.outbound)
-        self.inbound = DataReceiver(self, config.receive_buffer, mptcp.data_ack_octets)
+        octets = mptcp.data_ack_octets
+        if mptcp.data_ack_lag:
+            self.inbound: DataReceiver = LateReceiver(self, config.receive_buffer, octets, mptcp.data_ack_lag)
+        else:
+            self.inbound = DataReceiver(self, config.receive_buffer, octets)
         manager = find("pathmanager", mptcp.path_manager)
         managing = manager()
         assert isinstance(managing, PathManager)
@@ -188,9 +193,10 @@ class MptcpConnection(Connection):
                 and tcp.state in (TCP_ESTABLISHED, CLOSE_WAIT)
                 and not tcp.sender.fin_wanted
                 and not tcp.sender.timeouts_in_a_row
-                and not (self._skips_persist and tcp.sender.window_probe.at != NEVER)
             ):
                 (backups if subflow.own_backup or subflow.peer_backup else regular).append(subflow)
+        if self._skips_persist:
+            return [s for s in regular or backups if s.tcp.sender.window_probe.at == NEVER]
         return regular or backups
 
     def alive(self) -> list[Subflow]:

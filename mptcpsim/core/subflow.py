@@ -61,6 +61,7 @@ class Subflow(Path):
 
     __slots__ = (
         "_ack_on_updates",
+        "_ahead",
         "_edge_sent",
         "_own_books",
         "_own_window",
@@ -141,6 +142,7 @@ class Subflow(Path):
         #: It keeps books of its own of the window that it announces.
         self._own_books: bool = mptcp.receive_window != "connection"
         self._ack_on_updates: bool = mptcp.data_ack_on_updates
+        self._ahead: bool = mptcp.map_ahead
         #: The right edge of the connection's window that was announced here last.
         self._edge_sent: int = 1
         #: DSN of a byte that goes out before anything else, to probe the window of the connection; or 0.
@@ -212,7 +214,9 @@ class Subflow(Path):
         receiver = self.tcp.receiver
         field = self.connection.inbound.syn_window()
         receiver.edge = max(receiver.edge, 1 + field)
-        self._edge_sent = self.connection.inbound.edge
+        inbound = self.connection.inbound
+        self._edge_sent = inbound.edge
+        inbound.told = max(inbound.told, inbound.edge)
         return field
 
     def stretch_window(self, segment: Segment) -> None:
@@ -228,11 +232,7 @@ class Subflow(Path):
 
     def room(self, now: int) -> int:
         """Return how many bytes of new data may be sent now; 0 or less for none."""
-        sender = self.tcp.sender
-        if sender.nxt < sender.end:
-            # What was mapped ahead comes first.
-            return 0
-        return sender.room(now, self._own_window)
+        return self.tcp.sender.room(now, self._own_window)
 
     def own_window_closed(self) -> bool:
         """Return whether the window of this subflow alone keeps it from sending."""
@@ -279,7 +279,7 @@ class Subflow(Path):
         """Map bytes of the connection onto this subflow and send them at once."""
         sender = self.tcp.sender
         ssn = sender.end
-        if ssn + length > sender.edge and not self.connection.outbound.ahead:
+        if ssn + length > sender.edge and not self._ahead:
             # The window of the connection has stretched that of the subflow.
             self.connection.count("MPTcpExtSndWndShared")
         checksum = UNKNOWN
@@ -290,7 +290,7 @@ class Subflow(Path):
             checksum = dss_checksum(full, ssn & _MASK, total, payload_sum(pattern(dsn - 1, length)))
         self.mappings.append(Mapping(ssn, dsn, length, data_fin, checksum))
         self.signal_acks = 0
-        if connection.outbound.ahead:
+        if self._ahead:
             sender.send_when_possible(length, now)
         else:
             sender.send_now(length, push, now)
@@ -361,11 +361,10 @@ class Subflow(Path):
         elif self.signals or self.keys_due or self.stage == PRE_ESTABLISHED or self.failed_at >= 0:
             dss, options, stamped = signals.ack_options(self, OPTION_SPACE - tcp.option_bytes)
             used = mptcp_length(dss, options)
-        elif (
-            self._ack_on_updates
-            or tcp.receiver.nxt > tcp.receiver.last_ack_sent
-            or inbound.nxt > inbound.last_sent
-        ):
+        elif self._ack_on_updates:
+            dss = inbound.ack_dss()
+            used = 4 + inbound.ack_octets
+        elif receiver.nxt > receiver.last_ack_sent or inbound.nxt > inbound.last_sent:
             inbound.last_sent = inbound.nxt
             dss = inbound.ack_dss()
             used = 4 + inbound.ack_octets
@@ -386,16 +385,17 @@ class Subflow(Path):
         if self._own_books:
             field = window_updates.own_window_field(self)
         else:
-            edge = inbound.edge
             field = inbound.window_field(receiver.scale)
             if nxt + (field << receiver.scale) > receiver.edge:
                 receiver.edge = nxt + (field << receiver.scale)
-            if inbound.edge != edge:
-                self._edge_sent = inbound.edge
-            elif edge > self._edge_sent:
-                # Another subflow has announced this edge before (section 3.3.5).
+            edge = inbound.edge
+            if edge != self._edge_sent:
                 self._edge_sent = edge
-                self.connection.count("MPTcpExtRcvWndShared")
+                if edge > inbound.told:
+                    inbound.told = edge
+                else:
+                    # Another subflow has announced this edge before (section 3.3.5).
+                    self.connection.count("MPTcpExtRcvWndShared")
         if not field:
             tcp.log(ZERO, now, seq, length)
         segment = Segment(

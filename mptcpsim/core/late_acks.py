@@ -1,0 +1,51 @@
+"""A DATA_ACK that stays behind while the application reads (switch ``data_ack_lag``).
+
+Linux: data that arrives while a read holds the connection is acknowledged on its subflow at
+once, but the connection takes it later, and nothing sends an ACK then.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mptcpsim.core.data_receiver import DataReceiver
+from mptcpsim.core.mptcp_options import Dss
+
+if TYPE_CHECKING:
+    from mptcpsim.core.multipath import MptcpConnection
+
+
+class LateReceiver(DataReceiver):
+    """A ``DataReceiver`` whose segments name, for ``lag`` ns after a read, the DATA_ACK of that read."""
+
+    __slots__ = ("_busy_ack", "_busy_until", "_lag")
+
+    def __init__(self, connection: MptcpConnection, buffer: int, ack_octets: int, lag: int) -> None:
+        super().__init__(connection, buffer, ack_octets)
+        self._lag = lag
+        self._busy_until: int = 0
+        self._busy_ack: int = 1
+
+    def on_read(self, now: int) -> None:
+        """The application reads: for a while the connection takes nothing."""
+        self._busy_ack = self._announced()
+        self._busy_until = now + self._lag
+
+    def ack_dss(self) -> Dss:
+        """Return the DSS of a segment without a mapping."""
+        nxt = self.nxt
+        self.nxt = self._announced()
+        dss = super().ack_dss()
+        self.nxt = nxt
+        return dss
+
+    def window_field(self, scale: int) -> int:
+        """Return the window field that goes with it."""
+        nxt = self.nxt
+        self.nxt = self._announced()
+        field = super().window_field(scale)
+        self.nxt = nxt
+        return field
+
+    def _announced(self) -> int:
+        return self._busy_ack if self._connection.now() < self._busy_until else self.nxt
