@@ -148,7 +148,7 @@ def _default_directory(scenario: Path) -> Path:
 
 def _run(scenario: Scenario, directory: RunDirectory, pcap: bool, roundtrip: bool, figures: bool) -> None:
     from mptcpsim.core.connection import IntegrityError
-    from mptcpsim.results.report import tables
+    from mptcpsim.results.report import stall_lines, tables
     from mptcpsim.scenario.run import run_scenario
     from mptcpsim.sim.loop import EventBudgetExceeded
 
@@ -167,6 +167,8 @@ def _run(scenario: Scenario, directory: RunDirectory, pcap: bool, roundtrip: boo
     found = summary.as_dict()
     for table in tables(found):
         console.print(table)
+    for line in stall_lines(found):
+        console.print(line, highlight=False, soft_wrap=True)
     console.print(f"Results: {directory.final}", highlight=False, soft_wrap=True)
     if not summary.intact:
         broken = "; ".join(f"flow {f.name!r}: {f.integrity}" for f in summary.flows if f.integrity != "ok")

@@ -166,7 +166,8 @@ class TestRun:
         assert flow["completed_s"] is None
         assert flow["bytes_delivered"] < 500_000
         (stall,) = flow["stalls"]
-        assert stall["cause"] == "timeout"
+        assert stall["cause"] == "head-of-line"
+        assert "time-outs in a row" in stall["words"]
         assert stall["end_s"] == 3.0
 
 

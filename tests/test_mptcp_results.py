@@ -13,13 +13,12 @@ import pytest
 from numpy.typing import NDArray
 from rich.console import Console
 
-from mptcpsim import Simulation, build, loads
+from mptcpsim import loads
 from mptcpsim.results.figures import draw_cwnd, draw_throughput
 from mptcpsim.results.report import flow_table
 from mptcpsim.results.rundir import RunDirectory
 from mptcpsim.results.series import Key, Series, read_series
 from mptcpsim.results.summary import FlowResult
-from mptcpsim.scenario.measure import stall_cause
 from mptcpsim.scenario.run import run_scenario
 
 #: Three links between two hosts; the server announces its second and its third address.
@@ -195,36 +194,6 @@ def test_events_have_the_names_of_the_monitor(tmp_path: Path) -> None:
     assert names[-1] == "CLOSED"
     joined = [line["detail"] for line in events if line["event"] == "SF_ESTABLISHED" and line["host"] == "A"]
     assert [detail.split(":")[0] for detail in joined] == ["10.2.0.1", "10.1.0.1"]
-
-
-class TestStalls:
-    def cause(self, simulation: Simulation) -> str:
-        (flow,) = simulation.flows
-        return stall_cause(flow.sender, flow.receiver)
-
-    def run(self, until: str, *changes: str) -> str:
-        simulation = build(loads(THREE_PATHS, overrides=list(changes)))
-        simulation.env.run(until)
-        return self.cause(simulation)
-
-    def test_causes(self) -> None:
-        slow = ['flows.bulk.reader={read_size="1000B", every="10s"}', "hosts.B.tcp.receive_buffer=32KiB"]
-        assert self.run("2s", *slow) == "zero-window"
-        down = ", ".join(f'{{at="1s", link="{link}", action="down"}}' for link in ("first", "far", "near"))
-        assert self.run("4s", f"events=[{down}]") == "timeout"
-        given_up = ["defaults.mptcp.subflow_retries=1", "defaults.tcp.data_retries=2", "duration=20s"]
-        assert self.run("15s", f"events=[{down}]", *given_up) == "no-subflow"
-        assert self.run("2ms") == "handshake"
-        assert self.run("1s") == "path"
-
-    def test_a_time_out_that_holds_the_rest_up_is_no_zero_window(self) -> None:
-        """The receive buffer is full of what came by other paths."""
-        changes = [
-            'events=[{at="1s", link="first", action="down"}, {at="1s", link="near", action="down"}]',
-            "hosts.B.tcp.receive_buffer=32KiB",
-            "links.far.rate=50kbps",
-        ]
-        assert self.run("1700ms", *changes) == "timeout"
 
 
 class TestTable:

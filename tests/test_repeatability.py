@@ -125,7 +125,8 @@ def result(scenario: Scenario, directory: Path, slices: int = 1, **how: bool) ->
         for step in range(1, slices + 1):
             simulation.env.run(scenario.duration * step // slices)
         sampler.finish()
-    return summarise(simulation, sampler).as_dict(), event_lines(simulation), drops, file.read_bytes()
+    summary = summarise(simulation, sampler)
+    return summary.as_dict(), event_lines(simulation, summary), drops, file.read_bytes()
 
 
 @pytest.fixture(params=["fast", "jitter"])

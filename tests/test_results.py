@@ -258,6 +258,7 @@ class TestSummary:
             *("name", "client", "server", "bytes_written", "bytes_delivered", "goodput_bps", "completed_s"),
             *("integrity", "multipath", "fallback", "stalls", "subflows", "error", "latency_ms"),
             *("mptcp_version", "fallback_reason"),
+            *("stalled_s", "bytes_duplicate", "bytes_repeated_while_closed", "bytes_unread_most"),
         }
         assert summary.intact
         flow.integrity = "byte 7 is wrong"

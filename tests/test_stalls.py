@@ -1,54 +1,264 @@
-"""Stalls found in samples."""
+"""Stalls: when they begin and end, and what explains them."""
 
 from __future__ import annotations
 
-from mptcpsim.results.stalls import StallDetector
-from mptcpsim.results.summary import Stall
-from mptcpsim.units import MILLISECOND, SECOND
+from typing import Any
+
+import pytest
+from mptcp_pair import C1, C2, MS, S1
+from pair import Pair
+from zero_window import Closed, closed, window_updates
+
+from mptcpsim.core.config import TcpConfig
+from mptcpsim.core.segment import Packet, Segment
+from mptcpsim.results.stalls import (
+    BACK_OFF,
+    CAUSES,
+    ELSEWHERE,
+    HEAD_OF_LINE,
+    LOST,
+    NO_DATA_ACK,
+    NO_SUBFLOW,
+    NOT_SENT,
+    SHORTEST,
+    STARVED,
+    UNEXPLAINED,
+    Explanation,
+    explain,
+    quiet_since,
+    threshold,
+    waiting,
+)
+from mptcpsim.units import SECOND
 
 
-def detect(samples: list[tuple[int, bool, str]], step: int = 100 * MILLISECOND) -> list[Stall]:
-    detector = StallDetector()
-    now = 0
-    for delivered, pending, cause in samples:
-        now += step
-        detector.sample(now, delivered, pending, cause)
-    detector.finish(now)
-    return detector.found
+@pytest.fixture(autouse=True)
+def logs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the stacks of a pair note what happens to windows."""
+    start = Pair.__init__
+
+    def noting(self: Pair, *args: Any, **kwargs: Any) -> None:
+        start(self, *args, **kwargs)
+        self.client.logs_windows = self.server.logs_windows = True
+
+    monkeypatch.setattr(Pair, "__init__", noting)
 
 
-def test_steady_progress_is_no_stall() -> None:
-    assert detect([(n, True, "path") for n in range(50)]) == []
+def why(case: Closed, wait: int = 500 * MS) -> Explanation:
+    """Let some time pass and return why nothing arrives."""
+    case.wait(wait)
+    assert waiting(case.client, case.server)
+    assert case.server.free >= case.server.least_free
+    assert case.pair.now >= quiet_since(case.client, case.server) + threshold(case.client)
+    return explain(case.client, case.server, case.pair.now)
 
 
-def test_an_idle_flow_does_not_stall() -> None:
-    assert detect([(7, False, "path")] * 50) == []
+# --- The definition -------------------------------------------------------------------------------
 
 
-def test_a_short_pause_is_no_stall() -> None:
-    assert detect([(1, True, "path")] * 5 + [(2, True, "path")]) == [Stall(0.1, 0.6, "path")]
-    assert detect([(1, True, "path")] * 4 + [(2, True, "path")]) == []
+def test_a_full_buffer_is_no_stall() -> None:
+    case = closed("rfc8684")
+    case.wait(10 * SECOND)
+    assert waiting(case.client, case.server)
+    assert case.server.free < case.server.least_free
 
 
-def test_begin_end_and_the_commonest_cause() -> None:
-    samples = [
-        (1, True, "path"),
-        *[(1, True, "zero-window")] * 6,
-        *[(1, True, "timeout")] * 3,
-        (2, True, "path"),
+def test_room_counts_from_the_read_that_made_it() -> None:
+    case = closed("rfc8684", hook=window_updates(1))
+    case.wait(5 * SECOND)
+    read = case.read()
+    assert quiet_since(case.client, case.server) == read
+    assert threshold(case.client) == SHORTEST
+
+
+def test_a_long_round_trip_makes_a_long_threshold() -> None:
+    case = closed("rfc8684", delay=300 * MS)
+    case.wait(5 * SECOND)
+    assert threshold(case.client) >= 1200 * MS
+
+
+def test_data_counts_from_when_it_was_written() -> None:
+    case = closed("rfc8684", total=1000)
+    case.server.eager = True
+    case.read()
+    case.wait(5 * SECOND)
+    assert not waiting(case.client, case.server)
+    wrote = case.pair.now
+    case.client.write(1000, wrote)
+    assert quiet_since(case.client, case.server) == wrote
+
+
+# --- The causes -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("subflows", [1, 2])
+@pytest.mark.parametrize("profile", ["rfc8684", "rfc6824", "linux-6.18"])
+def test_window_update_lost(profile: str, subflows: int) -> None:
+    case = closed(profile, subflows, hook=window_updates(1))
+    case.wait(20 * SECOND)
+    read = case.read()
+    found = why(case)
+    assert found.cause == LOST
+    lost = [witness for witness in found.witnesses if "lost" in witness.what]
+    assert len(lost) == subflows
+    assert {(witness.time, witness.at_sender) for witness in lost} == {(read, False)}
+    assert "never arrived" in found.words
+
+
+def test_window_update_lost_under_plain_tcp() -> None:
+    lose = False
+
+    def hook(direction: str, packet: Packet, now: int) -> list[Packet]:
+        return [] if lose and direction == "s>c" else [packet]
+
+    pair = Pair(TcpConfig(), TcpConfig(receive_buffer=20_000), hook=hook, delay=MS)
+    client, server = pair.establish()
+    client.write(60_000, pair.now)
+    pair.run(pair.now + 20 * SECOND)
+    lose = True
+    server.read(20_000, pair.now)
+    pair.pump()
+    lose = False
+    pair.run(pair.now + 500 * MS)
+    assert explain(client, server, pair.now).cause == LOST
+
+
+def test_update_on_another_subflow() -> None:
+    """Mechanism M1: what is mapped onto the other subflow waits for its persist timer."""
+    case = closed("caia-v0.4")
+    case.wait(SECOND)
+    read = case.read()
+    found = why(case)
+    assert found.cause == ELSEWHERE
+    told = next(witness for witness in found.witnesses if witness.what == "window update")
+    assert told.time == read
+    waits = 1 - told.subflow
+    assert f"waits on subflow {waits}" in found.words
+    due = case.client.subflow_of(waits).tcp.sender.window_probe.at
+    assert f"{due / SECOND:.3f} s" in found.words
+    assert due - read > 2 * SECOND
+
+
+def test_update_withheld() -> None:
+    """FreeBSD's rule asks for two segments; the reader has read one and a half."""
+    case = closed("rfc8684", 1, window_update_rule="bsd", buffer=100_000, total=300_000)
+    case.wait(20 * SECOND)
+    for _ in range(4):
+        case.read(500)
+        case.wait(50 * MS)
+    found = why(case)
+    assert found.cause == NOT_SENT
+    assert "more are needed for a window update" in found.words
+
+
+def test_persist_back_off() -> None:
+    case = closed("rfc8684", window_update="none")
+    case.wait(10 * SECOND)
+    case.read()
+    found = why(case)
+    assert found.cause == BACK_OFF
+    assert "next probe" in found.words
+
+
+def test_no_subflow_schedulable() -> None:
+    """v0.51: a window that opens wakes nobody, and subflows in persist get no data."""
+    case = closed("caia-v0.51", 1, server="rfc6824")
+    case.wait(2 * SECOND)
+    case.read()
+    found = why(case)
+    assert found.cause == NO_SUBFLOW
+    assert "nothing wakes the scheduler" in found.words
+
+
+def test_both_subflows_of_v051_overrun_the_receiver() -> None:
+    """It keeps to no window of the connection: what is beyond is acknowledged and not taken."""
+    case = closed("caia-v0.51", server="rfc6824")
+    case.wait(2 * SECOND)
+    case.read()
+    found = why(case)
+    assert found.cause == HEAD_OF_LINE
+    assert "not taken by the connection" in found.words
+    assert case.pair.server.counters["MPTcpExtNoDSSInWindow"] > 0
+
+
+def test_all_subflows_in_time_out() -> None:
+    """Both paths are dead: everything sent has arrived, and there is nobody to send the next byte."""
+    case = closed("rfc8684", buffer=1 << 20, total=2_000_000, delay=10 * MS)
+    case.server.eager = True
+    case.wait(100 * MS)
+    case.pair.cut(C1, case.pair.now)
+    case.pair.cut(C2, case.pair.now)
+    found = why(case, 2 * SECOND)
+    assert found.cause == NO_SUBFLOW
+    assert found.words.count("is in time-out") == 2
+
+
+def test_update_without_data_ack() -> None:
+    case = closed("rfc6824", data_ack_on_updates=False)
+    case.wait(2 * SECOND)
+    case.read()
+    found = why(case)
+    assert found.cause == NO_DATA_ACK
+    assert found.witnesses[-1].what == "update without DATA_ACK"
+
+
+def test_head_of_line() -> None:
+    case = closed("rfc8684", tcp={"rto_min": SECOND}, buffer=1 << 20, total=800_000, delay=10 * MS)
+    case.server.eager = True
+    case.wait(50 * MS)
+    case.pair.cut(C2, case.pair.now)
+    found = why(case, 900 * MS)
+    assert found.cause == HEAD_OF_LINE
+    assert "on subflow 1" in found.words
+    assert found.witnesses[0].flow.src == C2
+
+
+def test_send_buffer_starved() -> None:
+    """What a dead subflow has not acknowledged stays in the buffer, though it was delivered."""
+    tcp = {"send_buffer": 20_000, "rto_min": SECOND}
+    case = closed("rfc8684", buffer=1 << 20, total=20_000, delays={(C1, S1): 50 * MS}, tcp=tcp)
+    case.server.eager = True
+    case.pair.cut(C2, case.pair.now)
+    case.wait(10 * SECOND)
+    assert case.server.delivered == case.client.written
+    case.client.wants_write = True
+    assert case.client.writable * 3 < case.client.send_buffer
+    found = explain(case.client, case.server, case.pair.now)
+    assert found.cause == STARVED
+    assert "on subflow 1" in found.words
+
+
+def test_nothing_known() -> None:
+    """Nagle's algorithm and an ACK that is long in coming: none of the causes."""
+    case = closed("rfc8684", tcp={"delayed_ack": SECOND, "rto_min": 3 * SECOND, "rack_tlp": False}, total=100)
+    case.server.eager = True
+    case.read()
+    case.client.write(100, case.pair.now)
+    found = why(case)
+    assert found.cause == UNEXPLAINED
+    assert "Nagle" in found.words
+
+
+def test_the_vocabulary() -> None:
+    assert list(CAUSES) == [
+        *("window update lost", "update sent on another subflow", "update withheld", "persist back-off"),
+        *("no subflow schedulable", "update without DATA_ACK", "head-of-line", "send buffer starved"),
+        "unknown",
     ]
-    assert detect(samples) == [Stall(0.1, 1.1, "zero-window")]
 
 
-def test_two_stalls_are_two() -> None:
-    samples = [*[(1, True, "timeout")] * 10, *[(2, True, "timeout")] * 10]
-    assert [(stall.start_s, stall.end_s) for stall in detect(samples)] == [(0.1, 1.1), (1.1, 2.0)]
-
-
-def test_a_stall_may_last_to_the_end() -> None:
-    assert detect([(0, True, "handshake")] * 3, step=SECOND) == [Stall(1.0, 3.0, "handshake")]
-
-
-def test_a_stall_ends_when_nothing_is_pending_any_more() -> None:
-    samples = [*[(1, True, "path")] * 8, *[(1, False, "path")] * 8]
-    assert detect(samples) == [Stall(0.1, 0.9, "path")]
+def test_witnesses_are_segments_that_were_sent() -> None:
+    case = closed("caia-v0.4")
+    case.wait(SECOND)
+    case.read()
+    for witness in why(case).witnesses:
+        (found,) = (
+            packet
+            for when, _, packet in case.pair.wire
+            if isinstance(packet, Segment)
+            and when == witness.time
+            and packet.flow == witness.flow
+            and packet.sequences.wire_seq(packet.seq) == witness.seq
+            and packet.length == witness.length
+        )
+        assert S1 in (found.flow.src, found.flow.dst)

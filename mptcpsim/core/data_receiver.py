@@ -79,8 +79,8 @@ class DataReceiver:
         if mptcp.receive_window != "connection":
             # There is no right edge of the connection: what a subflow may take, the connection takes.
             self.edge = NEVER
-            if mptcp.receive_window == "own":
-                self._spare = NEVER
+            # Each of them may have promised the whole buffer.
+            self._spare = NEVER if mptcp.receive_window == "own" else buffer * mptcp.max_subflows
         #: The DATA_ACK that went out last without data; of use where not every ACK has one.
         self.last_sent: int = 0
         self._ack: Dss = Dss()

@@ -53,6 +53,7 @@ class DataSender(SendView):
         rto_at: when the connection-level retransmission timer is due.
         override_at: when a small window is used after all.
         reinjections: data to be sent on other subflows, too, lowest DSN first.
+        repeated_while_closed: bytes sent again while the peer's window was closed, probes included.
         moved: a DATA_ACK or window has opened something that ``push`` has not looked at.
         awake: ``push`` is not waiting for a DATA_ACK, which it does where a window alone does not wake it.
         ahead: data is mapped onto a subflow before the subflow may send it.
@@ -87,6 +88,7 @@ class DataSender(SendView):
         "octets",
         "override_at",
         "reinjections",
+        "repeated_while_closed",
         "rto_at",
         "scheduler",
         "una",
@@ -127,6 +129,7 @@ class DataSender(SendView):
         self.override_at: int = NEVER
         self.reinjections: deque[Reinjection] = deque()
         self.moved: bool = False
+        self.repeated_while_closed: int = 0
         #: Under a redundant scheduler: how far each subflow has gone through the stream.
         self._copies: dict[int, int] = {}
         self._pushing: bool = False
@@ -359,6 +362,7 @@ class DataSender(SendView):
     def _send_probe(self, subflow: Subflow, now: int) -> None:
         dsn = subflow.probe_dsn
         subflow.probe_dsn = 0
+        self.repeated_while_closed += 1
         subflow.send_data(dsn, 1, False, True, now)
         sender = subflow.tcp.sender
         subflow.tcp.log(PROBE, now, sender.nxt - 1, 1)
@@ -394,6 +398,8 @@ class DataSender(SendView):
 
     def _resend(self, subflow: Subflow, dsn: int, length: int, now: int) -> None:
         subflow.reinjected_bytes += length
+        if self.edge <= self.nxt:
+            self.repeated_while_closed += length
         self._connection.count("MPTcpExtMPTCPRetrans")
         fin = self.fin_sent and dsn + length == self.end
         subflow.send_data(dsn, length, fin, dsn + length == self.end, now)

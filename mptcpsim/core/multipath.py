@@ -315,7 +315,11 @@ class MptcpConnection(Connection):
             self.receive_buffer = size
 
     def _out_of_order(self) -> int:
-        return super()._out_of_order() if self.is_plain else self.inbound.out_of_order.total
+        if self.is_plain:
+            return super()._out_of_order()
+        # Where subflows keep books of their own, what waits for its turn takes no room in the buffer.
+        own_books = self.config.mptcp.receive_window != "connection"
+        return 0 if own_books else self.inbound.out_of_order.total
 
     def close(self, now: int) -> None:
         """Close the own direction once everything written was sent; reading goes on."""

@@ -9,18 +9,18 @@ from typing import Final, NamedTuple
 
 #: At the end that sends data. A window closed (``subflow`` -1: the connection's) or opened again; a probe
 #: was sent; an update came that says nothing to the connection, because it has no DATA_ACK.
-CLOSED: Final = "closed"
-OPENED: Final = "opened"
-PROBE: Final = "probe"
-IGNORED: Final = "ignored"
+CLOSED: Final = "window closed"
+OPENED: Final = "window opened"
+PROBE: Final = "window probe"
+IGNORED: Final = "window without DATA_ACK"
 
 #: At the end that receives. A segment with window 0 was sent; an update after a read; a read was not worth
 #: one; a probe was answered, or not because of the rate limit.
 ZERO: Final = "zero window"
-UPDATE: Final = "update"
-WITHHELD: Final = "withheld"
-ANSWER: Final = "answer"
-LIMITED: Final = "no answer"
+UPDATE: Final = "window update"
+WITHHELD: Final = "window update withheld"
+ANSWER: Final = "window probe answered"
+LIMITED: Final = "window probe not answered"
 
 _MOST: Final = 8192
 

@@ -69,6 +69,34 @@ def flow_table(summary: dict[str, Any]) -> Table:
     return table
 
 
+def stall_lines(summary: dict[str, Any], most: int = 5) -> list[str]:
+    """Return in words why flows stalled, the longest stalls of each first; nothing if none did."""
+    lines: list[str] = []
+    for flow in summary["flows"]:
+        stalls = flow["stalls"]
+        if not stalls:
+            continue
+        many = f"{len(stalls)} times" if len(stalls) > 1 else "once"
+        lines.append(f"Flow {flow['name']} stalled {many}, {flow['stalled_s']:.3f} s in all:")
+        longest = sorted(stalls, key=lambda stall: stall["start_s"] - stall["end_s"])[:most]
+        for stall in sorted(longest, key=lambda stall: float(stall["start_s"])):
+            lasted = stall["end_s"] - stall["start_s"]
+            lines.append(
+                f"  {stall['start_s']:.3f} to {stall['end_s']:.3f} s ({lasted:.3f} s): {stall['cause']}. "
+                f"{stall['words'][:1].upper()}{stall['words'][1:]}."
+            )
+            lines += [f"    {_packet_line(packet)}" for packet in stall["packets"]]
+        if len(stalls) > most:
+            lines.append(f"  and {len(stalls) - most} shorter ones, see summary.json")
+    return lines
+
+
+def _packet_line(packet: dict[str, Any]) -> str:
+    where = f"frame {packet['frame']} of {packet['capture']}" if packet["frame"] else f"at {packet['host']}"
+    way = "sent" if packet["sent"] else "received"
+    return f"{packet['what']}: {way} {packet['time_s']:.6f} s, subflow {packet['subflow']}, {where}"
+
+
 def protocol(flow: dict[str, Any]) -> str:
     """Return what a flow's connection speaks where that is not plain TCP as a matter of course."""
     if flow["multipath"]:

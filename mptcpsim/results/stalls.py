@@ -1,49 +1,385 @@
-"""Stalls: times during which a flow had data to deliver and delivered nothing."""
+"""Stalls, and why they happened.
+
+A stall starts when the receiver truly has room for at least min(MSS, buffer / 2), the sender
+has unsent or unacknowledged data, and no byte has been delivered for the first time for
+max(2 SRTT, 200 ms) while that was so; it ends with the next first-time delivery. A run
+whose pace is set by a slow reader has zero windows but no stall.
+
+``explain`` looks at the two ends of a connection while it is stalled and at what they noted of
+their windows (``core.window_log``). It finds one of the causes below, in words, and the
+segments that show it.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from mptcpsim.results.summary import Stall
-from mptcpsim.units import MILLISECOND, SECOND
+from mptcpsim.core.multipath import MptcpConnection
+from mptcpsim.core.window_log import IGNORED, OPENED, PROBE, UPDATE, WITHHELD, ZERO, WindowEvent
+from mptcpsim.units import MILLISECOND, NEVER, SECOND, format_time
+
+if TYPE_CHECKING:
+    from mptcpsim.core.connection import Connection
+    from mptcpsim.core.segment import FourTuple
+    from mptcpsim.core.subflow import Subflow
+    from mptcpsim.core.tcp import Tcp
 
 #: Shorter pauses are the ordinary life of a transport protocol.
-SHORTEST = 500 * MILLISECOND
+SHORTEST: Final = 200 * MILLISECOND
+
+# The causes.
+LOST: Final = "window update lost"
+ELSEWHERE: Final = "update sent on another subflow"
+NOT_SENT: Final = "update withheld"
+BACK_OFF: Final = "persist back-off"
+NO_SUBFLOW: Final = "no subflow schedulable"
+NO_DATA_ACK: Final = "update without DATA_ACK"
+HEAD_OF_LINE: Final = "head-of-line"
+STARVED: Final = "send buffer starved"
+UNEXPLAINED: Final = "unknown"
+
+#: All of them, with what they mean.
+CAUSES: Final[dict[str, str]] = {
+    LOST: "the receiver announced its room, and the announcement did not arrive",
+    ELSEWHERE: "the receiver announced its room on one subflow; what is missing waits on another one",
+    NOT_SENT: "reads were too small for a window update (silly-window rule)",
+    BACK_OFF: "nobody announced the room; the sender waits for its next probe",
+    NO_SUBFLOW: "the sender may send, and has no subflow that it would send on",
+    NO_DATA_ACK: "the announcement came without a DATA_ACK, and says nothing to the connection",
+    HEAD_OF_LINE: "the next byte was sent on a subflow that is slow or dead",
+    STARVED: "the send buffer is full of data that was delivered and is kept",
+    UNEXPLAINED: "none of these",
+}
 
 
-class StallDetector:
-    """Finds stalls in samples; begin and end are exact to the sampling interval.
+class Witness(NamedTuple):
+    """A segment that shows a cause: sent or received at an end, at an instant.
 
     Attributes:
-        found: the stalls so far.
+        what: in a few words.
+        time: ns.
+        at_sender: it passed at the end that sends the data, else at the one that receives it.
+        outgoing: that end sent it.
+        subflow: number at the end that sends the data.
+        flow: addresses and ports of the segment.
+        seq: on the wire.
+        length: payload bytes.
     """
 
-    def __init__(self, shortest: int = SHORTEST) -> None:
-        self.found: list[Stall] = []
-        self._shortest = shortest
-        self._delivered = -1
-        self._since = 0
-        self._causes: Counter[str] = Counter()
+    what: str
+    time: int
+    at_sender: bool
+    outgoing: bool
+    subflow: int
+    flow: FourTuple
+    seq: int
+    length: int
 
-    def sample(self, now: int, delivered: int, pending: bool, cause: str) -> None:
-        """Take a sample.
 
-        Args:
-            now: ns.
-            delivered: bytes delivered so far.
-            pending: there are bytes that were written and are not delivered.
-            cause: why nothing arrives, if nothing does; of a stall, the commonest counts.
-        """
-        if delivered != self._delivered or not pending:
-            self.finish(now)
-            self._delivered = delivered
-            self._since = now
-        else:
-            self._causes[cause] += 1
+class Explanation(NamedTuple):
+    """Why a connection is stalled: a cause of ``CAUSES``, in words, with the segments that show it."""
 
-    def finish(self, now: int) -> None:
-        """End the stall that may be going on at ``now``, ns."""
-        if self._causes and now - self._since >= self._shortest:
-            cause = max(sorted(self._causes), key=self._causes.__getitem__)
-            self.found.append(Stall(self._since / SECOND, now / SECOND, cause))
-        self._causes = Counter()
+    cause: str
+    words: str
+    witnesses: tuple[Witness, ...] = ()
+
+
+def waiting(sender: Connection, receiver: Connection) -> bool:
+    """Return whether the sender has data that is not delivered, or could have but for its buffer."""
+    if sender.error or receiver.error:
+        return False
+    if sender.written > receiver.delivered:
+        return True
+    return _starved(sender)
+
+
+def threshold(sender: Connection) -> int:
+    """Return how long nothing must have arrived for a stall to start, ns."""
+    longest = max((tcp.sender.rtt.srtt for tcp in sender.subflows), default=0)
+    return max(2 * longest, SHORTEST)
+
+
+def quiet_since(sender: Connection, receiver: Connection) -> int:
+    """Return since when something could have arrived, and nothing did, ns."""
+    return max(
+        receiver.delivered_at, receiver.free_since, sender.written_at, sender.subflows[0].established_at
+    )
+
+
+def explain(sender: Connection, receiver: Connection, now: int) -> Explanation:
+    """Return why nothing arrives at ``receiver`` at this instant, ns."""
+    if isinstance(sender, MptcpConnection) and isinstance(receiver, MptcpConnection) and not sender.is_plain:
+        return _Multipath(sender, receiver, now).explain()
+    return _Single(sender, receiver, now).explain()
+
+
+def _starved(sender: Connection) -> bool:
+    return sender.wants_write and 3 * sender.writable < sender.send_buffer
+
+
+class _Ends:
+    """What both levels have in common: the two logs, and which subflow is which."""
+
+    def __init__(self, sender: Connection, receiver: Connection, now: int) -> None:
+        self.sender = sender
+        self.receiver = receiver
+        self.now = now
+        self.room_since = receiver.free_since
+        self.numbers = {tcp.flow: tcp.identifier for tcp in sender.subflows}
+
+    def number(self, theirs: int) -> int:
+        """Return the sender's number of a subflow from the receiver's."""
+        if not 0 <= theirs < len(self.receiver.subflows):
+            return -1
+        return self.numbers.get(self.receiver.subflows[theirs].flow.reverse(), -1)
+
+    def said(self, *what: str) -> list[WindowEvent]:
+        """Return what the receiver noted since there is room."""
+        log = self.receiver.window_log
+        events = log.events if log is not None else []
+        return [event for event in events if event.what in what and event.last >= self.room_since]
+
+    def heard(self, *what: str) -> list[WindowEvent]:
+        """Return what the sender noted since there is room."""
+        log = self.sender.window_log
+        events = log.events if log is not None else []
+        return [event for event in events if event.what in what and event.time >= self.room_since]
+
+    def arrived(self, event: WindowEvent) -> bool:
+        """Return whether an update, or a segment behind it, has come to the sender."""
+        number = self.number(event.subflow)
+        return number >= 0 and self.sender.subflows[number].last_heard >= event.time
+
+    def sent_by_receiver(self, what: str, event: WindowEvent) -> Witness:
+        """Return an event of the receiver's log as a witness."""
+        tcp = self.receiver.subflows[event.subflow]
+        number = self.number(event.subflow)
+        seq = tcp.sequences.wire_seq(event.seq)
+        return Witness(what, event.time, False, True, number, tcp.flow, seq, event.length)
+
+    def heard_by_sender(self, what: str, event: WindowEvent) -> Witness:
+        """Return an event of the sender's log, something that it has heard, as a witness."""
+        tcp = self.sender.subflows[event.subflow]
+        seq = tcp.sequences.reverse().wire_seq(event.seq)
+        flow = tcp.flow.reverse()
+        return Witness(what, event.time, True, False, event.subflow, flow, seq, event.length)
+
+    def zero(self) -> list[Witness]:
+        """Return the segment that closed the window."""
+        log = self.receiver.window_log
+        events = log.events if log is not None else []
+        found = [event for event in events if event.what == ZERO and event.time <= self.room_since]
+        return [self.sent_by_receiver("window 0", event) for event in found[-1:]]
+
+    def last_probe(self) -> list[Witness]:
+        """Return the last probe that the sender has sent."""
+        log = self.sender.window_log
+        events = log.events if log is not None else []
+        for event in reversed(events):
+            if event.what == PROBE and event.subflow >= 0:
+                tcp = self.sender.subflows[event.subflow]
+                what = f"probe of {event.length} byte" if event.length else "probe without data"
+                seq = tcp.sequences.wire_seq(event.seq)
+                return [Witness(what, event.time, True, True, event.subflow, tcp.flow, seq, event.length)]
+        return []
+
+    def next_probe(self) -> str:
+        """Return in words when the next probe is due."""
+        due = [(tcp.sender.window_probe.at, tcp) for tcp in self.sender.subflows]
+        at, tcp = min(due, key=lambda item: item[0])
+        if at >= NEVER:
+            return "no probe is due"
+        probe = tcp.sender.window_probe
+        return (
+            f"the next probe is due on subflow {tcp.identifier} at {at / SECOND:.3f} s, "
+            f"{format_time(probe.interval)} after the one before"
+        )
+
+    def closed(self, tcps: list[Tcp], whose: str) -> Explanation:
+        """Explain why the sender still holds a window for closed; ``tcps``: the subflows that matter."""
+        updates = self.said(UPDATE)
+        here = {tcp.identifier for tcp in tcps}
+        mine = [event for event in updates if self.number(event.subflow) in here]
+        lost = [event for event in mine if not self.arrived(event)]
+        ignored = self.heard(IGNORED)
+        if ignored and not lost:
+            return self._ignored(ignored)
+        if lost:
+            where = ", ".join(sorted({str(self.number(event.subflow)) for event in lost}))
+            words = (
+                f"the receiver announced a window of {lost[0].window} bytes on subflow {where} at "
+                f"{lost[0].time / SECOND:.6f} s; the announcement never arrived, and {self.next_probe()}"
+            )
+            witnesses = [self.sent_by_receiver("window update, lost", event) for event in lost]
+            return Explanation(LOST, words, (*self.zero(), *witnesses, *self.last_probe()))
+        if updates and not mine:
+            return self._elsewhere(updates, tcps)
+        withheld = self.said(WITHHELD)
+        if withheld:
+            last = withheld[-1]
+            times = sum(event.times for event in withheld)
+            words = (
+                f"the application has read, {times} times since {withheld[0].time / SECOND:.3f} s, but "
+                f"{last.window} bytes more are needed for a window update; {self.next_probe()}"
+            )
+            return Explanation(NOT_SENT, words, (*self.zero(), *self.last_probe()))
+        words = f"no segment has announced the room that there is {whose}; {self.next_probe()}"
+        return Explanation(BACK_OFF, words, (*self.zero(), *self.last_probe()))
+
+    def _ignored(self, ignored: list[WindowEvent]) -> Explanation:
+        first = ignored[0]
+        words = (
+            f"a window of {first.window} bytes was announced on subflow {first.subflow} without a DATA_ACK: "
+            "the window of the connection stays closed (RFC 8684 section 3.3.5)"
+        )
+        witness = self.heard_by_sender("update without DATA_ACK", first)
+        return Explanation(NO_DATA_ACK, words, (*self.zero(), witness))
+
+    def _elsewhere(self, updates: list[WindowEvent], tcps: list[Tcp]) -> Explanation:
+        told = ", ".join(sorted({str(self.number(event.subflow)) for event in updates}))
+        waits = ", ".join(str(tcp.identifier) for tcp in tcps)
+        words = (
+            f"the receiver announced a window of {updates[0].window} bytes at "
+            f"{updates[0].time / SECOND:.6f} s on subflow {told} only; "
+            f"what comes next waits on subflow {waits}, whose window is closed, and {self.next_probe()}"
+        )
+        witnesses = [self.sent_by_receiver("window update", event) for event in updates[:1]]
+        return Explanation(ELSEWHERE, words, (*self.zero(), *witnesses, *self.last_probe()))
+
+
+class _Single(_Ends):
+    """A plain TCP connection."""
+
+    def explain(self) -> Explanation:
+        """Return the explanation."""
+        tcp, other = self.sender.subflows[-1], self.receiver.subflows[-1]
+        sender = tcp.sender
+        if self.sender.closed:
+            return Explanation(NO_SUBFLOW, "the connection has ended")
+        missing = other.receiver.nxt
+        if missing < sender.nxt:
+            return in_flight(tcp, missing, f"byte {missing} was sent")
+        if sender.edge <= sender.nxt < sender.end:
+            return self.closed([tcp], "in the receive buffer")
+        words = f"{sender.end - sender.nxt} bytes wait, the window is open, and nothing is sent"
+        if len(sender.board):
+            words += " until the peer acknowledges what it has (Nagle, or the congestion window)"
+        return Explanation(UNEXPLAINED, words)
+
+
+class _Multipath(_Ends):
+    """An MPTCP connection."""
+
+    sender: MptcpConnection
+    receiver: MptcpConnection
+
+    def explain(self) -> Explanation:
+        """Return the explanation."""
+        out = self.sender.outbound
+        if not self.sender.open_subflows():
+            return Explanation(NO_SUBFLOW, "every subflow has ended")
+        if self.sender.written == self.receiver.delivered:
+            return self._starved()
+        missing = self.receiver.inbound.nxt
+        if missing < out.nxt:
+            return self._missing(missing)
+        if out.edge <= out.nxt:
+            return self.closed([subflow.tcp for subflow in self.sender.open], "in the receive buffer")
+        return self._unsent()
+
+    def _missing(self, missing: int) -> Explanation:
+        """The next byte was mapped onto a subflow."""
+        holders: list[tuple[Subflow, int]] = []
+        for subflow in self.sender.open:
+            for mapping in subflow.mappings.outstanding():
+                if mapping.dsn <= missing < mapping.dsn + mapping.length:
+                    holders.append((subflow, mapping.ssn + missing - mapping.dsn))
+        for subflow, seq in holders:
+            if seq < subflow.tcp.sender.nxt:
+                return in_flight(subflow.tcp, seq, f"DSN {missing} was sent on subflow {subflow.number}")
+        if not holders:
+            words = (
+                f"DSN {missing} was acknowledged on its subflow and not taken by the connection; "
+                f"its data-level retransmission is due at {_instant(self.sender.outbound.rto_at)}"
+            )
+            return Explanation(HEAD_OF_LINE, words)
+        return self.closed([subflow.tcp for subflow, _ in holders], "for what waits")
+
+    def _unsent(self) -> Explanation:
+        """The next byte was never sent, and the window of the connection is open."""
+        out = self.sender.outbound
+        usable = self.sender.usable()
+        opened = self.heard(OPENED)
+        witnesses = [self.heard_by_sender("window update", event) for event in opened[:1]]
+        if not usable:
+            states = "; ".join(_why_not(subflow) for subflow in self.sender.open)
+            return Explanation(
+                NO_SUBFLOW,
+                f"{out.unsent} bytes wait, and no subflow may have them: {states}",
+                (*self.zero(), *witnesses, *self.last_probe()),
+            )
+        if all(subflow.own_window_closed() for subflow in usable):
+            return self.closed([subflow.tcp for subflow in usable], "on the subflows that are left")
+        if not out.awake:
+            words = (
+                f"{out.unsent} bytes wait, windows are open, and nothing wakes the scheduler: only a "
+                f"DATA_ACK that advances does; the data-level timer is due at {_instant(out.rto_at)}"
+            )
+            return Explanation(NO_SUBFLOW, words, (*self.zero(), *witnesses, *self.last_probe()))
+        names = ", ".join(str(subflow.number) for subflow in usable)
+        words = f"{out.unsent} bytes wait, windows are open, and nothing is sent on subflow {names}"
+        if any(len(subflow.tcp.sender.board) for subflow in usable):
+            words += " until the peer acknowledges what it has (Nagle, or the congestion window)"
+        return Explanation(UNEXPLAINED, words)
+
+    def _starved(self) -> Explanation:
+        kept = [
+            f"{subflow.mappings.bytes_below(self.sender.acked + 1)} on subflow {subflow.number}"
+            f" ({subflow.tcp.sender.timeouts_in_a_row} time-outs in a row)"
+            for subflow in self.sender.open
+            if subflow.mappings.bytes_below(self.sender.acked + 1)
+        ]
+        words = (
+            f"the application waits to write: the send buffer of {self.sender.send_buffer} bytes keeps "
+            f"what was delivered until every subflow that carried it has acknowledged it (RFC 8684 3.3.2): "
+            f"{', '.join(kept) or 'nothing'}"
+        )
+        return Explanation(STARVED, words)
+
+
+def in_flight(tcp: Tcp, seq: int, what: str) -> Explanation:
+    """Explain a stall while a byte is outstanding on a subflow."""
+    sender = tcp.sender
+    record = sender.board.records[sender.board.index_at(seq)] if len(sender.board) else None
+    words = f"{what} and not acknowledged"
+    if sender.timeouts_in_a_row:
+        words += (
+            f": {sender.timeouts_in_a_row} retransmission time-outs in a row, "
+            f"the next one is due at {sender.rto_at / SECOND:.3f} s"
+        )
+    else:
+        words += (
+            f"; smoothed round trip {format_time(sender.rtt.srtt)}, time-out {format_time(sender.rtt.rto)}"
+        )
+    witnesses: tuple[Witness, ...] = ()
+    if record is not None:
+        size = record.end - record.seq - (1 if record.fin else 0)
+        raw = tcp.sequences.wire_seq(record.seq)
+        what = "what is missing, last sent"
+        witnesses = (Witness(what, record.sent_at, True, True, tcp.identifier, tcp.flow, raw, size),)
+    return Explanation(HEAD_OF_LINE, words, witnesses)
+
+
+def _instant(at: int) -> str:
+    return f"{at / SECOND:.3f} s" if at < NEVER else "no time"
+
+
+def _why_not(subflow: Subflow) -> str:
+    tcp = subflow.tcp
+    name = f"subflow {subflow.number}"
+    if tcp.sender.timeouts_in_a_row:
+        return f"{name} is in time-out ({tcp.sender.timeouts_in_a_row} in a row)"
+    probe = tcp.sender.window_probe
+    if probe.at < NEVER:
+        return f"{name} is in persist, next probe at {probe.at / SECOND:.3f} s"
+    return f"{name} is not ready"

@@ -15,12 +15,39 @@ INTACT = "ok"
 
 
 @dataclass
+class Packet:
+    """A segment that shows why a flow stalled: it passed at a host, which sent it or got it.
+
+    ``subflow`` as the sender of the data counts them; ``source``: address and port; ``raw_seq``: the number
+    on the wire; ``frame`` its number in the file ``capture``, if captures were written.
+    """
+
+    what: str
+    time_s: float
+    host: str
+    sent: bool
+    subflow: int
+    source: str
+    raw_seq: int
+    length: int
+    capture: str | None = None
+    frame: int | None = None
+
+
+@dataclass
 class Stall:
-    """A time during which a flow had data to deliver and delivered nothing."""
+    """A time during which a flow had data to deliver, and room for it, and delivered nothing.
+
+    ``results.stalls`` has the definition and the causes. ``since_s``: nothing had arrived since; ``words``
+    says what happened, ``packets`` are the segments that show it.
+    """
 
     start_s: float
     end_s: float
     cause: str
+    since_s: float
+    words: str
+    packets: list[Packet] = field(default_factory=list)
 
 
 @dataclass
@@ -31,6 +58,7 @@ class SubflowResult:
     ``bytes_reinjected`` had been sent on another subflow before; ``backup``: one of the two ends
     wants it used only while no other one works; ``error`` says why it ended, if not by itself.
     ``links`` are those that its packets to the peer crossed last, in order.
+    ``limited_s``: how long each of ``results.limits`` kept it from sending, to the sampling interval.
     """
 
     id: int
@@ -48,6 +76,7 @@ class SubflowResult:
     backup: bool
     error: str | None = None
     links: list[str] = field(default_factory=list)
+    limited_s: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -57,6 +86,11 @@ class FlowResult:
     ``integrity`` is ``"ok"`` if every byte was delivered once, in order and unchanged, else
     it says what was not. ``error`` says why the flow failed, if it did; ``latency_ms`` sums up
     the requests of a flow that makes requests.
+
+    ``stalls``: the first thousand; ``stalled_s`` counts all. ``bytes_duplicate`` had arrived before at the
+    connection; ``bytes_repeated_while_closed``: what the sender sent again while the window
+    of the connection was closed, probes included. ``bytes_unread_most``: the most that waited for the
+    application to read it, to the sampling interval.
 
     ``multipath``: the connection speaks MPTCP, or did when it ended, in version
     ``mptcp_version``. ``fallback``: the client offered that, and the connection is plain TCP all
@@ -78,6 +112,10 @@ class FlowResult:
     error: str | None = None
     latency_ms: dict[str, float] | None = None
     stalls: list[Stall] = field(default_factory=list)
+    stalled_s: float = 0.0
+    bytes_duplicate: int = 0
+    bytes_repeated_while_closed: int = 0
+    bytes_unread_most: int = 0
     subflows: list[SubflowResult] = field(default_factory=list)
 
 

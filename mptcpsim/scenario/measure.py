@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from mptcpsim.core.multipath import MptcpConnection
 from mptcpsim.core.states import CLOSED
+from mptcpsim.core.window_log import WITHHELD, WindowEvent
 from mptcpsim.net.link import Link
 from mptcpsim.net.middlebox import BoxCounts
 from mptcpsim.net.node import Node
 from mptcpsim.net.pipe import Pipe
 from mptcpsim.net.router import Router
 from mptcpsim.net.tracks import Tracks
+from mptcpsim.results.limits import LIMITS, limit_of
 from mptcpsim.results.series import SeriesRecorder
-from mptcpsim.results.stalls import StallDetector
 from mptcpsim.results.summary import (
     INTACT,
     BoxDirection,
@@ -27,8 +28,10 @@ from mptcpsim.results.summary import (
     Summary,
 )
 from mptcpsim.scenario.flows import FlowSpec, RequestResponseFlow
+from mptcpsim.scenario.stall_watch import StallWatch
 from mptcpsim.sim.flow import Flow
-from mptcpsim.units import MILLISECOND, NEVER, SECOND
+from mptcpsim.sim.loop import Loop
+from mptcpsim.units import MILLISECOND, SECOND
 
 if TYPE_CHECKING:
     from mptcpsim.core.connection import Connection
@@ -52,7 +55,9 @@ class Sampler:
         self._end = simulation.scenario.duration
         self._interval = simulation.scenario.output.sample_interval
         pairs = zip(simulation.scenario.flows, simulation.flows, strict=True)
-        self.flows = [_FlowProbe(spec, flow, recorder, self._interval) for spec, flow in pairs]
+        self.flows = [_FlowProbe(spec, flow, recorder, self._interval, self._loop) for spec, flow in pairs]
+        for host in simulation.hosts.values():
+            host.stack.logs_windows = True
         self._links = [
             _QueueProbe(f"{name} {direction}", pipe, recorder)
             for name, link in simulation.topology.links.items()
@@ -78,7 +83,7 @@ class Sampler:
         if self._end % self._interval == 0:
             self.sample()
         for flow in self.flows:
-            flow.stalls.finish(self._loop.now)
+            flow.watch.finish(self._loop.now)
 
 
 class _QueueProbe:
@@ -98,23 +103,24 @@ class _QueueProbe:
 class _FlowProbe:
     """A flow: its connection as a whole, and each subflow at both ends."""
 
-    def __init__(self, spec: FlowSpec, flow: Flow, recorder: SeriesRecorder, interval: int) -> None:
+    def __init__(
+        self, spec: FlowSpec, flow: Flow, recorder: SeriesRecorder, interval: int, loop: Loop
+    ) -> None:
         self._spec = spec
         self._flow = flow
         self._recorder = recorder
         self._interval = interval
         self._received: dict[int, int] = {}
-        self.stalls = StallDetector()
         ends = (spec.client, spec.server)
         self._sender, self._receiver = ends if _client_sends(spec) else ends[::-1]
+        self.watch = StallWatch(loop, flow, (self._sender, self._receiver), spec.start)
+        self.unread: int = 0
+        #: Samples in which a limit has held a subflow back, by subflow and limit.
+        self._limited: dict[int, dict[str, int]] = {}
 
     def sample(self, now: int) -> None:
         flow = self._flow
         sender, receiver = flow.sender, flow.receiver
-        if flow.client is not None:
-            delivered = receiver.delivered if receiver is not None else 0
-            pending = sender is not None and sender.written > delivered and flow.completed_at < 0
-            self.stalls.sample(now, delivered, pending, stall_cause(sender, receiver))
         if sender is not None:
             if isinstance(sender, MptcpConnection) and not sender.is_plain:
                 self._sample_window(sender, now)
@@ -123,6 +129,7 @@ class _FlowProbe:
         if receiver is not None:
             self._append(self._receiver, None, "bytes_delivered", now, receiver.delivered)
             self._append(self._receiver, None, "bytes_readable", now, receiver.readable)
+            self.unread = max(self.unread, receiver.readable)
             numbers = numbers_of(sender)
             for subflow in receiver.subflows:
                 number = numbers.get(subflow.flow.reverse())
@@ -140,6 +147,10 @@ class _FlowProbe:
             return
         number = subflow.identifier
         sender = subflow.sender
+        limit = limit_of(subflow.connection, subflow) if self._flow.completed_at < 0 else ""
+        if limit:
+            times = self._limited.setdefault(number, {})
+            times[limit] = times.get(limit, 0) + 1
         if not _outlived(subflow):
             self._append(self._sender, number, "cwnd_bytes", now, sender.congestion.cwnd)
             if sender.congestion.ssthresh < _NO_THRESHOLD:
@@ -159,6 +170,11 @@ class _FlowProbe:
         self._received[number] = received
         rate = (received - before) * 8 * SECOND / self._interval
         self._append(self._receiver, number, "throughput_bps", now, rate)
+
+    def limited(self, number: int) -> dict[str, float]:
+        """Return how long each limit has held a subflow back, in seconds."""
+        times = self._limited.get(number, {})
+        return {limit: times.get(limit, 0) * self._interval / SECOND for limit in LIMITS}
 
     def _append(self, host: str, subflow: int | None, metric: str, now: int, value: float) -> None:
         recorder = self._recorder
@@ -190,39 +206,6 @@ def _outlived(subflow: Tcp) -> bool:
     return subflow.state == CLOSED and not subflow.connection.closed
 
 
-def stall_cause(sender: Connection | None, receiver: Connection | None) -> str:
-    """Return why nothing arrives, as far as the two ends know.
-
-    ``handshake``: not established. ``no-subflow``: all subflows have ended, the connection has not.
-    ``zero-window``: the receiver's window is closed. ``timeout``: a retransmission time-out is
-    running in back-off, under MPTCP on a subflow that has the oldest data. ``path``: none of these.
-    """
-    if sender is None or receiver is None or not sender.established:
-        return "handshake"
-    if isinstance(sender, MptcpConnection) and not sender.is_plain:
-        return _multipath_stall_cause(sender)
-    for subflow in sender.subflows:
-        if subflow.sender.window_probe.at < NEVER:
-            return "zero-window"
-    if all(subflow.sender.timeouts_in_a_row > 0 for subflow in sender.subflows):
-        return "timeout"
-    return "path"
-
-
-def _multipath_stall_cause(sender: MptcpConnection) -> str:
-    subflows = sender.open_subflows()
-    if not subflows:
-        return "no-subflow"
-    oldest = sender.outbound.una
-    if any(subflow.failing and subflow.mappings.lowest() <= oldest for subflow in subflows):
-        return "timeout"
-    # With data in flight a closed window is the consequence of what has not arrived.
-    waiting = any(subflow.tcp.sender.window_probe.at < NEVER for subflow in subflows)
-    if waiting and not any(len(subflow.tcp.sender.board) for subflow in subflows):
-        return "zero-window"
-    return "path"
-
-
 # --- Summary ------------------------------------------------------------------------------------
 
 
@@ -236,7 +219,7 @@ def summarise(simulation: Simulation, sampler: Sampler) -> Summary:
         seed=scenario.seed,
         duration_s=scenario.duration / SECOND,
         flows=[
-            _flow_result(simulation, spec, flow, probe.stalls, tracks)
+            _flow_result(simulation, spec, flow, probe, tracks)
             for spec, flow, probe in zip(scenario.flows, simulation.flows, sampler.flows, strict=True)
         ],
         counters={name: host.stack.counters.as_dict() for name, host in simulation.hosts.items()},
@@ -249,7 +232,7 @@ def summarise(simulation: Simulation, sampler: Sampler) -> Summary:
 
 
 def _flow_result(
-    simulation: Simulation, spec: FlowSpec, flow: Flow, stalls: StallDetector, tracks: Tracks
+    simulation: Simulation, spec: FlowSpec, flow: Flow, probe: _FlowProbe, tracks: Tracks
 ) -> FlowResult:
     now = simulation.env.now
     sender, receiver = flow.sender, flow.receiver
@@ -274,11 +257,26 @@ def _flow_result(
         fallback_reason=reason or None,
         error=flow.error or None,
         latency_ms=_latencies(flow.latencies),
-        stalls=stalls.found,
+        stalls=probe.watch.found,
+        stalled_s=probe.watch.stalled / SECOND,
+        bytes_duplicate=_duplicates(receiver),
+        bytes_repeated_while_closed=_repeated_while_closed(sender),
+        bytes_unread_most=probe.unread,
         subflows=[
-            _subflow_result(subflow, elapsed, tracks) for subflow in (sender.subflows if sender else ())
+            _subflow_result(subflow, elapsed, tracks, probe.limited(subflow.identifier))
+            for subflow in (sender.subflows if sender else ())
         ],
     )
+
+
+def _duplicates(receiver: Connection | None) -> int:
+    if isinstance(receiver, MptcpConnection) and not receiver.is_plain:
+        return receiver.inbound.duplicate_bytes
+    return sum(tcp.receiver.duplicate_bytes for tcp in receiver.subflows) if receiver else 0
+
+
+def _repeated_while_closed(sender: Connection | None) -> int:
+    return sender.outbound.repeated_while_closed if isinstance(sender, MptcpConnection) else 0
 
 
 def spoken(flow: Flow) -> int | None:
@@ -319,7 +317,7 @@ def integrity(written: int, delivered: int, completed: bool) -> str:
     return INTACT
 
 
-def _subflow_result(subflow: Tcp, elapsed: int, tracks: Tracks) -> SubflowResult:
+def _subflow_result(subflow: Tcp, elapsed: int, tracks: Tracks, limited: dict[str, float]) -> SubflowResult:
     sender = subflow.sender
     flow = subflow.flow
     acked = max(0, min(sender.una, sender.end) - 1)
@@ -340,6 +338,7 @@ def _subflow_result(subflow: Tcp, elapsed: int, tracks: Tracks) -> SubflowResult
         backup=extra.backup if extra is not None else False,
         error=subflow.error or None,
         links=list(tracks.of_subflow(subflow)),
+        limited_s=limited,
     )
 
 
@@ -410,7 +409,7 @@ def _node_result(node: Node, system: System | None) -> NodeResult:
     )
 
 
-def event_lines(simulation: Simulation) -> list[dict[str, Any]]:
+def event_lines(simulation: Simulation, summary: Summary) -> list[dict[str, Any]]:
     """Return everything noteworthy that happened, in the order of time, for ``events.jsonl``."""
     found: list[tuple[int, dict[str, Any]]] = []
     names = _flow_names(simulation)
@@ -429,7 +428,34 @@ def event_lines(simulation: Simulation) -> list[dict[str, Any]]:
         line = {"time_s": change.at / SECOND, "link": change.link, "event": change.action, **given}
         found.append((change.at, line))
     found += simulation.notes
+    for spec, flow in zip(simulation.scenario.flows, simulation.flows, strict=True):
+        for end, connection in ((spec.client, flow.client), (spec.server, flow.server)):
+            if connection is not None and connection.window_log is not None:
+                found += _window_lines(end, spec.name, connection.window_log.events)
+    for result in summary.flows:
+        for stall in result.stalls:
+            line = {"time_s": stall.start_s, "event": "stall", "connection": result.name}
+            line |= {"detail": f"{stall.cause}: {stall.words}", "until_s": stall.end_s}
+            found.append((round(stall.start_s * SECOND), line))
     return [line for _, line in sorted(found, key=lambda item: item[0])]
+
+
+def _window_lines(host: str, name: str, events: list[WindowEvent]) -> list[tuple[int, dict[str, Any]]]:
+    """Return what an end has noted of its windows; sequence numbers are relative."""
+    lines: list[tuple[int, dict[str, Any]]] = []
+    for event in events:
+        line: dict[str, Any] = {"time_s": event.time / SECOND, "host": host, "event": event.what}
+        line["connection"] = name
+        if event.subflow >= 0:
+            line["subflow"] = event.subflow
+        if event.what == WITHHELD:
+            line["detail"] = (
+                f"{event.window} bytes are missing; {event.times} reads up to {event.last / SECOND} s"
+            )
+        else:
+            line["detail"] = f"seq {event.seq} ack {event.ack} length {event.length} window {event.window}"
+        lines.append((event.time, line))
+    return lines
 
 
 def _flow_names(simulation: Simulation) -> dict[tuple[str, int], str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mptcpsim.codec.pcap import INBOUND, OUTBOUND, CaptureWriter
 from mptcpsim.core.segment import Packet
+from mptcpsim.results.frames import locate
 from mptcpsim.results.meta import Stopwatch, collect
 from mptcpsim.results.rundir import RunDirectory
 from mptcpsim.results.series import FILE_NAME, SeriesRecorder
@@ -65,9 +66,12 @@ def run_scenario(
             else:
                 start()
         summary = measure(simulation, recorder, progress)
+    if pcap:
+        locate(directory.path, [p for flow in summary.flows for stall in flow.stalls for p in stall.packets])
     directory.write_text("scenario.toml", dumps(_with_plugins(scenario, directory)))
     directory.write_json("summary.json", summary.as_dict())
-    lines = [json.dumps(line, sort_keys=True, ensure_ascii=False) for line in event_lines(simulation)]
+    events_found = event_lines(simulation, summary)
+    lines = [json.dumps(line, sort_keys=True, ensure_ascii=False) for line in events_found]
     directory.write_text("events.jsonl", "".join(f"{line}\n" for line in lines))
     events = simulation.env.loop.executed
     directory.write_json(

@@ -1,0 +1,60 @@
+"""What keeps a subflow from sending: one of a few limits, at an instant.
+
+In the spirit of Linux's ``tcp_chrono`` (busy, limited by the receive window, by the send buffer).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from mptcpsim.core.multipath import MptcpConnection
+from mptcpsim.core.states import CLOSE_WAIT, ESTABLISHED
+
+if TYPE_CHECKING:
+    from mptcpsim.core.connection import Connection
+    from mptcpsim.core.tcp import Tcp
+
+#: There is nothing to send: the application is the limit, or its send buffer.
+APPLICATION: Final = "application"
+#: The window of the connection, that of the subflow alone, the congestion window.
+CONNECTION_WINDOW: Final = "connection_window"
+SUBFLOW_WINDOW: Final = "subflow_window"
+CWND: Final = "cwnd"
+#: It could send, and is not asked to: the scheduler, or a time-out.
+SCHEDULER: Final = "scheduler"
+
+LIMITS: Final = (CWND, CONNECTION_WINDOW, SUBFLOW_WINDOW, APPLICATION, SCHEDULER)
+
+
+def limit_of(connection: Connection, tcp: Tcp) -> str:
+    """Return what keeps a subflow of the end that sends from sending more; empty if it is not open."""
+    if tcp.state not in (ESTABLISHED, CLOSE_WAIT):
+        return ""
+    sender = tcp.sender
+    room = sender.congestion.cwnd - sender.pipe()
+    if isinstance(connection, MptcpConnection) and not connection.is_plain:
+        return _of_subflow(connection, tcp, room)
+    unsent = sender.end - sender.nxt
+    if not unsent:
+        return APPLICATION
+    least = min(unsent, sender.mss)
+    if sender.edge - sender.nxt < least:
+        return SUBFLOW_WINDOW
+    return CWND if room < least else SCHEDULER
+
+
+def _of_subflow(connection: MptcpConnection, tcp: Tcp, room: int) -> str:
+    out = connection.outbound
+    sender = tcp.sender
+    subflow = tcp.subflow
+    assert subflow is not None
+    ahead = sender.end - sender.nxt
+    unsent = ahead or out.end - out.nxt
+    if not unsent and not out.reinjections:
+        return APPLICATION
+    least = min(unsent, sender.mss) or 1
+    if not ahead and not out.reinjections and out.edge - out.nxt < least:
+        return CONNECTION_WINDOW
+    if (ahead or not connection.config.mptcp.share_send_window) and sender.edge - sender.nxt < least:
+        return SUBFLOW_WINDOW
+    return CWND if room < least else SCHEDULER
