@@ -15,6 +15,7 @@ from mptcpsim.net.forwarding import IpNode
 from mptcpsim.net.rules import RuleList
 from mptcpsim.net.walk import probe, walk
 from mptcpsim.scenario.build import Simulation, build
+from mptcpsim.scenario.check import flow_addresses
 from mptcpsim.scenario.errors import ScenarioError
 from mptcpsim.scenario.ip_words import NextHop, read_route, read_rule
 from mptcpsim.scenario.load import dumps, loads
@@ -136,6 +137,24 @@ def test_the_source_of_a_packet_without_one_is_that_of_the_route() -> None:
         network(DEFAULT + 'rules = ["to 10.0.1.0/24 lookup wifi"]\ntables.wifi = ["default via 192.168.0.1"]')
     )
     assert node.source_for("10.0.1.2") == "192.168.0.2"
+
+
+@pytest.mark.parametrize(
+    ("a", "source"),
+    [
+        (DEFAULT, "192.168.5.2"),
+        (DEFAULT + RULES, "192.168.5.2"),
+        (
+            DEFAULT + 'rules = ["to 10.0.1.0/24 lookup wifi"]\ntables.wifi = ["default via 192.168.0.1"]',
+            "192.168.0.2",
+        ),
+        ('tables.main = ["default via 192.168.5.1 src 192.168.0.2"]', "192.168.0.2"),
+        ('rules = ["from all blackhole"]', "192.168.5.2"),
+    ],
+)
+def test_a_flow_starts_from_the_address_that_routing_has_for_it(a: str, source: str) -> None:
+    scenario = loads(MULTI_NETWORK.format(a=a))
+    assert flow_addresses(scenario, scenario.flows[0]) == (source, "10.0.1.2")
 
 
 def test_a_routing_table_as_the_seed_prints_it_can_be_written_and_runs() -> None:

@@ -21,6 +21,7 @@ from mptcpsim.scenario.fields import PluginChoice
 from mptcpsim.scenario.flows import FlowSpec
 from mptcpsim.scenario.mptcp_settings import PLUGINS, MptcpSettings
 from mptcpsim.scenario.nodes import NodeSpec, usable_name
+from mptcpsim.scenario.policy import source_address
 from mptcpsim.scenario.routes import addresses, look_up, split_end
 from mptcpsim.scenario.schema import Scenario
 from mptcpsim.scenario.tcp_settings import TcpSettings
@@ -286,8 +287,7 @@ def flow_addresses(scenario: Scenario, flow: FlowSpec, path: Path = ()) -> tuple
             continue
         if flow.client_interface is None and flow.client_address is None:
             # As an operating system does: the address of the interface that the route leads out of.
-            outgoing = _outgoing(client, remote)
-            usable = [a for a in usable if outgoing and a in addresses(client, outgoing)] or usable
+            usable = [a for a in usable if a in _preferred(client, remote)] or usable
         return usable[0], remote
     raise Problem(
         (*path, "server"),
@@ -301,9 +301,12 @@ def _candidates(node: NodeSpec, interface: str | None) -> list[str]:
     return [address for name in chosen for address in addresses(node, name)]
 
 
-def _outgoing(node: NodeSpec, remote: str) -> str | None:
+def _preferred(node: NodeSpec, remote: str) -> list[str]:
+    """Return the addresses of a host that its routing has for packets to another one."""
+    if node.tables or node.rules:
+        return [source_address(node, remote)]
     route = look_up(node, remote)
-    return route.interface if route else None
+    return addresses(node, route.interface) if route else []
 
 
 def _tcp(scenario: Scenario) -> None:

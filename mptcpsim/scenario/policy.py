@@ -10,6 +10,7 @@ from mptcpsim.net.rules import Rule, RuleList
 from mptcpsim.scenario.ip_words import read_rule
 from mptcpsim.scenario.nodes import NodeSpec
 from mptcpsim.scenario.routes import Route, named_table, routing_table
+from mptcpsim.sim.loop import Loop
 
 
 def install_policy(node: IpNode, spec: NodeSpec) -> None:
@@ -20,6 +21,15 @@ def install_policy(node: IpNode, spec: NodeSpec) -> None:
             _fill(node, node.add_table(name), named_table(spec, name))
     if spec.rules:
         node.use_rules(rule_list(spec.rules))
+
+
+def source_address(spec: NodeSpec, remote: str) -> str:
+    """Return the address that a node takes by its tables and rules for packets to another; empty: none."""
+    node = IpNode(Loop(), "")
+    for name, interface in spec.interfaces.items():
+        node.add_interface(name, interface.addresses)
+    install_policy(node, spec)
+    return node.source_for(remote)
 
 
 def rule_list(texts: Iterable[str]) -> RuleList:
