@@ -56,6 +56,12 @@ def refused(a: str, b: str = "", **more: str) -> str:
 # --- The beginning is part of the ordinary model ---------------------------------------------------
 
 
+def test_an_interface_answers_for_its_own_addresses() -> None:
+    a = build(read(A + CLIENT)).hosts["A"]
+    answers = [a.answers(address, a.interfaces["A1"]) for address in ("10.0.0.1", "10.0.1.1")]
+    assert answers == [True, False]
+
+
 def test_commands_become_the_tables_of_the_host() -> None:
     found = read(
         A

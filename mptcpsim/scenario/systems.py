@@ -40,6 +40,7 @@ def attach_systems(simulation: Simulation) -> dict[str, System]:
 
 def _begin(simulation: Simulation, node: IpNode, spec: FreebsdSpec) -> System:
     seed, loop = simulation.scenario.seed, simulation.env.loop
+    node.arp_ignore = True  # FreeBSD answers at an interface for the addresses of that one alone
     names = InterfaceNames(node.interfaces, spec.aliases)
     files = {name: str(text) for name, text in spec.files.items()}
     draw = stream(seed, f"ipfw/{node.name}").random
