@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -410,3 +411,110 @@ def test_the_command_line_says_so(tmp_path: Path) -> None:
         f"mptcpsim: {file}: line 7: hosts.A.freebsd.commands: line 3: 'frobnicate'"
     )
     assert not (tmp_path / "run").exists()
+
+
+# --- Routers, pipes, fwd, IPv6 ---------------------------------------------------------------------
+
+ROUTED = """
+title = "A router that shapes"
+duration = "4s"
+[hosts.A.freebsd]
+commands = "ifconfig A1 10.0.0.1/24\\nroute add default 10.0.0.9\\niperf -c 10.0.1.1 -t 3"
+[hosts.B.freebsd]
+commands = "ifconfig B1 10.0.1.1/24\\nroute add default 10.0.1.9\\niperf -s"
+[routers.R.freebsd]
+commands = \"\"\"
+ifconfig R1 10.0.0.9/24
+ifconfig R2 10.0.1.9/24
+sysctl net.inet.ip.forwarding=1
+{commands}
+\"\"\"
+{later}
+[[links]]
+ends = ["A:A1", "R:R1"]
+rate = "100Mbps"
+delay = "1ms"
+[[links]]
+ends = ["R:R2", "B:B1"]
+rate = "100Mbps"
+delay = "1ms"
+"""
+
+
+def rates(commands: str, later: str = "") -> list[float]:
+    """Return what B gets in each second, Mbit/s of payload."""
+    simulation = build(loads(ROUTED.format(commands=commands, later=later)))
+    delivered = [0]
+    for second in range(1, 4):
+        simulation.env.run(f"{second}s")
+        receiver = simulation.flows[0].receiver
+        delivered.append(receiver.delivered if receiver is not None else 0)
+    return [(after - before) * 8e-6 for before, after in itertools.pairwise(delivered)]
+
+
+def test_a_router_with_a_pipe() -> None:
+    payload = 1448 / 1500
+    rules = "ipfw add pipe 1 tcp from any to 10.0.1.1 out\nipfw add allow ip from any to any"
+    shaped = rates(f"ipfw pipe 1 config bw 8Mbit/s\n{rules}")
+    assert shaped[1] == pytest.approx(8 * payload, rel=0.02)
+
+
+def test_pipes_in_a_row_without_one_pass() -> None:
+    commands = (
+        "ipfw pipe 1 config bw 8Mbit/s\nipfw pipe 2 config bw 4Mbit/s\n"
+        "ipfw add pipe 1 tcp from any to 10.0.1.1 out\nipfw add pipe 2 tcp from any to 10.0.1.1 out\n"
+        "ipfw add allow ip from any to any\n"
+    )
+    payload = 1448 / 1500
+    assert rates(commands)[1] == pytest.approx(8 * payload, rel=0.02)
+    assert rates(commands + "ipfw disable one_pass")[2] == pytest.approx(4 * payload, rel=0.03)
+
+
+def test_a_pipe_that_is_configured_anew(tmp_path: Path) -> None:
+    later = '[[routers.R.freebsd.later]]\nat = "1s"\ncommands = "ipfw pipe 1 config bw 2Mbit/s\\nipfw show"\n'
+    rules = "ipfw add 7 pipe 1 tcp from any to 10.0.1.1 out\nipfw add 9 allow ip from any to any"
+    commands = f"ipfw pipe 1 config bw 8Mbit/s\n{rules}"
+    found = rates(commands, later)
+    assert found[2] == pytest.approx(2 * 1448 / 1500, rel=0.05)
+    run(ROUTED.format(commands=commands, later=later), tmp_path / "run")
+    lines = [json.loads(line) for line in (tmp_path / "run/events.jsonl").read_text().splitlines()]
+    assert [line["output"] for line in lines if line.get("output")] == [rules]
+
+
+def test_nothing_passes_a_router_whose_last_rule_denies() -> None:
+    assert rates("ipfw pipe 1 config bw 8Mbit/s") == [0, 0, 0]
+
+
+def test_fwd_sends_by_source_address() -> None:
+    text = (
+        "ifconfig A1 10.0.0.1/24\nifconfig A2 10.0.0.3/24\nipfw add fwd 10.0.0.2 tcp from 10.0.0.3 to any\n"
+        "ipfw add allow ip from any to any\niperf -c 10.0.0.2 -n 20k -B 10.0.0.3"
+    )
+    simulation = build(read(text))
+    simulation.env.run("1s")
+    assert simulation.flows[0].completed_at > 0
+    # The next hop is found by the routing table, where the network is at A1: FreeBSD's fwd does no more.
+    assert simulation.topology.links["A-A1"].forward.packets > 10
+    assert simulation.topology.links["A-A2"].forward.packets == 0
+
+
+def test_ipv6() -> None:
+    found = read(
+        "ifconfig A1 inet6 fd00::1/64\niperf -c fd00::2 -n 20k", "ifconfig B1 inet6 fd00::2/64\niperf -s"
+    )
+    assert results(found) == [("iperf", 20_000, "")]
+
+
+def test_a_host_whose_later_commands_are_no_firewalls_has_no_filter() -> None:
+    more = LATER.format(at="1s", commands="ifconfig A2 10.0.7.1/24 alias")
+    simulation = build(loads(scenario_text(A + CLIENT, more=more)))
+    assert simulation.topology.nodes["A"].filters == []  # type: ignore[attr-defined]
+
+
+def test_the_example_of_the_documents_is_one() -> None:
+    text = (Path(__file__).parents[1] / "docs/freebsd.md").read_text(encoding="utf-8")
+    example = text.split("```toml\n")[1].split("```")[0].replace('{ file = "pf.conf" }', '"pass all"')
+    rest = (Path(__file__).parents[1] / "experiments/seed/multi-network/pf.toml").read_text(encoding="utf-8")
+    head, _, tail = rest.partition("[hosts.A.freebsd]")
+    found = loads(f"{head}{example}[hosts.B.freebsd]{tail.partition('[hosts.B.freebsd]')[2]}")
+    assert [dump.file for dump in found.output.dumps] == ["em1.pcap"]

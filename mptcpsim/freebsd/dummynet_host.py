@@ -335,9 +335,7 @@ class Dummynet:
         text = self._files.get(file)
         if text is None:
             known = did_you_mean(file, self._files) if self._files else "the host has no files"
-            raise at.error(
-                f"profile {file}: No such file: write its text under 'files' of the host; {known}"
-            )
+            raise at.error(f"profile {file}: No such file: write its text under 'files' of the host; {known}")
         return read_profile(text, file)
 
     def _remove(self, found: DummynetObject) -> None:

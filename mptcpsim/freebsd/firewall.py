@@ -34,6 +34,11 @@ class Firewall(PacketFilter):
         self.ipfw: IpfwFilter | None = None
         pf.on_change = self.changed
 
+    @property
+    def asks(self) -> bool:
+        """One of the two looks at packets."""
+        return self.pf.enabled or self.ipfw is not None
+
     def attach(self, ipfw: IpfwFilter) -> None:
         """Let ipfw look at packets, too."""
         self.ipfw = ipfw

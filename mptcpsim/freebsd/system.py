@@ -125,8 +125,8 @@ class System:
 
     # --- Commands ---
 
-    def execute(self, command: Command) -> None:
-        """Carry out a command.
+    def execute(self, command: Command) -> str:
+        """Carry out a command and return what it prints (``ipfw show`` and the like).
 
         Raises:
             DialectError: it cannot be done; the message has the line.
@@ -142,7 +142,8 @@ class System:
         elif isinstance(command, IperfServer | IperfClient | Tcpdump):
             self._launch(command)
         elif not isinstance(command, RcConf):
-            self._ipfw_command(command)
+            return self._ipfw_command(command)
+        return ""
 
     def _launch(self, command: Application) -> None:
         settings = self.settings
@@ -208,7 +209,7 @@ class System:
 
     def _ipfw_command(
         self, command: IpfwRule | DeleteRules | ShowRules | Switch | ObjectCommand | Config
-    ) -> None:
+    ) -> str:
         ipfw = self._start_ipfw()
         if isinstance(command, IpfwRule):
             ipfw.add(command)
@@ -221,8 +222,19 @@ class System:
                 ipfw.enabled = command.on
             ipfw.changed()
         elif isinstance(command, ObjectCommand | Config):
-            self.dummynet.execute(command)
+            output = self.dummynet.execute(command)
             ipfw.changed()
+            return output
+        else:
+            return "\n".join(map(str, ipfw.rules.rules()))
+        return ""
 
     def _queue(self, kind: str, number: int) -> Queue | None:
         return self.dummynet.queue(kind, number) if self.dummynet.configured(kind, number) else None
+
+
+def firewalls(command: Command) -> bool:
+    """Return whether a command has to do with pf, ipfw or dummynet."""
+    if isinstance(command, Sysctl):
+        return command.name.startswith(("net.inet.ip.fw.", "net.inet.ip.dummynet."))
+    return not isinstance(command, Ifconfig | Route | RcConf | Application)

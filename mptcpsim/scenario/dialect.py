@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Any, NamedTuple
 
 from mptcpsim.scenario.dialect_flows import add_applications
-from mptcpsim.scenario.errors import Path
+from mptcpsim.scenario.errors import Path, Problem
 from mptcpsim.scenario.typed import TABLE, Malformed, Origin, Typed
 
 
@@ -25,8 +25,22 @@ def origin_of(origins: list[Origin], path: Path) -> str:
     return ""
 
 
-def expand(data: dict[str, Any], directory: FilePath) -> tuple[dict[str, Any], list[Origin]]:
-    """Return a scenario's data with the dialect in it carried out, and where what was added comes from.
+class Expanded(NamedTuple):
+    """A scenario with its dialect carried out.
+
+    Attributes:
+        data: the scenario's.
+        origins: where what was added comes from.
+        problem: what the ordinary check has to find, or else is to be raised: then ``data`` is not complete.
+    """
+
+    data: dict[str, Any]
+    origins: list[Origin]
+    problem: Problem | None = None
+
+
+def expand(data: dict[str, Any], directory: FilePath) -> Expanded:
+    """Return a scenario's data with the dialect in it carried out.
 
     Args:
         data: as they were read; not changed.
@@ -43,7 +57,7 @@ def expand(data: dict[str, Any], directory: FilePath) -> tuple[dict[str, Any], l
         if isinstance(raw, dict) and TABLE in raw
     ]
     if not found:
-        return data, []
+        return Expanded(data, [])
     data = copy.deepcopy(data)
     origins: list[Origin] = []
     try:
@@ -54,8 +68,9 @@ def expand(data: dict[str, Any], directory: FilePath) -> tuple[dict[str, Any], l
             origins += one.origins
         origins += add_applications(data, typed)
     except Malformed:
-        return data, origins
-    return data, origins
+        text = "the commands cannot be carried out: something among the nodes, flows or output cannot be read"
+        return Expanded(data, origins, Problem((found[0][0], found[0][1], TABLE), text))
+    return Expanded(data, origins)
 
 
 def _linked(data: dict[str, Any], name: str) -> list[str]:

@@ -149,7 +149,8 @@ def from_data(
         for change in changes:
             if change.keys[0] not in (TOPOLOGY, "flows"):
                 change.apply(data)
-        data, places.origins = expand_dialect(data, directory)
+        expanded = expand_dialect(data, directory)
+        data, places.origins = expanded.data, expanded.origins
         # Flows may come from the dialect; and what is given here counts more than what is typed there.
         for change in changes:
             if change.keys[0] == "flows" or (
@@ -162,6 +163,8 @@ def from_data(
         plugins = load_user_plugins(data.get("plugins", []), directory)
         scenario = validate(Scenario, {**data, "plugins": plugins}, more=(TOPOLOGY,))
         check(scenario)
+        if expanded.problem is not None:
+            raise expanded.problem
     except Problem as problem:
         raise ScenarioError(places.message(problem)) from None
     return scenario

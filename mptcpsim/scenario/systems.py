@@ -10,13 +10,13 @@ from mptcpsim.freebsd.commands import Command, Sysctl, read_script
 from mptcpsim.freebsd.dummynet_host import Dummynet
 from mptcpsim.freebsd.lines import DialectError
 from mptcpsim.freebsd.names import InterfaceNames
-from mptcpsim.freebsd.system import System
+from mptcpsim.freebsd.system import System, firewalls
 from mptcpsim.net.forwarding import IpNode
 from mptcpsim.net.host import Host
 from mptcpsim.scenario.freebsd_settings import FreebsdSpec
 from mptcpsim.scenario.mptcp_settings import MptcpSettings
 from mptcpsim.scenario.tcp_settings import TcpSettings
-from mptcpsim.scenario.typed import COMMANDS
+from mptcpsim.scenario.typed import COMMANDS, later_label
 from mptcpsim.streams import stream
 from mptcpsim.units import SECOND
 
@@ -51,11 +51,11 @@ def _begin(simulation: Simulation, node: IpNode, spec: FreebsdSpec) -> System:
     system.boot(commands)
     for command in commands:
         system.execute(command)
-    if spec.later or system.firewall.pf.enabled or system.firewall.ipfw is not None:
+    later = [read_script(str(block.commands), later_label(index)) for index, block in enumerate(spec.later)]
+    if system.firewall.asks or any(firewalls(command) for block in later for command in block):
         node.add_filter(system.firewall)
-    for index, block in enumerate(spec.later):
-        later = read_script(str(block.commands), f"{COMMANDS} of later.{index}")
-        loop.schedule(block.at, partial(_type, simulation, system, later))
+    for block, typed in zip(spec.later, later, strict=True):
+        loop.schedule(block.at, partial(_type, simulation, system, typed))
     return system
 
 
@@ -66,7 +66,8 @@ def _type(simulation: Simulation, system: System, commands: tuple[Command, ...])
         note = {"time_s": simulation.env.now / SECOND, "host": node.name, "event": "command"}
         note["detail"] = str(command)
         try:
-            system.execute(command)
+            if output := system.execute(command):
+                note["output"] = output
         except DialectError as error:
             note["error"] = error.problem
         simulation.notes.append((simulation.env.now, note))

@@ -26,7 +26,7 @@ from mptcpsim.freebsd.commands import (
 from mptcpsim.freebsd.dummynet_host import Dummynet
 from mptcpsim.freebsd.lines import LONGEST, DialectError, Line
 from mptcpsim.freebsd.names import InterfaceNames
-from mptcpsim.freebsd.system import Launch, System
+from mptcpsim.freebsd.system import Launch, System, firewalls
 from mptcpsim.net.node import Interface, Node
 from mptcpsim.net.routing import DEFAULT_IPV4, DEFAULT_IPV6, canonical_prefixes
 from mptcpsim.scenario.errors import Path, Problem
@@ -44,7 +44,12 @@ _ALWAYS: Final = (IperfClient, IperfServer, Tcpdump)
 
 
 class Malformed(Exception):
-    """Something around the dialect that the ordinary check has to explain."""
+    """Something around the dialect that cannot be read; the ordinary check explains it."""
+
+
+def later_label(index: int) -> str:
+    """Return what messages call the commands of an entry of ``later``."""
+    return f"{COMMANDS} of later.{index}"
 
 
 class Origin(NamedTuple):
@@ -118,36 +123,32 @@ class Typed:
             names = InterfaceNames(node.interfaces, self.spec.aliases)
         except ValueError as error:
             raise Problem((*self.path, TABLE, "aliases"), str(error)) from None
-        files = {name: self.texts.read(("files", name), name, text) for name, text in self.spec.files.items()}
+        files = {
+            name: self.texts.read(("files", name), name, text)[1] for name, text in self.spec.files.items()
+        }
         dummynet = Dummynet(node.loop, node.name, files=files)
-        forwards = self.kind == "routers"
         accept = self.spec.default_to_accept
-        self.files = files
-        return System(node, names, files, dummynet, None, accept, forwards)
+        return System(node, names, files, dummynet, None, accept, forwards=self.kind == "routers")
 
     def _run(self) -> None:
         """Carry out all commands in the order of time, and note what they say."""
         spec, system = self.spec, self.system
-        text = self.texts.read((COMMANDS,), COMMANDS, spec.commands)
-        commands = read_script(text, self.texts.label((COMMANDS,), COMMANDS, spec.commands))
+        label, text = self.texts.read((COMMANDS,), COMMANDS, spec.commands)
+        commands = read_script(text, label)
         system.boot(commands)
         for command in commands:
             system.execute(command)
         self._note(0)
         self._make_tables()
-        later = []
-        for index, block in sorted(enumerate(spec.later), key=lambda entry: entry[1].at):
-            later.append((index, self._run_later(index, block)))
         self.residue: dict[str, Any] = spec.model_dump(mode="json", exclude_none=True)
-        self.residue["files"] = self.files
+        self.residue["files"] = system.files
         self.residue[COMMANDS] = commented(text, _done(commands, _AT_FIRST, sysctls=True))
-        for index, rest in later:
-            self.residue["later"][index][COMMANDS] = rest
+        for index, block in sorted(enumerate(spec.later), key=lambda entry: entry[1].at):
+            self.residue["later"][index][COMMANDS] = self._run_later(index, block)
 
     def _run_later(self, index: int, block: Block) -> str:
-        place = ("later", index, COMMANDS)
-        text = self.texts.read(place, f"{COMMANDS} of later.{index}", block.commands)
-        commands = read_script(text, self.texts.label(place, f"{COMMANDS} of later.{index}", block.commands))
+        label, text = self.texts.read(("later", index, COMMANDS), later_label(index), block.commands)
+        commands = read_script(text, label)
         for command in commands:
             if isinstance(command, RcConf):
                 raise command.at.error("rc.conf is read at the beginning: write pfctl or ipfw commands here")
@@ -245,28 +246,24 @@ class _Texts:
         self.directory = directory
         self._places: dict[str, tuple[Path, bool]] = {}
 
-    def label(self, place: Path, name: str, text: str | FileText) -> str:
-        """Return what messages call a text."""
-        return name if isinstance(text, str) else text.file
-
-    def read(self, place: Path, name: str, text: str | FileText) -> str:
-        """Return a text, from its file if it stands in one.
+    def read(self, place: Path, name: str, text: str | FileText) -> tuple[str, str]:
+        """Return what messages call a text, and the text, from its file if it stands in one.
 
         Raises:
             Problem: the file cannot be read.
         """
-        path = (*self.path, *place)
-        self._places[self.label(place, name, text)] = path, isinstance(text, str)
-        self._places[name] = path, isinstance(text, str)
+        path, inline = (*self.path, *place), isinstance(text, str)
+        label = name if isinstance(text, str) else text.file
+        self._places[label] = self._places[name] = path, inline
         if isinstance(text, str):
-            return text
+            return label, text
         file = self.directory / text.file
         try:
             if not file.is_file():
                 raise Problem(path, f"{file}: no such file; name one beside the scenario")
             with file.open("rb") as stream:
                 found = stream.read(LONGEST + 1)
-            return found.decode("utf-8")
+            return label, found.decode("utf-8")
         except UnicodeDecodeError as error:
             raise Problem(path, f"{file}: not UTF-8 text (byte {error.start}); save it in UTF-8") from None
         except (OSError, ValueError) as error:
@@ -340,7 +337,7 @@ def _done(commands: tuple[Command, ...], kinds: tuple[type, ...], sysctls: bool)
     for command in commands:
         done = isinstance(command, kinds)
         if sysctls and isinstance(command, Sysctl):
-            done = not command.name.startswith(("net.inet.ip.fw.", "net.inet.ip.dummynet."))
+            done = not firewalls(command)
         found[command.at.number] = found.get(command.at.number, True) and done
     return {line for line, done in found.items() if done}
 
