@@ -73,6 +73,18 @@ class TestTable:
         assert str(found.schema.field("replicate").type) == "int64"
         assert str(found.schema.field("bulk.multipath").type) == "bool"
 
+    def test_means_as_a_file(self, finished: Path, tmp_path: Path) -> None:
+        out = tmp_path / "means.csv"
+        assert sweep("export", finished, "--means", "goodput_bps", "--out", out).exit_code == 0
+        (first, *others) = csv.DictReader(io.StringIO(out.read_text(encoding="utf-8")))
+        assert len(others) == 5
+        group = Campaign(finished).means("goodput_bps")[0]
+        assert first["links.b.rate"] == "1Mbps"
+        assert [float(first[f"goodput_bps.{part}"]) for part in ("runs", "mean", "low", "high")] == list(
+            group.interval
+        )
+        assert sweep("export", finished, "--means", "x", "--out", out).exit_code == 2
+
     def test_timings_are_there_for_who_asks(self, finished: Path) -> None:
         assert all(float(r["wall_s"]) > 0 and r["worker"] for r in rows(finished, "--timings"))
 

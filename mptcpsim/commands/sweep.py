@@ -465,22 +465,34 @@ def export(
         bool,
         typer.Option("--timings", help="With wall-clock times and workers, which differ from call to call."),
     ] = False,
+    means: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="METRIC",
+            help="A row a point with the mean of this column and its 95 % interval. Repeatable.",
+        ),
+    ] = None,
     everything: Annotated[
         bool,
         typer.Option("--everything", help="Runs of former plans and of other versions of the code, too."),
     ] = False,
 ) -> None:
-    """Write the table of a campaign: a row a run."""
+    """Write the table of a campaign, a row a run, or the means of its points."""
     from mptcpsim.sweep.campaign import Campaign
     from mptcpsim.sweep.export import export as write
+    from mptcpsim.sweep.export import export_means
     from mptcpsim.sweep.store import StoreError
 
     try:
-        rows = write(Campaign(campaign), kind, out, timings=timings, everything=everything)
+        found = Campaign(campaign)
+        if means:
+            rows = export_means(found, means, kind, out)
+        else:
+            rows = write(found, kind, out, timings=timings, everything=everything)
         _mention_others(campaign, everything)
     except StoreError as error:
         _fail(str(error), EXIT_INPUT)
-    print(f"{out}: {rows} runs")
+    print(f"{out}: {rows} rows")
 
 
 def _mention_others(campaign: Path, everything: bool) -> None:

@@ -95,7 +95,7 @@ class Campaign:
             "replicate": plan.replicate,
             "seed": plan.seed,
             "code": plan.code,
-            **{name: _cell(value) for name, value in plan.parameters.items()},
+            **{name: cell(value) for name, value in plan.parameters.items()},
             "status": run.status or "missing",
             "message": run.message,
         }
@@ -108,11 +108,8 @@ class Campaign:
 
     def table(self, *, timings: bool = False, everything: bool = False) -> pa.Table:
         """Return the table for Arrow; a column of several types becomes one of text."""
-        import pyarrow as pa
-
         rows = self.rows(timings=timings, everything=everything)
-        names = list(rows[0]) if rows else [*HEAD, *STATE]
-        return pa.table({name: _column([row[name] for row in rows]) for name in names})
+        return arrow_table(rows, [*HEAD, *STATE])
 
     def to_pandas(self, *, timings: bool = False, everything: bool = False) -> pd.DataFrame:
         """Return the table for pandas."""
@@ -204,7 +201,14 @@ def group(
     ]
 
 
-def _cell(value: Any) -> Any:
+def arrow_table(rows: Sequence[dict[str, Any]], names: Sequence[str] = ()) -> pa.Table:
+    """Return rows for Arrow; ``names`` are the columns where there is no row."""
+    import pyarrow as pa
+
+    return pa.table({name: _column([row[name] for row in rows]) for name in (rows[0] if rows else names)})
+
+
+def cell(value: Any) -> Any:
     """Return a parameter as a cell of a table: what is not a single value becomes JSON."""
     return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mptcpsim.sweep.campaign import Campaign
+from mptcpsim.sweep.campaign import Campaign, arrow_table, cell
+from mptcpsim.sweep.statistics import Method
 from mptcpsim.sweep.store import StoreError
 
 
@@ -28,24 +30,41 @@ def export(
         StoreError: the file cannot be written.
     """
     rows = campaign.rows(timings=timings, everything=everything)
-    write: Callable[[Path], None]
-    if kind == "csv":
+    return _write(rows, kind, out)
 
-        def write(path: Path) -> None:
-            _write_csv(rows, path)
-    else:
-        table = campaign.table(timings=timings, everything=everything)
 
-        def write(path: Path) -> None:
-            import pyarrow.parquet as pq
+def export_means(
+    campaign: Campaign, metrics: Sequence[str], kind: str, out: Path, method: Method = "t"
+) -> int:
+    """Write the means of some metrics with their 95 % intervals, a row a point; return the number of rows.
 
-            pq.write_table(table, path, compression="zstd")
+    Raises:
+        StoreError: there is no such metric, or the file cannot be written.
+    """
+    columns = [campaign.means(metric, method=method) for metric in metrics]
+    rows = []
+    for groups in zip(*columns, strict=True):
+        row: dict[str, Any] = {name: cell(value) for name, value in groups[0].parameters.items()}
+        for metric, found in zip(metrics, groups, strict=True):
+            values, *numbers = found.interval
+            row[f"{metric}.runs"] = values
+            for part, number in zip(("mean", "low", "high"), numbers, strict=True):
+                row[f"{metric}.{part}"] = None if math.isnan(number) else number
+        rows.append(row)
+    return _write(rows, kind, out)
 
+
+def _write(rows: Sequence[dict[str, Any]], kind: str, out: Path) -> int:
     partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         try:
-            write(partial)
+            if kind == "csv":
+                _write_csv(rows, partial)
+            else:
+                import pyarrow.parquet as pq
+
+                pq.write_table(arrow_table(rows), partial, compression="zstd")
             partial.rename(out)
         finally:
             partial.unlink(missing_ok=True)
@@ -59,10 +78,10 @@ def _write_csv(rows: Sequence[dict[str, Any]], path: Path) -> None:
         writer = csv.writer(file, lineterminator="\n")
         if rows:
             writer.writerow(rows[0])
-        writer.writerows([_cell(value) for value in row.values()] for row in rows)
+        writer.writerows([_text(value) for value in row.values()] for row in rows)
 
 
-def _cell(value: Any) -> Any:
+def _text(value: Any) -> Any:
     if value is None:
         return ""
     if isinstance(value, bool):

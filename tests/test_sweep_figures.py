@@ -1,0 +1,162 @@
+"""The figures of a campaign: which are chosen; each kind is drawn, in every format, the same every time."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sweep_scenarios import GRID, run, sweep, written
+
+from mptcpsim.scenario.sweep_settings import FigureSpec, SweepSpec
+from mptcpsim.sweep.choice import axis_of, chosen_figures
+from mptcpsim.sweep.figures import COLUMN_INCHES, PAGE_INCHES, draw
+from mptcpsim.sweep.pgf import write_pgf
+from mptcpsim.sweep.store import StoreError
+
+BUFFERS = ("64KiB", "1MiB", "128KiB", "256KiB")
+SCHEDULERS = ("minrtt", "roundrobin", "redundant")
+
+
+def rows(
+    ratios: int = 5, buffers: int = 4, schedulers: int = 3, replicates: int = 3, **more: Any
+) -> list[dict[str, Any]]:
+    """Return a made-up table: goodput rises with the ratio, and replicates differ."""
+    return [
+        {
+            "run": f"{ratio}/{buffer}/{scheduler}/{k}", "replicate": k, "status": "done", "message": "",
+            "ratio": ratio, "buffer": buffer, "scheduler": scheduler,
+            "goodput_bps": 1e6 * (ratio + SCHEDULERS.index(scheduler)) + 1e4 * k, "note": "text", **more,
+        }
+        for ratio in range(1, ratios + 1)
+        for buffer in BUFFERS[:buffers]
+        for scheduler in SCHEDULERS[:schedulers]
+        for k in range(replicates)
+    ]  # fmt: skip
+
+
+AXES = ["ratio", "buffer", "scheduler"]
+
+
+def chosen(table: list[dict[str, Any]], **spec: Any) -> list[tuple[Any, ...]]:
+    found = chosen_figures(table, AXES, SweepSpec.model_validate(spec))
+    return [(f.kind, f.x, f.lines, f.panels, f.rows) for f in found]
+
+
+class TestChoice:
+    def test_numbers_are_put_in_order_and_words_as_they_come(self) -> None:
+        assert axis_of("b", list(BUFFERS)).values == ["64KiB", "128KiB", "256KiB", "1MiB"]
+        assert axis_of("b", list(BUFFERS)).kind == "size"
+        assert axis_of("s", ["b", "a", "b"]).values == ["b", "a"]
+        assert axis_of("m", ["1s", "1Mbps"]).kind == axis_of("t", [True, False]).kind == "word"
+
+    @pytest.mark.parametrize(
+        ("shape", "figure"),
+        [
+            ({}, ("line", "ratio", "scheduler", "buffer", None)),
+            ({"buffers": 1}, ("line", "ratio", "scheduler", None, None)),
+            ({"buffers": 1, "schedulers": 1}, ("line", "ratio", None, None, None)),
+            ({"ratios": 1, "buffers": 1}, ("box", "scheduler", None, None, None)),
+            ({"ratios": 1, "buffers": 1, "schedulers": 1}, ("cdf", None, None, None, None)),
+            ({"ratios": 1}, ("line", "buffer", "scheduler", None, None)),
+        ],
+    )
+    def test_by_the_axes(self, shape: dict[str, int], figure: tuple[Any, ...]) -> None:
+        assert chosen(rows(**shape))[0] == figure
+
+    def test_two_numeric_axes_get_a_map_and_many_replicates_their_distribution(self) -> None:
+        assert chosen(rows(schedulers=1))[1] == ("heatmap", "ratio", None, None, "buffer")
+        assert chosen(rows(ratios=1, buffers=1, replicates=20))[1] == ("cdf", None, "scheduler", None, None)
+
+    def test_a_line_in_the_scenario_is_completed(self) -> None:
+        figures = [
+            {"name": "a", "x": "buffer"},
+            {"name": "b", "rows": "scheduler"},
+            {"name": "c", "kind": "box"},
+        ]
+        assert chosen(rows(), figures=figures) == [
+            ("line", "buffer", "scheduler", "ratio", None),
+            ("heatmap", "ratio", None, "buffer", "scheduler"),
+            ("box", "ratio", "scheduler", "buffer", None),
+        ]
+
+    def test_sampled_axes_are_scattered(self) -> None:
+        sample = {"points": 5, "axes": {"ratio": {"from": 1, "to": 5}}}
+        assert chosen(rows(buffers=1), sample=sample)[0] == ("scatter", "ratio", None, "scheduler", None)
+
+    @pytest.mark.parametrize(
+        ("figure", "message"),
+        [
+            ({"x": "ratoi"}, "x = 'ratoi' is no column; did you mean 'ratio'?"),
+            ({"y": "goodput"}, "did you mean 'goodput_bps'?"),
+            ({"y": "note"}, "'note' is text"),
+            ({"lines": "run"}, "lines = 'run' has 180 values, more than the 7"),
+        ],
+    )
+    def test_what_cannot_be_drawn(self, figure: dict[str, str], message: str) -> None:
+        spec = SweepSpec.model_validate({"figures": [{"name": "a", **figure}]})
+        with pytest.raises(StoreError, match=re.escape(message)):
+            draw(rows(), chosen_figures(rows(), AXES, spec)[0], spec)
+
+
+class TestDrawing:
+    @pytest.mark.parametrize("kind", ["line", "heatmap", "cdf", "box", "scatter"])
+    @pytest.mark.parametrize("shape", [{"buffers": 2}, {"buffers": 1, "replicates": 1}])
+    def test_every_kind_in_every_shape(self, kind: str, shape: dict[str, int], tmp_path: Path) -> None:
+        spec = SweepSpec.model_validate(
+            {"figures": [{"name": "a", "kind": kind}], "labels": {"ratio": "RTT ratio"}}
+        )
+        table = rows(**shape)
+        (figure,) = chosen_figures(table, AXES, spec)
+        drawn = draw(table, figure, spec, "A title with 100 % and an_underscore")
+        panels = len({row[figure.panels] for row in table}) if figure.panels else 1
+        bars = 1 if kind == "heatmap" else 0
+        assert len(drawn.axes) == panels + bars
+        assert drawn.get_figwidth() == (COLUMN_INCHES if panels == 1 else PAGE_INCHES)
+        for axes in drawn.axes[:1]:
+            assert axes.get_ylabel()
+        write_pgf(drawn, tmp_path / "a.pgf")
+        text = (tmp_path / "a.pgf").read_text(encoding="utf-8")
+        assert text.count(r"\begin{pgfpicture}") == text.count(r"\end{pgfpicture}") == 1
+        assert text.count(r"\begin{pgfscope}") == text.count(r"\end{pgfscope}")
+        assert "RTT ratio" in text or figure.x != "ratio"
+        # What needs another file, or a font that only XeLaTeX finds, is not in it.
+        assert "includegraphics" not in text
+        assert "setmainfont" not in text
+
+    def test_means_and_intervals_are_drawn_where_they_are(self) -> None:
+        table = rows(buffers=1, schedulers=1)
+        figure = FigureSpec(name="a", kind="line", x="ratio")
+        (axes,) = draw(table, figure, SweepSpec()).axes
+        (line,) = axes.get_lines()
+        assert list(line.get_xdata()) == [1, 2, 3, 4, 5]
+        assert list(line.get_ydata()) == pytest.approx([1.01, 2.01, 3.01, 4.01, 5.01])
+        (band,) = axes.collections
+        # s = 0.01, n = 3: t(0.975, 2) s / sqrt(3) = 0.02484.
+        low, high = band.get_paths()[0].get_extents().get_points()[:, 1]
+        assert (low, high) == pytest.approx((1.01 - 0.02484, 5.01 + 0.02484), abs=1e-4)
+        assert axes.get_ylabel() == "Goodput (Mbit/s)"
+
+
+def test_a_campaign_draws_its_figures_the_same_every_time(tmp_path: Path) -> None:
+    text = GRID + "[[sweep.figures]]\nname = 'one'\n[[sweep.figures]]\nname = 'two'\nkind = 'cdf'\n"
+    scenario = written(tmp_path, text)
+    drawn = sweep("run", scenario, "--out", tmp_path / "c", "--jobs", "2")
+    assert drawn.exit_code == 0, drawn.output
+    first = tmp_path / "c" / "figures"
+    names = sorted(path.name for path in first.iterdir())
+    assert names == sorted(f"{name}.{kind}" for name in ("one", "two") for kind in ("png", "pdf", "pgf"))
+    assert run(scenario, tmp_path / "d", jobs=1).exit_code == 0
+    assert sweep("plot", tmp_path / "d", "--out", tmp_path / "again").exit_code == 0
+    for name in names:
+        assert (first / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+
+
+def test_nothing_to_draw(tmp_path: Path) -> None:
+    from mptcpsim.sweep.store import Store
+
+    Store(tmp_path / "c", create=True).close()
+    result = sweep("plot", tmp_path / "c")
+    assert result.exit_code == 2
+    assert "no run is done" in result.stderr
