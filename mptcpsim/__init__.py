@@ -55,12 +55,14 @@ if TYPE_CHECKING:
     from mptcpsim.scenario.load import load, loads
     from mptcpsim.sim.engine import Environment
     from mptcpsim.sim.sockets import Socket, Sockets
+    from mptcpsim.sweep.campaign import Campaign
     from mptcpsim.topologies.generators import bottleneck_torus, dumbbell, fat_tree, parallel_paths, torus
 
 _WHERE: Final = {
     "Announce": "plugins",
     "bottleneck_torus": "topologies.generators",
     "build": "scenario.build",
+    "Campaign": "sweep.campaign",
     "CongestionControl": "plugins",
     "Connection": "core.connection",
     "dumbbell": "topologies.generators",
@@ -114,6 +116,7 @@ __all__ = [
     "Announce",
     "bottleneck_torus",
     "build",
+    "Campaign",
     "CongestionControl",
     "Connection",
     "dumbbell",
