@@ -12,9 +12,14 @@ from typing import Any
 import pytest
 from sweep_scenarios import BASE, GRID, run, sweep, table, written
 
+from mptcpsim import load
 from mptcpsim.sweep import identity
 from mptcpsim.sweep.campaign import Campaign
+from mptcpsim.sweep.identity import scenario_data
 from mptcpsim.sweep.store import Store, StoreError
+from mptcpsim.sweep.worker import pack, unpack
+
+EXPERIMENTS = Path(__file__).resolve().parent.parent / "experiments"
 
 
 def rows(campaign: Path, *arguments: str) -> list[dict[str, str]]:
@@ -418,3 +423,12 @@ def test_metrics_reach_into_a_summary() -> None:
     assert value_at(summary, "counters.A.TcpTimeouts") == 3
     assert value_at(summary, "counters.A.Other") is None
     assert value_at(summary, "flows.7.name") is None
+
+
+@pytest.mark.parametrize(
+    "file", sorted(EXPERIMENTS.rglob("*.toml")), ids=lambda file: str(file.relative_to(EXPERIMENTS))
+)
+def test_a_scenario_survives_the_way_to_a_worker(file: Path) -> None:
+    scenario = load(file)
+    again = unpack(pack(scenario_data(scenario)), scenario.seed)
+    assert again.model_copy(update={"plugins": scenario.plugins, "sweep": scenario.sweep}) == scenario
