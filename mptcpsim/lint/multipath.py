@@ -7,6 +7,7 @@ from typing import Final
 
 from mptcpsim.core.mptcp_config import MptcpConfig
 from mptcpsim.lint.finding import Family, Remark
+from mptcpsim.scenario.check_events import added_addresses
 from mptcpsim.lint.subject import Subject
 from mptcpsim.lint.talks import Talk
 from mptcpsim.pathmanagers.addresses import AddressedManager
@@ -44,9 +45,10 @@ def address_of_nobody(subject: Subject) -> Iterator[Remark]:
             own = subject.addresses_of(end.host)
             if subject.scenario.hosts[end.host].changes:
                 continue
+            later = added_addresses(subject.scenario, end.host)
             for address in _named(end.config.mptcp):
                 owner = subject.owner(address)
-                if owner is not None and owner.node == end.host:
+                if address in later or (owner is not None and owner.node == end.host):
                     continue
                 whose = "nobody has it" if owner is None else f"it is that of {subject.called(owner)}"
                 yield Remark(

@@ -7,6 +7,7 @@ from typing import Final
 
 from mptcpsim.lint.finding import Family, Remark
 from mptcpsim.lint.subject import Subject
+from mptcpsim.scenario.events import LinkEvent
 from mptcpsim.units import format_time
 
 FAMILY: Final = Family()
@@ -55,7 +56,7 @@ def changes_nothing(subject: Subject) -> Iterator[Remark]:
     up: dict[tuple[str, str], bool] = {}
     events = sorted(enumerate(subject.scenario.events), key=lambda entry: entry[1].at)
     for index, event in events:
-        if event.action not in ("up", "down"):
+        if not isinstance(event, LinkEvent):
             continue
         directions = ("forward", "backward") if event.direction == "both" else (event.direction,)
         wanted = event.action == "up"

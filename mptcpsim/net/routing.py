@@ -172,10 +172,7 @@ class RoutingTable:
             ValueError: the prefix cannot be read.
         """
         texts = canonical_prefixes(prefix)
-        if self._computed is not None:
-            computed, self._computed = self._computed.routes(), None
-            for route in computed:
-                self._insert(route)
+        self._keep_computed()
         removed = 0
         for text in texts:
             same = self._same_prefix(text, create=False)
@@ -185,6 +182,19 @@ class RoutingTable:
         if removed:
             self._changed()
         return removed
+
+    def put(self, route: Route) -> None:
+        """Add a route as it is."""
+        self._insert(route)
+        self._changed()
+
+    def discard(self, route: Route) -> None:
+        """Remove just this route, if it is there."""
+        self._keep_computed()
+        this = (route.interface, route.gateway, route.metric)
+        same = self._same_prefix(route.prefix, create=False)
+        same[:] = [r for r in same if (r.interface, r.gateway, r.metric) != this]
+        self._changed()
 
     def compute(self, source: RouteSource | None, metric: int) -> None:
         """Take routes from a source, besides those of the table, instead of all routes with a metric."""
@@ -233,6 +243,13 @@ class RoutingTable:
             if same:
                 return same[0]
         return None
+
+    def _keep_computed(self) -> None:
+        """Make ordinary routes of those that would be computed."""
+        if self._computed is not None:
+            computed, self._computed = self._computed.routes(), None
+            for route in computed:
+                self._insert(route)
 
     def _insert(self, route: Route) -> None:
         same = self._same_prefix(route.prefix, create=True)

@@ -24,7 +24,7 @@ from mptcpsim.scenario.routes import split_end
 from mptcpsim.scenario.schema import Scenario
 from mptcpsim.scenario.spread import Spread
 from mptcpsim.scenario.systems import attach_systems
-from mptcpsim.scenario.timeline import timeline
+from mptcpsim.scenario.timeline import Timeline
 from mptcpsim.sim.apps import Bulk, ConstantRate, OnOff, Reader, Source
 from mptcpsim.sim.engine import Environment
 from mptcpsim.sim.flow import Flow, OneWayFlow, RequestResponseFlow
@@ -91,7 +91,7 @@ def build(scenario: Scenario, *, roundtrip: bool = False, general: bool = False)
     for flow in scenario.flows:
         simulation.flows.append(_flow(simulation, flow, spread))
     if scenario.events:
-        simulation.env.process(timeline(simulation.env, simulation.topology.links, scenario.events))
+        simulation.env.process(Timeline(simulation).run())
     return simulation
 
 

@@ -15,6 +15,7 @@ from mptcpsim.core.segment import TCP_HEADER, ip_header_length
 from mptcpsim.pathmanagers.ndiffports import NDiffPorts
 from mptcpsim.plugins import PluginError, families
 from mptcpsim.scenario.catalogue import load_plugins, parameters
+from mptcpsim.scenario.check_events import added_addresses, check_events
 from mptcpsim.scenario.check_routes import check_routes
 from mptcpsim.scenario.errors import Path, Problem, did_you_mean
 from mptcpsim.scenario.fields import PluginChoice
@@ -48,7 +49,7 @@ def check(scenario: Scenario) -> None:
     _plugins(scenario)
     _flows(scenario)
     _tcp(scenario)
-    _events(scenario)
+    check_events(scenario)
     _blocks(scenario)
     _output(scenario)
 
@@ -235,6 +236,7 @@ def _flows(scenario: Scenario) -> None:
             ("bind", flow.server),
         ):
             address, own = getattr(flow, key), _candidates(scenario.hosts[node], None)
+            own += added_addresses(scenario, node)
             if address is not None and address not in own and not scenario.hosts[node].changes:
                 raise Problem(
                     (*path, key), f"{address} is no address of {node!r}; {did_you_mean(address, own)}"
@@ -370,16 +372,6 @@ def setter(scenario: Scenario, index: int, host: str, side: str, kind: str, key:
         if getattr(settings, key) is not None:
             return path
     return ("defaults", kind)
-
-
-def _events(scenario: Scenario) -> None:
-    names = [link.name for link in scenario.links]
-    for index, event in enumerate(scenario.events):
-        if event.link not in names:
-            raise Problem(
-                ("events", index, "link"),
-                f"no link is called {event.link!r}; {did_you_mean(event.link, names)}",
-            )
 
 
 def _blocks(scenario: Scenario) -> None:

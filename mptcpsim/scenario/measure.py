@@ -424,8 +424,8 @@ def event_lines(simulation: Simulation, summary: Summary) -> list[dict[str, Any]
                 line["detail"] = event.detail
             found.append((event.time, line))
     for change in simulation.scenario.events:
-        given = change.model_dump(mode="json", exclude_none=True, exclude={"at", "link", "action"})
-        line = {"time_s": change.at / SECOND, "link": change.link, "event": change.action, **given}
+        given = change.model_dump(mode="json", exclude_none=True, exclude={"at", "action"})
+        line = {"time_s": change.at / SECOND, "event": change.action, **given}
         found.append((change.at, line))
     found += simulation.notes
     for spec, flow in zip(simulation.scenario.flows, simulation.flows, strict=True):

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 
 from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.mptcp_config import MptcpConfig
-from mptcpsim.scenario.events import EventSpec
+from mptcpsim.scenario.events import AnyEvent
 from mptcpsim.scenario.fields import Model
 from mptcpsim.scenario.flows import AnyFlow, FlowSpec
 from mptcpsim.scenario.links import LinkSpec
@@ -76,7 +76,7 @@ class Scenario(Model):
     switches: dict[str, SwitchSpec] = Field(default_factory=dict)
     links: Annotated[tuple[LinkSpec, ...], Field(min_length=1)]
     flows: Annotated[tuple[Annotated[AnyFlow, Field(discriminator="app")], ...], Field(min_length=1)]
-    events: tuple[EventSpec, ...] = ()
+    events: tuple[AnyEvent, ...] = ()
     output: OutputSpec = OutputSpec()
     #: Values that ``mptcpsim sweep`` tries; a single run ignores them.
     sweep: SweepSpec | None = None

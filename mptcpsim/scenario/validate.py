@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from mptcpsim.scenario.errors import Path, Problem, did_you_mean
+from mptcpsim.scenario.events import EVENTS, actions_with
 from mptcpsim.scenario.flows import FLOWS
 
 M = TypeVar("M", bound=BaseModel)
@@ -63,6 +64,8 @@ def _model_at(root: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseMod
 
 def _element(annotation: Any, part: int | str) -> Any:
     """Return the type of an entry of a list or a table type, or the member of a union by its tag."""
+    if hasattr(annotation, "__metadata__"):
+        annotation = get_args(annotation)[0]
     for argument in get_args(annotation):
         if isinstance(part, str) and part.startswith("<"):
             tags = [getattr(mark, "tag", None) for mark in getattr(argument, "__metadata__", ())]
@@ -84,14 +87,22 @@ def _problem(error: ErrorDetails, root: type[BaseModel], more: Sequence[str]) ->
     kind = error["type"]
     context = error.get("ctx", {})
     if kind == "extra_forbidden":
+        wanted = actions_with(str(loc[-1])) if path[:1] == ("events",) else ()
+        if wanted and len(path) == 3:
+            names = " and ".join(map(repr, wanted))
+            return Problem(path, f"{loc[-1]} belongs to action {names}: leave it out, or write that action")
         model = _model_at(root, loc[:-1])
-        known = [*(model.model_fields if model else ()), *(more if len(loc) == 1 else ())]
-        return Problem(path, f"unknown key {str(loc[-1])!r}; {did_you_mean(str(loc[-1]), known)}")
+        keys = [*(model.model_fields if model else ()), *(more if len(loc) == 1 else ())]
+        return Problem(path, f"unknown key {str(loc[-1])!r}; {did_you_mean(str(loc[-1]), keys)}")
     if kind == "missing":
         return Problem(path, f"the key {str(loc[-1])!r} is missing: add it")
     if kind in ("union_tag_invalid", "union_tag_not_found"):
-        given = context.get("tag", "")
-        return Problem((*path, "app"), f"unknown app {given!r}; {did_you_mean(str(given), list(FLOWS))}")
+        key = "action" if path[:1] == ("events",) else "app"
+        known = list(EVENTS if key == "action" else FLOWS)
+        given = error["input"].get(key) if isinstance(error["input"], dict) else None
+        if given is None:
+            return Problem(path, f"the key {key!r} is missing: add it")
+        return Problem((*path, key), f"unknown {key} {given!r}; {did_you_mean(str(given), known)}")
     if kind == "value_error":
         return Problem(path, str(context["error"]))
     if kind == "too_short":

@@ -65,6 +65,7 @@ class Flow:
         self._remote = remote
         self._configs = (client_config, server_config)
         self._start = start
+        self._paused: set[str] = set()
         self._listen = listen
         self._bind = bind
         self._client_port = client_port
@@ -95,6 +96,24 @@ class Flow:
         """The end that receives the data."""
         return self.server
 
+    # --- Pauses -------------------------------------------------------------------------------
+
+    def pause(self, side: str, paused: bool) -> None:
+        """Stop what reads the flow's data (``reader``) or writes it (``writer``), or let it go on."""
+        (self._paused.add if paused else self._paused.discard)(side)
+        self._apply_pauses()
+
+    def _apply_pauses(self) -> None:
+        """Tell the sockets, as far as there are any."""
+        client, server = self._sockets
+        for connection, sockets in ((self.client, client), (self.server, server)):
+            if connection is None:
+                continue
+            if connection is self.receiver:
+                sockets.of(connection).set_reading("reader" not in self._paused)
+            if connection is self.sender:
+                sockets.of(connection).set_writing("writer" not in self._paused)
+
     # --- Both ends ----------------------------------------------------------------------------
 
     def _named(self, process: Process, end: str) -> None:
@@ -113,6 +132,7 @@ class Flow:
             listening = server.listen(port, self._configs[1], eager=self.eager(False), address=self._bind)
         socket: Socket = yield listening.accept(self._is_mine)
         self.server = socket.connection
+        self._apply_pauses()
         yield from self._guarded(self.at_server(socket), socket)
 
     def _connect(self) -> Process:
@@ -130,6 +150,7 @@ class Flow:
             local_port=self._client_port,
         )
         self.client = socket.connection
+        self._apply_pauses()
         yield from self._guarded(self._established(socket), socket)
 
     def _is_mine(self, connection: Connection) -> bool:

@@ -33,6 +33,8 @@ class Socket:
 
     Attributes:
         connection: the connection itself, with its counters.
+        reads, writes: the application does so; while it is paused (``set_reading``, ``set_writing``),
+            nothing is read, or written and closed, and who waits for it goes on waiting.
     """
 
     def __init__(self, sockets: Sockets, connection: Connection) -> None:
@@ -41,6 +43,10 @@ class Socket:
         self.connection = connection
         #: One event for each condition that is waited for, however many processes do.
         self._waiting: dict[str, Event] = {}
+        self.reads: bool = True
+        self.writes: bool = True
+        self._eager: bool = False
+        self._to_close: bool = False
 
     # --- Events -------------------------------------------------------------------------------
 
@@ -75,24 +81,60 @@ class Socket:
         """
         if self.connection.error:
             raise ConnectionFailed(self.connection.error)
+        if not self.writes:
+            return 0
         accepted = self.connection.write(count, self._env.now)
         self._host.drain()
         return accepted
 
     def read(self, limit: int) -> int:
         """Read up to ``limit`` bytes; return how many there were."""
+        if not self.reads:
+            return 0
         count = self.connection.read(limit, self._env.now)
         self._host.drain()
         return count
 
     def close(self) -> None:
         """Close the own direction; what was written is still sent."""
+        if not self.writes:
+            self._to_close = True
+            return
         self.connection.close(self._env.now)
         self._host.drain()
 
     def abort(self) -> None:
         """Reset the connection."""
         self.connection.abort(self._env.now)
+        self._host.drain()
+
+    def set_reading(self, reads: bool) -> None:
+        """Pause the reading of the application, or let it go on."""
+        if reads == self.reads:
+            return
+        self.reads = reads
+        connection = self.connection
+        if not reads:
+            self._eager, connection.eager = connection.eager, False
+        else:
+            connection.eager = self._eager
+            if self._eager and connection.readable:
+                self.read(connection.readable)
+        self._resumed()
+
+    def set_writing(self, writes: bool) -> None:
+        """Pause the writing of the application, or let it go on."""
+        if writes == self.writes:
+            return
+        self.writes = writes
+        if writes and self._to_close:
+            self._to_close = False
+            self.close()
+        self._resumed()
+
+    def _resumed(self) -> None:
+        self._ask()
+        self.wake()
         self._host.drain()
 
     @property
@@ -106,10 +148,12 @@ class Socket:
         connection = self.connection
         if condition == "established":
             return connection.established
+        if condition in ("readable", "peer-closed") and not self.reads:
+            return False
         if condition == "readable":
             return connection.readable > 0 or connection.peer_closed
         if condition == "writable":
-            return connection.established and connection.writable > 0
+            return self.writes and connection.established and connection.writable > 0
         if condition == "peer-closed":
             return connection.peer_closed
         return connection.closed
