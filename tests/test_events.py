@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from boxes import TWO_PATHS, Run, run, text
 
 from mptcpsim.core.mptcp_options import RemoveAddr
 from mptcpsim.core.segment import SYN, FourTuple
 from mptcpsim.net.forwarding import IpNode
+from mptcpsim.results.series import SeriesRecorder
 from mptcpsim.scenario.build import build
 from mptcpsim.scenario.errors import ScenarioError
 from mptcpsim.scenario.load import dumps, loads
-from mptcpsim.scenario.measure import event_lines
+from mptcpsim.scenario.measure import Sampler, event_lines, summarise
 from mptcpsim.units import MILLISECOND, SECOND
 
 LONG = 'bytes = "5MB"'
@@ -350,7 +353,7 @@ def test_a_flow_is_paused_before_it_begins() -> None:
 # --- In a scenario ---------------------------------------------------------------------------------
 
 
-def test_events_are_in_the_log_and_survive_being_written() -> None:
+def test_events_are_in_the_log_and_survive_being_written(tmp_path: Path) -> None:
     more = events(
         at("1s", "interface-down", interface="a:eth1"),
         at("1s", "pause", flow="flow0", side="reader"),
@@ -359,7 +362,10 @@ def test_events_are_in_the_log_and_survive_being_written() -> None:
     )
     scenario = loads(text(more=more))
     assert loads(dumps(scenario)) == scenario
-    lines = [line for line in event_lines(build(scenario)) if "host" not in line]
+    simulation = build(scenario)
+    with SeriesRecorder(tmp_path / "series.parquet") as recorder:
+        summary = summarise(simulation, Sampler(simulation, recorder))
+    lines = [line for line in event_lines(simulation, summary) if "host" not in line]
     assert lines == [
         {"time_s": 1.0, "event": "interface-down", "interface": "a:eth1"},
         {"time_s": 1.0, "event": "pause", "flow": "flow0", "side": "reader"},

@@ -221,6 +221,55 @@ def test_an_inner_address_that_is_announced_cannot_be_reached() -> None:
     assert blocked.box(0, "two").backward.dropped == len(syns)
 
 
+HOME = """
+title = "Home"
+duration = "3s"
+[hosts.c]
+interfaces = { eth0 = "192.168.1.2/24" }
+default_route = "192.168.1.1"
+[hosts.s]
+interfaces = { eth0 = "198.51.100.2/24" }
+default_route = "198.51.100.1"
+[routers.home]
+interfaces = { lan = "192.168.1.1/24", wan = "203.0.113.2/24" }
+default_route = "203.0.113.1"
+[routers.isp]
+interfaces = { cust = "203.0.113.1/24", srv = "198.51.100.1/24" }
+[[links]]
+ends = ["c:eth0", "home:lan"]
+[[links]]
+name = "wan"
+ends = ["home:wan", "isp:cust"]
+rate = "10Mbps"
+delay = "5ms"
+middleboxes = ["nat"]
+[[links]]
+ends = ["isp:srv", "s:eth0"]
+[[flows]]
+client = "c"
+server = "s"
+bytes = "1MB"
+mptcp = true
+"""
+
+
+@pytest.mark.parametrize("encoded", [False, True])
+def test_nat_with_the_address_of_the_router_behind_it(encoded: bool) -> None:
+    """Nobody outside has a route to the inner network."""
+    simulation = build(loads(HOME), roundtrip=encoded)
+    sources = set()
+    simulation.topology.nodes["s"].interfaces["eth0"].tap = lambda packet, now, out: sources.add(
+        packet.flow.src
+    )
+    simulation.env.run(3 * SECOND)
+    assert sources == {"203.0.113.2", "198.51.100.2"}
+    assert simulation.flows[0].receiver is not None
+    assert simulation.flows[0].receiver.delivered == 1_000_000
+    free = build(loads(HOME.replace('middleboxes = ["nat"]', "")))
+    free.env.run(3 * SECOND)
+    assert free.flows[0].receiver is None
+
+
 def nat(**given: Any) -> Nat:
     box = Nat()
     box.configure(complete(Nat, {"address": "192.0.2.1", **given}))

@@ -7,12 +7,12 @@ from typing import Final
 
 from mptcpsim.core.mptcp_config import MptcpConfig
 from mptcpsim.lint.finding import Family, Remark
-from mptcpsim.scenario.check_events import added_addresses
 from mptcpsim.lint.subject import Subject
 from mptcpsim.lint.talks import Talk
 from mptcpsim.pathmanagers.addresses import AddressedManager
 from mptcpsim.plugins import PathManager, find
 from mptcpsim.scenario.catalogue import parameters
+from mptcpsim.scenario.check_events import added_addresses
 
 FAMILY: Final = Family()
 

@@ -83,7 +83,7 @@ def packets_get_lost(subject: Subject) -> Iterator[Remark]:
     for talk in subject.talks:
         pair = talk.pairs[0]
         loss = pair.loss
-        if loss is None or loss.node in subject.blamed:
+        if loss is None or loss.node in subject.blamed or subject.translates:
             continue
         flow = loss.way.flow
         yield Remark(
@@ -104,7 +104,7 @@ def subflow_gets_lost(subject: Subject) -> Iterator[Remark]:
     for talk in subject.talks:
         for pair in talk.pairs[1:]:
             loss = pair.loss
-            if loss is None or loss.node in subject.blamed:
+            if loss is None or loss.node in subject.blamed or subject.translates:
                 continue
             opener = talk.spec.client if pair.by_client else talk.spec.server
             flow = pair.out.flow

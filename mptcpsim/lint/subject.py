@@ -87,6 +87,11 @@ class Subject:
         """The routes that the scenario states."""
         return list(entries_of(self.scenario))
 
+    @property
+    def translates(self) -> bool:
+        """A link has a NAT: answers do not go to where a packet seems to come from."""
+        return any(box.name == "nat" for link in self.scenario.links for box in link.middleboxes)
+
     def interface(self, port: Port) -> Interface:
         """Return the interface of a port."""
         return self.simulation.topology.nodes[port.node].interfaces[port.interface]
