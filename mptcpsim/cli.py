@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from mptcpsim.commands.lint import lint
+from mptcpsim.commands.lint import lint, warn_of
 from mptcpsim.commands.route import route
 from mptcpsim.commands.sweep import app as sweep_app
 
@@ -114,15 +114,18 @@ def run(
         bool, typer.Option("--figures/--no-figures", help="Draw the figures; `plot` does it later.")
     ] = True,
     force: Annotated[bool, typer.Option("--force", help="Replace a directory that is not empty.")] = False,
+    warn: Annotated[
+        bool, typer.Option("--lint/--no-lint", help="Say first what `lint` finds, briefly, and go on.")
+    ] = True,
 ) -> None:
     """Run a scenario and write its results into a directory."""
     from mptcpsim.results.rundir import RunDirectory, RunDirectoryError
     from mptcpsim.scenario.errors import ScenarioError
-    from mptcpsim.scenario.load import load
+    from mptcpsim.scenario.load import open_source
 
     overrides = [*(changes or []), *([] if seed is None else [f"seed={seed}"])]
     try:
-        loaded = load(scenario, overrides)
+        loaded, places = open_source(scenario, overrides).read()
         if loaded.sweep is not None:
             print(
                 "mptcpsim: the scenario has a [sweep]; this is one run, of the values in the file. "
@@ -130,6 +133,8 @@ def run(
                 file=sys.stderr,
             )
         directory = RunDirectory(_default_directory(scenario) if out is None else out, force)
+        if warn:
+            warn_of(loaded, places)
         _run(loaded, directory, pcap, roundtrip, figures)
     except (ScenarioError, RunDirectoryError) as error:
         _fail(str(error), EXIT_INPUT)

@@ -268,3 +268,86 @@ def test_a_pair_that_is_none_is_named_with_its_line(scenario: str, tmp_path: Pat
     status, _, err = route(scenario, "--pairs", str(pairs))
     assert status == 2
     assert "line 2: write HOST SRC DST, or HOST DST (got 'A')" in err
+
+
+# --- The seed's two networks ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("variant", "own", "answered"),
+    [("no-policy", "A1", "A1"), ("pf", "A2", "A2"), ("ip-rule", "A2", "A2"), ("verbatim", "A1", "A2")],
+)
+def test_the_seed_takes_the_ways_of_its_captures(variant: str, own: str, answered: str) -> None:
+    """By which interface packets of A2 leave: when A opens the connection, and when B does."""
+    scenario = str(ROOT / "experiments" / "seed" / "multi-network" / f"{variant}.toml")
+    status, out, _ = route(scenario, "A", "em1", "B", "--format", "json")
+    assert status == 0
+    assert json.loads(out)["out"]["hops"][0]["interface"] == own
+    assert json.loads(out)["back"]["hops"][-1]["received"] == "A2"
+    status, out, _ = route(scenario, "B", "B1", "A:em1", "--format", "json")
+    assert status == 0
+    assert json.loads(out)["back"]["hops"][0]["interface"] == answered
+
+
+def test_what_decided_in_pf_is_shown() -> None:
+    scenario = str(ROOT / "experiments" / "seed" / "multi-network" / "pf.toml")
+    out = route(scenario, "B", "B", "A2")[1]
+    assert "pf, in on em1: rule in line 23 (pass in on $mp_if reply-to" in out
+    assert "pf, out on em0: the state of 10.0.1.2 > 192.168.0.2, made inbound by line 23" in out
+
+
+# --- Equal routes --------------------------------------------------------------------------------
+
+
+def test_the_hash_chooses_among_equal_routes(tmp_path: Path) -> None:
+    text = """\
+title = "Two ways of the same length"
+duration = "1s"
+routing = "hops"
+ecmp = "flow"
+[hosts.A]
+interfaces = { a = "10.0.1.2/24" }
+[hosts.B]
+interfaces = { b = "10.0.2.2/24" }
+[routers]
+R = { interfaces = { a = "10.0.1.1/24", s = "10.1.0.1/30", t = "10.1.1.1/30" } }
+S = { interfaces = { r = "10.1.0.2/30", u = "10.1.2.1/30" } }
+T = { interfaces = { r = "10.1.1.2/30", u = "10.1.3.1/30" } }
+U = { interfaces = { s = "10.1.2.2/30", t = "10.1.3.2/30", b = "10.0.2.1/24" } }
+[[links]]
+ends = ["A:a", "R:a"]
+[[links]]
+ends = ["R:s", "S:r"]
+[[links]]
+ends = ["R:t", "T:r"]
+[[links]]
+ends = ["S:u", "U:s"]
+[[links]]
+ends = ["T:u", "U:t"]
+[[links]]
+ends = ["U:b", "B:b"]
+[[flows]]
+client = "A"
+server = "B"
+"""
+    path = tmp_path / "diamond.toml"
+    path.write_text(text, encoding="utf-8")
+    middle = set()
+    for sport in range(50000, 50020):
+        status, out, _ = route(str(path), "A", "A", "B", "--sport", str(sport), "--format", "json")
+        hops = json.loads(out)["out"]["hops"]
+        assert status == 0
+        assert "one of 2 by the hash of the flow" in hops[1]["steps"][0]
+        middle.add(hops[2]["node"])
+    assert middle == {"S", "T"}
+
+
+def test_a_packet_that_pf_sends_back_and_forth_is_dropped() -> None:
+    scenario = str(ROOT / "experiments" / "seed" / "mistakes" / "5{}.toml")
+    assert route(scenario.format(""), "A", "A2", "B")[0] == 0
+    status, out, _ = route(scenario.format("-no-state"), "A", "A2", "B")
+    assert status == 1
+    assert out.splitlines()[-1] == (
+        "dropped on the way out: at A: pf: dropped: route-to and reply-to have decided 4 times, "
+        "pf takes it for a loop (pf-loop)"
+    )

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
+
+if TYPE_CHECKING:
+    from mptcpsim.scenario.places import Places
+    from mptcpsim.scenario.schema import Scenario
 
 EXIT_ERRORS = 1
 EXIT_INPUT = 2
@@ -19,6 +23,24 @@ EXIT_INPUT = 2
 def _fail(message: str) -> NoReturn:
     print(f"mptcpsim: {message}", file=sys.stderr)
     raise typer.Exit(EXIT_INPUT)
+
+
+def warn_of(scenario: Scenario, places: Places) -> None:
+    """Print on stderr, a line each, what is wrong with a scenario that is about to run."""
+    from mptcpsim.lint.lint import warnings_of
+    from mptcpsim.lint.report import brief
+
+    try:
+        findings = warnings_of(scenario, places)
+    except Exception as error:  # whatever it is: the run does not depend on it
+        print(
+            f"mptcpsim: lint has failed ({type(error).__name__}: {error}); the run goes on", file=sys.stderr
+        )
+        return
+    for finding in findings:
+        print(f"mptcpsim: {brief(finding)}", file=sys.stderr)
+    if findings:
+        print(f"mptcpsim: what to write instead: mptcpsim lint {places.name}", file=sys.stderr)
 
 
 def lint(
@@ -61,9 +83,10 @@ def lint(
     if scenario is None:
         _fail("name a scenario: mptcpsim lint SCENARIO")
     try:
-        findings = find(subject_of(scenario, changes or []), ignored)
+        subject = subject_of(scenario, changes or [])
     except ScenarioError as error:
         _fail(str(error))
-    print(json_of(findings, str(scenario)) if form == "json" else text_of(findings, str(scenario)))
+    findings = find(subject, ignored)
+    print(json_of(findings, subject.name) if form == "json" else text_of(findings, subject))
     if count(findings)["error"]:
         raise typer.Exit(EXIT_ERRORS)

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Final
 
 from mptcpsim.lint.catalogue import RULES
-from mptcpsim.lint.finding import SEVERITIES, Finding, Remark, Rule
+from mptcpsim.lint.finding import NOTE, SEVERITIES, Finding, Remark, Rule
 from mptcpsim.lint.subject import Subject
+from mptcpsim.scenario.places import Places
+from mptcpsim.scenario.schema import Scenario
+
+#: Flows that are looked at before a run.
+FLOWS_BEFORE_A_RUN: Final = 20
 
 
 def lint(subject: Subject, ignore: Collection[str] = ()) -> list[Finding]:
@@ -29,6 +35,16 @@ def lint(subject: Subject, ignore: Collection[str] = ()) -> list[Finding]:
         return place.file != subject.name, place.file, place.line, finding.rule.code[1:]
 
     return sorted(found, key=order)
+
+
+def warnings_of(scenario: Scenario, places: Places) -> list[Finding]:
+    """Return the errors and warnings to be told before a run, which goes on all the same.
+
+    Only the first few flows are looked at, and none where plug-ins of the user's take part, whose state a
+    rehearsal might change.
+    """
+    subject = Subject(scenario, places, 0 if scenario.plugins else FLOWS_BEFORE_A_RUN)
+    return [finding for finding in lint(subject) if finding.rule.severity != NOTE]
 
 
 def _finding(subject: Subject, rule: Rule, remark: Remark) -> Finding:

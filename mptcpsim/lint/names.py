@@ -41,10 +41,14 @@ def name_of_another(subject: Subject) -> Iterator[Remark]:
             for match in _ALIASED.finditer(words):
                 first, second = (subject.ports_called(name) for name in match.groups())
                 if first and second and not first & second:
-                    told.add(f"{match[1]} is not {match[2]}: it is {subject.other_names(first)}")
+                    others = " or ".join(sorted(subject.names_of(first) - {match[1]}))
+                    told.add(
+                        f"{match[1]} is {others}, not {match[2]}"
+                        if others
+                        else f"{match[1]} is not {match[2]}"
+                    )
             for problem in sorted(told):
-                yield text.remark(line, f"the text says {words.strip()!r}, but {problem}",
-                                  "write the name and the address that belong together")  # fmt: skip
+                yield text.remark(line, problem, "write what belongs together")
 
 
 def _disagree(subject: Subject, name: str, address: str) -> Iterator[str]:

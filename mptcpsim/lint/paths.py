@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterator
 from typing import Final
 
 from mptcpsim.lint.finding import Family, Remark
 from mptcpsim.lint.subject import Subject
+from mptcpsim.net.rules import within
 from mptcpsim.route.way import Way
+from mptcpsim.scenario.ip_words import read_rule
 from mptcpsim.scenario.routes import Port
 
 FAMILY: Final = Family()
@@ -69,6 +72,49 @@ def neighbours_in_different_networks(subject: Subject) -> Iterator[Remark]:
             "give all interfaces on one link addresses of one network",
             node=port.node,
         )
+
+
+@FAMILY.rule("W208", "prefix-lengths-differ")
+def prefix_lengths_differ(subject: Subject) -> Iterator[Remark]:
+    """Neighbours give the network that they share different lengths.
+
+    Some addresses are on the link for one of them and behind a router for the other one.
+    """
+    for ports in subject.networks_of_links:
+        seen: dict[str, Port] = {}
+        for port in ports:
+            for entry in subject.interface(port).addresses:
+                network = ipaddress.ip_network(entry.prefix)
+                for other, first in seen.items():
+                    around = ipaddress.ip_network(other)
+                    if network.version == around.version and network != around and network.overlaps(around):
+                        yield Remark(
+                            subject.interface_path(port),
+                            f"{subject.called(port)} is in {network}, and {subject.called(first)} on the "
+                            f"same link in {around}",
+                            "write the same length of the prefix at all interfaces of the link",
+                        )
+                seen.setdefault(entry.prefix, port)
+
+
+@FAMILY.rule("W209", "rule-never-matches")
+def rule_never_matches(subject: Subject) -> Iterator[Remark]:
+    """An ip rule is for a source address that the host never sends from.
+
+    A host that does not forward sends packets from its own addresses only.
+    """
+    for name, host in subject.scenario.hosts.items():
+        own = subject.addresses_of(name)
+        for index, text in enumerate(host.rules):
+            selector = read_rule(text).selector
+            if not selector.source or selector.inverted or any(within(selector.source, a) for a in own):
+                continue
+            yield Remark(
+                ("hosts", name, "rules", index),
+                f"no packet of {name} is from {selector.source}: its addresses are {', '.join(own)}",
+                "write one of them, or the network of one",
+                node=name,
+            )
 
 
 # --- Paths ---------------------------------------------------------------------------------------

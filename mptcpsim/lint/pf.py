@@ -125,7 +125,7 @@ def network_without_length(subject: Subject) -> Iterator[Remark]:
                     at,
                     f"{end.prefix} has no prefix length: in pf that is this one address, which nobody has, "
                     f"and {_lines(host.using(at))} no packet",
-                    f"write {meant}",
+                    f"write the length behind it: {meant}",
                 )
 
 

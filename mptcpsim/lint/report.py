@@ -10,18 +10,25 @@ from typing import Final
 from mptcpsim.lint.catalogue import RULES
 from mptcpsim.lint.finding import Finding, Rule
 from mptcpsim.lint.lint import count
+from mptcpsim.lint.subject import Subject
 
 #: Columns of a line of text.
 WIDTH: Final = 110
 
 
-def text_of(findings: Sequence[Finding], name: str) -> str:
+def text_of(findings: Sequence[Finding], subject: Subject) -> str:
     """Return findings for people, with a line at the end that sums them up."""
+    name = subject.name
     parts = [_paragraph(finding) for finding in findings]
-    if not findings:
-        return f"{name}: nothing found"
-    first = findings[0].rule.code
-    return "\n\n".join([*parts, f"{_total(findings)} in {name}; `mptcpsim lint --explain {first}` says more"])
+    if findings:
+        code = findings[0].rule.code
+        parts.append(f"{_total(findings)} in {name}; `mptcpsim lint --explain {code}` says more")
+    else:
+        parts.append(f"{name}: nothing found")
+    flows = len(subject.scenario.flows)
+    if flows > subject.most_flows:
+        parts[-1] += f" (the first {subject.most_flows} of {flows} flows were looked at)"
+    return "\n\n".join(parts)
 
 
 def _paragraph(finding: Finding) -> str:
@@ -59,7 +66,7 @@ def _total(findings: Sequence[Finding]) -> str:
 
 
 def brief(finding: Finding) -> str:
-    """Return a finding in one line."""
+    """Return a finding in one line, for who runs the scenario."""
     return f"{_position(finding)}: {finding.rule.severity} {finding.rule.code}: {finding.problem}"
 
 

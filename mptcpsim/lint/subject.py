@@ -6,7 +6,7 @@ import ipaddress
 import pathlib
 from collections.abc import Sequence
 from functools import cached_property
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from mptcpsim.freebsd.lines import Line
 from mptcpsim.lint.finding import Remark
@@ -28,6 +28,9 @@ from mptcpsim.scenario.places import Place, Places
 from mptcpsim.scenario.routes import Port, segments, split_end
 from mptcpsim.scenario.schema import Scenario
 from mptcpsim.scenario.typed import TABLE
+
+#: Flows that are looked at; a scenario may have a hundred thousand.
+MOST_FLOWS: Final = 500
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -56,11 +59,13 @@ class Subject:
         scenario: as it was loaded.
         places: where its parts come from.
         name: of its file.
+        most_flows: so many flows are looked at.
         blamed: nodes whose packets go astray for a reason that was told.
     """
 
-    def __init__(self, scenario: Scenario, places: Places) -> None:
+    def __init__(self, scenario: Scenario, places: Places, most_flows: int = MOST_FLOWS) -> None:
         self.scenario = scenario
+        self.most_flows = most_flows
         self.places = places
         self.name = places.name
         self.blamed: set[str] = set()
@@ -246,19 +251,24 @@ class Subject:
         """Return a port for people: ``A:em1``."""
         return f"{port.node}:{port.interface}"
 
-    def other_names(self, ports: set[Port]) -> str:
-        """Return all names of some ports, for people."""
-        return " or ".join(sorted({name for port in ports for name in self.port_names[port]}))
+    def names_of(self, ports: set[Port]) -> set[str]:
+        """Return all names of some ports."""
+        return {name for port in ports for name in self.port_names[port]}
 
     # --- Flows --------------------------------------------------------------------------------
 
     @cached_property
     def talks(self) -> tuple[Talk, ...]:
-        """The flows, each on the paths of all subflows that its ends will want."""
-        return tuple(self._talk(number, flow) for number, flow in enumerate(self.scenario.flows))
+        """The flows, each on the paths of all subflows that its ends will want; the first ones, if many."""
+        talks = [
+            self._talk(number, flow) for number, flow in enumerate(self.scenario.flows[: self.most_flows])
+        ]
+        return tuple(talk for talk in talks if talk is not None)
 
-    def _talk(self, number: int, flow: AnyFlow) -> Talk:
+    def _talk(self, number: int, flow: AnyFlow) -> Talk | None:
         local, remote = flow_addresses(self.scenario, flow)
+        if self.owner(local) is None or self.owner(remote) is None:
+            return None  # an address that commands bring later
         client_config, server_config = self.scenario.flow_configs(flow)
         ends = End(flow.client, True, local, client_config), End(flow.server, False, remote, server_config)
         rehearsal = rehearse(self._rehearsed(ends[0]), self._rehearsed(ends[1]), local, remote, flow.port)

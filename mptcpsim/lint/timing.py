@@ -67,3 +67,30 @@ def changes_nothing(subject: Subject) -> Iterator[Remark]:
                 "name the link that is meant, or leave the event out",
             )
         up.update({(event.link, direction): wanted for direction in directions})
+
+
+@FAMILY.rule("E704", "nobody-listens")
+def nobody_listens(subject: Subject) -> Iterator[Remark]:
+    """A flow connects to a port where nobody listens at that time.
+
+    The connection is refused with a RST. A server has to be started before its client, and if it is bound
+    to an address the client has to connect to that one.
+    """
+    for talk in subject.talks:
+        spec, address = talk.spec, talk.ends[1].address
+        where = f"port {spec.port} of {spec.server}"
+        if spec.listen < 0:
+            problem, remedy = (
+                f"nobody listens at {where}",
+                f"start a server there, such as iperf -s at {spec.server}",
+            )
+        elif spec.listen > spec.start:
+            problem = f"the server at {where} is started at {format_time(spec.listen)}, the client at "
+            problem += f"{format_time(spec.start)}"
+            remedy = "start the server first"
+        elif spec.bind is not None and spec.bind != address:
+            problem = f"the server at {where} is bound to {spec.bind}, and the client connects to {address}"
+            remedy = f"connect to {spec.bind}, or leave the address of the server out"
+        else:
+            continue
+        yield Remark(("flows", talk.number), f"flow {spec.name!r} is refused: {problem}", remedy)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from mptcpsim.net.forwarding import IpNode
 from mptcpsim.net.walk import probe
-from mptcpsim.route.places import destination_address, node_called, source_address
+from mptcpsim.route.names import Names
 from mptcpsim.route.report import RoundTrip
 from mptcpsim.route.way import Pathfinder
 from mptcpsim.scenario.build import build
@@ -37,8 +37,9 @@ class Network:
         # What is due at an instant is done before what runs until a later one returns.
         simulation.env.run(at + 1)
         self.topology = simulation.topology
-        self.paths = Pathfinder(self.topology)
-        self._port = 0
+        self._paths = Pathfinder(self.topology)
+        systems = {name: system.names for name, system in simulation.systems.items()}
+        self._names = Names(self.topology, systems)
 
     def trip(self, pair: Pair, sport: int, dport: int, size: int = 0) -> RoundTrip:
         """Send a probe and its answer.
@@ -53,15 +54,15 @@ class Network:
             ScenarioError: a name or an address stands for nothing.
         """
         host, source, destination = pair
-        node = node_called(self.topology, host)
-        to = destination_address(self.topology, destination, ipv6=":" in source.removeprefix(f"{host}:"))
-        own = source_address(node, source, to)
+        node = self._names.node(host)
+        to = self._names.destination(destination, like=source.removeprefix(f"{host}:"))
+        own = self._names.source(node, source, to)
         if (":" in own) != (":" in to):
             raise ScenarioError(f"{own} and {to} are of different IP versions: name two of one version")
         packet = probe(own, to, sport, dport)
         packet.size = max(size, packet.size)
-        out = self.paths.follow(node, packet)
-        return RoundTrip(out, self.paths.answer(out) if out.arrived else None)
+        out = self._paths.follow(node, packet)
+        return RoundTrip(out, self._paths.answer(out) if out.arrived else None)
 
 
 def random_pairs(network: Network, count: int, seed: int) -> Iterator[Pair]:

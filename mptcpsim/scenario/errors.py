@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from difflib import get_close_matches
+from typing import Final
 
 Path = tuple[str | int, ...]
+
+#: Names that a message lists, at most.
+MOST_NAMES: Final = 20
 
 
 class ScenarioError(ValueError):
@@ -38,4 +42,7 @@ def did_you_mean(word: str, known: Sequence[str]) -> str:
     close = get_close_matches(word, known, n=1, cutoff=0.6)
     if close:
         return f"did you mean {close[0]!r}?"
-    return f"known are {', '.join(known)}" if known else "there are none"
+    if not known:
+        return "there are none"
+    more = f" and {len(known) - MOST_NAMES} more" if len(known) > MOST_NAMES else ""
+    return f"known are {', '.join(known[:MOST_NAMES])}{more}"
