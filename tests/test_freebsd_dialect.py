@@ -128,6 +128,31 @@ def test_a_table_in_which_networks_are_at_other_interfaces() -> None:
     ]
 
 
+def test_routes_of_the_scenario_go_with_the_address_that_they_need() -> None:
+    given = (
+        '[hosts.A]\ndefault_route = "10.0.0.2"\n[[hosts.A.routes]]\nto = "10.7.0.0/16"\nvia = "10.0.0.2"\n'
+    )
+    given += '[hosts.A.interfaces]\nA1 = "10.0.0.1/24"\n'
+    for commands, default, routes in (
+        ("ifconfig A2 10.0.5.1/24\n", "10.0.0.2", ["10.7.0.0/16"]),
+        ("ifconfig A1 10.0.0.3/24\n", None, []),
+        ("ifconfig A1 10.0.0.3/24\nroute add default 10.0.0.2\n", "10.0.0.2", []),
+        ("route delete default\n", None, ["10.7.0.0/16"]),
+    ):
+        text = scenario_text(commands + CLIENT).replace("[hosts.A.freebsd]", given + "[hosts.A.freebsd]")
+        found = loads(text).hosts["A"]
+        assert (found.default_route, [route.to for route in found.routes]) == (default, routes)
+
+
+def test_a_table_that_the_scenario_tells_in_full() -> None:
+    given = '[hosts.A]\nconnected_routes = false\n[[hosts.A.routes]]\nto = "10.0.0.0/24"\ndev = "A1"\n'
+    given += '[hosts.A.interfaces]\nA1 = "10.0.0.1/24"\nA2 = "10.0.1.1/24"\n'
+    text = scenario_text("ifconfig A2 10.0.5.1/24 alias\n" + CLIENT)
+    found = loads(text.replace("[hosts.A.freebsd]", given + "[hosts.A.freebsd]")).hosts["A"]
+    assert found.connected_routes is False
+    assert [(route.to, route.dev) for route in found.routes] == [("10.0.0.0/24", "A1"), ("10.0.5.0/24", "A2")]
+
+
 def test_routes_of_the_scenario_can_be_deleted() -> None:
     more = "".join(f'[[hosts.A.routes]]\nto = "10.{n}.0.0/16"\nvia = "10.0.0.2"\n' for n in (7, 6))
     text = scenario_text("route delete -net 10.7.0.0/16\n" + CLIENT)

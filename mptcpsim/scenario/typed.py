@@ -112,6 +112,7 @@ class Typed:
         self.launched: list[Launched] = []
         node = _node(self.name, raw, ends)
         self.addresses = set(node.addresses)
+        self._routes_at_first = {(route.prefix, route.gateway) for route in node.routes.routes()}
         self.system = self._system(node)
         try:
             self._run()
@@ -199,29 +200,39 @@ class Typed:
 
     def _routes(self) -> None:
         network, raw = self.system.network, self.raw
-        if not network.typed and not network.deleted:
-            return
-        gone = set(network.deleted)
-        routes = [
-            route
-            for route in raw.get("routes", [])
-            if not gone & set(canonical_prefixes(route["to"], _first(route.get("via") or "")))
-        ]
-        default = raw.get("default_route")
-        if default is not None and (DEFAULT_IPV6 if ":" in default else DEFAULT_IPV4) in gone:
-            default = None
-        there = {(r.prefix, r.interface.name) for r in network.node.routes.routes() if not r.gateway}
+        table = network.node.routes.routes()
+        there = {(route.prefix, route.gateway) for route in table}
+        # What was typed again had gone in between.
+        typed = {(route.prefix, route.gateway) for route in network.typed}
+        gone = self._routes_at_first - (there - typed)
+        on_link = {(route.prefix, route.interface.name) for route in table if not route.gateway}
         of_interfaces = [
             (entry.prefix, name)
             for name, interface in network.node.interfaces.items()
             if interface.up
             for entry in interface.addresses
         ]
-        if any(route not in there for route in of_interfaces):
-            # Somebody has deleted the route to a network of an interface.
+        told_in_full = raw.get("connected_routes") is False or any(r not in on_link for r in of_interfaces)
+        if not (network.typed or gone or (told_in_full and network.changed)):
+            return
+        routes = [
+            route
+            for route in raw.get("routes", [])
+            if not gone.intersection(_entries(route["to"], route.get("via")))
+        ]
+        default = raw.get("default_route")
+        if default is not None and gone.intersection(_entries("default", default)):
+            default = None
+        if told_in_full:
+            # The table is not that of the interfaces alone: somebody has deleted a route to their networks.
             self.tables["connected_routes"] = False
+            given = {
+                (prefix, route.get("dev")) for route in routes for prefix, _ in _entries(route["to"], "")
+            }
             routes += [
-                {"to": prefix, "dev": name} for prefix, name in of_interfaces if (prefix, name) in there
+                {"to": prefix, "dev": name}
+                for prefix, name in of_interfaces
+                if (prefix, name) in on_link and (prefix, name) not in given
             ]
         for route in network.typed:
             usual = towards(network.node, route.gateway) if route.gateway else None
@@ -324,6 +335,12 @@ def _add_route(node: Node, route: Mapping[str, Any]) -> None:
 
 def _first(via: str | list[str]) -> str:
     return via if isinstance(via, str) else via[0]
+
+
+def _entries(to: str, via: str | list[str] | None) -> list[tuple[str, str]]:
+    """Return (prefix, gateway) of a route of the scenario: of several gateways the first one."""
+    gateway = str(ipaddress.ip_address(_first(via))) if via else ""
+    return [(prefix, gateway) for prefix in canonical_prefixes(to, gateway)]
 
 
 def towards(node: Node, gateway: str) -> Interface | None:
