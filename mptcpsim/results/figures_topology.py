@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +79,8 @@ class _Drawing:
         self.outwards: dict[str, Line] = {}
         #: Rectangles that are taken by nodes and labels: x and y of the centre, half width, half height.
         self.taken: list[Line] = []
+        #: Lines that labels had better not cover.
+        self.drawn: list[Line] = []
         self.places, self.width, self.height = self._placed()
         #: Space below for legend and notes.
         self.foot = self._foot()
@@ -108,7 +111,8 @@ class _Drawing:
         room = WIDTH_INCHES - 2 * side
         rows = len({round(y, 6) for y in ys.tolist()})
         if rows > 8 or 2 * rows > len(raw) > 6:
-            height = min(6.0, max(2.0, room * along / across if across else room))
+            stretch = 1.35 if self.named else 1.0  # room for labels
+            height = min(6.0, max(2.4, stretch * room * along / across if across else room))
         else:
             height = (1.15 if self.detailed else 0.85) * (rows - 1)
         most = self._most_parallel()
@@ -213,6 +217,7 @@ class _Drawing:
             if not points:
                 continue
             line = np.concatenate(points)
+            self.drawn.append(line)
             rounds, colour = divmod(number, len(PALETTE))
             self.axes.plot(
                 line[:, 0],
@@ -273,10 +278,8 @@ class _Drawing:
 
     def _draw_labels(self) -> None:
         self.taken = [np.array([*self.places[n], *self._box(n)]) for n in self.picture.nodes]
-        self.samples = np.concatenate(
-            [line[0] + np.linspace(0, 1, 40)[:, None] * (line[-1] - line[0]) if len(line) == 2 else line
-             for line in self.shapes.values()]
-        )  # fmt: skip
+        self.dense = {name: _dense(line) for name, line in self.shapes.items()}
+        self.samples = np.concatenate([*self.dense.values(), *map(_dense, self.drawn)])
         size = LABEL_SIZE if self.detailed else SMALL_SIZE - 0.5
         crossing = Counter(name for path in self.picture.paths for name in dict.fromkeys(path.links))
         # What belongs to an end has less choice, and comes first.
@@ -332,7 +335,7 @@ class _Drawing:
             for order, across in enumerate(sides):
                 away = beside + abs(across[0]) * half[0] + abs(across[1]) * half[1]
                 box = np.array([*(place + away * across), *half])
-                cost = self._covered(box) + 0.004 * number + 0.01 * order
+                cost = self._covered(box) + self._mistaken(box, name) + 0.004 * number + 0.01 * order
                 if cost < least:
                     best, least = box, cost
         assert best is not None
@@ -349,6 +352,13 @@ class _Drawing:
             bbox={"boxstyle": "square,pad=0.05", "facecolor": "white", "edgecolor": "none", "alpha": 0.75},
             zorder=4,
         )
+
+    def _mistaken(self, box: Line, name: str) -> float:
+        """Return how much nearer a label is to another link than to its own."""
+        own = float(np.abs(self.dense[name] - box[:2]).sum(axis=1).min())
+        others = [dense for other, dense in self.dense.items() if other != name]
+        nearest = min((float(np.abs(dense - box[:2]).sum(axis=1).min()) for dense in others), default=own)
+        return max(0.0, own - nearest)
 
     def _covered(self, box: Line) -> float:
         """Return how much a rectangle covers of what is drawn already, or of the outside."""
@@ -458,6 +468,12 @@ def _along(line: Line, part: float) -> tuple[Line, Line]:
     if across[1] < 0 or (across[1] == 0 and across[0] < 0):
         across = -across
     return line[index] + rest * (line[index + 1] - line[index]), across
+
+
+def _dense(line: Line) -> Line:
+    """Return points of a line that are not far from each other."""
+    steps = np.linspace(0.0, 1.0, max(2, 60 // len(line)), endpoint=False)[:, None]
+    return np.concatenate([a + steps * (b - a) for a, b in pairwise(line)])
 
 
 def _extent(text: str, size: float) -> Line:
