@@ -427,6 +427,8 @@ def test_lasting_verdicts_last(
         (["A1", "em0"], {"A1": "em0"}, "both are interfaces"),
         (["A1", "A2"], {"A1": "em0", "A2": "em0"}, "given twice"),
         (["A1"], {"A1": "lo0"}, "given twice"),
+        (["A1"], {"A1": ""}, "'' is no name of an interface"),
+        (["A1"], {"A1": "em 0"}, "'em 0' is no name of an interface"),
     ],
 )
 def test_aliases_that_say_nothing_sensible(interfaces: list[str], aliases: dict[str, str], text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -32,6 +33,9 @@ class InterfaceNames:
         self._scenario = {name: name for name in self.interfaces}
         self._system = {name: name for name in self.interfaces}
         for name, system in (aliases or {}).items():
+            for word in (name, system):
+                if re.fullmatch(r"[A-Za-z][\w.-]{0,31}", word) is None:
+                    raise ValueError(f"{word!r} is no name of an interface: write one such as em0")
             known = [word for word in (name, system) if word in self.interfaces]
             if len(known) != 1 and name != system:
                 reason = "both are interfaces" if known else "neither is an interface"
