@@ -543,3 +543,22 @@ def test_the_example_of_the_documents_is_one() -> None:
     head, _, tail = rest.partition("[hosts.A.freebsd]")
     found = loads(f"{head}{example}[hosts.B.freebsd]{tail.partition('[hosts.B.freebsd]')[2]}")
     assert [dump.file for dump in found.output.dumps] == ["em1.pcap"]
+
+
+def test_what_a_run_writes_down_as_its_scenario_runs_alike(tmp_path: Path) -> None:
+    files = 'files = { "/etc/pf.conf" = "pass out on A1 route-to (A2 10.0.0.2) from 10.0.1.1" }\n'
+    files += LATER.format(
+        at="1s", commands="pfctl -d\nipfw pipe 1 config bw 1Mbit/s\niperf -c 10.0.0.2 -t 1 -p 7"
+    )
+    a = (
+        A
+        + "pfctl -e -f /etc/pf.conf\nipfw pipe 1 config bw 5Mbit/s delay 3\n"
+        + "ipfw add pipe 1 ip from me to any\n"
+    )
+    a += "ipfw add prob 0.01 deny ip from any to any\nipfw add allow ip from any to any\n"
+    text = scenario_text(a + "tcpdump -i A1 -w a.pcap\niperf -c 10.0.0.2 -t 2", a_more=files)
+    run(text, tmp_path / "first")
+    run((tmp_path / "first/scenario.toml").read_text(encoding="utf-8"), tmp_path / "second")
+    for name in ("scenario.toml", "summary.json", "events.jsonl", "series.parquet", "tcpdump/A/a.pcap"):
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+    assert json.loads((tmp_path / "first/summary.json").read_text())["flows"][0]["bytes_delivered"] > 100_000
