@@ -291,6 +291,16 @@ def test_a_rule_finds_its_mistake_and_nothing_else(case: Case) -> None:
         assert findings[0].place.line == case.line, told(findings)
 
 
+def test_a_host_may_be_the_gateway_to_another_address_of_its_own() -> None:
+    """Two hosts with two links between them: nobody has to forward."""
+    via = 'tables.2 = ["10.0.0.2/32 via 10.0.9.2 dev d"]\nrules = ["from 10.0.9.1 lookup 2"]\n'
+    assert told(found_in(TWO_LINKS.replace("[hosts.B]", via + "[hosts.B]"))) == []
+    wider = via.replace("10.0.0.2/32", "10.0.0.0/24")
+    (finding,) = found_in(TWO_LINKS.replace("[hosts.B]", wider + "[hosts.B]"))
+    assert finding.rule.code == "E201"
+    assert "the host B, which does not forward" in finding.problem
+
+
 def test_every_rule_has_a_scenario() -> None:
     assert {case.code for case in CASES} == set(RULES)
 

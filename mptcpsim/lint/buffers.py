@@ -59,6 +59,8 @@ def _too_small(subject: Subject, key: str) -> Iterator[Remark]:
         spec = talk.spec
         if not isinstance(spec, BulkFlow | ConstantRateFlow | OnOffFlow):
             continue
+        if _shaped(subject, talk):
+            continue  # by pipes of ipfw, whose rates are not those of links
         need = _Need(talk)
         wanted = min(need.size, spec.bytes or need.size)
         sends = talk.ends[1 if spec.reverse else 0]
@@ -75,6 +77,12 @@ def _too_small(subject: Subject, key: str) -> Iterator[Remark]:
             f"{paths} {format_rate(need.rate)}",
             f"write {key} = {_rounded(need.size)} or more, unless the small buffer is what is studied",
         )
+
+
+def _shaped(subject: Subject, talk: Talk) -> bool:
+    """Return whether a node on the paths of a flow has pipes."""
+    shapers = {system.name for system in subject.systems if system.configs or system.types_later}
+    return any(hop.node.name in shapers for pair in talk.pairs for way in pair.ways for hop in way.hops)
 
 
 def _rounded(size: int) -> str:

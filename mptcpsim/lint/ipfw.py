@@ -170,7 +170,7 @@ def ipfw_never_matches(subject: Subject) -> Iterator[Remark]:
                     continue
                 address = str(end.prefixes[0]).partition("/")[0]
                 network = subject.network_around(address)
-                if network is None or subject.owner(address) is not None:
+                if network is None or subject.is_known(address):
                     continue
                 yield host.remark(
                     rule.at,

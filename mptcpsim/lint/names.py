@@ -87,7 +87,7 @@ def nobody_has_it(subject: Subject) -> Iterator[Remark]:
         for line, words in text.prose:
             for address in dict.fromkeys(_ADDRESS.findall(words)):
                 network = subject.network_around(address)
-                if network is None or subject.owner(address) is not None or _is_whole(network, address):
+                if network is None or subject.is_known(address) or _is_whole(network, address):
                     continue
                 yield text.remark(line, f"the text speaks of {address}, and nobody has that address",
                                   f"addresses in {network} are {subject.listed(network)}: write the one that "

@@ -30,7 +30,7 @@ def gateway_unreachable(subject: Subject) -> Iterator[Remark]:
     for entry in subject.routes:
         if not entry.gateway or Port(entry.node, entry.interface) in subject.strangers:
             continue  # of an interface in a network of its own E203 tells
-        wrong = subject.gateway_problem(entry.node, entry.interface, entry.gateway)
+        wrong = subject.gateway_problem(entry.node, entry.interface, entry.gateway, entry.network)
         if wrong is not None:
             yield entry.remark(f"the route to {entry.prefix} does not work: {wrong[0]}", wrong[1])
 
@@ -129,7 +129,7 @@ def packets_get_lost(subject: Subject) -> Iterator[Remark]:
     for talk in subject.talks:
         pair = talk.pairs[0]
         loss = pair.loss
-        if loss is None or loss.node in subject.blamed or subject.translates:
+        if loss is None or loss.node in subject.blamed:
             continue
         flow = loss.way.flow
         yield Remark(
@@ -150,7 +150,7 @@ def subflow_gets_lost(subject: Subject) -> Iterator[Remark]:
     for talk in subject.talks:
         for pair in talk.pairs[1:]:
             loss = pair.loss
-            if loss is None or loss.node in subject.blamed or subject.translates:
+            if loss is None or loss.node in subject.blamed:
                 continue
             opener = talk.spec.client if pair.by_client else talk.spec.server
             flow = pair.out.flow
@@ -182,7 +182,7 @@ def wrong_interface(subject: Subject) -> Iterator[Remark]:
                     continue
                 told.add((source, destination))
                 yield Remark(
-                    subject.cause_of(talk, pair),
+                    subject.sender_of(talk, pair, port),
                     f"packets from {source} to {destination} (flow {talk.spec.name!r}) leave {port.node} by "
                     f"{way.leaves.name}, and the address is that of {port.interface}",
                     f"route by source at {port.node}: ip rule with tables, route-to of pf, or fwd of ipfw",

@@ -37,7 +37,7 @@ def _address(prefix: Prefix) -> str:
 
 def _meant(subject: Subject, prefix: Prefix | None) -> Prefix | None:
     """Return the network that a bare network address is meant to be; any other prefix as it is."""
-    if prefix is None or not prefix.bare or subject.owner(_address(prefix)) is not None:
+    if prefix is None or not prefix.bare or subject.is_known(_address(prefix)):
         return prefix
     number = ipaddress.ip_address(_address(prefix))
     for network in subject.networks:
@@ -143,7 +143,7 @@ def pf_address_of_nobody(subject: Subject) -> Iterator[Remark]:
                 if prefix is None or prefix.length != prefix.bits or _meant(subject, prefix) != prefix:
                     continue
                 network = subject.network_around(_address(prefix))
-                if network is None or subject.owner(_address(prefix)) is not None:
+                if network is None or subject.is_known(_address(prefix)):
                     continue
                 yield host.remark(
                     _named_by(host, rule, prefix),
@@ -337,7 +337,7 @@ def pf_never_matches(subject: Subject) -> Iterator[Remark]:
             word, end = ends.get(rule.direction, ("", End()))
             if not word or end.prefix is None or _meant(subject, end.prefix) != end.prefix:
                 continue
-            if end.prefix.length == end.prefix.bits and subject.owner(_address(end.prefix)) is None:
+            if end.prefix.length == end.prefix.bits and not subject.is_known(_address(end.prefix)):
                 continue  # E302 has said so
             if not _sources(host, end):
                 yield host.remark(

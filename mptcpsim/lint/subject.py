@@ -21,6 +21,7 @@ from mptcpsim.net.walk import probe
 from mptcpsim.route.way import Pathfinder
 from mptcpsim.scenario.build import Simulation, build
 from mptcpsim.scenario.check import flow_addresses, setter
+from mptcpsim.scenario.check_events import added_addresses
 from mptcpsim.scenario.errors import Path, dotted
 from mptcpsim.scenario.flows import AnyFlow
 from mptcpsim.scenario.load import open_source
@@ -92,11 +93,6 @@ class Subject:
         """The routes that the scenario states."""
         return list(entries_of(self.scenario))
 
-    @property
-    def translates(self) -> bool:
-        """A link has a NAT: answers do not go to where a packet seems to come from."""
-        return any(box.name == "nat" for link in self.scenario.links for box in link.middleboxes)
-
     def interface(self, port: Port) -> Interface:
         """Return the interface of a port."""
         return self.simulation.topology.nodes[port.node].interfaces[port.interface]
@@ -116,6 +112,22 @@ class Subject:
     def owner(self, address: str) -> Port | None:
         """Return the port that has an address, or None."""
         return self._owners.get(address)
+
+    def is_known(self, address: str) -> bool:
+        """Return whether somebody has an address, now or later, or a middlebox stands for it."""
+        return address in self._owners or address in self._further_addresses
+
+    @cached_property
+    def _further_addresses(self) -> set[str]:
+        found = {address for name in self.scenario.nodes for address in added_addresses(self.scenario, name)}
+        for link in self.scenario.links:
+            for box in link.middleboxes:
+                for value in box.parameters.values():
+                    found.update(str(value).replace(",", " ").split())
+        for node in self.scenario.nodes.values():
+            for block in node.freebsd.later if node.freebsd is not None else ():
+                found.update(word.partition("/")[0] for word in str(block.commands).split())
+        return found
 
     @cached_property
     def networks(self) -> dict[Network, list[str]]:
@@ -141,13 +153,16 @@ class Subject:
         interfaces = self.simulation.topology.nodes[node].interfaces.values()
         return [i.name for i in interfaces if any(entry.prefix == str(network) for entry in i.addresses)]
 
-    def gateway_problem(self, node: str, interface: str, gateway: str) -> tuple[str, str] | None:
+    def gateway_problem(
+        self, node: str, interface: str, gateway: str, network: Network | None = None
+    ) -> tuple[str, str] | None:
         """Return what is wrong with a gateway, and what to write instead; None if nothing is.
 
         Args:
             node: that sends to it.
             interface: by which; empty if no interface is in its network.
             gateway: its address.
+            network: that it leads to; None is everything.
         """
         port = self.simulation.topology.nodes[node].interfaces.get(interface)
         owner = self.owner(gateway)
@@ -171,6 +186,8 @@ class Subject:
         found = port.neighbour(gateway)
         if found is None:
             return (f"nobody on the link of {port.label} answers for {gateway}: {whose}", remedy)
+        if network is not None and network.num_addresses == 1 and str(network[0]) in found.node.addresses:
+            return None  # what it leads to is an address of the next node itself
         if not found.node.FORWARDS:
             return (f"{gateway} is an address of the host {found.node.name}, which does not forward", remedy)
         return None
@@ -324,6 +341,11 @@ class Subject:
         end = talk.ends[0 if pair.client != first.client else 1]
         path = self.setter(talk, end, "path_manager")
         return path if path[0] != "defaults" else ("flows", talk.number)
+
+    def sender_of(self, talk: Talk, pair: Pair, port: Port) -> Path:
+        """Return the place to blame for packets that leave from the address of a port."""
+        cause = self.cause_of(talk, pair)
+        return cause if cause[:2] == ("hosts", port.node) else self.interface_path(port)
 
     def link_path(self, port: Port, key: str) -> Path:
         """Return the place of a key of the link that ends at a port."""
