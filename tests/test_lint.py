@@ -258,6 +258,7 @@ CASES = [
     Case("W602", TWO_LINKS, 'bytes = "1MB"', 'client_tcp = { send_buffer = "16KiB" }', "its paths carry 20 Mbit/s"),
     Case("W603", TWO_NETWORKS, 'r5"]\n', 'r5"]\nqueue = "50B"\n', "such as 50", 22),
     Case("W604", TWO_LINKS, '"S"]\n', '"S"]\nmtu = 9000\n', "such as 1500", 17),
+    Case("W605", TWO_NETWORKS, 'r5"]\n', 'r5"]\nqueue = 200\nqdisc = "fq_codel"\n', "limit = 200 }", 22),
     Case("W701", TWO_LINKS, 'at = "2s"', 'at = "6s"', "raise the duration"),
     Case("N702", TWO_NETWORKS, 'duration = "4s"', 'duration = "6s"', "raise the duration", 39),
     Case("E704", TWO_LINKS, 'app = "bulk"', 'listen = "never"', "nobody listens at port 5001 of B"),

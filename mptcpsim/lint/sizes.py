@@ -1,4 +1,4 @@
-"""Rules about sizes: queues against packets, MTUs against each other."""
+"""Rules about sizes: queues against packets and disciplines, MTUs against each other."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Final
 
 from mptcpsim.lint.finding import Family, Remark
 from mptcpsim.lint.subject import Subject
+from mptcpsim.plugins import QueueScheduler, find
 from mptcpsim.scenario.errors import Path
+from mptcpsim.scenario.links import DEFAULT_QUEUE_SLOTS
 
 FAMILY: Final = Family()
 
@@ -53,3 +55,32 @@ def mtu_differs(subject: Subject) -> Iterator[Remark]:
             f"interfaces in one network have different MTUs ({told}): packets above {small} bytes vanish",
             f"write the same mtu at every link of this network, such as {small}",
         )
+
+
+@FAMILY.rule("W605", "queue-without-effect")
+def queue_without_effect(subject: Subject) -> Iterator[Remark]:
+    """A link has a queue length that its discipline does not look at.
+
+    Disciplines with several queues (fq_codel, fq_pie, drr, wf2q+) have a limit of their own, in packets over
+    all queues: 10,240 unless it is given.
+    """
+    for index, link in enumerate(subject.scenario.links):
+        for side in ("forward", "backward"):
+            direction = link.direction(side == "forward")
+            assert direction.queue is not None
+            assert direction.qdisc is not None
+            name = direction.qdisc.name
+            if direction.queue.slots == DEFAULT_QUEUE_SLOTS or not issubclass(
+                find("qdisc", name), QueueScheduler
+            ):
+                continue
+            place: Path = ("links", index)
+            own = getattr(link, side).queue is not None
+            yield Remark(
+                (*place, side, "queue") if own else (*place, "queue"),
+                f"the queue of link {link.name!r} has no effect: its discipline {name} has queues of its own",
+                f'write qdisc = {{ name = "{name}", limit = {direction.queue.slots or 1000} }}, '
+                "and leave queue out",
+            )
+            if not own:
+                break
