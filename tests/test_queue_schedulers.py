@@ -265,6 +265,27 @@ def test_a_sparse_flow_waits_for_one_packet_of_the_others_at_most(name: str) -> 
     assert max(hashed.delays[0]) > 50 * MS
 
 
+@pytest.mark.parametrize("name", ["fq_codel", "fq_pie"])
+def test_a_flow_that_is_new_again_and_again_starves_nobody(name: str) -> None:
+    """RFC 8290 section 4.2: an emptied new queue passes through the old ones first."""
+    hashed = Hashed(name)
+    take = hashed._take
+    hashed.stream(1, 1500, 1 * MS, SECOND)
+
+    def take_and_send(packet: Packet) -> None:
+        take(packet)
+        if packet.flow.sport == 9:
+            hashed.send(9, 1500)
+
+    hashed.pipe.sink = take_and_send
+    hashed.loop.schedule(100 * MS, lambda: hashed.send(9, 1500))
+    hashed.loop.run(SECOND)
+    served = len(hashed.delays[9])
+    # 900 ms are 600 packets, of which each flow has half.
+    assert served == pytest.approx(300, abs=5)
+    assert len(hashed.delays[1]) == pytest.approx(66 + 300, abs=5)
+
+
 def test_without_flow_queueing_it_waits_with_all_others() -> None:
     loop = Loop()
     pipe = make_pipe(loop, "p", PipeSettings(rate_bps=8_000_000, limit=1000), 1)
