@@ -49,7 +49,7 @@ LONG = (
     .replace('duration = "3s"', 'duration = "3s"\nplugins = ["part.py"]\n[defaults.tcp]\ncongestion = "part"')
 )
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("sweep processes")]
 
@@ -145,6 +145,23 @@ def test_a_campaign_on_dask_loses_a_worker_and_has_the_same_table(tmp_path: Path
     dasked, pooled = table(out).splitlines(), table(tmp_path / "pool").splitlines()
     assert len(dasked) == 25
     assert dasked == pooled
+    # Once more, and this time the scheduler goes away; the campaign is finished without it.
+    out = tmp_path / "left"
+    parent = start(
+        "run", scenario, "--out", out, "--executor", "dask", "--address", cluster.address, "--no-figures"
+    )
+    try:
+        until(lambda: sum(stored(out).values()) >= 2)
+        cluster.processes[0].kill()
+        said, complaint = parent.communicate(timeout=PATIENCE_S)
+    finally:
+        parent.kill()
+        parent.wait()
+    assert parent.returncode == 2, said + complaint
+    assert complaint.strip().endswith("has gone; start it and call again")
+    assert "Traceback" not in complaint
+    assert run(scenario, out).exit_code == 0
+    assert table(out).splitlines() == pooled
 
 
 def test_nobody_at_the_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -156,6 +156,19 @@ class TestCommands:
             with Store(finished) as store:
                 assert (out / "summary.json").read_text(encoding="utf-8") == store.summary(row["run"])
 
+    def test_with_captures_it_is_the_same_though_the_captures_have_frames(self, tmp_path: Path) -> None:
+        down, up = ("50ms", "down"), ("2s", "up")
+        cut = "".join(f"[[events]]\nat = '{at}'\nlink = 'b'\naction = '{what}'\n" for at, what in (down, up))
+        scenario = written(tmp_path, "[sweep.grid]\nseed = [1]\n", BASE + cut)
+        assert run(scenario, tmp_path / "c", jobs=1).exit_code == 0
+        (only,) = rows(tmp_path / "c")
+        assert int(only["bulk.stalls"]) > 0
+        again = sweep(
+            "repro", f"{tmp_path}/c/{only['run']}", "--out", tmp_path / "again", "--no-figures", "--pcap"
+        )
+        assert again.exit_code == 0, again.output
+        assert list((tmp_path / "again").glob("*.pcapng"))
+
     def test_a_scenario_with_a_sweep_runs_its_base_point(self, finished: Path, tmp_path: Path) -> None:
         from sweep_scenarios import CliRunner, app
 

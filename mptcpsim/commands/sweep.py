@@ -201,12 +201,15 @@ def _run(sweep: Sweep, pool: Pool, target: Path, shard: Shard, retry_failed: boo
     from mptcpsim.sweep.store import Store
     from mptcpsim.sweep.worker import DIED, FAILED, TIMEOUT
 
-    signal.signal(signal.SIGTERM, _terminated)
-    with Store(target, create=True) as store, Bar(pool) as bar:
-        store.lock()
-        execution = Execution(sweep, store, pool, shard, bar)
-        tally = execution.run(retry=(FAILED, TIMEOUT, DIED) if retry_failed else ())
-        others = sum(store.codes().values()) - sum(tally.statuses.values())
+    former = signal.signal(signal.SIGTERM, _terminated)
+    try:
+        with Store(target, create=True) as store, Bar(pool) as bar:
+            store.lock()
+            execution = Execution(sweep, store, pool, shard, bar)
+            tally = execution.run(retry=(FAILED, TIMEOUT, DIED) if retry_failed else ())
+            others = sum(store.codes().values()) - sum(tally.statuses.values())
+    finally:
+        signal.signal(signal.SIGTERM, former)
     print(_report(tally, target, others))
     failed = _failures(target, tally.statuses)
     if figures and tally.statuses["done"]:

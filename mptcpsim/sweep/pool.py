@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import logging
 import multiprocessing
 import os
 import queue
@@ -145,7 +146,11 @@ class ProcessPool(Pool):
                 continue
             for attempt in range(1, ATTEMPTS + 1):
                 if connection is None:
-                    connection = self._start(number)
+                    try:
+                        connection = self._start(number)
+                    except Exception as error:
+                        call.future.set_exception(PoolError(f"a worker process cannot be started: {error}"))
+                        break
                 answer = self._ask(number, connection, call)
                 if answer is not None:
                     ok, value = answer
@@ -270,6 +275,8 @@ class DaskPool(Pool):
                 "--executor dask needs Dask: install it with pip install 'mptcpsim[cluster]'"
             ) from None
         self.address = address
+        # What becomes of the connection is told by PoolError; Dask would print tracebacks beside it.
+        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
         try:
             client: Any = distributed.Client
             self._client = client(address, timeout=CONNECT_S, set_as_default=False)
