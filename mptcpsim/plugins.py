@@ -14,7 +14,8 @@ then known to scenarios and to ``mptcpsim list`` under its name::
 
 A plug-in sees a narrow view and decides; it never sends, and it keeps no clock
 (times come in as nanoseconds) and no randomness of its own (a ``random.Random``
-is handed to those that need one).
+is handed to those that need one). A middlebox, which handles packets and may send, has its base
+class in ``net/middlebox.py``.
 """
 
 from __future__ import annotations

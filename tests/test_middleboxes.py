@@ -275,6 +275,15 @@ def test_hold_until_an_instant() -> None:
     assert result.delivered() == 200_000
 
 
+def test_what_was_held_meets_an_interface_that_has_gone_down_meanwhile() -> None:
+    more = '[[events]]\nat = "500ms"\naction = "interface-down"\ninterface = "b:eth0"\n'
+    result = run(
+        '{ name = "hold", match = "data", time = "400ms", from = "200ms" }', flow='bytes = "9MB"', more=more
+    )
+    assert max(s.at for s in result.seen if s.end == "b:eth0") <= 500 * MILLISECOND
+    assert result.simulation.hosts["b"].drops["interface-down"] > 0
+
+
 def test_icmp_errors_are_packets_too() -> None:
     box = Middlebox()
     segment = run(flow='bytes = "1kB"').segments("a:eth0", True)[0]

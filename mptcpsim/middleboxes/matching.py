@@ -198,8 +198,11 @@ class MatchingBox(Middlebox):
         """Return whether direction, time and addresses are those that the box acts on."""
         if not (self._forward if forward else self._backward) or not self._from <= now < self._until:
             return False
+        addresses = self._addresses
+        if not addresses:
+            return True
         flow = packet.flow
-        return all(address in (flow.src, flow.dst) for address in self._addresses)
+        return all(address in (flow.src, flow.dst) for address in addresses)
 
     def _watch(self, segment: Segment) -> bool:
         """Note a segment; return whether it is one of the kinds that need to know those before it."""

@@ -234,6 +234,8 @@ class Interface:
             self._incoming.sink = passage.inward
         if not self.up:
             self.send = self._incoming.sink = self._refuse
+            if passage is not None:
+                passage.deliver = self._refuse
 
     def _send_tapped(self, packet: Packet) -> None:
         assert self._tap is not None
