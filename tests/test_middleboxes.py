@@ -13,6 +13,7 @@ from mptcpsim.core.segment import ACK, SYN, IcmpError, Packet, Segment
 from mptcpsim.net.middlebox import HELD, Middlebox
 from mptcpsim.plugins import register
 from mptcpsim.results.series import SeriesRecorder
+from mptcpsim.scenario.build import build
 from mptcpsim.scenario.errors import ScenarioError
 from mptcpsim.scenario.load import dumps, loads
 from mptcpsim.scenario.measure import Sampler, summarise
@@ -93,10 +94,14 @@ def test_boxes_stand_at_the_second_end_in_the_order_of_the_list() -> None:
 
 
 def test_a_link_without_boxes_is_as_before() -> None:
-    link = run().link()
-    assert link.forward.sink == link.b.deliver or link.b.tap is not None
+    """Nothing stands between the pipes and the interfaces."""
+    link = build(loads(text())).topology.links["one"]
     assert link.middleboxes == []
-    assert link.b.send.__self__ is link.b  # type: ignore[attr-defined]
+    assert (link.forward.sink, link.backward.sink) == (link.b.deliver, link.a.deliver)
+    assert (link.a.send, link.b.send) == (link.forward.send, link.backward.send)
+    with_box = build(loads(text('"test-recording"'))).topology.links["one"]
+    assert with_box.forward.sink != with_box.b.deliver
+    assert (with_box.a.send, with_box.backward.sink) == (with_box.forward.send, with_box.a.deliver)
 
 
 def test_what_a_box_drops_backward_takes_no_room_in_the_queue() -> None:
