@@ -18,6 +18,10 @@ reader does not understand is a ``DialectError`` that shows the line: nothing is
 ``dummynet_host``  carries out what ``dummynet`` has read: pipes that rules send packets to
 ``commands``       scripts: ifconfig, route, sysctl, ipfw, pfctl, iperf, tcpdump
 ``sysctls``        the variables that can be set
+``system``         what all these do to a simulated node
+``network``        ifconfig and route on it
+``settings``       sysctl, as keys of a scenario
+``passages``       a packet as the firewalls look at it
 =================  ===================================================================
 
 ``str`` of an object is text that is read as the same object.
