@@ -652,3 +652,47 @@ def test_the_plan_of_a_graph_keeps_parallel_edges() -> None:
     assert len(plan_of(graph).edges) == 2
     graph.nodes["a"]["kind"] = graph.nodes["b"]["kind"] = "host"
     assert [link.name for link in scenario_of(graph).links] == ["a--b", "a--b-2"]
+
+
+TABLE_KEYS = [
+    *(
+        "file",
+        "format",
+        "generator",
+        "k",
+        "pairs",
+        "paths",
+        "rows",
+        "columns",
+        "links",
+        "hosts",
+        "names",
+        "ignore",
+    ),
+    *("rate", "delay", "queue", "qdisc", "mtu", "access", "prefix", "rate_unit", "delay_unit"),
+    "delay_from_distance",
+]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.sampled_from([{"generator": name} for name in GENERATORS] + [{"file": "."}, {}]),
+    st.dictionaries(
+        st.sampled_from(TABLE_KEYS),
+        st.one_of(ANYTHING, st.sampled_from([3, "1Mbps", "leaves", ["a"], {"x": ["m"]}, "10.0.0.0/24"])),
+        max_size=3,
+    ),
+    st.booleans(),
+)
+def test_tables_of_any_content_end_in_one_message(
+    kind: dict[str, Any], table: dict[str, Any], given_graph: bool
+) -> None:
+    topology = {**table} if given_graph else {**kind, **table}
+    data = {"title": "t", "duration": "1s", "topology": topology, "flows": [{"client": "a", "server": "b"}]}
+    try:
+        from_data(data, plan=plan_of(CHAIN) if given_graph else None)
+    except ScenarioError as error:
+        message = str(error)
+    else:
+        message = ""
+    assert "\n" not in message
