@@ -256,7 +256,7 @@ def _flows(scenario: Scenario) -> None:
             )
         place = (flow.server, flow.port)
         other = taken.setdefault(place, flow)
-        if _server_of(scenario, other) != _server_of(scenario, flow):
+        if other is not flow and _server_of(scenario, other) != _server_of(scenario, flow):
             raise Problem(
                 (*path, "port"),
                 f"port {flow.port} of {flow.server!r} serves flow {other.name!r}, whose server has other "
