@@ -15,7 +15,7 @@ import statistics
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from mptcpsim import build, load
@@ -134,8 +134,11 @@ def main() -> int:
     parser.add_argument("--k", type=int, default=8, help="ports of a router")
     parser.add_argument("--bytes", default="2MB", help="of each connection")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="a change for all cases"
+    )
     given = parser.parse_args()
-    rows = cases()
+    rows = [replace(case, changes=(*case.changes, *given.set)) for case in cases()]
     # A process for each case, so that the CPU time is that of the case.
     with ProcessPoolExecutor(given.workers, max_tasks_per_child=1) as pool:
         futures = [pool.submit(measure, case, given.k, given.bytes) for case in rows]
