@@ -18,7 +18,7 @@ from mptcpsim.lint.catalogue import FAMILIES, RULES, markdown
 from mptcpsim.lint.finding import SEVERITIES, Finding
 from mptcpsim.lint.lint import count, lint
 from mptcpsim.lint.report import json_of, text_of
-from mptcpsim.lint.subject import Subject
+from mptcpsim.lint.subject import Subject, subject_of
 from mptcpsim.scenario.errors import ScenarioError
 from mptcpsim.scenario.load import Source
 
@@ -292,6 +292,19 @@ def test_a_rule_finds_its_mistake_and_nothing_else(case: Case) -> None:
         assert findings[0].place.line == case.line, told(findings)
 
 
+def test_files_beside_the_scenario_are_looked_at(tmp_path: Path) -> None:
+    start = PF.index("\"/etc/pf.conf\" = '''\n")
+    end = PF.index("'''", start + 20)
+    rules = PF[start:end].partition("\n")[2].replace('"192.168.0.0/24"', '"192.168.0.0"')
+    (tmp_path / "pf.conf").write_text("# of A1 (192.168.0.2)\n" + rules, encoding="utf-8")
+    text = PF[:start] + '"/etc/pf.conf" = { file = "pf.conf" }' + PF[end + 3 :]
+    findings = lint(subject_of(Path(written(tmp_path, text))))
+    assert [(f.rule.code, f.place.file, f.place.line) for f in findings] == [
+        ("W101", str(tmp_path / "pf.conf"), 1),
+        ("E301", str(tmp_path / "pf.conf"), 3),
+    ]
+
+
 def test_a_host_may_be_the_gateway_to_another_address_of_its_own() -> None:
     """Two hosts with two links between them: nobody has to forward."""
     via = 'tables.2 = ["10.0.0.2/32 via 10.0.9.2 dev d"]\nrules = ["from 10.0.9.1 lookup 2"]\n'
@@ -355,8 +368,6 @@ def scenarios() -> list[Path]:
 
 @pytest.mark.parametrize("path", scenarios(), ids=lambda path: str(path.relative_to(ROOT / "experiments")))
 def test_no_false_alarm(path: Path) -> None:
-    from mptcpsim.lint.subject import subject_of
-
     findings = lint(subject_of(path))
     expected = KNOWN.get(str(path.relative_to(ROOT / "experiments")), set())
     assert {finding.rule.code for finding in findings} == expected, told(findings)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from mptcpsim.lint.catalogue import RULES
-from mptcpsim.lint.finding import Finding, Rule
+from mptcpsim.lint.finding import SEVERITIES, Finding, Rule
 from mptcpsim.lint.lint import count
 from mptcpsim.lint.subject import Subject
 
@@ -21,7 +21,7 @@ def text_of(findings: Sequence[Finding], subject: Subject) -> str:
     name = subject.name
     parts = [_paragraph(finding) for finding in findings]
     if findings:
-        code = findings[0].rule.code
+        code = min(findings, key=lambda finding: list(SEVERITIES).index(finding.rule.code[0])).rule.code
         parts.append(f"{_total(findings)} in {name}; `mptcpsim lint --explain {code}` says more")
     else:
         parts.append(f"{name}: nothing found")

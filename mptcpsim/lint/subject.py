@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from mptcpsim.freebsd.lines import Line
 from mptcpsim.lint.finding import Remark
 from mptcpsim.lint.firewalls import FreebsdNode
-from mptcpsim.lint.prose import Prose, prose_of_toml
+from mptcpsim.lint.prose import Prose, prose_of_conf, prose_of_toml
 from mptcpsim.lint.rehearsal import End as RehearsedEnd
 from mptcpsim.lint.rehearsal import rehearse
 from mptcpsim.lint.tables import Entry, entries_of
@@ -28,7 +28,7 @@ from mptcpsim.scenario.load import open_source
 from mptcpsim.scenario.places import Place, Places
 from mptcpsim.scenario.routes import Port, segments, split_end
 from mptcpsim.scenario.schema import Scenario
-from mptcpsim.scenario.typed import TABLE
+from mptcpsim.scenario.typed import COMMANDS, TABLE
 
 #: Flows that are looked at; a scenario may have a hundred thousand.
 MOST_FLOWS: Final = 500
@@ -356,8 +356,17 @@ class Subject:
 
     @cached_property
     def texts(self) -> list[Text]:
-        """The texts that belong to the scenario."""
-        return [Text(self.name, tuple(prose_of_toml(self.places.text)))]
+        """The texts that belong to the scenario: its own, and those of files that it names."""
+        found = [Text(self.name, tuple(prose_of_toml(self.places.text)))]
+        for kind, nodes in (("hosts", self.scenario.hosts), ("routers", self.scenario.routers)):
+            for name, node in nodes.items():
+                labels = () if node.freebsd is None else (COMMANDS, *node.freebsd.files)
+                for label in labels:
+                    file = self.places.of_text((kind, name, TABLE), Line(label, 1, "")).file
+                    if file != self.name:
+                        text = pathlib.Path(file).read_text(encoding="utf-8")
+                        found.append(Text(file, tuple(prose_of_conf(text))))
+        return found
 
     def place(self, remark: Remark) -> Place:
         """Return where a remark is about."""
