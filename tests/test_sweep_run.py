@@ -15,6 +15,7 @@ from sweep_scenarios import BASE, GRID, run, sweep, table, written
 from mptcpsim import load
 from mptcpsim.sweep import identity
 from mptcpsim.sweep.campaign import Campaign
+from mptcpsim.sweep.cost import expected_packets
 from mptcpsim.sweep.identity import scenario_data
 from mptcpsim.sweep.store import Store, StoreError
 from mptcpsim.sweep.worker import pack, unpack
@@ -445,3 +446,21 @@ def test_a_scenario_survives_the_way_to_a_worker(file: Path) -> None:
     scenario = load(file)
     again = unpack(pack(scenario_data(scenario)), scenario.seed)
     assert again.model_copy(update={"plugins": scenario.plugins, "sweep": scenario.sweep}) == scenario
+    assert expected_packets(scenario) > 0
+
+
+def test_a_key_of_the_topology_can_be_an_axis(tmp_path: Path) -> None:
+    base = """\
+title = "A dumbbell"
+duration = "1s"
+[topology]
+generator = "dumbbell"
+pairs = 1
+[[flows]]
+client = "c0"
+server = "s0"
+bytes = "10kB"
+"""
+    sweep_table = "[sweep]\nmetrics = {hosts = 'counters'}\n[sweep.grid]\n'topology.pairs' = [1, 3]\n"
+    assert run(written(tmp_path, sweep_table, base), tmp_path / "c", jobs=1).exit_code == 0
+    assert [row["hosts"] for row in rows(tmp_path / "c")] == ["2", "6"]

@@ -279,13 +279,15 @@ class Bar(Observer):
     def __enter__(self) -> Bar:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+        console = Console(stderr=True)
         self._bars = Progress(
             TextColumn("{task.fields[ended]} of {task.fields[runs]} runs{task.fields[failed]}"),
             BarColumn(bar_width=None),
             TextColumn("left:"),
             TimeRemainingColumn(compact=True),
-            console=Console(stderr=True),
+            console=console,
             transient=True,
+            disable=not console.is_terminal,
         )
         self._bars.start()
         return self

@@ -407,11 +407,11 @@ class Store:
                 "INSERT OR IGNORE INTO plugins VALUES (?, ?, ?)",
                 other._database.execute("SELECT digest, name, text FROM plugins").fetchall(),
             )
-        known = {run.plan.run: run.plan for run in self.runs(everything=True)}
-        for run in other.runs(everything=True):
+        planned = {run.plan.run for run in self.runs()}
+        theirs = list(other.runs(everything=True))
+        self.extend(run.plan._replace(planned=run.plan.planned or run.plan.run in planned) for run in theirs)
+        for run in theirs:
             name = run.plan.run
-            planned = run.plan.planned or (name in known and known[name].planned)
-            self.extend([run.plan._replace(planned=planned)])
             if not run.status or mine.get(name) == "done":
                 continue
             series = other.series_path(name)
