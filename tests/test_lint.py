@@ -154,15 +154,18 @@ pass in on em0 reply-to (em0 192.168.5.1) from any to any keep state
 )
 
 #: The same with ipfw, and a pipe.
-IPFW = PF[: PF.index("[hosts.A.freebsd.files]")].replace(
-    'sysctl net',
-    """\
+IPFW = (
+    PF[: PF.index("[hosts.A.freebsd.files]")].replace(
+        "sysctl net",
+        """\
 ipfw pipe 1 config bw 8Mbps
 ipfw add 100 fwd 192.168.0.1 ip from 192.168.0.2 to any out
 ipfw add 200 pipe 1 ip from any to any out
 ipfw add 300 allow ip from any to any in
 sysctl net""",
-) + PF[PF.index("[hosts.B]") :]
+    )
+    + PF[PF.index("[hosts.B]") :]
+)
 
 
 BASES = [TWO_NETWORKS, TWO_LINKS, RULES_OF_A, PF, IPFW]

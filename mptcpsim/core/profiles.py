@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from mptcpsim.core.mptcp_config import MptcpConfig
-from mptcpsim.units import MICROSECOND, MILLISECOND, MINUTE, SECOND
+from mptcpsim.units import MILLISECOND, MINUTE, SECOND
 
 
 class Switch(NamedTuple):
@@ -116,9 +116,9 @@ TABLE: Final[dict[str, tuple[Switch, ...]]] = {
         Switch("data_probe", True, MEASURED + "a byte with DSN = DATA_ACK - 1 goes first; counter WinProbe"),
         Switch(
             "data_ack_lag",
-            150 * MICROSECOND,
+            MILLISECOND,
             MEASURED + "data that arrives in the wake of a read is acknowledged without a new DATA_ACK; "
-            "how long a read takes is a guess, and differs from machine to machine",
+            "for how long is fitted: 0.5 to 2 ms repeat as many bytes as was measured",
         ),
         Switch("data_retransmit", 32 * 1024, INFERRED + "the first fragment of its queue is repeated"),
     ),

@@ -210,7 +210,7 @@ def _flow(simulation: Simulation, flow: flows.FlowSpec, spread: Spread | None) -
         flow.bind or "",
         client_port,
     )
-    reader = Reader(flow.reader.read_size, flow.reader.every) if flow.reader is not None else None
+    reader = _reader(flow.reader)
     source: Source
     if isinstance(flow, flows.RequestResponseFlow):
         return RequestResponseFlow(
@@ -226,3 +226,9 @@ def _flow(simulation: Simulation, flow: flows.FlowSpec, spread: Spread | None) -
         source = OnOff(flow.rate, flow.message, flow.on, flow.off, rng, flow.bytes, flow.duration)
         reverse = flow.reverse
     return OneWayFlow(*common, source=source, reader=reader, reverse=reverse)
+
+
+def _reader(spec: flows.ReaderSpec | None) -> Reader | None:
+    if spec is None:
+        return None
+    return Reader(spec.read_size, spec.every, spec.pause, spec.pause_after)

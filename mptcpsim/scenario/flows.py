@@ -13,6 +13,7 @@ from mptcpsim.scenario.quantities import (
     PositiveRate,
     PositiveSize,
     PositiveTime,
+    Size,
     Time,
     TimeOrNever,
     Whole,
@@ -26,11 +27,14 @@ Port = Annotated[Whole, Field(ge=1, le=65535)]
 class ReaderSpec(Model):
     """A reader that takes at most ``read_size``, every so often or (0) whenever there is data.
 
-    Without a reader everything is taken at once.
+    With ``pause`` it stops for so long, once, after it has read ``pause_after``. Without a reader everything
+    is taken at once.
     """
 
     read_size: PositiveSize
     every: Time = 0
+    pause: Time = 0
+    pause_after: Size = 0
 
 
 class FlowSpec(Model):

@@ -178,18 +178,26 @@ class Reader:
     """Reads everything, at most ``read_size`` bytes at a time.
 
     With ``every`` (ns) it reads at whole multiples of it after its start only, however the data
-    arrives; otherwise whenever there is data.
+    arrives; otherwise whenever there is data. With ``pause`` (ns) it stops for so long, once, when it
+    has read ``pause_after`` bytes.
     """
 
-    def __init__(self, read_size: int, every: int = 0) -> None:
+    def __init__(self, read_size: int, every: int = 0, pause: int = 0, pause_after: int = 0) -> None:
         self.read_size = read_size
         self.every = every
+        self.pause = pause
+        self.pause_after = pause_after
 
     def run(self, env: Environment, socket: Socket) -> Process:
         """Read until the peer has closed and all is read."""
         start = env.now
+        done = 0
+        pause = self.pause
         while not socket.at_end:
             yield socket.readable()
             if self.every:
                 yield env.timeout(self.every - (env.now - start) % self.every)
-            socket.read(self.read_size)
+            if pause and done >= self.pause_after:
+                yield env.timeout(pause)
+                pause = 0
+            done += socket.read(self.read_size)
