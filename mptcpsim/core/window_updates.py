@@ -76,10 +76,10 @@ def missing_to_update(subflow: Subflow) -> int:
     # FreeBSD's tcp_output: two segments that are a quarter of the buffer, or that come to a window of an
     # eighth of it at most, or any two segments of a small buffer; or half of the buffer.
     buffer = inbound.buffer
-    if gain >= 2 * mss and (4 * gain >= buffer or 8 * space <= buffer or buffer <= 8 * mss):
-        return 0
-    needed = 2 * mss if buffer <= 8 * mss else max(2 * mss, (buffer + 3) // 4)
-    return min(needed, (buffer + 1) // 2) - gain
+    two = 2 * mss - gain
+    if 8 * (space + max(two, 0)) <= buffer or buffer <= 8 * mss:
+        return min(two, (buffer + 1) // 2 - gain)
+    return min(max(two, (buffer + 3) // 4 - gain), (buffer + 1) // 2 - gain)
 
 
 def _update(subflow: Subflow, now: int) -> None:

@@ -45,6 +45,8 @@ class StallWatch:
         self._hosts = hosts
         self._started = -1
         self._since = 0
+        #: When there was last nothing to wait for: of a source that pauses, begins are exact to one look.
+        self._idle_at = 0
         self._why = Explanation(UNEXPLAINED, "")
         loop.schedule(start + SHORTEST, self._look)
 
@@ -65,9 +67,12 @@ class StallWatch:
     def _look_at(self, sender: Connection, receiver: Connection, now: int) -> int:
         """Begin a stall if there is one; return when to look again, ns."""
         pause = threshold(sender)
-        if not waiting(sender, receiver) or receiver.free < receiver.least_free:
+        if not waiting(sender, receiver):
+            self._idle_at = now
             return now + SHORTEST
-        since = quiet_since(sender, receiver)
+        if receiver.free < receiver.least_free:
+            return now + SHORTEST
+        since = max(quiet_since(sender, receiver), self._idle_at)
         if now < since + pause:
             return since + pause
         self._started = since + pause

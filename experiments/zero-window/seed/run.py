@@ -27,9 +27,9 @@ from mptcpsim.sim.loop import EventBudgetExceeded
 HERE = Path(__file__).resolve().parent
 SCENARIO = HERE / "scenario.toml"
 
-PROFILES = ("rfc8684", "rfc6824", "linux-6.18", "caia-v0.4", "caia-v0.51")
-READ_SIZES = (1, 4, 16, 64, 256, 512)
-BUFFERS = (32, 64, 128, 256, 512, 1024)
+PROFILES = ("rfc8684", "rfc6824", "linux-6.18", "linux-6.17-noprobe", "caia-v0.4", "caia-v0.51")
+READ_SIZES = (1, 8, 64, 512)
+BUFFERS = (32, 128, 512, 1024)
 READERS = ("slower", "equal", "faster", "pauses")
 
 #: Payload rate, bit/s, of 10 Mbit/s with 1424 of 1514 bytes. Both addresses of A are in one network, and its one
@@ -40,7 +40,7 @@ RATES = {"slower": PATHS / 2, "equal": PATHS, "faster": 0.0, "pauses": 0.0}
 #: Base round trip: four times 100 us, and what a segment and its ACK take on 10 and 100 Mbit/s.
 ROUND_TRIP_S = 0.0018
 PAUSE_S = 2.0
-DURATION_S = 12.0
+DURATION_S = 10.0
 #: One minimum RTO.
 RTO_S = 0.2
 
@@ -210,7 +210,7 @@ def main() -> int:
     else:
         cells = [Cell(*values) for values in product(PROFILES, READERS, READ_SIZES, BUFFERS)]
         with ProcessPoolExecutor(options.processes) as pool:
-            rows = list(pool.map(run, cells, chunksize=6))
+            rows = list(pool.map(run, cells))
         with table.open("w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
             writer.writeheader()
