@@ -107,6 +107,12 @@ def run(
     pcap: Annotated[
         bool, typer.Option("--pcap", help="Write a capture for each chosen interface (pcapng).")
     ] = False,
+    dsn: Annotated[
+        bool,
+        typer.Option(
+            "--dsn", help="Record every segment of the flows and draw data sequence numbers over time."
+        ),
+    ] = False,
     roundtrip: Annotated[
         bool, typer.Option("--roundtrip", help="Encode and decode every packet at every hop.")
     ] = False,
@@ -135,7 +141,7 @@ def run(
         directory = RunDirectory(_default_directory(scenario) if out is None else out, force)
         if warn:
             warn_of(loaded, places)
-        _run(loaded, directory, pcap, roundtrip, figures)
+        _run(loaded, directory, pcap, dsn, roundtrip, figures)
     except (ScenarioError, RunDirectoryError) as error:
         _fail(str(error), EXIT_INPUT)
     except KeyboardInterrupt:
@@ -151,7 +157,9 @@ def _default_directory(scenario: Path) -> Path:
     return free_name(RUNS, stem)
 
 
-def _run(scenario: Scenario, directory: RunDirectory, pcap: bool, roundtrip: bool, figures: bool) -> None:
+def _run(
+    scenario: Scenario, directory: RunDirectory, pcap: bool, dsn: bool, roundtrip: bool, figures: bool
+) -> None:
     from mptcpsim.core.connection import IntegrityError
     from mptcpsim.results.report import stall_lines, tables
     from mptcpsim.scenario.run import run_scenario
@@ -159,11 +167,17 @@ def _run(scenario: Scenario, directory: RunDirectory, pcap: bool, roundtrip: boo
 
     try:
         with directory, Progress(scenario.duration) as progress:
-            summary = run_scenario(scenario, directory, pcap=pcap, roundtrip=roundtrip, progress=progress)
+            summary = run_scenario(
+                scenario, directory, pcap=pcap, dsn=dsn or pcap, roundtrip=roundtrip, progress=progress
+            )
             if figures:
                 from mptcpsim.results.figures import draw_figures
 
                 draw_figures(directory.path, scenario.title)
+                if dsn or (pcap and any(flow.stalls for flow in summary.flows)):
+                    from mptcpsim.results.dsn_figure import draw_dsn
+
+                    draw_dsn(directory.path, summary.as_dict())
     except EventBudgetExceeded as error:
         _fail(f"{error}; nothing was written", EXIT_BUDGET)
     except IntegrityError as error:
@@ -172,8 +186,13 @@ def _run(scenario: Scenario, directory: RunDirectory, pcap: bool, roundtrip: boo
     found = summary.as_dict()
     for table in tables(found):
         console.print(table)
-    for line in stall_lines(found):
+    stalls = stall_lines(found)
+    for line in stalls:
         console.print(line, highlight=False, soft_wrap=True)
+    if stalls and not (dsn or pcap):
+        console.print(
+            "To see it, run again with --dsn (data sequence numbers over time) or --pcap (that and captures)."
+        )
     console.print(f"Results: {directory.final}", highlight=False, soft_wrap=True)
     if not summary.intact:
         broken = "; ".join(f"flow {f.name!r}: {f.integrity}" for f in summary.flows if f.integrity != "ok")
@@ -252,6 +271,14 @@ def plot(
         bool,
         typer.Option("--topology", help="Draw the topology instead, with the paths of the subflows on it."),
     ] = False,
+    dsn: Annotated[
+        bool,
+        typer.Option(
+            "--dsn", help="Draw data sequence numbers over time instead; the run had --dsn or --pcap."
+        ),
+    ] = False,
+    start: Annotated[float | None, typer.Option("--from", help="With --dsn: from this second on.")] = None,
+    end: Annotated[float | None, typer.Option("--to", help="With --dsn: up to this second.")] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Where the topology goes; by default the run directory, else the current one."),
@@ -273,10 +300,16 @@ def plot(
             from mptcpsim.results.figures_topology import draw_topology
             from mptcpsim.scenario.picture import picture_of
 
-            picture = picture_of(source, changes or [])
+            drawn = picture_of(source, changes or [])
             written = out or (source if source.is_dir() else Path())
             written.mkdir(parents=True, exist_ok=True)
-            print(draw_topology(picture, written))
+            print(draw_topology(drawn, written))
+        elif dsn:
+            from mptcpsim.results.dsn_figure import draw_dsn
+            from mptcpsim.results.rundir import read_json
+
+            for picture in draw_dsn(source, read_json(source / "summary.json"), start, end):
+                print(picture)
         else:
             _draw_again(source)
     except (ScenarioError, RunDirectoryError) as error:

@@ -379,7 +379,16 @@ def test_no_false_alarm(path: Path) -> None:
 # --- Whatever a scenario says --------------------------------------------------------------------
 
 #: What may stand in place of an address or of a number.
-ADDRESSES = ["192.168.5.2", "192.168.0.1", "10.0.1.2", "10.0.1.77", "0.0.0.0", "fd00::1", "255.255.255.255", "A"]
+ADDRESSES = [
+    "192.168.5.2",
+    "192.168.0.1",
+    "10.0.1.2",
+    "10.0.1.77",
+    "0.0.0.0",
+    "fd00::1",
+    "255.255.255.255",
+    "A",
+]
 NUMBERS = ["0", "1", "-1", "99", "65535", "100000", "x"]
 _ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+")
 _NUMBER = re.compile(r"(?<![\w.])\d+(?![\w.])")
@@ -428,7 +437,9 @@ def run_command(tmp_path: Path, text: str, *more: str) -> tuple[int, str]:
 
 
 def test_a_run_tells_of_errors_and_warnings_and_goes_on(tmp_path: Path) -> None:
-    wrong = TWO_NETWORKS.replace('r5"]\n', 'r5"]\nqueue = "50B"\n').replace('= "192.168.5.1"', '= "192.168.5.9"')
+    wrong = TWO_NETWORKS.replace('r5"]\n', 'r5"]\nqueue = "50B"\n').replace(
+        '= "192.168.5.1"', '= "192.168.5.9"'
+    )
     status, err = run_command(tmp_path, wrong.replace('duration = "4s"', 'duration = "6s"'))
     path = tmp_path / "scenario.toml"
     assert status == 0
@@ -442,7 +453,10 @@ def test_a_run_tells_of_errors_and_warnings_and_goes_on(tmp_path: Path) -> None:
 
 
 def test_a_run_of_what_is_right_says_nothing(tmp_path: Path) -> None:
-    assert run_command(tmp_path, TWO_NETWORKS, "--set", "duration=1s", "--set", "flows.0.duration=500ms") == (0, "")
+    assert run_command(tmp_path, TWO_NETWORKS, "--set", "duration=1s", "--set", "flows.0.duration=500ms") == (
+        0,
+        "",
+    )
 
 
 def test_a_run_does_not_depend_on_lint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -450,7 +464,9 @@ def test_a_run_does_not_depend_on_lint(tmp_path: Path, monkeypatch: pytest.Monke
         raise ZeroDivisionError("a rule divides by zero")
 
     monkeypatch.setattr("mptcpsim.lint.lint.warnings_of", fails)
-    status, err = run_command(tmp_path, TWO_NETWORKS, "--set", "duration=1s", "--set", "flows.0.duration=500ms")
+    status, err = run_command(
+        tmp_path, TWO_NETWORKS, "--set", "duration=1s", "--set", "flows.0.duration=500ms"
+    )
     assert status == 0
     assert err == "mptcpsim: lint has failed (ZeroDivisionError: a rule divides by zero); the run goes on\n"
 

@@ -1,8 +1,8 @@
 """The DSN figure: what was sent when on which subflow, and what kept the rest back.
 
-Above: data sequence numbers over time, coloured by subflow; the DATA_ACK and the right edge of the window as the
-sender knows them. Below: a line for each subflow with its own window, open or closed, the probes, and the window
-updates that came or were lost. Stalls are shaded in both.
+Above: data sequence numbers over time, coloured by subflow; the DATA_ACK and the right edge of the
+window as the sender knows them. Below: a line for each subflow with its own window, open or closed, the
+probes, and the window updates that came or were lost. Stalls are shaded in both.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from mptcpsim.results.figures import PALETTE, figure_style, save_figure
+from mptcpsim.results.figures import PALETTE, RC, save
 from mptcpsim.results.segments import AGAIN, DATA, HEARD, PROBE, TOLD, Row, read_segments
 
 if TYPE_CHECKING:
@@ -49,14 +49,17 @@ def draw_dsn(
     Args:
         directory: a run directory, with ``segments.parquet``.
         summary: the content of its ``summary.json``.
-        start, end: seconds to show; by default the longest stall and what is around it, or everything.
+        start: second to show from; by default a little before the longest stall, or from the beginning.
+        end: second to show to; by default a little after that stall, or to the end.
 
     Raises:
         RunDirectoryError: the segments were not recorded.
     """
+    import matplotlib
+
     rows = read_segments(directory)
     written = []
-    with figure_style():
+    with matplotlib.rc_context(RC):
         for flow in summary["flows"]:
             mine = [row for row in rows if row.flow == flow["name"]]
             if not mine:
@@ -64,7 +67,7 @@ def draw_dsn(
             shown = _span(flow, mine, start, end)
             figure = draw_flow(mine, flow, *shown, str(summary.get("scenario", "")))
             name = "dsn" if len(summary["flows"]) == 1 else f"dsn-{flow['name']}"
-            written.append(save_figure(figure, directory, name))
+            written.append(save(figure, directory, name))
     return written
 
 
@@ -85,19 +88,20 @@ def _span(
 
 def updates(rows: Sequence[Row]) -> list[Update]:
     """Return the window updates of a flow: ACKs that name no new data and move the edge of their subflow."""
-    heard = Counter((row.subflow, row.seq, row.ack, row.dsn, row.size) for row in rows if row.kind == HEARD)
+    heard = Counter(_key(row) for row in rows if row.kind == HEARD)
     told = [row for row in rows if row.kind == TOLD]
+    sent = Counter(_key(row) for row in told)
     seen: Counter[tuple[int, ...]] = Counter()
     last: dict[int, Row] = {}
     found: list[Update] = []
     for row in told:
-        key = (row.subflow, row.seq, row.ack, row.dsn, row.size)
+        key = _key(row)
         seen[key] += 1
         before = last.get(row.subflow)
         last[row.subflow] = row
         if before is not None and before.ack == row.ack and before.size < row.size and before.dsn == row.dsn:
-            # Of equal ones the first were lost, if fewer came than were sent: nobody repeats an update that came.
-            lost = seen[key] <= sum(1 for other in told if _key(other) == key) - heard[key]
+            # Of equal ones the first were lost, if fewer came than were sent.
+            lost = seen[key] <= sent[key] - heard[key]
             found.append(Update(row.time_s, row.subflow, max(row.dsn, 0) + row.size, lost))
     return found
 
@@ -106,9 +110,7 @@ def _key(row: Row) -> tuple[int, ...]:
     return (row.subflow, row.seq, row.ack, row.dsn, row.size)
 
 
-def draw_flow(
-    rows: Sequence[Row], flow: dict[str, Any], start: float, end: float, title: str = ""
-) -> Figure:
+def draw_flow(rows: Sequence[Row], flow: dict[str, Any], start: float, end: float, title: str = "") -> Figure:
     """Draw one flow from ``start`` to ``end`` (seconds)."""
     from matplotlib.figure import Figure
 
@@ -132,7 +134,7 @@ def draw_flow(
     top.set_xlim(start, end)
     top.set_title(f"{title}: flow {flow['name']}" if title else f"flow {flow['name']}")
     top.tick_params(labelbottom=False)
-    low.set_xlabel("time, s")
+    low.set_xlabel("Time (s)")
     handles, labels = top.get_legend_handles_labels()
     more, names = low.get_legend_handles_labels()
     figure.legend([*handles, *more], [*labels, *names], loc="outside lower center", ncols=5, fontsize=7)
@@ -152,7 +154,9 @@ def _draw_sequence(ax: Axes, rows: Sequence[Row], subflows: list[int], start: fl
             label = f"subflow {subflow}" if kind == DATA else f"sent again on {subflow}"
             if bars:
                 ax.add_collection(
-                    LineCollection(bars, colors=colour, linewidths=2.2, linestyles=style, alpha=alpha, label=label)
+                    LineCollection(
+                        bars, colors=colour, linewidths=2.2, linestyles=style, alpha=alpha, label=label
+                    )
                 )
                 lowest.append(bars[0][0][1])
                 highest.append(max(bar[1][1] for bar in bars))
@@ -166,10 +170,21 @@ def _draw_sequence(ax: Axes, rows: Sequence[Row], subflows: list[int], start: fl
     if inside:
         first = max(inside[0] - 1, 0)
         chosen = slice(first, inside[-1] + 1)
-        ax.step([*times[chosen], end], [*(a / _KIB for a in acks[chosen]), acks[inside[-1]] / _KIB], where="post",
-                color="black", lw=1.0, label="DATA_ACK", zorder=3)  # fmt: skip
-        ax.step([*times[chosen], end], [*(e / _KIB for e in edges[chosen]), edges[inside[-1]] / _KIB],
-                where="post", color="#777777", lw=1.0, ls="--", label="right edge", zorder=3)  # fmt: skip
+        for values, name, colour, style in (
+            (acks, "DATA_ACK", "black", "-"),
+            (edges, "right edge", "#777777", "--"),
+        ):
+            steps = [*(value / _KIB for value in values[chosen]), values[inside[-1]] / _KIB]
+            ax.step(
+                [*times[chosen], end],
+                steps,
+                where="post",
+                color=colour,
+                lw=1.0,
+                ls=style,
+                label=name,
+                zorder=3,
+            )
         lowest.append(acks[first] / _KIB)
         highest.append(edges[inside[-1]] / _KIB)
         closed = [edge <= ack for ack, edge in zip(acks, edges, strict=True)]
@@ -177,7 +192,7 @@ def _draw_sequence(ax: Axes, rows: Sequence[Row], subflows: list[int], start: fl
     if lowest:
         room = 0.04 * (max(highest) - min(lowest) or 1.0)
         ax.set_ylim(min(lowest) - room, max(highest) + room)
-    ax.set_ylabel("data sequence number, KiB")
+    ax.set_ylabel("Data sequence number (KiB)")
 
 
 def _known(rows: Sequence[Row]) -> tuple[list[float], list[int], list[int]]:
@@ -205,7 +220,9 @@ def _shade(ax: Axes, times: list[float], closed: list[bool], start: float, end: 
             since = time
         elif not shut and since is not None:
             if time > start and since < end:
-                ax.axvspan(max(since, start), min(time, end), color=_CLOSED, alpha=0.6, lw=0, zorder=0, label=label)
+                ax.axvspan(
+                    max(since, start), min(time, end), color=_CLOSED, alpha=0.6, lw=0, zorder=0, label=label
+                )
                 label = None
             since = None
 
@@ -224,7 +241,9 @@ def _draw_windows(ax: Axes, rows: Sequence[Row], subflows: list[int], start: flo
             if right > left:
                 ax.barh(place, right - left, left=left, height=0.34, color=_OPEN if is_open else _SHUT,
                         alpha=0.45, zorder=1)  # fmt: skip
-        probes = [r.time_s for r in rows if r.kind == PROBE and r.subflow == subflow and start <= r.time_s <= end]
+        probes = [
+            r.time_s for r in rows if r.kind == PROBE and r.subflow == subflow and start <= r.time_s <= end
+        ]
         ax.plot(probes, [place + 0.3] * len(probes), "v", color="black", markersize=5, zorder=4,
                 label="probe" if not place else None)  # fmt: skip
         mine = [u for u in found if u.subflow == subflow and start <= u.time_s <= end]

@@ -1,7 +1,7 @@
 """The segments of flows at both their ends: what the DSN figure is drawn from.
 
-Recorded only if asked for (``mptcpsim run --dsn``, or with ``--pcap``), in ``segments.parquet``, a row a segment.
-Recording ends after ``MOST_ROWS``; a longer run has to be shortened.
+Recorded only if asked for (``mptcpsim run --dsn``, or with ``--pcap``), in ``segments.parquet``, a row a
+segment. **Recording ends after ``MOST_ROWS``**; a longer run has to be shortened.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ FILE_NAME: Final = "segments.parquet"
 #: About 30 bytes each in memory.
 MOST_ROWS: Final = 2_000_000
 
-#: What a row is. At the end that sends data: data for the first time, again, a probe with or without a byte, and
-#: an ACK that came. At the end that receives: an ACK without data that was sent.
+#: What a row is. At the end that sends data: data for the first time, again, a probe with or without a byte,
+#: and an ACK that came. At the end that receives: an ACK without data that was sent.
 DATA: Final = "data"
 AGAIN: Final = "again"
 PROBE: Final = "probe"

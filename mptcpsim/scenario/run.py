@@ -13,12 +13,15 @@ from mptcpsim.core.segment import Packet
 from mptcpsim.results.frames import locate
 from mptcpsim.results.meta import Stopwatch, collect
 from mptcpsim.results.rundir import RunDirectory
+from mptcpsim.results.segments import FILE_NAME as SEGMENTS
+from mptcpsim.results.segments import SegmentRecorder
 from mptcpsim.results.series import FILE_NAME, SeriesRecorder
 from mptcpsim.results.summary import Summary
 from mptcpsim.scenario.build import Simulation, build
 from mptcpsim.scenario.load import dumps
 from mptcpsim.scenario.measure import Sampler, event_lines, summarise
 from mptcpsim.scenario.schema import Scenario
+from mptcpsim.scenario.segment_trace import SegmentTrace
 
 #: Where in a run directory the files of tcpdump stand: ``tcpdump/HOST/FILE``.
 DUMPS = "tcpdump"
@@ -32,6 +35,7 @@ def run_scenario(
     directory: RunDirectory,
     *,
     pcap: bool = False,
+    dsn: bool = False,
     roundtrip: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> Summary:
@@ -41,6 +45,7 @@ def run_scenario(
         scenario: as ``scenario.load`` returns it.
         directory: entered, so that it has its temporary name.
         pcap: write a capture for each interface in ``output.capture``, or of every host.
+        dsn: record the segments of the flows, from which ``results.dsn_figure`` draws.
         roundtrip: every packet is encoded and decoded at every hop.
         progress: called now and then with the simulated instant, ns.
 
@@ -65,7 +70,12 @@ def run_scenario(
                 simulation.env.loop.schedule(dump.start, start)
             else:
                 start()
+        segments = SegmentRecorder(directory.path / SEGMENTS)
+        if dsn:
+            SegmentTrace(simulation, segments)
         summary = measure(simulation, recorder, progress)
+    if dsn:
+        segments.close()
     if pcap:
         locate(directory.path, [p for flow in summary.flows for stall in flow.stalls for p in stall.packets])
     directory.write_text("scenario.toml", dumps(_with_plugins(scenario, directory)))

@@ -32,8 +32,8 @@ READ_SIZES = (1, 8, 64, 512)
 BUFFERS = (32, 128, 512, 1024)
 READERS = ("slower", "equal", "faster", "pauses")
 
-#: Payload rate, bit/s, of 10 Mbit/s with 1424 of 1514 bytes. Both addresses of A are in one network, and its one
-#: routing table sends everything out of A1: the two subflows share that link, as they do in the seed.
+#: Payload rate, bit/s, of 10 Mbit/s with 1424 of 1514 bytes. Both addresses of A are in one network, and its
+#: one routing table sends everything out of A1: the two subflows share that link, as they do in the seed.
 PATHS = 10e6 * 1424 / 1514
 #: What the reader takes, bit/s; 0: whatever is there.
 RATES = {"slower": PATHS / 2, "equal": PATHS, "faster": 0.0, "pauses": 0.0}
