@@ -175,7 +175,7 @@ def _run(
 
                 draw_figures(directory.path, scenario.title)
                 if dsn or (pcap and any(flow.stalls for flow in summary.flows)):
-                    from mptcpsim.results.dsn_figure import draw_dsn
+                    from mptcpsim.results.figures_dsn import draw_dsn
 
                     draw_dsn(directory.path, summary.as_dict())
     except EventBudgetExceeded as error:
@@ -305,7 +305,7 @@ def plot(
             written.mkdir(parents=True, exist_ok=True)
             print(draw_topology(drawn, written))
         elif dsn:
-            from mptcpsim.results.dsn_figure import draw_dsn
+            from mptcpsim.results.figures_dsn import draw_dsn
             from mptcpsim.results.rundir import read_json
 
             for picture in draw_dsn(source, read_json(source / "summary.json"), start, end):

@@ -170,13 +170,10 @@ def check_data_sender(connection: MptcpConnection, other: Connection | None) -> 
 def check_memory(connection: MptcpConnection) -> None:
     """What waits to be read or to be put in order takes at most twice the buffer."""
     held = connection.readable + connection.inbound.out_of_order.total
-    if connection.config.mptcp.receive_window == "own":
+    if connection.config.mptcp.receive_window != "connection":
         # No flow control at the connection: memory is bounded by nothing.
         return
     bound = 2 * connection.receive_buffer
-    if connection.config.mptcp.receive_window == "subflow":
-        # Each subflow may promise the whole buffer.
-        bound = (1 + connection.config.mptcp.max_subflows) * connection.receive_buffer
     hold("receive memory unbounded", held <= bound, lambda: f"{held} > {bound}")
     edge = connection.inbound.edge - connection.inbound.nxt
     hold("negative window", edge >= 0, lambda: f"{edge}")

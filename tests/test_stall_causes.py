@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mptcpsim.cli import app
-from mptcpsim.results.dsn_figure import draw_dsn, updates
+from mptcpsim.results.figures_dsn import draw_dsn, updates
 from mptcpsim.results.report import stall_lines
 from mptcpsim.results.rundir import RunDirectoryError
 from mptcpsim.results.segments import HEARD, PROBE, TOLD, Row, read_segments

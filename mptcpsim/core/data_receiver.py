@@ -79,8 +79,8 @@ class DataReceiver:
         if mptcp.receive_window != "connection":
             # There is no right edge of the connection: what a subflow may take, the connection takes.
             self.edge = NEVER
-            # Each of them may have promised the whole buffer.
-            self._spare = NEVER if mptcp.receive_window == "own" else buffer * mptcp.max_subflows
+            # Nothing bounds what waits for its turn; each subflow may have promised the whole buffer.
+            self._spare = NEVER
         #: The DATA_ACK that went out last without data; of use where not every ACK has one.
         self.last_sent: int = 0
         self._ack: Dss = Dss()
@@ -99,8 +99,8 @@ class DataReceiver:
             self._ack = Dss(self.ack_octets, narrow(self.nxt, self.ack_octets, self.idsn))
         return self._ack
 
-    def on_read(self, now: int) -> None:
-        """The application has read."""
+    def on_read(self, count: int, now: int) -> None:
+        """The application has read ``count`` bytes."""
 
     def grow(self, more: int) -> None:
         """The buffer has ``more`` bytes."""
@@ -160,6 +160,10 @@ class DataReceiver:
     def _step(self, scale: int) -> int:
         return max(min(self.mss, self.buffer // 2), 1 << scale)
 
+    def least_step(self, scale: int) -> int:
+        """Return by how many bytes the edge moves at least."""
+        return self._step(scale)
+
     def most_unmapped(self) -> int:
         """Return how many bytes without a mapping fill the window that the peer has.
 
@@ -179,6 +183,10 @@ class DataReceiver:
     def wants_window_update(self, scale: int) -> bool:
         """Return whether the application read so much that the peer should be told at once."""
         return min(self.limit, self.nxt + (_MAX_FIELD << scale)) - self.edge >= self.least_gain(scale)
+
+    def is_behind(self, scale: int) -> bool:
+        """Return whether the peer holds the window for closed, and it would be worth an update."""
+        return self.edge - self.nxt < self.mss and self.wants_window_update(scale)
 
     def least_gain(self, scale: int) -> int:
         """Return by how many bytes the edge must move to be worth an update."""

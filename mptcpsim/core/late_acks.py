@@ -6,7 +6,7 @@ once, but the connection takes it later, and nothing sends an ACK then.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mptcpsim.core.data_receiver import DataReceiver
 from mptcpsim.core.mptcp_options import Dss
@@ -15,8 +15,12 @@ if TYPE_CHECKING:
     from mptcpsim.core.multipath import MptcpConnection
 
 
+#: A read of so many bytes lasts as long as the switch says, a smaller one less.
+_WHOLE: Final = 32 * 1024
+
+
 class LateReceiver(DataReceiver):
-    """A ``DataReceiver`` whose segments name, for ``lag`` ns after a read, the DATA_ACK of that read."""
+    """For ``lag`` ns after a read of 32 KiB segments name the DATA_ACK that it began with."""
 
     __slots__ = ("_busy_ack", "_busy_until", "_lag")
 
@@ -26,10 +30,10 @@ class LateReceiver(DataReceiver):
         self._busy_until: int = 0
         self._busy_ack: int = 1
 
-    def on_read(self, now: int) -> None:
-        """The application reads: for a while the connection takes nothing."""
+    def on_read(self, count: int, now: int) -> None:
+        """The application reads: for a while, the longer the more it reads, the connection takes nothing."""
         self._busy_ack = self._announced()
-        self._busy_until = now + self._lag
+        self._busy_until = now + self._lag * min(count, _WHOLE) // _WHOLE
 
     def ack_dss(self) -> Dss:
         """Return the DSS of a segment without a mapping."""

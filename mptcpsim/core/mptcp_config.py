@@ -64,7 +64,8 @@ class MptcpConfig:
     #: is only named when something else is to be said ("none"). No RFC asks for any of them.
     window_update: str = "all"
     #: When a read is worth an update: "rfc", a segment or half of the buffer (RFC 9293 section 3.8.6.2.2);
-    #: "bsd", two segments and a quarter of the buffer, or half of the buffer.
+    #: "bsd", two segments and a quarter of the buffer, or half of the buffer; "linux", when the window
+    #: comes to twice of what the peer still has of it.
     window_update_rule: str = "rfc"
     #: What a subflow announces: "connection", the one window relative to the DATA_ACK (RFC 8684 section
     #: 3.3.1); "subflow", the room in the shared buffer by books of its own; "own", the room in a buffer of
@@ -73,8 +74,8 @@ class MptcpConfig:
     #: Window updates and answers to probes carry a DATA_ACK; without one they mean nothing to the
     #: connection's window (section 3.3.5).
     data_ack_on_updates: bool = True
-    #: How long a read keeps the connection from taking what arrives meanwhile: its subflow acknowledges it,
-    #: the DATA_ACK stays behind and is not repeated until there is something else to say (0: not at all).
+    #: How long a read of 32 KiB keeps the connection from taking what arrives meanwhile: the subflow
+    #: acknowledges it, the DATA_ACK stays behind, and is not repeated until there is something else to say.
     data_ack_lag: int = 0
     #: The sender keeps to the window of the connection; else to those of the subflows only.
     connection_window: bool = True

@@ -299,7 +299,7 @@ class MptcpConnection(Connection):
             self.consumed += count
             self.inbound.limit += count
             window_updates.after_read(self, now)
-            self.inbound.on_read(now)
+            self.inbound.on_read(count, now)
         return count
 
     def now(self) -> int:
@@ -440,6 +440,7 @@ class MptcpConnection(Connection):
         self.note_subflow(
             subflow, "SF_ESTABLISHED", f"{tcp.flow.src}:{tcp.flow.sport} > {tcp.flow.dst}:{tcp.flow.dport}"
         )
+        window_updates.after_join(subflow, now)
 
     def on_local_address(self, address: str, up: bool, now: int) -> None:
         """The host got an address, or loses one: its subflows go, and the peer is told."""

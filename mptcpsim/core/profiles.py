@@ -111,6 +111,7 @@ TABLE: Final[dict[str, tuple[Switch, ...]]] = {
         Switch("close_timeout", MINUTE, READ + "net.mptcp.close_timeout"),
         Switch("cache_versions", False, MEASURED + "it speaks version 1 only"),
         Switch("persist_shift", 1, MEASURED + "probes after two RTOs, two, four, eight and so on"),
+        Switch("window_update_rule", "linux", READ + "tcp_cleanup_rbuf"),
         Switch("fill_window", True, MEASURED + "what is left of the window is sent at once"),
         Switch("invalid_ratelimit", 500 * MILLISECOND, MEASURED + "an early second probe gets no answer"),
         Switch("data_probe", True, MEASURED + "a byte with DSN = DATA_ACK - 1 goes first; counter WinProbe"),

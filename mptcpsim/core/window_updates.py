@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mptcpsim.core.stages import READY
-from mptcpsim.core.states import ESTABLISHED, FIN_WAIT_2
 from mptcpsim.core.window_log import UPDATE, WITHHELD
 
 if TYPE_CHECKING:
@@ -73,6 +71,9 @@ def missing_to_update(subflow: Subflow) -> int:
     gain = space - offered
     if connection.config.mptcp.window_update_rule == "rfc":
         return inbound.least_gain(receiver.scale) - gain
+    if connection.config.mptcp.window_update_rule == "linux":
+        # tcp_cleanup_rbuf: the window is at least twice what the peer still holds.
+        return max(2 * offered, inbound.least_step(receiver.scale)) - space
     # FreeBSD's tcp_output: two segments that are a quarter of the buffer, or that come to a window of an
     # eighth of it at most, or any two segments of a small buffer; or half of the buffer.
     buffer = inbound.buffer
@@ -130,6 +131,12 @@ def own_window_field(subflow: Subflow) -> int:
     return field
 
 
-def may_update(subflow: Subflow) -> bool:
-    """Return whether the peer may still send data on a subflow."""
-    return subflow.stage == READY and ESTABLISHED <= subflow.tcp.state <= FIN_WAIT_2
+def after_join(subflow: Subflow, now: int) -> None:
+    """A subflow was added: it brings the update that no subflow was there for when the application read."""
+    connection = subflow.connection
+    usual = (
+        connection.config.mptcp.window_update == "all"
+        and connection.config.mptcp.receive_window == "connection"
+    )
+    if usual and not connection.peer_closed and connection.inbound.is_behind(subflow.tcp.receiver.scale):
+        _update(subflow, now)

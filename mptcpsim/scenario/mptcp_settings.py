@@ -75,7 +75,7 @@ class MptcpSettings(Model):
     keep_until_acked: StrictBool | None = None
     share_send_window: StrictBool | None = None
     window_update: Literal["all", "one", "none"] | None = None
-    window_update_rule: Literal["rfc", "bsd"] | None = None
+    window_update_rule: Literal["rfc", "bsd", "linux"] | None = None
     receive_window: Literal["connection", "subflow", "own"] | None = None
     data_ack_on_updates: StrictBool | None = None
     data_ack_lag: Time | None = None

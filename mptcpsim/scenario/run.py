@@ -45,7 +45,7 @@ def run_scenario(
         scenario: as ``scenario.load`` returns it.
         directory: entered, so that it has its temporary name.
         pcap: write a capture for each interface in ``output.capture``, or of every host.
-        dsn: record the segments of the flows, from which ``results.dsn_figure`` draws.
+        dsn: record the segments of the flows, from which ``results.figures_dsn`` draws.
         roundtrip: every packet is encoded and decoded at every hop.
         progress: called now and then with the simulated instant, ns.
 

@@ -198,23 +198,22 @@ def main() -> int:
     )
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("results/zero-window"))
-    parser.add_argument("--draw", action="store_true", help="draw the stored table again")
+    parser.add_argument("--profiles", nargs="*", default=PROFILES, help="run these; keep the others' rows")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     table = options.out / "seed.csv"
-    if options.draw:
+    cells = [Cell(*values) for values in product(options.profiles, READERS, READ_SIZES, BUFFERS)]
+    with ProcessPoolExecutor(options.processes) as pool:
+        rows = list(pool.map(run, cells))
+    if table.exists():
         with table.open(encoding="utf-8") as file:
-            rows: list[dict[str, Any]] = [
-                {key: _number(value) for key, value in row.items()} for row in csv.DictReader(file)
-            ]
-    else:
-        cells = [Cell(*values) for values in product(PROFILES, READERS, READ_SIZES, BUFFERS)]
-        with ProcessPoolExecutor(options.processes) as pool:
-            rows = list(pool.map(run, cells))
-        with table.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+            stored = [{key: _number(value) for key, value in row.items()} for row in csv.DictReader(file)]
+        rows += [row for row in stored if row["profile"] not in options.profiles]
+    rows.sort(key=lambda row: PROFILES.index(str(row["profile"])))
+    with table.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
     told = judge(rows)
     (options.out / "seed-summary.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     for profile in PROFILES:
