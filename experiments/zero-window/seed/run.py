@@ -187,7 +187,7 @@ def draw(rows: list[dict[str, Any]], profile: str, out: Path) -> None:
     figure.suptitle(f"{profile}: two subflows over one link of 10 Mbit/s, {DURATION_S:.0f} s", fontsize=11)
     for suffix in ("png", "pdf"):
         metadata = {"CreationDate": None} if suffix == "pdf" else None
-        figure.savefig(out / f"seed-{profile}.{suffix}", dpi=150, metadata=metadata)
+        figure.savefig(out / f"seed-{profile}.{suffix}", dpi=100, metadata=metadata)
     plt.close(figure)
 
 
