@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -349,12 +349,21 @@ def list_(
         console.print(_profiles())
 
 
+def _switch_value(value: Any) -> str:
+    """Return the value of a switch as a scenario has it; those that are times have a unit."""
+    from mptcpsim.units import MICROSECOND, format_time
+
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 100 * MICROSECOND:
+        return format_time(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def _profiles() -> Table:
-    """Return a table of the profiles of MPTCP, a sentence each."""
+    """Return a table of the profiles of MPTCP: a sentence each, switches, and where those are known from."""
     from rich import box
     from rich.table import Table
 
-    from mptcpsim.core.profiles import PROFILES, SUMMARIES
+    from mptcpsim.core.profiles import PROFILES, SUMMARIES, TABLE
 
     table = Table(
         title=PROFILE, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False
@@ -363,4 +372,6 @@ def _profiles() -> Table:
     table.add_column("what it is")
     for name in PROFILES:
         table.add_row(name, SUMMARIES[name])
+        for switch in TABLE[name]:
+            table.add_row(f"  {switch.key}", f"{_switch_value(switch.value)} - {switch.known}")
     return table

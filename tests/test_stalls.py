@@ -262,3 +262,14 @@ def test_witnesses_are_segments_that_were_sent() -> None:
             and packet.length == witness.length
         )
         assert S1 in (found.flow.src, found.flow.dst)
+
+
+def test_a_rest_of_a_window_that_is_not_worth_a_segment() -> None:
+    """The sender's side of silly-window avoidance: it waits up to 200 ms for more."""
+    case = closed("rfc8684", 1, buffer=10 * 1424 + 700, delay=70 * MS)
+    case.wait(200 * MS)
+    case.pair.run_until(lambda: case.client.outbound.override_at < 1 << 62, SECOND)
+    case.wait(MS)
+    found = explain(case.client, case.server, case.pair.now)
+    assert found.cause == NOT_SENT
+    assert "silly-window" in found.words

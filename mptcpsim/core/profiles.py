@@ -24,7 +24,7 @@ class Switch(NamedTuple):
 
 #: How surely something is known.
 MEASURED: Final = "measured on a live kernel: "
-READ: Final = "read in the source or its notes: "
+READ: Final = "read in source or notes: "
 INFERRED: Final = "inferred: "
 
 _VERSION_0: Final = (

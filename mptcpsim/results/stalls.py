@@ -226,6 +226,13 @@ class _Ends:
         words = f"no segment has announced the room that there is {whose}; {self.next_probe()}"
         return Explanation(BACK_OFF, words, (*self.zero(), *self.last_probe()))
 
+    def _silly(self, left: int, until: int) -> Explanation:
+        words = (
+            f"{left} bytes are left of the window, less than a segment: the sender waits for more of it, "
+            f"up to {_instant(until)}, and nothing has announced that there is (silly-window avoidance)"
+        )
+        return Explanation(NOT_SENT, words)
+
     def _ignored(self, ignored: list[WindowEvent]) -> Explanation:
         first = ignored[0]
         words = (
@@ -261,6 +268,9 @@ class _Single(_Ends):
             return in_flight(tcp, missing, f"byte {missing} was sent")
         if sender.edge <= sender.nxt < sender.end:
             return self.closed([tcp], "in the receive buffer")
+        left = sender.edge - sender.nxt
+        if left < min(sender.mss, sender.end - sender.nxt):
+            return self._silly(left, sender.window_probe.override_at)
         words = f"{sender.end - sender.nxt} bytes wait, the window is open, and nothing is sent"
         if len(sender.board):
             words += " until the peer acknowledges what it has (Nagle, or the congestion window)"
@@ -326,6 +336,9 @@ class _Multipath(_Ends):
                 f"DATA_ACK that advances does; the data-level timer is due at {_instant(out.rto_at)}"
             )
             return Explanation(NO_SUBFLOW, words, (*self.zero(), *witnesses, *self.last_probe()))
+        left = min(out.edge - out.nxt, out.unsent)
+        if left < min(subflow.tcp.sender.mss for subflow in usable) and left < out.unsent:
+            return self._silly(left, out.override_at)
         names = ", ".join(str(subflow.number) for subflow in usable)
         words = f"{out.unsent} bytes wait, windows are open, and nothing is sent on subflow {names}"
         if any(len(subflow.tcp.sender.board) for subflow in usable):
