@@ -202,7 +202,8 @@ def check_data_timers(stack: Stack, connection: MptcpConnection, now: int) -> No
         hold("no timer for the DATA_ACK", out.rto_at < NEVER, lambda: f"{state} {out.una} {out.nxt}")
     inbound = connection.inbound
     config = connection.config.mptcp
-    usual = (config.window_update, config.receive_window) == ("all", "connection")
+    switches = (config.window_update, config.receive_window, config.window_update_rule)
+    usual = switches == ("all", "connection", "rfc")
     coming = not usual or any(subflow.tcp.receiver.ack_at < NEVER for subflow in connection.alive())
     for subflow in connection.alive():
         if subflow.tcp.state in (ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2) and not connection.peer_closed:
@@ -224,6 +225,12 @@ def check_subflow(stack: Stack, connection: Connection, tcp: Tcp, now: int) -> N
     elif sender.nxt < sender.end or (sender.fin_wanted and not sender.fin_sent):
         timers = (sender.window_probe.at, sender.window_probe.override_at, sender.rto_at)
         hold("data pending without a timer", min(timers) < NEVER, lambda: f"{state} {timers}")
+    probe = sender.window_probe
+    if probe.at < NEVER:
+        # Time goes on while a window is closed: the next probe is neither now nor out of reach.
+        pause = tcp.config.persist_max
+        hold("probe that is never sent", 0 < probe.interval <= pause, lambda: f"{probe.interval}")
+        hold("probe too far away", probe.at <= now + pause, lambda: f"{probe.at} at {now}")
     receiver = tcp.receiver
     hold("acknowledgment owed", not receiver.ack_now or tcp.state <= SYN_RECEIVED, lambda: state)
     waiting = receiver.ack_at < NEVER
