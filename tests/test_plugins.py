@@ -88,7 +88,7 @@ class TestRegistry:
         register(Sample)
         known = families()
         assert list(known) == sorted(known)
-        assert {"congestion", "pathmanager", "qdisc", "sample", "scheduler"} == set(known)
+        assert {"congestion", "middlebox", "pathmanager", "qdisc", "sample", "scheduler"} == set(known)
         for members in known.values():
             assert list(members) == sorted(members)
 

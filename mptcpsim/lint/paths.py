@@ -8,6 +8,7 @@ from typing import Final
 
 from mptcpsim.lint.finding import Family, Remark
 from mptcpsim.lint.subject import Subject
+from mptcpsim.lint.talks import Pair, Talk
 from mptcpsim.net.rules import within
 from mptcpsim.route.way import Way
 from mptcpsim.scenario.ip_words import read_rule
@@ -167,8 +168,9 @@ def wrong_interface(subject: Subject) -> Iterator[Remark]:
     """Packets leave by another interface than that of their source address.
 
     A look-up by destination alone sends all packets for one peer the same way, whatever their source: the
-    second subflow shares the path of the first one and adds nothing. Source-based routing repairs that:
-    tables chosen by source address (ip rule), route-to of pf, or fwd of ipfw.
+    second subflow shares the path of the first one, or its two directions take different paths. Source-based
+    routing repairs that: tables chosen by source address (ip rule), route-to of pf, or fwd of ipfw. A subflow
+    that has a path of its own, the same in both directions, is fine whatever its addresses.
     """
     told: set[tuple[str, str]] = set()
     for talk in subject.talks:
@@ -178,7 +180,7 @@ def wrong_interface(subject: Subject) -> Iterator[Remark]:
                 port = subject.owner(source)
                 if not _foreign(way) or port is None or way.leaves is None or port.node in subject.blamed:
                     continue
-                if (source, destination) in told:
+                if (source, destination) in told or _has_own_path(talk, pair, way):
                     continue
                 told.add((source, destination))
                 yield Remark(
@@ -187,6 +189,15 @@ def wrong_interface(subject: Subject) -> Iterator[Remark]:
                     f"{way.leaves.name}, and the address is that of {port.interface}",
                     f"route by source at {port.node}: ip rule with tables, route-to of pf, or fwd of ipfw",
                 )
+
+
+def _has_own_path(talk: Talk, pair: Pair, way: Way) -> bool:
+    """Return whether replies arrive by the interface of a way, and no other subflow leaves by it."""
+    other = pair.back if way is pair.out else pair.out
+    if other is None or way.leaves is not other.arrives_by:
+        return False
+    leaving = [w.leaves for p in talk.pairs if p is not pair for w in p.ways]
+    return len(talk.pairs) == 1 or way.leaves not in leaving
 
 
 @FAMILY.rule("W207", "asymmetric-path", late=True)
