@@ -171,7 +171,7 @@ class TestPlugins:
     def test_by_name_alone(self) -> None:
         config = client("flows.0.mptcp={path_manager='ndiffports', scheduler='roundrobin'}")
         assert (config.path_manager, config.scheduler) == ("ndiffports", "roundrobin")
-        assert config.path_manager_parameters == {"subflows": 2}
+        assert config.path_manager_parameters == {"subflows": 2, "ports": ""}
 
     def test_each_end_names_its_own_addresses(self) -> None:
         here, there = ends(
