@@ -41,7 +41,7 @@ MUTATIONS = {
         changes=(
             (
                 "core/window_probe.py",
-                "        self.at = now + interval\n        sender.tcp.wake_by(self.at)\n",
+                "        self.at = now + self.interval\n        sender.tcp.wake_by(self.at)\n",
                 "        self.at = NEVER\n",
             ),
         ),
@@ -138,7 +138,7 @@ MPTCP_MUTATIONS = {
             ),
         ),
         invariant="nothing was acknowledged at the connection",
-        test=MPTCP_MACHINE,
+        test="test_mptcp_machine.py::test_mptcp_machine[Version0Machine]",
     ),
     "right edge of the connection not kept": Mutation(
         changes=(
@@ -206,7 +206,7 @@ MPTCP_MUTATIONS = {
                 "    return near + delta - mask if delta > mask >> 1 else near + delta\n",
             ),
         ),
-        invariant="window beyond what was promised",
+        invariant="subflow reset without cause",
         test=MPTCP_MACHINE,
     ),
     "third ACK of a join not sent again": Mutation(

@@ -218,11 +218,13 @@ class TestParameters:
 
 class TestSummaries:
     def test_every_plugin_of_the_package_has_one(self) -> None:
-        for members in families().values():
-            for cls in members.values():
-                assert "SUMMARY" in vars(cls), cls
-                assert cls.SUMMARY
-                assert "\n" not in cls.SUMMARY
+        every = [cls for members in families().values() for cls in members.values()]
+        own = [cls for cls in every if cls.__module__.startswith("mptcpsim.")]
+        assert own
+        for cls in own:
+            assert "SUMMARY" in vars(cls), cls
+            assert cls.SUMMARY
+            assert "\n" not in cls.SUMMARY
 
     def test_a_summary_comes_before_the_docstring(self) -> None:
         class Mine(Reno):
