@@ -13,7 +13,8 @@ from zero_window import BUFFER, Closed, closed, kind, window_updates
 from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.mptcp_options import Dss
 from mptcpsim.core.profiles import PROFILES, TABLE
-from mptcpsim.core.segment import Packet, Segment
+from mptcpsim.core.segment import ACK, Packet, Segment
+from mptcpsim.core.sequences import UNKNOWN, SequenceMap
 from mptcpsim.core.states import CLOSED
 from mptcpsim.units import NEVER, SECOND
 
@@ -78,8 +79,10 @@ def test_z1_the_exchange_of_the_kernel() -> None:
     ack = next(option for option in frames[0].options if isinstance(option, Dss)).data_ack
     for frame in frames:
         way = "s>c" if frame.flow == server else "c>s"
-        segment = Segment.__new__(Segment)
-        segment.window, segment.length = frame.window, frame.length
+        size = 40 + frame.length
+        segment = Segment(
+            frame.flow, size, SequenceMap(), ACK, 0, 0, frame.window, frame.length, UNKNOWN, UNKNOWN, None, 0
+        )
         segment.dss = next((option for option in frame.options if isinstance(option, Dss)), None)
         if segment.dss is not None and segment.dss.dsn_octets == 8:
             segment.dss = segment.dss._replace(dsn=segment.dss.dsn & 0xFFFFFFFF)
