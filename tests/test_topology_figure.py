@@ -123,6 +123,23 @@ def test_two_hosts_stand_left_and_right_and_paths_on_rows_of_their_own() -> None
     assert places["a1"][1] == places["a2"][1] != places["b1"][1]
 
 
+def test_two_hosts_at_a_mesh_make_no_columns() -> None:
+    """A detour is longer than the shortest way, so that its nodes would lie between the columns."""
+    graph = networkx.Graph()
+    networkx.add_path(graph, ["s", "w", "l", "z", "i", "d"])
+    networkx.add_path(graph, ["w", "g", "k", "z"])
+    picture = Picture(
+        "t",
+        [PictureNode(name, HOST if name in "sd" else ROUTER) for name in graph.nodes],
+        [PictureLink(f"{a}{b}", a, b) for a, b in graph.edges],
+        [],
+    )
+    places = layout(picture)
+    for a, b in itertools.combinations(places, 2):
+        assert np.hypot(*np.subtract(places[a], places[b])) > 0.5, (a, b)
+    assert len({round(y, 3) for _, y in places.values()}) > 3
+
+
 def test_stress_keeps_distances() -> None:
     grid = networkx.grid_2d_graph(6, 6)
     places = layout(drawn(grid))

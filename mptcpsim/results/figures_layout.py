@@ -103,7 +103,10 @@ def _two_ends(picture: Picture) -> tuple[str, str] | None:
 
 
 def _layers(picture: Picture, near: dict[str, list[str]], left: str, right: str) -> Positions | None:
-    """Return a picture from left to right, what is joined without the two hosts on rows of its own."""
+    """Return a picture from left to right, what is joined without the two hosts on rows of its own.
+
+    None if it has no such form: nodes of a mesh off the shortest way would lie between the columns.
+    """
     from_left, from_right = distances(near, left), distances(near, right)
     if set(from_left) != set(picture.nodes) or right not in from_left:
         return None
@@ -113,6 +116,8 @@ def _layers(picture: Picture, near: dict[str, list[str]], left: str, right: str)
         layers: dict[float, list[str]] = {}
         for name in group:
             layers.setdefault(from_left[name] / (from_left[name] + from_right[name]), []).append(name)
+        if len(layers) >= min(from_left[name] + from_right[name] for name in group):
+            return None
         height = max(len(layer) for layer in layers.values())
         order = {name: float(index) for layer in layers.values() for index, name in enumerate(layer)}
         for _ in range(4):
