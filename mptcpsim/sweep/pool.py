@@ -276,7 +276,9 @@ class DaskPool(Pool):
             ) from None
         self.address = address
         # What becomes of the connection is told by PoolError; Dask would print tracebacks beside it.
-        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
+        # Tornado tells of callbacks that were under way when the scheduler went.
+        for name in ("distributed", "distributed.client", "tornado.application"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         try:
             client: Any = distributed.Client
             self._client = client(address, timeout=CONNECT_S, set_as_default=False)
