@@ -158,7 +158,7 @@ STARVED = {
 FACTORS: dict[str, dict[str, str]] = {
     "nothing": {},
     "round robin: minrtt instead": {"defaults.mptcp.scheduler": "minrtt"},
-    "no coupling: CUBIC instead of Reno": {"defaults.tcp.congestion": "cubic"},
+    "Reno: CUBIC instead": {"defaults.tcp.congestion": "cubic"},
     "flow control of the profile: that of RFC 6824": {
         "defaults.mptcp.receive_window": "connection",
         "defaults.mptcp.connection_window": "true",
