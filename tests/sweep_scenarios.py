@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -73,11 +74,21 @@ def program(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-m", "mptcpsim", "sweep", *(str(argument) for argument in arguments)]
 
 
-def start(*arguments: str | Path) -> subprocess.Popen[str]:
-    """Start ``mptcpsim sweep`` as a program."""
+def start(*arguments: str | Path, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    """Start ``mptcpsim sweep`` as a program, with more in its environment."""
     return subprocess.Popen(
-        program(*arguments), env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        program(*arguments),
+        env={**ENVIRONMENT, **(environment or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=_heed_ctrl_c,
     )
+
+
+def _heed_ctrl_c() -> None:
+    """What a shell starts in the background ignores it, and so do its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def table(campaign: Path, *arguments: str) -> str:

@@ -12,42 +12,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sweep_scenarios import BASE, ENVIRONMENT, run, start, sweep, table, written
+from sweep_gate import GATED, Gate
+from sweep_scenarios import ENVIRONMENT, run, start, sweep, table, written
 
 from mptcpsim.sweep import pool
 from mptcpsim.sweep.store import Store, StoreError
 
-SLOW = """
+MANY = """
 [sweep]
 replicates = 3
 [sweep.grid]
 "links.a.delay" = ["5ms", "20ms"]
 "links.b.rate" = ["20Mbps", "40Mbps"]
-"defaults.tcp.congestion.share" = [1.0, 0.5]
+"hosts.A.tcp.congestion.share" = [1.0, 0.5]
 """
-
-#: A plug-in travels to the workers with the campaign.
-PLUGIN = """\
-from mptcpsim import Parameter, register
-from mptcpsim.congestion.reno import Reno
-
-@register
-class Part(Reno):
-    NAME = "part"
-    SUMMARY = "Reno that grows by a share of what is acknowledged"
-    PARAMETERS = (Parameter("share", 1.0, "the share"),)
-
-    def configure(self, values):
-        self.share = values["share"]
-
-    def on_ack(self, acked, now, srtt, in_flight):
-        super().on_ack(int(acked * self.share), now, srtt, in_flight)
-"""
-LONG = (
-    BASE.replace('rate = "10Mbps"', 'rate = "50Mbps"')
-    .replace('bytes = "100kB"', 'bytes = "10MB"')
-    .replace('duration = "3s"', 'duration = "3s"\nplugins = ["part.py"]\n[defaults.tcp]\ncongestion = "part"')
-)
 
 PATIENCE_S = 120.0
 
@@ -77,9 +55,10 @@ def stored(campaign: Path) -> dict[str, int]:
 class Cluster:
     """A scheduler and its workers, as their users start them."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, environment: dict[str, str]) -> None:
         self.file = home / "scheduler.json"
         self.home = home
+        self.environment = {**ENVIRONMENT, **environment}
         self.processes: list[subprocess.Popen[bytes]] = []
         self.dask("scheduler", "--port", "0", "--host", "127.0.0.1", "--no-dashboard", "--no-show",
                   "--scheduler-file", str(self.file))  # fmt: skip
@@ -91,13 +70,14 @@ class Cluster:
                       "--name", name, "--local-directory", str(home))
             for name in ("one", "two")
         ]  # fmt: skip
+        until(lambda: all("Registered to" in log.read_text() for log in home.glob("worker*.log")))
 
     def dask(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Start ``dask ...``."""
         with (self.home / f"{arguments[0]}{len(self.processes)}.log").open("wb") as log:
             process = subprocess.Popen(
                 [str(Path(sys.executable).parent / "dask"), *arguments],
-                env=ENVIRONMENT, cwd=self.home, stdout=log, stderr=subprocess.STDOUT,
+                env=self.environment, cwd=self.home, stdout=log, stderr=subprocess.STDOUT,
             )  # fmt: skip
         self.processes.append(process)
         return process
@@ -110,28 +90,39 @@ class Cluster:
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
+def gate(tmp_path: Path) -> Gate:
+    return Gate(tmp_path)
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, gate: Gate) -> Iterator[Cluster]:
     (tmp_path / "dask").mkdir()
     made = None
     try:
-        made = Cluster(tmp_path / "dask")
+        made = Cluster(tmp_path / "dask", gate.environment)
         yield made
     finally:
         if made is not None:
             made.end()
 
 
-def test_a_campaign_on_dask_loses_a_worker_and_has_the_same_table(tmp_path: Path, cluster: Cluster) -> None:
-    (tmp_path / "part.py").write_text(PLUGIN)
-    scenario = written(tmp_path, SLOW, LONG)
+def test_a_campaign_on_dask_loses_a_worker_and_has_the_same_table(
+    tmp_path: Path, gate: Gate, cluster: Cluster
+) -> None:
+    # The plug-in travels to the workers with the campaign.
+    scenario = written(tmp_path, MANY, GATED)
     out = tmp_path / "dasked"
     parent = start(
         "run", scenario, "--out", out, "--executor", "dask", "--address", cluster.address, "--no-figures"
     )
     try:
         # Both work; then one of them is killed with a run in hand.
-        until(lambda: len(stored(out)) == 2 and sum(stored(out).values()) >= 4)
+        while len(stored(out)) < 2:
+            before = sum(stored(out).values())
+            gate.let(1)
+            until(lambda before=before: sum(stored(out).values()) == before + 1)  # type: ignore[misc]
         os.kill(cluster.workers[0].pid, signal.SIGKILL)
+        gate.open()
         said, complaint = parent.communicate(timeout=PATIENCE_S)
     finally:
         parent.kill()
@@ -147,11 +138,13 @@ def test_a_campaign_on_dask_loses_a_worker_and_has_the_same_table(tmp_path: Path
     assert dasked == pooled
     # Once more, and this time the scheduler goes away; the campaign is finished without it.
     out = tmp_path / "left"
+    gate.close()
     parent = start(
         "run", scenario, "--out", out, "--executor", "dask", "--address", cluster.address, "--no-figures"
     )
     try:
-        until(lambda: sum(stored(out).values()) >= 2)
+        gate.let(2)
+        until(lambda: sum(stored(out).values()) == 2)
         cluster.processes[0].kill()
         said, complaint = parent.communicate(timeout=PATIENCE_S)
     finally:

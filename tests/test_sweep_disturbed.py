@@ -6,6 +6,7 @@ process is ended in the end.
 
 from __future__ import annotations
 
+import inspect
 import os
 import signal
 import subprocess
@@ -15,19 +16,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from sweep_gate import GATED, Gate
 from sweep_scenarios import BASE, ENVIRONMENT, program, run, start, table, written
 
 from mptcpsim.sweep.store import Store, StoreError
 
-#: 40 runs of a tenth of a second and more, whatever the machine and however the package is built.
-SLOW = """
+#: 40 runs.
+MANY = """
 [sweep]
 replicates = 10
 [sweep.grid]
 "links.a.delay" = ["5ms", "20ms"]
 "links.b.rate" = ["20Mbps", "40Mbps"]
 """
-LONG = BASE.replace('rate = "10Mbps"', 'rate = "50Mbps"').replace('bytes = "100kB"', 'bytes = "20MB"')
 
 #: Seconds after which a wait has failed.
 PATIENCE_S = 120.0
@@ -37,7 +38,7 @@ def until(condition: Callable[[], bool], seconds: float = PATIENCE_S) -> None:
     """Wait for a condition."""
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, "waited in vain"
+        assert time.monotonic() < end, f"waited in vain for {inspect.getsource(condition).strip()}"
         time.sleep(0.02)
 
 
@@ -89,7 +90,8 @@ def alive(pid: int) -> bool:
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The table of the campaign that nothing happens to."""
     home = tmp_path_factory.mktemp("undisturbed")
-    assert run(written(home, SLOW, LONG), home / "c").exit_code == 0
+    Gate(home)
+    assert run(written(home, MANY, GATED), home / "c").exit_code == 0
     return table(home / "c")
 
 
@@ -114,16 +116,24 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("sweep processes")]
 def test_a_worker_is_killed_then_the_parent_and_the_table_is_the_same(
     which: str, tmp_path: Path, undisturbed: str, processes: list[subprocess.Popen[str]]
 ) -> None:
-    scenario, out = written(tmp_path, SLOW, LONG), tmp_path / "c"
-    parent = start("run", scenario, "--out", out, "--jobs", "2", "--no-figures")
+    gate, out = Gate(tmp_path), tmp_path / "c"
+    scenario = written(tmp_path, MANY, GATED)
+    parent = start("run", scenario, "--out", out, "--jobs", "2", "--no-figures", environment=gate.environment)
     processes.append(parent)
-    until(lambda: stored(out) >= 2)
-    victim = workers(parent.pid)[0]
+    gate.let(2)
+    until(lambda: stored(out) == 2)
+    until(lambda: len(workers(parent.pid)) == 2)
+    victim, *others = workers(parent.pid)
+    dying = [victim]
     if which != "a worker":
+        # The workers go with it.
+        dying += others
         victim = int(Path(f"/proc/{victim}/stat").read_text().rpartition(")")[2].split()[1])
     os.kill(victim, signal.SIGKILL)
-    before = stored(out)
-    until(lambda: stored(out) >= before + 3)
+    # Who is dead takes no pass with it.
+    until(lambda: not any(map(alive, dying)))
+    gate.let(3)
+    until(lambda: stored(out) == 5)
     everybody = family(parent.pid)
     assert victim not in everybody
     assert parent.poll() is None
@@ -131,7 +141,7 @@ def test_a_worker_is_killed_then_the_parent_and_the_table_is_the_same(
     parent.wait()
     # No worker outlives its parent by more than 5 s.
     until(lambda: not any(map(alive, everybody)), 5.0)
-    assert 5 <= stored(out) < 40
+    assert stored(out) == 5
     again = run(scenario, out)
     assert again.exit_code == 0, again.output
     assert table(out) == undisturbed
@@ -140,10 +150,12 @@ def test_a_worker_is_killed_then_the_parent_and_the_table_is_the_same(
 def test_ctrl_c_ends_it_in_order_and_the_next_call_goes_on(
     tmp_path: Path, undisturbed: str, processes: list[subprocess.Popen[str]]
 ) -> None:
-    scenario, out = written(tmp_path, SLOW, LONG), tmp_path / "c"
-    parent = start("run", scenario, "--out", out, "--jobs", "2", "--no-figures")
+    gate, out = Gate(tmp_path), tmp_path / "c"
+    scenario = written(tmp_path, MANY, GATED)
+    parent = start("run", scenario, "--out", out, "--jobs", "2", "--no-figures", environment=gate.environment)
     processes.append(parent)
-    until(lambda: stored(out) >= 2)
+    gate.let(2)
+    until(lambda: stored(out) == 2)
     everybody = family(parent.pid)
     # As a terminal does it: to the whole group; the workers leave it to their parent.
     for pid in [*everybody, parent.pid]:
@@ -153,15 +165,16 @@ def test_ctrl_c_ends_it_in_order_and_the_next_call_goes_on(
     assert "interrupted; what had ended is stored" in complaint
     assert "Traceback" not in complaint
     until(lambda: not any(map(alive, everybody)), 5.0)
-    assert 2 <= stored(out) < 40
+    assert stored(out) == 2
     assert run(scenario, out).exit_code == 0
     assert table(out) == undisturbed
 
 
 @pytest.mark.parametrize("series", ["false", "true"])
 def test_a_full_disk_stops_it_and_what_is_stored_is_whole(tmp_path: Path, series: str) -> None:
-    text = SLOW.replace("replicates = 10", f"replicates = 5\nseries = {series}")
-    base = LONG.replace("20MB", "200kB") + "[output]\nsample_interval = '2ms'\n"
+    text = MANY.replace("replicates = 10", f"replicates = 5\nseries = {series}")
+    base = BASE.replace('"10Mbps"', '"50Mbps"').replace("100kB", "200kB")
+    base += "[output]\nsample_interval = '2ms'\n"
     scenario, out = written(tmp_path, text, base), tmp_path / "c"
     # No file may grow beyond 60 kB (20 kB): to a process that is what a full disk looks like.
     limit = 20_000 if series == "true" else 60_000

@@ -30,6 +30,9 @@ ATTEMPTS = 3
 #: prctl(2): the signal that a process gets when its parent dies.
 _PR_SET_PDEATHSIG = 1
 
+#: Seconds after which a worker process that could not be started is tried again.
+_START_AGAIN_S = 0.2
+
 #: Seconds within which a scheduler must answer, and have a worker.
 CONNECT_S = 10.0
 
@@ -148,8 +151,15 @@ class ProcessPool(Pool):
                 if connection is None:
                     try:
                         connection = self._start(number)
+                    except (EOFError, OSError) as error:
+                        # The server that workers are forked from died at that very moment?
+                        if attempt < ATTEMPTS:
+                            time.sleep(_START_AGAIN_S)
+                            continue
+                        call.future.set_exception(PoolError(_cannot_start(error)))
+                        break
                     except Exception as error:
-                        call.future.set_exception(PoolError(f"a worker process cannot be started: {error}"))
+                        call.future.set_exception(PoolError(_cannot_start(error)))
                         break
                 answer = self._ask(number, connection, call)
                 if answer is not None:
@@ -203,6 +213,10 @@ class ProcessPool(Pool):
             process.kill()
             process.join()
         return process.exitcode
+
+
+def _cannot_start(error: Exception) -> str:
+    return f"a worker process cannot be started: {str(error) or type(error).__name__}"
 
 
 def _how_ended(code: int | None) -> str:
