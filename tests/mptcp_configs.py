@@ -22,7 +22,7 @@ from mptcpsim.plugins import (
     Value,
     register,
 )
-from mptcpsim.units import SECOND
+from mptcpsim.units import MICROSECOND, MILLISECOND, SECOND
 
 #: What a client opens as soon as it may.
 FIRST_JOINS = ((C2, S1), (C2, S2), (C1, S2))
@@ -79,6 +79,7 @@ def mptcp_configs(draw: Any, fixed: dict[str, Any], profiles: tuple[str, ...]) -
         "window_update_rule": draw(st.sampled_from(("", "", "bsd", "linux"))),
         "data_probe": draw(st.sampled_from((False, False, True))),
         "fill_window": draw(st.sampled_from((False, False, True))),
+        "data_ack_lag": draw(st.sampled_from((0, 0, 150 * MICROSECOND, MILLISECOND, SECOND))),
         "add_addr_timeout": draw(st.sampled_from((2 * SECOND, 120 * SECOND))),
         "deny_join_initial": draw(st.sampled_from((False, False, False, True))),
         "path_manager_parameters": {

@@ -71,8 +71,8 @@ class MptcpEnd:
         return connection is not None and connection.error != ""
 
 
-def check_mptcp_end(end: MptcpEnd, peer: MptcpEnd, path: MptcpFaultyPath, now: int) -> None:
-    """Check everything at one end, at ``now`` (ns)."""
+def check_mptcp_end(end: MptcpEnd, peer: MptcpEnd, path: MptcpFaultyPath, now: int, cut: bool) -> None:
+    """Check everything at one end, at ``now`` (ns); for ``cut`` see ``check_stream``."""
     connection = end.connection
     if connection is None:
         return
@@ -83,7 +83,7 @@ def check_mptcp_end(end: MptcpEnd, peer: MptcpEnd, path: MptcpFaultyPath, now: i
         if not peer.failed:
             check_failure(end, peer, connection, path)
         end.judged = connection
-    check_stream(connection, peer.connection, bool(path.tampered and end.excuse))
+    check_stream(connection, peer.connection, bool(path.tampered and cut))
     for tcp in connection.subflows:
         if not path.tampered:
             bad = any(reason in tcp.error for reason in INTERFERENCE)
@@ -122,8 +122,8 @@ def check_failure(end: MptcpEnd, peer: MptcpEnd, connection: Connection, path: M
 def check_stream(connection: Connection, other: Connection | None, cut: bool) -> None:
     """What is delivered is a prefix of what was written; what is acknowledged was received.
 
-    With ``cut`` the only subflow may have been closed before its opener learned that the other end
-    speaks plain TCP, to which the FIN of a subflow is the end of the stream.
+    With ``cut`` the only subflow may have been closed, with a FIN, before its opener learned that the
+    other end speaks plain TCP, to which the FIN of a subflow is the end of the stream.
     """
     written = other.written if other is not None else 0
     hold(

@@ -69,6 +69,8 @@ class MptcpMachine(RuleBasedStateMachine):
         self.path: MptcpFaultyPath
         self.ends: tuple[MptcpEnd, MptcpEnd]
         self.at_instant = 0
+        #: What may have been the last subflow was closed, which no path manager does without care.
+        self.cut = False
 
     # --- The start --------------------------------------------------------------------------------
 
@@ -213,7 +215,8 @@ class MptcpMachine(RuleBasedStateMachine):
         if connection is not None and number < len(connection.subflows):
             tcp = connection.subflows[number]
             if tcp.state != CLOSED:
-                self._excuse_without({tcp.flow}, set())
+                if self._excuse_without({tcp.flow}, set()):
+                    self.cut = True
                 if reset:
                     tcp.abort(self._now())
                 else:
@@ -380,17 +383,22 @@ class MptcpMachine(RuleBasedStateMachine):
             connection.act([action], self._now())
             self._settle()
 
-    def _excuse_without(self, flows: set[FourTuple], addresses: set[str]) -> None:
-        """Let the connection fail if some subflows are closed and none is left that works at both ends."""
+    def _excuse_without(self, flows: set[FourTuple], addresses: set[str]) -> bool:
+        """Let the connection fail if some subflows are closed and none is left that works at both ends.
+
+        Return whether that is so.
+        """
         one, other = (end.connection for end in self.ends)
         left: set[FourTuple] = set()
         if isinstance(one, MptcpConnection) and isinstance(other, MptcpConnection):
             there = {subflow.tcp.flow.reverse() for subflow in other.alive() if subflow.works}
             left = {subflow.tcp.flow for subflow in one.alive() if subflow.works} & there
         gone = flows | {flow.reverse() for flow in flows}
-        if not any(flow not in gone and not addresses & {flow.src, flow.dst} for flow in left):
-            for end in self.ends:
-                end.excuse = "the last subflow was closed"
+        if any(flow not in gone and not addresses & {flow.src, flow.dst} for flow in left):
+            return False
+        for end in self.ends:
+            end.excuse = "the last subflow was closed"
+        return True
 
     def _set_eager(self, end: MptcpEnd, eager: bool) -> None:
         end.eager = eager
@@ -446,8 +454,8 @@ class MptcpMachine(RuleBasedStateMachine):
         if self.pair is None:
             return
         one, other = self.ends
-        check_mptcp_end(one, other, self.path, self.pair.now)
-        check_mptcp_end(other, one, self.path, self.pair.now)
+        check_mptcp_end(one, other, self.path, self.pair.now, self.cut)
+        check_mptcp_end(other, one, self.path, self.pair.now, self.cut)
 
     # --- The end ----------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from mptcpsim.core import fallback
 from mptcpsim.core.keys import add_addr_hmac
 from mptcpsim.core.mptcp_options import REASON_UNSPECIFIED, VERSION_0, AddAddr, RemoveAddr
 from mptcpsim.core.sequences import UNKNOWN
@@ -120,6 +121,8 @@ class Addresses:
             connection.count("MPTcpExtRmSubflow")
             if gone:
                 connection.reset_subflow(subflow, REASON_UNSPECIFIED, "the address is gone", now)
+            elif connection.is_only(subflow) and fallback.may_be_plain(connection, subflow):
+                connection.reset_subflow(subflow, REASON_UNSPECIFIED, "withdrawn before MPTCP is sure", now)
             else:
                 subflow.tcp.close(now)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from mptcpsim.core.mappings import Mapping, narrow
 from mptcpsim.core.mptcp_options import REASON_MIDDLEBOX, Dss, MpFail, MptcpOption, MpTcprst
 from mptcpsim.core.options import mptcp_length
-from mptcpsim.core.segment import Segment
+from mptcpsim.core.segment import FIN, Segment
 from mptcpsim.core.stages import PLAIN
 from mptcpsim.core.states import CLOSED, ESTABLISHED
 from mptcpsim.units import NEVER
@@ -33,8 +33,13 @@ def survivor(connection: MptcpConnection) -> Tcp:
     return connection.subflows[0]
 
 
-def become_plain(connection: MptcpConnection, subflow: Subflow, why: str, now: int) -> None:
-    """Make the connection a plain TCP connection on this subflow, from the next byte on."""
+def become_plain(
+    connection: MptcpConnection, subflow: Subflow, why: str, now: int, dss: Dss | None = None
+) -> None:
+    """Make the connection a plain TCP connection on this subflow, from the next byte on.
+
+    An infinite mapping ``dss`` tells the peer so.
+    """
     if connection.is_plain:
         return
     tcp = subflow.tcp
@@ -67,9 +72,25 @@ def become_plain(connection: MptcpConnection, subflow: Subflow, why: str, now: i
         tcp.set_signal_bytes(0)
     if held:
         connection.take_held(tcp, held, now)
+    if dss is not None:
+        # The next new data carries it. It goes ahead on an ACK, too: there may be no new data.
+        send_with(tcp, dss, (), now)
     if outbound.fin_wanted:
         tcp.close(now)
+    if tcp.receiver.fin_at >= 0 and tcp.receiver.nxt > tcp.receiver.fin_at:
+        # The FIN has come before what says that it is the end of the stream.
+        connection.on_peer_closed(tcp, now)
     connection.settle()
+
+
+def may_be_plain(connection: MptcpConnection, subflow: Subflow) -> bool:
+    """Return whether the peer may have fallen back, and we have not heard of it.
+
+    It may have got our MP_FAIL. Or options do not pass: that they do is known of a peer that has sent a DSS,
+    and has acknowledged data of ours at the connection, if there was any.
+    """
+    outbound = connection.outbound
+    return subflow.failed_at >= 0 or not subflow.heard or outbound.una == 1 < outbound.nxt
 
 
 def _is_contiguous(connection: MptcpConnection, subflow: Subflow) -> bool:
@@ -105,9 +126,7 @@ def _fall_back(connection: MptcpConnection, subflow: Subflow, why: str, now: int
     dss = _infinite(connection, subflow)
     subflow.tcp.infinite_dss = subflow.tcp.final_dss = dss
     connection.count("MPTcpExtInfiniteMapTx")
-    become_plain(connection, subflow, why, now)
-    # The next new data carries it. It goes ahead on an ACK, too: there may be no new data.
-    send_with(subflow.tcp, dss, (), now)
+    become_plain(connection, subflow, why, now, dss)
 
 
 def on_options_missing(connection: MptcpConnection, subflow: Subflow, why: str, now: int) -> bool:
@@ -218,9 +237,14 @@ def reset_options(subflow: Subflow) -> tuple[MptcpOption, ...]:
 
 
 def shift(tcp: Tcp, segment: Segment) -> None:
-    """Finish a segment of plain TCP: the place of its payload, and once the infinite mapping."""
+    """Finish a segment of plain TCP: the place of its payload, and once the infinite mapping.
+
+    A FIN has it however often it is sent: who does not know it does not take a FIN for the end of the stream.
+    """
     segment.offset = segment.seq + tcp.send_shift
-    if tcp.final_dss is not None and segment.length:
+    if segment.flags & FIN and not segment.length and tcp.infinite_dss is not None:
+        tcp.final_dss = tcp.infinite_dss
+    if tcp.final_dss is not None and (segment.length or segment.flags & FIN):
         segment.sack = None
         segment.dss = tcp.final_dss
         segment.size = tcp.header + segment.length + mptcp_length(segment.dss, None)

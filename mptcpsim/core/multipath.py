@@ -540,6 +540,9 @@ class MptcpConnection(Connection):
         if self.is_plain:
             super().on_peer_closed(subflow, now)
             return
+        if subflow.subflow is not None and subflow.subflow.failed_at >= 0:
+            # A peer that has got our MP_FAIL may be plain already: its infinite mapping is under way.
+            return
         done = not self.peer_closed or self.state == M_TIME_WAIT
         if done and not subflow.sender.fin_wanted:
             # Its stream goes on, but not here, or both have ended: close our direction, too; what is

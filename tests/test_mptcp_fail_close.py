@@ -1,0 +1,103 @@
+"""A stream that ends while its connection falls back: no end is seen that the peer has not meant.
+
+To a plain connection the FIN of its subflow is the end of the stream (RFC 8684 section 3.7); to one
+that still speaks MPTCP it is not (section 3.3.3). So it matters which of the two comes first.
+"""
+
+from __future__ import annotations
+
+import pytest
+from mptcp_pair import S1, MptcpPair, Seen, drop, options_of, transfer
+from test_mptcp_fail import Damage, pair_of
+
+from mptcpsim.core.mptcp_options import Dss, MpFail
+from mptcpsim.core.segment import FIN, Packet
+from mptcpsim.plugins import Withdraw
+from mptcpsim.units import SECOND
+
+#: The client writes so much, in three segments, the last of which is damaged.
+WRITTEN = 3_000
+
+
+def is_infinite(seen: Seen) -> bool:
+    return any(isinstance(option, Dss) and option.is_infinite() for option in options_of(seen.segment))
+
+
+#: What is lost on the way, once.
+LOST = {
+    "nothing": lambda seen: False,
+    "the MP_FAIL": lambda seen: any(isinstance(option, MpFail) for option in options_of(seen.segment)),
+    "the infinite mapping": is_infinite,
+    "the infinite mapping on an ACK": lambda seen: is_infinite(seen) and not seen.segment.flags & FIN,
+    "the FIN": lambda seen: bool(seen.segment.flags & FIN),
+}
+
+
+class Once:
+    """Says yes the first time that a condition holds."""
+
+    def __init__(self, what: str) -> None:
+        self._holds = LOST[what]
+        self.done = what == "nothing"
+
+    def __call__(self, seen: Seen) -> bool:
+        if self.done or not self._holds(seen):
+            return False
+        self.done = True
+        return True
+
+
+@pytest.mark.parametrize("encode", [False, True])
+@pytest.mark.parametrize("version", [1, 0])
+@pytest.mark.parametrize("lost", LOST)
+def test_who_has_closed_falls_back_and_the_other_direction_goes_on(
+    lost: str, version: int, encode: bool
+) -> None:
+    once = Once(lost)
+    # In version 1 the first data has no DSS of its own.
+    pair = pair_of(version, Damage(3 - version, then=drop(once)), join=False, encode=encode)
+    client, server = pair.establish()
+    server.eager = True
+    client.write(WRITTEN, pair.now)
+    client.close(pair.now)
+    pair.pump()
+    pair.run(pair.now + 20 * SECOND)
+    assert once.done
+    assert (client.fell_back, server.fell_back) == (True, True)
+    assert (server.delivered, server.peer_closed) == (WRITTEN, True)
+    # The server has not closed; its half of the connection is as good as new.
+    assert not client.peer_closed
+    transfer(pair, server, client, 50_000)
+    assert not client.peer_closed
+    server.close(pair.now)
+    pair.pump()
+    pair.run()
+    assert client.peer_closed
+    assert (client.closed, server.closed) == (True, True)
+    assert (client.error, server.error) == ("", "")
+
+
+@pytest.mark.parametrize("version", [1, 0])
+def test_an_address_is_withdrawn_on_the_way_back_and_that_is_no_end_of_the_stream(version: int) -> None:
+    """The peer may be plain already; a FIN would tell its application that all has arrived."""
+    told: list[MptcpPair] = []
+
+    def withdraw(direction: str, packet: Packet, now: int) -> list[Packet]:
+        if direction == "s>c" and any(isinstance(option, MpFail) for option in options_of(packet)) and told:
+            pair = told.pop()
+            (server,) = pair.server.connections
+            server.act([Withdraw(S1)], now)
+        return [packet]
+
+    pair = pair_of(version, Damage(20, then=withdraw), join=False)
+    told.append(pair)
+    client, server = pair.establish()
+    client.write(60_000, pair.now)
+    server.write(10, pair.now)
+    server.eager = client.eager = True
+    pair.pump()
+    pair.run(pair.now + 120 * SECOND)
+    assert not told
+    assert not client.peer_closed
+    assert "reset" in client.error
+    assert server.error
