@@ -173,6 +173,7 @@ class MptcpFaultyPath:
     Attributes:
         lost: packets that did not arrive intact.
         tampered: segments from which options were removed, or whose checksum was changed.
+        gone: addresses that their hosts have lost.
     """
 
     def __init__(self) -> None:
@@ -182,6 +183,7 @@ class MptcpFaultyPath:
         self.voices = {"c>s": Voice(), "s>c": Voice()}
         self.lost = 0
         self.tampered = 0
+        self.gone: set[str] = set()
 
     def lane(self, way: str, client: str, server: str) -> Lane:
         """Return one direction of the path between two addresses."""
@@ -203,7 +205,11 @@ class MptcpFaultyPath:
         speaks = self._is_of_the_connection(way, packet)
         if speaks:
             self._check(way, packet, now)
-        deliveries = self._deliveries(self.lane(way, *ends), packet)
+        if self.gone.isdisjoint(ends):
+            deliveries = self._deliveries(self.lane(way, *ends), packet)
+        else:
+            self.lost += 1
+            deliveries = []
         delay = self.pair.delays.get(ends, self.pair.delay)
         for extra, copy in deliveries:
             if speaks and not copy.damaged:

@@ -120,6 +120,7 @@ class MptcpMachine(RuleBasedStateMachine):
         self.path.pair = pair
         self.ending = ending
         self.meddles = meddles
+        self.mtu = mtu
         self.ends = (MptcpEnd(pair.client, "c>s"), MptcpEnd(pair.server, "s>c"))
         if stripped is not None:
             self._strip((0,), stripped[1], stripped[0], stripped[2])
@@ -238,6 +239,26 @@ class MptcpMachine(RuleBasedStateMachine):
         if self._multipath(end) is not None:
             self._excuse_without(set(), {address})
         self._act(end, Withdraw(address))
+        self._run(wait * MILLISECOND)
+
+    @command(end=ENDS, second=st.booleans(), wait=WAITS)
+    def lose_address(self, end: int, second: bool, wait: int) -> None:
+        """A host loses an address: nothing more leaves it or arrives there."""
+        address = (CLIENTS, SERVERS)[end][second]
+        stack = self.ends[end].stack
+        if address in stack.addresses:
+            if self._multipath(end) is not None:
+                self._excuse_without(set(), {address})
+            stack.change_address(address, False, self._now())
+            del stack.addresses[address]
+            self.path.gone.add(address)
+            self._settle()
+        self._run(wait * MILLISECOND)
+
+    @command(end=ENDS, second=st.booleans(), wait=WAITS)
+    def regain_address(self, end: int, second: bool, wait: int) -> None:
+        """It gets it back."""
+        self._regain(end, (CLIENTS, SERVERS)[end][second])
         self._run(wait * MILLISECOND)
 
     @command(end=ENDS, number=st.integers(0, 3), backup=st.booleans(), wait=WAITS)
@@ -400,6 +421,15 @@ class MptcpMachine(RuleBasedStateMachine):
             end.excuse = "the last subflow was closed"
         return True
 
+    def _regain(self, end: int, address: str) -> None:
+        assert self.pair is not None
+        if address in self.path.gone:
+            stack = self.ends[end].stack
+            stack.add_address(address, self.mtu)
+            self.path.gone.remove(address)
+            stack.change_address(address, True, self._now())
+            self._settle()
+
     def _set_eager(self, end: MptcpEnd, eager: bool) -> None:
         end.eager = eager
         connection = end.connection
@@ -465,6 +495,9 @@ class MptcpMachine(RuleBasedStateMachine):
             return
         pair = self.pair
         self.path.heal(strips=self.ending != "stripped")
+        for number, addresses in enumerate((CLIENTS, SERVERS)):
+            for address in addresses:
+                self._regain(number, address)
         for end in self.ends:
             self._set_eager(end, True)
         limit = pair.now + TEARDOWN + self._time_for_small_windows()

@@ -27,6 +27,8 @@ def tcp_configs(draw: Any, fixed: dict[str, Any]) -> dict[str, Any]:
         "initial_window_segments": draw(st.sampled_from((10, 1, 3))),
         "send_buffer": draw(st.sampled_from((4_194_304, 1_000, 20_000))),
         "receive_buffer": draw(BUFFERS),
+        "receive_autotune": draw(st.sampled_from((False, False, False, True))),
+        "receive_buffer_max": draw(st.sampled_from((1_048_576, 50_000))),
         "window_scaling": draw(st.sampled_from((True, True, True, False))),
         "window_scale": draw(st.sampled_from((-1, -1, 0, 1, 3, 7, 10, 14))),
         "sack": draw(st.sampled_from((True, True, False))),

@@ -327,3 +327,31 @@ def test_mp_fail_crosses_what_the_connection_repeats() -> None:
     assert server.is_plain
     transfer(pair, server, client, 50_000)
     transfer(pair, client, server, 50_000)
+
+
+def test_fall_back_while_a_mapping_waits_to_be_sent() -> None:
+    """A sender that maps ahead has mapped more than it has sent: the stream goes on behind what was sent."""
+    # The first data of the server loses its mappings; the client has spoken MPTCP, and says so.
+    lost = strip_mptcp(lambda seen: seen.direction == "s>c" and seen.segment.length > 0)
+    pair = MptcpPair(
+        mptcp(versions=(0,)),
+        mptcp(versions=(0,), map_ahead=True, mapping_segments=3, tcp={"initial_window_segments": 3}),
+        delay=50 * MS,
+        hook=lost,
+    )
+    client, server = pair.establish()
+    pair.run(pair.now + SECOND)
+    client.write(5_000, pair.now)
+    server.write(60_000, pair.now)
+    pair.pump()
+    pair.run(pair.now + 60 * MS)
+    assert client.is_plain
+    assert not server.is_plain
+    ahead = server.subflows[0].sender
+    assert ahead.nxt < ahead.end
+    client.write(50_000, pair.now)
+    pair.pump()
+    pair.run(pair.now + 3 * SECOND)
+    assert server.is_plain
+    assert client.read(100_000, pair.now) == 60_000
+    assert server.read(100_000, pair.now) == 55_000

@@ -141,7 +141,7 @@ MPTCP_MUTATIONS = {
             ),
         ),
         invariant="nothing was acknowledged at the connection",
-        test="test_mptcp_machine.py::test_mptcp_machine[Version0Machine]",
+        test=MPTCP_MACHINE,
     ),
     "right edge of the connection not kept": Mutation(
         changes=(

@@ -10,7 +10,8 @@ from script import PEER_PORT, Script
 
 from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.connection import Connection, LocalProtocolError
-from mptcpsim.core.segment import ACK, FIN, RST, SYN
+from mptcpsim.core.segment import ACK, FIN, NOT_ECT, RST, SYN, FourTuple, Segment, reset_for
+from mptcpsim.core.sequences import UNKNOWN, SequenceMap
 from mptcpsim.core.states import LISTEN, STATE_NAMES, TRANSITIONS
 from mptcpsim.units import MILLISECOND, MINUTE, SECOND
 
@@ -579,3 +580,13 @@ def test_listen_is_no_state_of_a_connection() -> None:
     states: list[Any] = [connection.subflows[0].state for connection in script.stack.connections]
     assert states
     assert LISTEN not in states
+
+
+@pytest.mark.parametrize("irs", [UNKNOWN, 77])
+def test_a_reset_for_a_segment_without_an_ack_has_the_number_0_on_the_wire(irs: int) -> None:
+    """RFC 9293 section 3.5.2: whatever initial sequence number of ours the sender of the segment knows."""
+    flow = FourTuple("10.0.0.1", 1000, "10.0.0.2", PORT)
+    late = Segment(flow, 40, SequenceMap(1234, irs), SYN, 0, 0, 0, 0, UNKNOWN, UNKNOWN, None, NOT_ECT)
+    reset = reset_for(late)
+    assert reset.sequences.wire_seq(reset.seq) == 0
+    assert reset.sequences.wire_ack(reset.ack) == 1235

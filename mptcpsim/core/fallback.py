@@ -58,11 +58,12 @@ def become_plain(
     for other in list(connection.subflows):
         if other is not tcp and other.state != CLOSED:
             other.abort(now, "the connection has fallen back to plain TCP")
-    # What is not sent yet goes out on this subflow; what is sent lies there without gaps.
-    tcp.send_shift = outbound.nxt - 1 - max(sender.nxt, 1)
+    # What is not mapped yet goes out on this subflow; what is lies there without gaps, sent or not.
+    mapped_end = max(sender.end, 1)
+    tcp.send_shift = outbound.nxt - 1 - mapped_end
     sender.source = None
     sender.nagle = connection.config.nagle
-    sender.end = max(sender.end, 1) + outbound.end - outbound.nxt
+    sender.end = mapped_end + outbound.end - outbound.nxt
     tcp.receive_shift = connection.delivered - subflow.incoming.done
     held = subflow.incoming.release(tcp.receive_shift)
     if tcp.state >= ESTABLISHED:

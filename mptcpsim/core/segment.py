@@ -282,14 +282,17 @@ class Segment(Packet):
 def reset_for(cause: Segment) -> Segment:
     """Return the RST that answers a segment of no connection (RFC 9293 section 3.5.2, group 1)."""
     flow = cause.flow.reverse()
+    sequences = cause.sequences.reverse()
     if cause.flags & ACK:
         flags, seq, ack = RST, cause.ack, 0
     else:
         flags, seq, ack = RST | ACK, 0, cause.end
+        # Zero on the wire, even if the sender of the cause knows another initial sequence number of ours.
+        sequences.iss = 0
     return Segment(
         flow,
         ip_header_length(flow.dst) + TCP_HEADER,
-        cause.sequences.reverse(),
+        sequences,
         flags,
         seq,
         ack,
