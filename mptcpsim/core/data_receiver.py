@@ -94,9 +94,12 @@ class DataReceiver:
 
     def ack_dss(self) -> Dss:
         """Return the DSS of a segment without a mapping."""
-        if self._ack_for != self.nxt:
-            self._ack_for = self.nxt
-            self._ack = Dss(self.ack_octets, narrow(self.nxt, self.ack_octets, self.idsn))
+        return self._ack if self._ack_for == self.nxt else self._dss_of(self.nxt)
+
+    def _dss_of(self, nxt: int) -> Dss:
+        """Return the DSS with a DATA_ACK, and keep it."""
+        self._ack_for = nxt
+        self._ack = Dss(self.ack_octets, narrow(nxt, self.ack_octets, self.idsn))
         return self._ack
 
     def on_read(self, count: int, now: int) -> None:
@@ -129,10 +132,12 @@ class DataReceiver:
         As in TCP the edge moves in steps worth a segment (RFC 9293 section 3.8.6.2.2), and never to
         the left as the peer reads it: where a shift would take back a promise it is rounded up.
         """
-        nxt = self.nxt
+        same = self.nxt == self._seen_nxt and self.limit == self._seen_limit and scale == self._seen_scale
+        return self._field if same else self._field_with(self.nxt, scale)
+
+    def _field_with(self, nxt: int, scale: int) -> int:
+        """Return the window field that goes with a DATA_ACK."""
         limit = self.limit
-        if nxt == self._seen_nxt and limit == self._seen_limit and scale == self._seen_scale:
-            return self._field
         self._seen_nxt = nxt
         self._seen_limit = limit
         self._seen_scale = scale

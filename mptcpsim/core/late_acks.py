@@ -37,19 +37,11 @@ class LateReceiver(DataReceiver):
 
     def ack_dss(self) -> Dss:
         """Return the DSS of a segment without a mapping."""
-        nxt = self.nxt
-        self.nxt = self._announced()
-        dss = super().ack_dss()
-        self.nxt = nxt
-        return dss
+        return self._dss_of(self._announced())
 
     def window_field(self, scale: int) -> int:
         """Return the window field that goes with it."""
-        nxt = self.nxt
-        self.nxt = self._announced()
-        field = super().window_field(scale)
-        self.nxt = nxt
-        return field
+        return self._field_with(self._announced(), scale)
 
     def _announced(self) -> int:
         return self._busy_ack if self._connection.now() < self._busy_until else self.nxt
