@@ -109,6 +109,8 @@ class DataReceiver:
         """The buffer has ``more`` bytes."""
         self.buffer += more
         self.limit += more
+        # What may arrive beyond the limit is once more the buffer (see ``_spare``).
+        self._spare = min(self._spare + more, NEVER)
 
     def widen_ack(self) -> bool:
         """Answer 64-bit DSNs with 64-bit DATA_ACKs (section 3.3.2); return whether that is new."""
