@@ -139,6 +139,72 @@ class TestDrawing:
         assert axes.get_ylabel() == "Goodput (Mbit/s)"
 
 
+class TestLabels:
+    """What a label says and what is drawn agree."""
+
+    def drawn(self, labels: dict[str, str], table: list[dict[str, Any]], **figure: Any) -> Any:
+        spec = SweepSpec.model_validate({"labels": labels})
+        given = FigureSpec.model_validate({"name": "a", "kind": "line", "x": "delay", **figure})
+        return draw(table, given, spec).axes[0]
+
+    @staticmethod
+    def delays(*delays: str) -> list[dict[str, Any]]:
+        return [{"delay": delay, "replicate": 0, "status": "done", "goodput_bps": 2e6} for delay in delays]
+
+    @pytest.mark.parametrize(
+        ("label", "said", "numbers"),
+        [
+            ("Delay", "Delay (us)", [500, 5000]),
+            ("Delay (ms)", "Delay (ms)", [0.5, 5]),
+            ("Delay (µs)", "Delay (µs)", [500, 5000]),
+            ("Delay (one way)", "Delay (one way), us", [500, 5000]),
+            ("Delay (min)", "Delay (min), us", [500, 5000]),
+            ("Delay (Mbit/s)", "Delay (Mbit/s), us", [500, 5000]),
+        ],
+    )
+    def test_the_unit_of_a_label_is_the_unit_of_the_axis(
+        self, label: str, said: str, numbers: list[float]
+    ) -> None:
+        axes = self.drawn({"delay": label}, self.delays("500us", "5ms"))
+        assert axes.get_xlabel() == said
+        assert list(axes.get_lines()[0].get_xdata()) == numbers
+
+    @pytest.mark.parametrize(
+        ("label", "said", "number"),
+        [
+            ("Goodput (kbit/s)", "Goodput (kbit/s)", 2000),
+            ("Goodput (bit/s)", "Goodput (bit/s)", 2e6),
+            ("Goodput (all flows)", "Goodput (all flows), Mbit/s", 2),
+        ],
+    )
+    def test_so_is_that_of_a_metric(self, label: str, said: str, number: float) -> None:
+        axes = self.drawn({"goodput_bps": label}, self.delays("1ms", "5ms"))
+        assert axes.get_ylabel() == said
+        assert list(axes.get_lines()[0].get_ydata()) == [number, number]
+
+    def test_an_axis_far_apart_has_no_tick_with_an_exponent(self) -> None:
+        axes = self.drawn({}, self.delays("500us", "5ms", "50ms"))
+        assert axes.get_xlabel() == "delay (ms)"
+        assert list(axes.get_lines()[0].get_xdata()) == [0.5, 5, 50]
+
+    def test_the_highest_marker_has_room(self) -> None:
+        low, high = self.delays("1ms", "5ms")
+        axes = self.drawn({}, [low, {**high, "goodput_bps": 2.5e6}])
+        assert axes.get_ylim() == pytest.approx((0.0, 2.5 * 1.05))
+
+    @pytest.mark.parametrize("kind", ["line", "scatter", "box", "heatmap"])
+    def test_words_below_an_axis_do_not_run_into_each_other(self, kind: str) -> None:
+        table = [
+            {**row, "boxes": f'[{{"name": "drop", "match": "{word}"}}]', "one": 1}
+            for row in self.delays("1ms")
+            for word in ("data", "ack", "window-update")
+        ]
+        more = {"rows": "one"} if kind == "heatmap" else {}
+        axes = self.drawn({}, table, kind=kind, x="boxes", **more)
+        axes.figure.draw_without_rendering()
+        assert {text.get_rotation() for text in axes.get_xticklabels()} == {30.0}
+
+
 def test_a_campaign_draws_its_figures_the_same_every_time(tmp_path: Path) -> None:
     text = GRID + "[[sweep.figures]]\nname = 'one'\n[[sweep.figures]]\nname = 'two'\nkind = 'cdf'\n"
     scenario = written(tmp_path, text)

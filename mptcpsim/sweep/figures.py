@@ -19,6 +19,7 @@ from mptcpsim.results.figures import LINE_STYLES, PALETTE, RC, save
 from mptcpsim.scenario.sweep_settings import FigureSpec, SweepSpec
 from mptcpsim.sweep.campaign import Campaign, group
 from mptcpsim.sweep.choice import MAX_LINES, MAX_PANELS, Axis, axis_of, chosen_figures
+from mptcpsim.sweep.scales import Scale, axis_scale, metric_scale, number_text, step
 from mptcpsim.sweep.store import StoreError
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ PAGE_INCHES = 7.16
 HEIGHT_INCHES = 2.3
 PANEL_INCHES = 1.75
 PANELS_A_ROW = 3
+
+#: Ticks of a heat map with many numbers.
+MAX_TICKS = 12
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
@@ -49,13 +53,10 @@ _SMALL: Any = {
     "axes.linewidth": 0.6,
 }
 
-_STEPS = {
-    "bps": ((1e9, "Gbit/s"), (1e6, "Mbit/s"), (1e3, "kbit/s"), (1.0, "bit/s")),
-    "bytes": ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B")),
-    "rate": ((1e9, "Gbit/s"), (1e6, "Mbit/s"), (1e3, "kbit/s"), (1.0, "bit/s")),
-    "size": ((1024.0**2, "MiB"), (1024.0, "KiB"), (1.0, "B")),
-    "time": ((1e9, "s"), (1e6, "ms"), (1e3, "us"), (1.0, "ns")),
-}
+#: Characters of a value in ticks and legends, and those that an inch below an x axis holds.
+MAX_TEXT = 20
+TICK_CHARACTERS_AN_INCH = 15
+SLANTED_CHARACTERS_AN_INCH = 30
 
 
 def draw_campaign(campaign: Campaign, directory: Path) -> list[Path]:
@@ -104,9 +105,13 @@ class _Drawing:
         values = [row[spec.y] for row in self._rows]
         if any(isinstance(value, str) for value in values):
             raise StoreError(f"figure {spec.name!r}: {spec.y!r} is text: choose another column for y")
-        self._factor, self._unit = _metric_scale(spec.y, values)
+        self._factor, self._y_label = metric_scale(
+            spec.y, self._labels.get(spec.y) or _metric_name(spec.y), values
+        )
         self._panels = self._axis(spec.panels, MAX_PANELS, "panels")
         self._lines = self._axis(spec.lines, MAX_LINES, "lines")
+        #: Characters of the longest tick that had to be put aslant.
+        self._slanted = 0
         self.figure, grid = self._layout(spec.title or title)
         draw = {
             "line": self._line, "heatmap": self._heatmap, "cdf": self._cdf, "box": self._box,
@@ -161,6 +166,7 @@ class _Drawing:
 
     def _finish(self, grid: list[Axes]) -> None:
         figure, spec = self.figure, self._spec
+        figure.set_figheight(figure.get_figheight() + self._slanted / SLANTED_CHARACTERS_AN_INCH)
         handles, labels = grid[0].get_legend_handles_labels()
         for axes in grid[1:]:
             for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
@@ -170,9 +176,9 @@ class _Drawing:
         if len(labels) > 1:
             room = 60 if len(grid) == 1 else 120
             columns = max(1, min(len(labels), room // (max(map(len, labels)) + 8)))
-            name = self._label(self._lines) if self._lines is not None else ""
+            name = self._name(self._lines) if self._lines is not None else ""
             figure.legend(handles, labels, loc="outside lower center", ncols=columns, title=name)
-        y = self._metric_label()
+        y = self._y_label
         bottom, left = (None, y)
         if spec.kind == "cdf":
             bottom, left = y, "Share of the runs"
@@ -186,8 +192,12 @@ class _Drawing:
                 axes.set_xlabel(bottom or "")
             if place % columns == 0:
                 axes.set_ylabel(left)
-            if spec.kind in ("line", "scatter") and axes.get_ylim()[0] > 0.0:
-                axes.set_ylim(bottom=0.0)
+            bottom_end, top = axes.get_ylim()
+            if spec.kind in ("line", "scatter") and bottom_end > 0.0:
+                # The margin above the data is a part of the whole height, or markers are cut.
+                margin = axes.get_ymargin()
+                highest = top - (top - bottom_end) * margin / (1 + 2 * margin)
+                axes.set_ylim(0.0, highest * (1 + margin))
 
     @staticmethod
     def _columns(panels: int) -> int:
@@ -199,36 +209,36 @@ class _Drawing:
         assert self._spec.x is not None
         x = self._axis(self._spec.x, 100_000, "x")
         assert x is not None
-        factor = _axis_scale(x)[0]
+        positions = self._positions(x)
         for place, (label, mine) in enumerate(self._split(rows)):
             found = {each.parameters[x.name]: each.interval for each in group(mine, self._spec.y, [x.name])}
             at = [value for value in x.values if value in found]
             means = [found[value].mean / self._factor for value in at]
-            numbers = dict(zip(x.values, x.numbers, strict=True)) if x.is_numeric else {}
-            positions = [numbers[v] / factor if x.is_numeric else x.values.index(v) for v in at]
+            across = [positions[value] for value in at]
             style = _style(place)
-            axes.plot(positions, means, label=label, marker=MARKERS[place % len(MARKERS)], **style)
+            axes.plot(across, means, label=label, marker=MARKERS[place % len(MARKERS)], **style)
             low = [found[value].low / self._factor for value in at]
             high = [found[value].high / self._factor for value in at]
             if not all(math.isnan(value) for value in low):
-                axes.fill_between(positions, low, high, color=style["color"], alpha=0.2, linewidth=0)
+                axes.fill_between(across, low, high, color=style["color"], alpha=0.2, linewidth=0)
         if not x.is_numeric:
-            axes.set_xticks(range(len(x.values)), [_text(value) for value in x.values])
+            self._word_ticks(axes, x)
         elif _is_logarithmic(x):
-            _logarithmic(axes, [number / factor for number in x.numbers])
+            _logarithmic(axes, list(positions.values()))
 
     def _scatter(self, axes: Axes, rows: list[dict[str, Any]]) -> None:
         x = self._axis(self._spec.x, 100_000, "x")
         assert x is not None
-        factor = _axis_scale(x)[0]
-        numbers = dict(zip(x.values, x.numbers, strict=True))
+        positions = self._positions(x)
         for place, (label, mine) in enumerate(self._split(rows)):
             axes.scatter(
-                [numbers[row[x.name]] / factor for row in mine],
+                [positions[row[x.name]] for row in mine],
                 [row[self._spec.y] / self._factor for row in mine],
                 s=8, label=label, color=PALETTE[place % len(PALETTE)], marker=MARKERS[place % len(MARKERS)],
                 linewidths=0,
             )  # fmt: skip
+        if not x.is_numeric:
+            self._word_ticks(axes, x)
 
     def _heatmap(self, axes: Axes, rows: list[dict[str, Any]]) -> None:
         x = self._axis(self._spec.x, 100_000, "x")
@@ -252,18 +262,15 @@ class _Drawing:
             vmax=high if high > low else low + 1.0,
         )  # fmt: skip
         axes.grid(visible=False)
-        for axis, one in ((axes.xaxis, x), (axes.yaxis, y)):
-            factor = _axis_scale(one)[0]
-            texts = (
-                [f"{n / factor:.4g}" for n in one.numbers] if one.is_numeric else list(map(_text, one.values))
-            )
-            step = math.ceil(len(texts) / 12)
-            axis.set_ticks([place + 0.5 for place in range(0, len(texts), step)], texts[::step])
+        self._word_ticks(axes, x, 0.5)
+        texts = self._texts(y)
+        each = math.ceil(len(texts) / MAX_TICKS)
+        axes.set_yticks([place + 0.5 for place in range(0, len(texts), each)], texts[::each])
         first = self._panels is None or axes.get_title(loc="left") == self._named(
             self._panels, self._panels.values[-1]
         )
         if first:
-            bar = self.figure.colorbar(mesh, ax=self.figure.axes, label=self._metric_label())
+            bar = self.figure.colorbar(mesh, ax=self.figure.axes, label=self._y_label)
             bar.outline.set_linewidth(0.6)
             # PGF pictures have no raster images.
             assert bar.solids is not None
@@ -303,9 +310,7 @@ class _Drawing:
         if x is None:
             axes.set_xticks([])
         else:
-            factor = _axis_scale(x)[0]
-            texts = [f"{n / factor:.4g}" for n in x.numbers] if x.is_numeric else list(map(_text, x.values))
-            axes.set_xticks(range(len(values)), texts)
+            self._word_ticks(axes, x)
         axes.grid(visible=False, axis="x")
 
     # --- Names --------------------------------------------------------------------------------
@@ -321,26 +326,56 @@ class _Drawing:
         ]
 
     def _value(self, axis: Axis, value: Any) -> str:
-        if axis.kind in ("word", "number"):
+        if axis.kind == "word":
+            return _cut([_text(each) for each in axis.values])[axis.values.index(value)]
+        if axis.kind == "number":
             return _text(value)
         number = axis.numbers[axis.values.index(value)]
-        factor, unit = _step(number, axis.kind)
+        factor, unit = step(number, axis.kind)
         return f"{number / factor:.4g} {unit}"
 
     def _named(self, axis: Axis, value: Any) -> str:
-        name = self._labels.get(axis.name, _short(axis.name)).partition(" (")[0]
-        return f"{name}: {self._value(axis, value)}"
+        return f"{self._name(axis)}: {self._value(axis, value)}"
+
+    def _name(self, axis: Axis) -> str:
+        """Return what an axis is called where its values have their units with them."""
+        name = self._labels.get(axis.name, _short(axis.name))
+        return name if axis.kind in ("word", "number") else name.partition(" (")[0]
+
+    def _scale(self, axis: Axis) -> Scale:
+        return axis_scale(axis.kind, self._labels.get(axis.name, _short(axis.name)), axis.numbers)
 
     def _label(self, axis: Axis | None) -> str:
-        if axis is None:
-            return ""
-        name = self._labels.get(axis.name, _short(axis.name))
-        unit = _axis_scale(axis)[1]
-        return f"{name} ({unit})" if unit and "(" not in name else name
+        return "" if axis is None else self._scale(axis).label
 
-    def _metric_label(self) -> str:
-        name = self._labels.get(self._spec.y) or _metric_name(self._spec.y)
-        return f"{name} ({self._unit})" if self._unit and "(" not in name else name
+    # --- Places -------------------------------------------------------------------------------
+
+    def _positions(self, axis: Axis) -> dict[Any, float]:
+        """Return where the values of an axis stand: numbers on their scale, words one after the other."""
+        if not axis.is_numeric:
+            return {value: float(place) for place, value in enumerate(axis.values)}
+        factor = self._scale(axis).factor
+        return {value: n / factor for value, n in zip(axis.values, axis.numbers, strict=True)}
+
+    def _texts(self, axis: Axis) -> list[str]:
+        """Return the values of an axis for its ticks."""
+        if axis.is_numeric:
+            factor = self._scale(axis).factor
+            return [number_text(number / factor) for number in axis.numbers]
+        return _cut([_text(value) for value in axis.values])
+
+    def _word_ticks(self, axes: Axes, axis: Axis, offset: float = 0.0) -> None:
+        """Put the values of an axis below it, one after the other; aslant where they are too long."""
+        texts = self._texts(axis)
+        each = math.ceil(len(texts) / MAX_TICKS) if axis.is_numeric else 1
+        shown = texts[::each]
+        axes.set_xticks([place + offset for place in range(0, len(texts), each)], shown)
+        panels = 1 if self._panels is None else len(self._panels.values)
+        room = self.figure.get_figwidth() / self._columns(panels) - 0.5
+        if max(map(len, shown)) * len(shown) > TICK_CHARACTERS_AN_INCH * room:
+            for text in axes.get_xticklabels():
+                text.set(rotation=30, rotation_mode="anchor", ha="right")
+            self._slanted = max(map(len, shown))
 
 
 def _style(line: int) -> dict[str, Any]:
@@ -353,6 +388,12 @@ def _text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def _cut(texts: list[str]) -> list[str]:
+    """Return texts without what is too long to be read, unless it is what tells them apart."""
+    short = [text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 1]}…" for text in texts]
+    return short if len(set(short)) == len(set(texts)) else texts
+
+
 def _short(name: str) -> str:
     """Return the last words of a key: ``links.path2.delay`` is the ``path2 delay``."""
     return " ".join(name.split(".")[-2:]).replace("_", " ")
@@ -362,33 +403,6 @@ def _metric_name(metric: str) -> str:
     words = metric.rpartition(".")
     name = words[2].removesuffix("_bps").removesuffix("_s").removesuffix("_ms").replace("_", " ")
     return f"{words[0]}: {name}" if words[0] else name.capitalize()
-
-
-def _metric_scale(metric: str, values: Sequence[float]) -> tuple[float, str]:
-    largest = max(abs(value) for value in values)
-    if metric.endswith("_bps"):
-        return _step(largest, "bps")
-    if "bytes" in metric:
-        return _step(largest, "bytes")
-    for ending, unit in (("_ms", "ms"), ("_s", "s")):
-        if metric.endswith(ending):
-            return 1.0, unit
-    return 1.0, ""
-
-
-def _axis_scale(axis: Axis) -> tuple[float, str]:
-    """Return factor and unit of an axis: the largest unit in which its smallest value is at least one."""
-    if axis.kind not in _STEPS:
-        return 1.0, ""
-    positive = [number for number in axis.numbers if number > 0]
-    return _step(min(positive, default=1.0), axis.kind)
-
-
-def _step(number: float, kind: str) -> tuple[float, str]:
-    for factor, unit in _STEPS[kind]:
-        if number >= factor:
-            return factor, unit
-    return _STEPS[kind][-1]
 
 
 def _is_logarithmic(axis: Axis) -> bool:
@@ -404,7 +418,6 @@ def _logarithmic(axes: Axes, numbers: Sequence[float]) -> None:
     from matplotlib.ticker import FixedLocator, NullLocator
 
     axes.set_xscale("log")
-    step = math.ceil(len(numbers) / 6)
-    axes.xaxis.set_major_locator(FixedLocator(numbers[::step]))
+    axes.xaxis.set_major_locator(FixedLocator(numbers[:: math.ceil(len(numbers) / 6)]))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(lambda value, place: f"{value:.4g}")
+    axes.xaxis.set_major_formatter(lambda value, place: number_text(value))
