@@ -355,3 +355,14 @@ def test_fall_back_while_a_mapping_waits_to_be_sent() -> None:
     assert server.is_plain
     assert client.read(100_000, pair.now) == 60_000
     assert server.read(100_000, pair.now) == 55_000
+
+
+def test_an_mtu_without_room_for_options_and_data_is_no_endless_loop() -> None:
+    """An interface can get any MTU during a run; segments of no byte would be sent for ever."""
+    pair = joining()
+    client, server = start(pair)
+    pair.client.addresses[C3] = 72
+    client.act([OpenSubflow(C3, S1, PORT)], pair.now)
+    pair.run(pair.now + SECOND)
+    assert [tcp.sender.mss > 0 for tcp in client.subflows] == [True] * 3
+    goes_on(pair, client, server, 3)

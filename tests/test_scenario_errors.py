@@ -154,6 +154,10 @@ CASES = [
     Case("queue in unknown unit", "queue = 50", 'queue = "50 cars"', "links.1.queue", "unknown unit"),
     Case("mtu too small", "mtu = 1500", "mtu = 100", "links.2.mtu", "greater than or equal to 576"),
     Case("mtu too large", "mtu = 1500", "mtu = 70000", "links.2.mtu", "less than or equal to 65535"),
+    Case("mtu of an interface too small", 'A1 = "10.0.1.2/24"', 'A1 = {addresses = ["10.0.1.2/24"], mtu = 68}',
+         "hosts.A.interfaces.A1.mtu", "greater than or equal to 88"),
+    Case("mtu of an interface too small for IPv6", 'A1 = "10.0.1.2/24"',
+         'A1 = {addresses = ["10.0.1.2/24", "2001:db8::1/64"], mtu = 1000}', "hosts.A.interfaces.A1.mtu", "1280"),
     Case("reordering without a delay", "mtu = 1500", "reorder = 0.1", "links.2.reorder", "add reorder_delay"),
     Case("port out of range", "port = 5001", "port = 70000", "flows.0.port", "less than or equal to 65535"),
     # --- Names

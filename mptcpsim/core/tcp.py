@@ -69,7 +69,7 @@ _MASK: Final = 0xFFFFFFFF
 #: RFC 9293 section 3.7.1: the MSS of a peer that names none.
 DEFAULT_MSS_IPV4: Final = 536
 DEFAULT_MSS_IPV6: Final = 1220
-#: A smaller MSS of the peer is not obeyed: 40 bytes of options would leave no room (as in Linux).
+#: A smaller MSS, of the peer or of an MTU, is not obeyed: 40 bytes of options would leave no room (as in Linux).
 LEAST_MSS: Final = OPTION_SPACE + 8
 
 _CHALLENGE_PERIOD: Final = 5 * SECOND
@@ -492,7 +492,7 @@ class Tcp(TimerOwner):
         options = syn.syn
         if options is None:
             options = SynOptions(self._peer_mss, UNKNOWN, False)
-        self._peer_mss = max(options.mss, LEAST_MSS)
+        self._peer_mss = options.mss
         if options.window_scale == UNKNOWN:
             self._offered_scale = UNKNOWN
         if syn.ts_val == UNKNOWN:
@@ -518,9 +518,10 @@ class Tcp(TimerOwner):
         sender.max_window = syn.window
 
     def set_mss(self) -> None:
-        """RFC 9293 section 3.7.1: Eff.snd.MSS = min(SendMSS, MTU - headers) - options."""
+        """RFC 9293 section 3.7.1: Eff.snd.MSS = max(min(SendMSS, MTU - headers), floor) - options."""
         fits = self.mtu - ip_header_length(self.flow.dst) - TCP_HEADER
-        self.sender.mss = min(self._peer_mss, fits) - self.option_bytes - self.signal_bytes
+        most = max(min(self._peer_mss, fits), LEAST_MSS)
+        self.sender.mss = most - self.option_bytes - self.signal_bytes
 
     def establish(self, now: int) -> None:
         """The handshake is complete."""

@@ -153,6 +153,13 @@ def _links(scenario: Scenario) -> None:
                         ("links", index, "mtu"),
                         f"an mtu of {link.mtu} is too small for IPv6: it needs {IPV6_MIN_MTU}",
                     )
+                mtu = nodes[port.node].interfaces[port.interface].mtu
+                if ":" in address and mtu is not None and mtu < IPV6_MIN_MTU:
+                    kind = "hosts" if port.node in scenario.hosts else "routers"
+                    raise Problem(
+                        (kind, port.node, "interfaces", port.interface, "mtu"),
+                        f"an mtu of {mtu} is too small for IPv6: it needs {IPV6_MIN_MTU}",
+                    )
     for kind, group in (("hosts", scenario.hosts), ("routers", scenario.routers)):
         for name, node in group.items():
             for interface in node.interfaces:

@@ -8,12 +8,17 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PlainSerializer, StrictBool, model_validator
 
+from mptcpsim.core.tcp import LEAST_MSS
 from mptcpsim.scenario.fields import Model
 from mptcpsim.scenario.freebsd_settings import FreebsdSpec
 from mptcpsim.scenario.ip_words import read_route, read_rule, table_name
 from mptcpsim.scenario.mptcp_settings import MptcpField, MptcpSettings
 from mptcpsim.scenario.quantities import Whole
 from mptcpsim.scenario.tcp_settings import TcpSettings
+
+
+#: The least MTU of an interface, bytes: the headers of IPv4 and TCP, and the least MSS.
+MIN_INTERFACE_MTU = 40 + LEAST_MSS
 
 
 def _interface_address(value: Any) -> Any:
@@ -72,7 +77,7 @@ class InterfaceSpec(Model):
     addresses: tuple[InterfaceAddress, ...] = ()
     up: StrictBool = True
     #: Bytes of the largest packet to send, instead of the link's.
-    mtu: Annotated[Whole, Field(ge=68, le=65535)] | None = None
+    mtu: Annotated[Whole, Field(ge=MIN_INTERFACE_MTU, le=65535)] | None = None
 
 
 def _interface(value: Any) -> Any:
