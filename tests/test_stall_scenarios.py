@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+from typer.testing import CliRunner
+
 from mptcpsim import loads
-from mptcpsim.results.series import SeriesRecorder
+from mptcpsim.cli import app
+from mptcpsim.results.figures_dsn import updates
+from mptcpsim.results.segments import read_segments
+from mptcpsim.results.series import SeriesRecorder, read_series
+from mptcpsim.results.stalls import LOST
 from mptcpsim.scenario.build import build
 from mptcpsim.scenario.run import measure
 
@@ -76,3 +84,68 @@ def test_a_grown_buffer_takes_what_it_has_promised(tmp_path: Path) -> None:
     )
     assert "TcpExtTCPRcvQDrop" not in summary["counters"]["S"]
     assert summary["flows"][0]["stalls"] == []
+
+
+NAT = """
+title = "t"
+seed = 1
+duration = "8s"
+[hosts.C]
+interfaces = { eth0 = "192.168.0.2/24", eth1 = "192.168.1.2/24" }
+routes = [{ to = "0.0.0.0/0", via = "192.168.0.1" }]
+rules = ["from 192.168.1.2 lookup 2"]
+tables = { 2 = ["default via 192.168.1.1"] }
+[routers.R]
+interfaces = { lan0 = "192.168.0.1/24", lan1 = "192.168.1.1/24", wan = "10.1.0.1/24" }
+[hosts.S]
+interfaces = { eth0 = "10.1.0.2/24" }
+[[links]]
+ends = ["C:eth0", "R:lan0"]
+rate = "10Mbps"
+delay = "5ms"
+[[links]]
+ends = ["C:eth1", "R:lan1"]
+rate = "10Mbps"
+delay = "5ms"
+[[links]]
+ends = ["R:wan", "S:eth0"]
+rate = "20Mbps"
+delay = "5ms"
+middleboxes = [
+  "nat",
+  { name = "drop", match = "window-update", direction = "backward", from = "5s", first = 2 },
+]
+[[flows]]
+name = "bulk"
+client = "C"
+client_interface = "eth0"
+server = "S"
+bytes = "600kB"
+server_tcp = { receive_buffer = "64KiB" }
+reader = { read_size = "64KiB", pause = "5s", pause_after = "200kB" }
+"""
+JOINS = """
+client_mptcp = { path_manager = { name = "endpoints", endpoints = "192.168.1.2 subflow" } }
+mptcp = { profile = "rfc8684" }
+"""
+
+
+@pytest.mark.parametrize("multipath", [False, True])
+def test_behind_a_nat_the_two_ends_of_a_subflow_are_found(tmp_path: Path, multipath: bool) -> None:
+    """The ends know a subflow by different addresses; its updates, its packets and its throughput are its."""
+    scenario = tmp_path / "scenario.toml"
+    scenario.write_text(NAT + JOINS if multipath else NAT.replace("first = 2", "first = 1"))
+    out = tmp_path / "out"
+    result = CliRunner().invoke(app, ["run", str(scenario), "--pcap", "--no-figures", "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    (flow,) = json.loads((out / "summary.json").read_text())["flows"]
+    numbers = [0, 1] if multipath else [0]
+    assert [subflow["id"] for subflow in flow["subflows"]] == numbers
+    stall = flow["stalls"][-1]
+    assert stall["cause"] == LOST
+    lost = [packet for packet in stall["packets"] if packet["what"] == "window update, lost"]
+    assert sorted(packet["subflow"] for packet in lost) == numbers
+    assert all(packet["frame"] and packet["capture"] == "S.eth0.pcapng" for packet in lost)
+    assert sorted(update.subflow for update in updates(read_segments(out)) if update.lost) == numbers
+    series = read_series(out / "series.parquet")
+    assert {one.key.subflow for one in series if one.key.metric == "throughput_bps"} == set(numbers)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mptcpsim.core.multipath import MptcpConnection
 from mptcpsim.core.window_log import IGNORED, OPENED, PROBE, UPDATE, WITHHELD, ZERO, WindowEvent
+from mptcpsim.results.ends import numbers_of
 from mptcpsim.units import MILLISECOND, NEVER, SECOND, format_time
 
 if TYPE_CHECKING:
@@ -125,13 +126,11 @@ class _Ends:
         self.receiver = receiver
         self.now = now
         self.room_since = receiver.free_since
-        self.numbers = {tcp.flow: tcp.identifier for tcp in sender.subflows}
+        self.numbers = numbers_of(sender, receiver)
 
     def number(self, theirs: int) -> int:
         """Return the sender's number of a subflow from the receiver's."""
-        if not 0 <= theirs < len(self.receiver.subflows):
-            return -1
-        return self.numbers.get(self.receiver.subflows[theirs].flow.reverse(), -1)
+        return self.numbers.get(theirs, -1)
 
     def said(self, *what: str) -> list[WindowEvent]:
         """Return what the receiver noted since there is room."""

@@ -13,6 +13,7 @@ from mptcpsim.net.node import Node
 from mptcpsim.net.pipe import Pipe
 from mptcpsim.net.router import Router
 from mptcpsim.net.tracks import Tracks
+from mptcpsim.results.ends import numbers_of
 from mptcpsim.results.limits import LIMITS, limit_of
 from mptcpsim.results.series import SeriesRecorder
 from mptcpsim.results.summary import (
@@ -35,7 +36,6 @@ from mptcpsim.units import MILLISECOND, SECOND
 
 if TYPE_CHECKING:
     from mptcpsim.core.connection import Connection
-    from mptcpsim.core.segment import FourTuple
     from mptcpsim.core.tcp import Tcp
     from mptcpsim.freebsd.system import System
     from mptcpsim.scenario.build import Simulation
@@ -130,9 +130,9 @@ class _FlowProbe:
             self._append(self._receiver, None, "bytes_delivered", now, receiver.delivered)
             self._append(self._receiver, None, "bytes_readable", now, receiver.readable)
             self.unread = max(self.unread, receiver.readable)
-            numbers = numbers_of(sender)
+            numbers = numbers_of(sender, receiver)
             for subflow in receiver.subflows:
-                number = numbers.get(subflow.flow.reverse())
+                number = numbers.get(subflow.identifier)
                 if number is not None:
                     self._sample_receiver(subflow, number, now)
 
@@ -191,14 +191,6 @@ def received_bytes(subflow: Tcp) -> int:
     receiver = subflow.receiver
     end = 1 if 0 <= receiver.fin_at < receiver.nxt else 0
     return max(0, receiver.nxt - 1 - end) + receiver.out_of_order.total
-
-
-def numbers_of(sender: Connection | None) -> dict[FourTuple, int]:
-    """Return the numbers of the subflows at the end that sends the data, by four-tuple of what it sends.
-
-    The two ends count the subflows in the order in which each of them has met them.
-    """
-    return {} if sender is None else {subflow.flow: subflow.identifier for subflow in sender.subflows}
 
 
 def _outlived(subflow: Tcp) -> bool:

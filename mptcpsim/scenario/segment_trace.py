@@ -8,6 +8,7 @@ from mptcpsim.core.multipath import MptcpConnection
 from mptcpsim.core.segment import SYN, FourTuple, Packet, Segment
 from mptcpsim.core.tcp import Tcp
 from mptcpsim.net.node import Interface
+from mptcpsim.results.ends import numbers_of
 from mptcpsim.results.segments import AGAIN, DATA, HEARD, PROBE, TOLD, Row, SegmentRecorder
 from mptcpsim.scenario.build import Simulation
 from mptcpsim.sim.flow import Flow
@@ -27,7 +28,7 @@ class SegmentTrace:
     def __init__(self, simulation: Simulation, recorder: SegmentRecorder) -> None:
         self._recorder = recorder
         self._flows = list(simulation.flows)
-        #: By four-tuple of what the data's sender sends.
+        #: By four-tuple of what the data's sender sends, as it leaves there and (NAT) as it arrives.
         self._known: dict[FourTuple, _Known] = {}
         #: The highest DSN sent so far, by flow.
         self._highest: dict[str, int] = {}
@@ -62,10 +63,16 @@ class SegmentTrace:
         known = self._known.get(flow)
         if known is None:
             for each in self._flows:
-                sender = each.sender
-                for tcp in sender.subflows if sender is not None else ():
-                    if tcp.flow not in self._known:
-                        self._known[tcp.flow] = _Known(each, tcp)
+                sender, receiver = each.sender, each.receiver
+                if sender is None:
+                    continue
+                for tcp in sender.subflows:
+                    self._known.setdefault(tcp.flow, _Known(each, tcp))
+                if receiver is None:
+                    continue
+                for theirs, number in numbers_of(sender, receiver).items():
+                    arrives_as = receiver.subflows[theirs].flow.reverse()
+                    self._known.setdefault(arrives_as, _Known(each, sender.subflows[number]))
             known = self._known.get(flow)
         return known
 
