@@ -119,7 +119,9 @@ def run(
     figures: Annotated[
         bool, typer.Option("--figures/--no-figures", help="Draw the figures; `plot` does it later.")
     ] = True,
-    force: Annotated[bool, typer.Option("--force", help="Replace a directory that is not empty.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a directory that a run has written.")
+    ] = False,
     warn: Annotated[
         bool, typer.Option("--lint/--no-lint", help="Say first what `lint` finds, briefly, and go on.")
     ] = True,

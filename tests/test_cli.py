@@ -153,11 +153,19 @@ class TestRun:
 
     def test_force_replaces(self, scenario: Path, tmp_path: Path) -> None:
         out = tmp_path / "out"
-        out.mkdir()
+        run(scenario, out)
         (out / "old").touch()
         assert mptcpsim("run", scenario, "--out", out).exit_code == 2
         run(scenario, out, "--force")
         assert not (out / "old").exists()
+
+    def test_force_leaves_what_is_no_run(self, scenario: Path, tmp_path: Path) -> None:
+        (tmp_path / "home").mkdir()
+        (tmp_path / "home" / "thesis.tex").touch()
+        result = mptcpsim("run", scenario, "--out", tmp_path / "home", "--force")
+        assert result.exit_code == 2
+        assert "was not written by a run" in result.stderr
+        assert (tmp_path / "home" / "thesis.tex").exists()
 
     def test_a_link_that_stays_down_is_a_stall(self, scenario: Path, tmp_path: Path) -> None:
         change = 'events=[{at="100ms", link="b", action="down"}]'

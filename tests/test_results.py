@@ -19,6 +19,14 @@ from mptcpsim.results.summary import DirectionResult, FlowResult, LinkResult, Su
 from mptcpsim.units import MILLISECOND
 
 
+def a_run(directory: Path, *others: str) -> None:
+    """Make a directory as a run leaves it, with other files of the user's."""
+    directory.mkdir()
+    for name in others:
+        (directory / name).touch()
+    (directory / "meta.json").write_text(json_text({"mptcpsim": "0.1.0"}), encoding="utf-8")
+
+
 class TestRunDirectory:
     def test_it_has_its_name_only_when_complete(self, tmp_path: Path) -> None:
         final = tmp_path / "deep" / "run"
@@ -40,21 +48,31 @@ class TestRunDirectory:
         assert list(tmp_path.iterdir()) == []
 
     def test_a_failed_run_leaves_what_it_was_to_replace(self, tmp_path: Path) -> None:
-        (tmp_path / "run").mkdir()
-        (tmp_path / "run" / "old").touch()
+        a_run(tmp_path / "run", "old")
         with pytest.raises(ZeroDivisionError), RunDirectory(tmp_path / "run", force=True):
             raise ZeroDivisionError
         assert (tmp_path / "run" / "old").exists()
 
-    def test_a_full_directory_is_replaced_only_by_force(self, tmp_path: Path) -> None:
-        (tmp_path / "run").mkdir()
-        (tmp_path / "run" / "old").touch()
+    def test_a_run_is_replaced_only_by_force(self, tmp_path: Path) -> None:
+        a_run(tmp_path / "run", "old")
         with pytest.raises(RunDirectoryError, match="--force"):
             RunDirectory(tmp_path / "run")
         with RunDirectory(tmp_path / "run", force=True) as run:
             run.write_text("new", "")
         assert [path.name for path in (tmp_path / "run").iterdir()] == ["new"]
         assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+    @pytest.mark.parametrize("content", [None, "", "[]", '{"name": "a package"}', "\xff"])
+    def test_what_no_run_has_written_is_never_replaced(self, tmp_path: Path, content: str | None) -> None:
+        """A home directory, for instance."""
+        (tmp_path / "home").mkdir()
+        (tmp_path / "home" / "thesis.tex").touch()
+        if content is not None:
+            (tmp_path / "home" / "meta.json").write_text(content, encoding="latin-1")
+        for force in (False, True):
+            with pytest.raises(RunDirectoryError, match="was not written by a run"):
+                RunDirectory(tmp_path / "home", force)
+        assert (tmp_path / "home" / "thesis.tex").exists()
 
     def test_an_empty_directory_may_be_used(self, tmp_path: Path) -> None:
         (tmp_path / "run").mkdir()

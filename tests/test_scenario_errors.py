@@ -412,8 +412,8 @@ def test_directory_not_empty(good_file: Path, tmp_path: Path) -> None:
     (tmp_path / "out" / "precious").write_text("data", encoding="utf-8")
     result = run_cli(tmp_path, str(good_file))
     assert result.exit_code == 2
-    assert f"{tmp_path / 'out'}: is not empty" in result.stderr
-    assert "--force" in result.stderr
+    assert f"{tmp_path / 'out'}: is not empty and was not written by a run" in result.stderr
+    assert "choose another name for --out" in result.stderr
     assert listing(tmp_path) == ["good.toml", "out", "out/precious"]
 
 

@@ -427,7 +427,9 @@ def repro(
     out: Annotated[Path | None, typer.Option(help="The run directory; runs/RUN by default.")] = None,
     pcap: Annotated[bool, typer.Option("--pcap", help="Write a capture for each chosen interface.")] = False,
     figures: Annotated[bool, typer.Option("--figures/--no-figures", help="Draw the figures.")] = True,
-    force: Annotated[bool, typer.Option("--force", help="Replace a directory that is not empty.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a directory that a run has written.")
+    ] = False,
 ) -> None:
     """Run one run of a campaign again, into a run directory, and compare the summaries."""
     from mptcpsim.results.rundir import RunDirectory, RunDirectoryError, free_name

@@ -69,7 +69,7 @@ _MASK: Final = 0xFFFFFFFF
 #: RFC 9293 section 3.7.1: the MSS of a peer that names none.
 DEFAULT_MSS_IPV4: Final = 536
 DEFAULT_MSS_IPV6: Final = 1220
-#: A smaller MSS, of the peer or of an MTU, is not obeyed: 40 bytes of options would leave no room (as in Linux).
+#: A smaller MSS, of the peer or of an MTU, is not obeyed: 40 bytes of options leave no room (as in Linux).
 LEAST_MSS: Final = OPTION_SPACE + 8
 
 _CHALLENGE_PERIOD: Final = 5 * SECOND

@@ -10,6 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+#: What may differ between two equal runs; every run writes it.
+META = "meta.json"
+
 
 class RunDirectoryError(ValueError):
     """A run directory that cannot be written or read; the text says what to do."""
@@ -34,7 +37,7 @@ class RunDirectory:
 
         Args:
             final: the directory to make.
-            force: replace a directory that has something in it.
+            force: replace a directory that a run has written, with everything in it.
 
         Raises:
             RunDirectoryError: the name is taken, or cannot be a directory.
@@ -49,10 +52,16 @@ class RunDirectory:
         try:
             if final.is_symlink() or (final.exists() and not final.is_dir()):
                 raise RunDirectoryError(f"{final}: is not a directory; choose another name for --out")
-            if final.is_dir() and any(final.iterdir()) and not self.force:
-                raise RunDirectoryError(
-                    f"{final}: is not empty; choose another name for --out, or replace it with --force"
-                )
+            if final.is_dir() and any(final.iterdir()):
+                if not is_of_a_run(final):
+                    raise RunDirectoryError(
+                        f"{final}: is not empty and was not written by a run, so that it is not replaced; "
+                        "choose another name for --out"
+                    )
+                if not self.force:
+                    raise RunDirectoryError(
+                        f"{final}: is not empty; choose another name for --out, or replace it with --force"
+                    )
             if final.resolve() in (Path.cwd(), *Path.cwd().parents):
                 raise RunDirectoryError(
                     f"{final}: is the current directory or one around it; choose another name for --out"
@@ -114,6 +123,15 @@ class RunDirectory:
     def write_json(self, name: str, value: Any) -> None:
         """Write JSON with sorted keys, so that equal results are equal files."""
         self.write_text(name, json_text(value))
+
+
+def is_of_a_run(directory: Path) -> bool:
+    """Return whether a run has written a directory: its ``meta.json`` says so."""
+    try:
+        meta = json.loads((directory / META).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(meta, dict) and "mptcpsim" in meta
 
 
 def json_text(value: Any) -> str:

@@ -16,7 +16,6 @@ from mptcpsim.scenario.mptcp_settings import MptcpField, MptcpSettings
 from mptcpsim.scenario.quantities import Whole
 from mptcpsim.scenario.tcp_settings import TcpSettings
 
-
 #: The least MTU of an interface, bytes: the headers of IPv4 and TCP, and the least MSS.
 MIN_INTERFACE_MTU = 40 + LEAST_MSS
 

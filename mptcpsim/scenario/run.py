@@ -12,7 +12,7 @@ from mptcpsim.codec.pcap import INBOUND, OUTBOUND, CaptureWriter
 from mptcpsim.core.segment import Packet
 from mptcpsim.results.frames import locate
 from mptcpsim.results.meta import Stopwatch, collect
-from mptcpsim.results.rundir import RunDirectory
+from mptcpsim.results.rundir import META, RunDirectory
 from mptcpsim.results.segments import FILE_NAME as SEGMENTS
 from mptcpsim.results.segments import SegmentRecorder
 from mptcpsim.results.series import FILE_NAME, SeriesRecorder
@@ -84,9 +84,7 @@ def run_scenario(
     lines = [json.dumps(line, sort_keys=True, ensure_ascii=False) for line in events_found]
     directory.write_text("events.jsonl", "".join(f"{line}\n" for line in lines))
     events = simulation.env.loop.executed
-    directory.write_json(
-        "meta.json", collect(scenario.seed, events, watch, {"pcap": pcap, "roundtrip": roundtrip})
-    )
+    directory.write_json(META, collect(scenario.seed, events, watch, {"pcap": pcap, "roundtrip": roundtrip}))
     return summary
 
 
