@@ -372,6 +372,39 @@ class TestShards:
         assert "has another sweep than" in refused.stderr
         assert sweep("merge", tmp_path / "one", tmp_path / "two", "--mixed").exit_code == 0
 
+    def test_one_after_the_other_in_one_directory_they_are_the_whole_campaign(self, tmp_path: Path) -> None:
+        scenario, out = written(tmp_path), tmp_path / "c"
+        assert run(scenario, tmp_path / "whole").exit_code == 0
+        for part in (1, 2):
+            result = run(scenario, out, "--shard", f"{part}/2")
+            assert result.exit_code == 0
+            assert "kept beside" not in result.stdout
+        assert table(out) == table(tmp_path / "whole")
+        # Of another plan nothing is left.
+        assert run(scenario, out, "--shard", "1/2", "--set", "links.b.queue=5").exit_code == 0
+        assert len(rows(out)) == 6
+
+    def test_a_shard_with_another_setting_is_no_part_of_the_campaign(self, tmp_path: Path) -> None:
+        scenario = written(tmp_path)
+        one, two = tmp_path / "one", tmp_path / "two"
+        assert run(scenario, one).exit_code == 0
+        before = table(one)
+        assert run(scenario, two, "--set", "links.b.queue=3").exit_code == 0
+        refused = sweep("merge", one, two)
+        assert refused.exit_code == 2
+        assert "has another scenario (by --set, or in a file that it names) than" in refused.stderr
+        # Even if that is wanted, two runs of the same values and seed are not two replicates.
+        mixed = sweep("merge", one, two, "--mixed")
+        assert mixed.exit_code == 0
+        assert "12 of them have the values and seeds of other runs" in mixed.stderr
+        assert table(one) == before
+        assert len(rows(one, "--everything")) == 24
+        # Those of other seeds are.
+        three = tmp_path / "three"
+        assert run(scenario, three, "--set", "seed=7").exit_code == 0
+        assert sweep("merge", one, three, "--mixed").exit_code == 0
+        assert len(rows(one)) == 24
+
 
 class TestPrecision:
     TEXT = (

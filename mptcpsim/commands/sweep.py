@@ -207,7 +207,7 @@ def _run(sweep: Sweep, pool: Pool, target: Path, shard: Shard, retry_failed: boo
             store.lock()
             execution = Execution(sweep, store, pool, shard, bar)
             tally = execution.run(retry=(FAILED, TIMEOUT, DIED) if retry_failed else ())
-            others = sum(store.codes().values()) - sum(tally.statuses.values())
+            others = store.beside()
     finally:
         signal.signal(signal.SIGTERM, former)
     print(_report(tally, target, others))
@@ -533,7 +533,13 @@ def merge(
             for path in others:
                 with Store(path) as other:
                     _same(store, other, mixed)
+                    former = store.beside()
                     print(f"{into}: {store.take(other)} results from {path}")
+                    if more := store.beside() - former:
+                        _say(
+                            f"{more} of them have the values and seeds of other runs, or belonged to "
+                            "former plans: they are kept beside the plan (--everything shows them)"
+                        )
     except StoreError as error:
         _fail(str(error), EXIT_INPUT)
     except StoreFull as error:
@@ -543,8 +549,16 @@ def merge(
 def _same(store: Store, other: Store, mixed: bool) -> None:
     from mptcpsim.sweep.store import StoreError
 
-    for key, what in (("code", "version of the code"), ("sweep", "sweep"), ("scenario", "scenario")):
-        if store.value(key) != other.value(key) and not mixed:
+    for key, what in (
+        ("code", "version of the code"),
+        ("sweep", "sweep"),
+        ("scenario", "scenario"),
+        ("plan", "scenario (by --set, or in a file that it names)"),
+    ):
+        mine, theirs = store.value(key), other.value(key)
+        if key == "plan" and not (mine and theirs):
+            continue
+        if mine != theirs and not mixed:
             raise StoreError(
                 f"{other.path}: has another {what} than {store.path}; --mixed merges them all the same, "
                 "the column code tells versions apart"

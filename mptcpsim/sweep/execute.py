@@ -11,7 +11,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import NamedTuple
 
 from mptcpsim.sweep.agenda import Agenda, Shard, Sweep, same_code
-from mptcpsim.sweep.identity import code_version
+from mptcpsim.sweep.identity import code_version, plan_id
 from mptcpsim.sweep.observer import Observer
 from mptcpsim.sweep.plan import Point
 from mptcpsim.sweep.pool import Pool, WorkerDied
@@ -123,10 +123,18 @@ class Execution:
                 "sweep": sweep.spec.model_dump_json(),
                 "axes": json.dumps(sweep.plan.axes),
                 "code": self._code,
+                "plan": plan_id(
+                    sweep.spec,
+                    [
+                        (found.point, found.base_seed, point.parameters)
+                        for found, point in zip(resolved, sweep.plan.points, strict=True)
+                    ],
+                ),
             },
             sweep.plugins,
             ((found.point, found.scenario) for found in resolved),
             mine,
+            is_part=self._shard.parts > 1,
         )
         (self._store.path / SCENARIO).write_text(sweep.source.text, encoding="utf-8")
         if retry and self._store.forget(retry):

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import mptcpsim
 from mptcpsim.scenario.schema import Scenario
+from mptcpsim.scenario.sweep_settings import SweepSpec
 
 #: What only plans, stores, prints or draws, as the beginnings of paths below the package.
 NO_PART_OF_A_RUN = (
@@ -73,6 +74,17 @@ def scenario_data(scenario: Scenario) -> dict[str, Any]:
 def point_id(data: dict[str, Any]) -> str:
     """Return the name of a resolved scenario; the order of its tables counts, as it does in a run."""
     return digest(json.dumps({**data, "description": ""}, ensure_ascii=False).encode())
+
+
+def plan_id(spec: SweepSpec, points: Sequence[tuple[str, int, dict[str, Any]]]) -> str:
+    """Return the name of all that a plan wants, whatever the shard: ``--set`` and files are in the points.
+
+    Args:
+        spec: the table ``[sweep]``.
+        points: the name of each point, its scenario's seed and its values.
+    """
+    replicates = spec.model_dump(mode="json", include={"replicates", "seeds", "precision"})
+    return digest(json.dumps([replicates, points], ensure_ascii=False, default=str).encode())
 
 
 def run_id(point: str, seed: int, code: str) -> str:

@@ -221,6 +221,8 @@ class Store:
         plugins: Sequence[PluginFile],
         points: Iterable[tuple[str, bytes]],
         runs: Iterable[PlannedRun],
+        *,
+        is_part: bool = False,
     ) -> None:
         """Take a plan in place of the former one; runs and results of former plans stay.
 
@@ -229,14 +231,17 @@ class Store:
             plugins: the user's plug-in files.
             points: names and packed scenarios.
             runs: the runs that are planned so far.
+            is_part: they are a shard; those of other shards of the same plan stay planned.
         """
+        goes_on = is_part and all(self.value(key) == values[key] for key in ("plan", "code"))
         with self._writing() as database:
             database.executemany("INSERT OR REPLACE INTO campaign VALUES (?, ?)", values.items())
             database.executemany(
                 "INSERT OR REPLACE INTO plugins VALUES (?, ?, ?)", [(p.digest, *p) for p in plugins]
             )
             database.executemany("INSERT OR REPLACE INTO points VALUES (?, ?)", points)
-            database.execute("UPDATE runs SET planned = 0")
+            if not goes_on:
+                database.execute("UPDATE runs SET planned = 0")
             self._plan(runs)
 
     def extend(self, runs: Iterable[PlannedRun]) -> None:
@@ -393,10 +398,21 @@ class Store:
             self._database.execute("SELECT code, count(*) FROM runs JOIN results USING (run) GROUP BY code")
         )
 
+    def beside(self) -> int:
+        """Return how many results belong to no run of the plan."""
+        row = self._database.execute(
+            "SELECT count(*) FROM runs JOIN results USING (run) WHERE planned = 0"
+        ).fetchone()
+        return int(row[0])
+
     # --- Merging ------------------------------------------------------------------------------
 
     def take(self, other: Store) -> int:
-        """Take the runs of another campaign that are not here, series and all; return how many."""
+        """Take the runs of another campaign that are not here, series and all; return how many.
+
+        What has the values and the seed of a run that is planned here, and is another run all the same
+        (of another scenario or version of the code), is no further replicate: it is kept beside the plan.
+        """
         mine = self.statuses()
         taken = 0
         for row in other._database.execute("SELECT point, scenario FROM points").fetchall():
@@ -407,9 +423,15 @@ class Store:
                 "INSERT OR IGNORE INTO plugins VALUES (?, ?, ?)",
                 other._database.execute("SELECT digest, name, text FROM plugins").fetchall(),
             )
-        planned = {run.plan.run for run in self.runs()}
+        places = {_place(run.plan): run.plan.run for run in self.runs()}
+        planned = set(places.values())
         theirs = list(other.runs(everything=True))
-        self.extend(run.plan._replace(planned=run.plan.planned or run.plan.run in planned) for run in theirs)
+        self.extend(
+            run.plan._replace(
+                planned=run.plan.run in planned or (run.plan.planned and _place(run.plan) not in places)
+            )
+            for run in theirs
+        )
         for run in theirs:
             name = run.plan.run
             if not run.status or mine.get(name) == "done":
@@ -424,6 +446,11 @@ class Store:
             )  # fmt: skip
             taken += 1
         return taken
+
+
+def _place(run: PlannedRun) -> str:
+    """Return the values and the seed of a run: what it stands for in a table."""
+    return json.dumps([run.parameters, run.seed], sort_keys=True, default=str)
 
 
 def _reason(error: Exception) -> str:
