@@ -210,6 +210,9 @@ def test_pf_names_interfaces_by_both_names_and_refuses_others() -> None:
     found = pf("set skip on { lo0 A2 }\nblock out on A1 all")
     assert where(out(found, segment(OUT1)))[0] == "pf-block"
     assert where(out(found, segment(OUT1), "A2"))[0] == ""
+    assert where(out(pf("set skip on A1\nblock all"), segment(OUT1)))[0] == ""
+    assert where(out(pf("set skip on em0\nblock all"), segment(OUT1)))[0] == ""
+    assert where(out(pf("set skip on A1\nblock all"), segment(OUT1), "A2"))[0] == "pf-block"
     assert pf("set skip on em").rules.conf.skip >= {"em0", "em1"}
     with pytest.raises(DialectError, match="line 2: there is no interface em7: did you mean"):
         pf("pass\nblock out on em7 all")

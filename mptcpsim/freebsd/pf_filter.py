@@ -69,9 +69,10 @@ class PfFilter(PacketFilter):
         super().changed()
 
     def _skipped(self, name: str) -> list[str]:
-        """Return the interfaces that ``set skip on`` means: one, or those of a driver (``em``)."""
-        names = self.names.system_names()
-        return [name, *(known for known in names if known.rstrip("0123456789") == name)]
+        """Return the interfaces that ``set skip on`` means: one by either name, or those of a driver (``em``)."""
+        known = self.names.system_names()
+        means = {system: (self.names.scenario_of(system), system.rstrip("0123456789")) for system in known}
+        return [name, *(system for system in known if name in means[system])]
 
     def _resolved(self, rule: PfRule) -> PfRule:
         """Return a rule with the system's names of interfaces."""
