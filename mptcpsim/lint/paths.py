@@ -16,6 +16,8 @@ from mptcpsim.scenario.routes import Port
 
 FAMILY: Final = Family()
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
 
 # --- Routes --------------------------------------------------------------------------------------
 
@@ -84,11 +86,14 @@ def prefix_lengths_differ(subject: Subject) -> Iterator[Remark]:
     for ports in subject.networks_of_links:
         seen: dict[str, Port] = {}
         for port in ports:
+            own = [ipaddress.ip_network(entry.prefix) for entry in subject.interface(port).addresses]
             for entry in subject.interface(port).addresses:
                 network = ipaddress.ip_network(entry.prefix)
+                if network.num_addresses == 1 and any(_overlap(network, around) for around in own):
+                    continue  # a further address in one network has this length (ifconfig(8), alias)
                 for other, first in seen.items():
                     around = ipaddress.ip_network(other)
-                    if network.version == around.version and network != around and network.overlaps(around):
+                    if _overlap(network, around):
                         yield Remark(
                             subject.interface_path(port),
                             f"{subject.called(port)} is in {network}, and {subject.called(first)} on the "
@@ -96,6 +101,11 @@ def prefix_lengths_differ(subject: Subject) -> Iterator[Remark]:
                             "write the same length of the prefix at all interfaces of the link",
                         )
                 seen.setdefault(entry.prefix, port)
+
+
+def _overlap(one: Network, other: Network) -> bool:
+    """Return whether one of two networks is a part of the other."""
+    return one.version == other.version and one != other and one.overlaps(other)
 
 
 @FAMILY.rule("W209", "rule-never-matches")
