@@ -129,7 +129,8 @@ class IpfwFilter(PacketFilter):
             return self._forward(decision.gateway, packet, steps, lasting)
         queue = self._find(decision.action, decision.argument)
         if queue is None:
-            missing = f"ipfw: there is no {decision.action} {decision.argument}: dropped"
+            nothing = ", or no pipe that it feeds" if decision.action == "queue" else ""
+            missing = f"ipfw: there is no {decision.action} {decision.argument}{nothing}: dropped"
             return Verdict((*steps, missing), NO_PIPE, lasting=lasting)
         resume = None
         if decision.resume is not None:

@@ -37,6 +37,16 @@ def no_such_pipe(subject: Subject) -> Iterator[Remark]:
     for host in subject.systems:
         for rule in _rules(host):
             if _missing(host, rule):
+                queue = next(
+                    (c for c in host.configs if (c.kind, c.number) == (rule.action, rule.argument)), None
+                )
+                if queue is not None and queue.parent is not None:
+                    yield host.remark(
+                        rule.at,
+                        f"queue {queue.number} feeds pipe {queue.parent}, which is not configured",
+                        f"type ipfw pipe {queue.parent} config ..., or let the queue feed another one",
+                    )
+                    continue
                 known = [str(config.number) for config in host.configs if config.kind == rule.action]
                 listed = ", ".join(known) or "none"
                 yield host.remark(
@@ -111,7 +121,12 @@ def ipfw_shadowed(subject: Subject) -> Iterator[Remark]:
     """
     for host in subject.systems:
         above: IpfwRule | None = None
+        jumps: list[int] = []
         for rule in _rules(host):
+            if above is None and rule.action == "skipto":
+                jumps.append(rule.argument)
+            if above is not None and any(above.number < target <= rule.number for target in jumps):
+                break  # skipto has gone past the rule for all packets
             if above is not None and not _resumed(host, above):
                 yield host.remark(
                     rule.at,
