@@ -246,6 +246,8 @@ CASES = [
          "pass out route-to (em1", "has 'quick'", 23),
     Case("W310", PF, 'pf_enable="YES"', 'pf_enable="NO"', "pf is not enabled"),
     Case("E401", IPFW, "200 pipe 1", "200 pipe 2", "there is no pipe 2: pipes are 1", 16),
+    Case("E401", IPFW, "ipfw add 200 pipe 1", "ipfw queue 4 config pipe 2\nipfw add 50 pipe 1 ip from any to 9.9.9.9\n"
+         "ipfw add 200 queue 4", "queue 4 feeds pipe 2, which is not configured", 18),
     Case("W402", IPFW, "200 pipe 1", "200 allow", "no rule sends packets to it", 14),
     Case("E403", IPFW, "ipfw add 300 allow ip from any to any in\n", "", "rule 65535 denies the rest", 10),
     Case("W404", IPFW, "300 allow ip from any to any in", "150 allow ip from any to any", "rule 150", 16),
@@ -319,6 +321,28 @@ def test_a_host_may_be_the_gateway_to_another_address_of_its_own() -> None:
     (finding,) = found_in(TWO_LINKS.replace("[hosts.B]", wider + "[hosts.B]"))
     assert finding.rule.code == "E201"
     assert "the host B, which does not forward" in finding.problem
+
+
+def test_a_further_address_in_one_network_has_the_length_of_a_host() -> None:
+    """As ifconfig(8) wants it of an alias."""
+    alias = "sysctl net", "ifconfig A1 inet 192.168.5.3/32 alias\nsysctl net"
+    assert told(found_in(PF.replace(*alias))) == []
+
+
+def test_skipto_reaches_rules_behind_one_for_all_packets() -> None:
+    last = "ipfw add 300 allow ip from any to any in"
+    jump = f"ipfw add 50 skipto 300 ip from any to any in\nipfw add 250 allow ip from any to any\n{last}"
+    assert told(found_in(IPFW.replace(last, jump))) == []
+    short = jump.replace("skipto 300", "skipto 200")
+    assert [finding.rule.code for finding in found_in(IPFW.replace(last, short))] == ["W404"]
+
+
+def test_what_a_probe_shows_is_no_matter_of_chance() -> None:
+    text = IPFW.replace("ipfw add 100", "ipfw add 50 prob 0.4 deny ip from any to any\nipfw add 100")
+    for seed in range(1, 6):
+        assert told(found_in(f"seed = {seed}\n" + text)) == []
+        lossy = text.replace("prob 0.4", "prob 0.9")
+        assert {finding.rule.code for finding in found_in(f"seed = {seed}\n" + lossy)} >= {"E204"}
 
 
 def test_every_rule_has_a_scenario() -> None:

@@ -69,7 +69,7 @@ class PfFilter(PacketFilter):
         super().changed()
 
     def _skipped(self, name: str) -> list[str]:
-        """Return the interfaces that ``set skip on`` means: one by either name, or those of a driver (``em``)."""
+        """Return the interfaces that ``set skip on`` means: one by either name, or a driver's (``em``)."""
         known = self.names.system_names()
         means = {system: (self.names.scenario_of(system), system.rstrip("0123456789")) for system in known}
         return [name, *(system for system in known if name in means[system])]

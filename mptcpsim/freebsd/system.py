@@ -123,6 +123,10 @@ class System:
         if (ipfw := said.get("firewall_enable")) is not None and ipfw.value == "YES":
             self._start_ipfw()
 
+    def leave_nothing_to_chance(self) -> None:
+        """Let a rule of ipfw with ``prob`` match if that is likelier than not: probes show what is usual."""
+        self._ipfw.rules.draw = lambda: 0.5
+
     # --- Commands ---
 
     def execute(self, command: Command) -> str:

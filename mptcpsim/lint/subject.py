@@ -76,7 +76,10 @@ class Subject:
     @cached_property
     def simulation(self) -> Simulation:
         """The network of the scenario, without flows and without events."""
-        return build(self.scenario.model_copy(update={"flows": (), "events": ()}))
+        simulation = build(self.scenario.model_copy(update={"flows": (), "events": ()}))
+        for system in simulation.systems.values():
+            system.leave_nothing_to_chance()
+        return simulation
 
     @cached_property
     def paths(self) -> Pathfinder:

@@ -34,6 +34,8 @@ class Network:
             at: ns; what happens at this instant has happened.
         """
         simulation = build(scenario.model_copy(update={"flows": ()}))
+        for system in simulation.systems.values():
+            system.leave_nothing_to_chance()
         # What is due at an instant is done before what runs until a later one returns.
         simulation.env.run(at + 1)
         self.topology = simulation.topology
