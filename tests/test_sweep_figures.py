@@ -25,7 +25,8 @@ def rows(
     """Return a made-up table: goodput rises with the ratio, and replicates differ."""
     return [
         {
-            "run": f"{ratio}/{buffer}/{scheduler}/{k}", "replicate": k, "status": "done", "message": "",
+            "run": f"{ratio}/{buffer}/{scheduler}/{k}", "replicate": k, "seed": k,
+            "status": "done", "message": "",
             "ratio": ratio, "buffer": buffer, "scheduler": scheduler,
             "goodput_bps": 1e6 * (ratio + SCHEDULERS.index(scheduler)) + 1e4 * k, "note": "text", **more,
         }

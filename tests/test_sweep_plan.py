@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,9 +18,11 @@ from mptcpsim.scenario.errors import ScenarioError
 from mptcpsim.scenario.load import Source, dumps
 from mptcpsim.scenario.sweep_settings import RangeSpec, SampleSpec, SweepSpec
 from mptcpsim.sweep.agenda import Sweep
+from mptcpsim.sweep.campaign import group
 from mptcpsim.sweep.expressions import Expression, ExpressionError, Template
 from mptcpsim.sweep.plan import Plan
 from mptcpsim.sweep.sampling import axis_values, sampled_points
+from mptcpsim.sweep.statistics import Interval, mean_interval
 
 
 def plan(**table: Any) -> Plan:
@@ -284,8 +287,6 @@ def test_where_a_sweep_is_wrong_the_scenario_may_still_be_run() -> None:
 
 @given(st.lists(st.floats(0.001, 1000), min_size=2, max_size=8))
 def test_t_intervals_hold_the_mean_and_widen_with_confidence(values: list[float]) -> None:
-    from mptcpsim.sweep.statistics import mean_interval
-
     narrow, wide = mean_interval(values, confidence=0.9), mean_interval(values, confidence=0.99)
     assert math.isclose(narrow.mean, sum(values) / len(values))
     assert wide.low <= narrow.low <= narrow.mean + 1e-9
@@ -293,7 +294,7 @@ def test_t_intervals_hold_the_mean_and_widen_with_confidence(values: list[float]
 
 
 def test_an_interval_is_the_textbooks() -> None:
-    from mptcpsim.sweep.statistics import is_narrow, mean_interval
+    from mptcpsim.sweep.statistics import is_narrow
 
     # Mean 3, s = sqrt(2.5), t(0.975, 4) = 2.776445: 3 +- 1.963243.
     found = mean_interval([1, 2, 3, 4, 5])
@@ -307,3 +308,41 @@ def test_an_interval_is_the_textbooks() -> None:
     assert boot == mean_interval([1, 2, 3, 4, 5], "bootstrap")
     assert 1.4 < boot.low < 2.2
     assert 3.8 < boot.high < 4.6
+
+
+class TestPooled:
+    """Means over points that are fixed, and replicates that are not."""
+
+    #: Two points far apart; replicates differ by one, by common seeds in both alike.
+    ROWS = tuple(
+        {"a": a, "status": "done", "seed": 10 + k, "replicate": k, "y": 100.0 * a + k}
+        for a in range(2)
+        for k in range(3)
+    )
+
+    def interval(self, rows: Sequence[dict[str, Any]], **spec: Any) -> Interval:
+        (found,) = group(rows, "y", [], SweepSpec.model_validate({"grid": {"a": [0, 1]}, **spec}))
+        return found.interval
+
+    def test_the_interval_is_that_of_the_replicates(self) -> None:
+        assert self.interval(self.ROWS) == pytest.approx(mean_interval([50, 51, 52]))
+
+    def test_of_a_replicate_that_one_point_lacks_nothing_counts(self) -> None:
+        assert self.interval(self.ROWS[:-1]) == pytest.approx(mean_interval([50, 51]))
+        # No replicate in common: each point counts the same, and nothing is known of chance.
+        found = self.interval([self.ROWS[0], self.ROWS[1], self.ROWS[5]])
+        assert found.mean == pytest.approx((0.5 + 102) / 2)
+        assert math.isnan(found.low)
+
+    def test_independent_seeds_are_told_by_their_number(self) -> None:
+        rows = [{**row, "seed": number} for number, row in enumerate(self.ROWS)]
+        assert self.interval(rows, seeds="independent") == pytest.approx(mean_interval([50, 51, 52]))
+
+    def test_an_axis_of_seeds_has_replicates(self) -> None:
+        rows = [{**row, "replicate": 0} for row in self.ROWS]
+        grid = {"a": [0, 1], "seed": [10, 11, 12]}
+        assert self.interval(rows, grid=grid) == pytest.approx(mean_interval([50, 51, 52]))
+
+    def test_points_of_a_sample_are_chance_themselves(self) -> None:
+        sample = {"points": 2, "axes": {"a": {"from": 0, "to": 1}}}
+        assert self.interval(self.ROWS, grid={}, sample=sample) == pytest.approx(mean_interval([1, 101]))

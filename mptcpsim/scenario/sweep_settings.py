@@ -211,6 +211,12 @@ class SweepSpec(Model):
     #: What an axis or a metric is called in figures, unit included.
     labels: Annotated[dict[str, str], BeforeValidator(_flat)] = Field(default_factory=dict)
 
+    @property
+    def axes(self) -> list[str]:
+        """The names of the axes, in the order in which the parts are crossed."""
+        points = self.points[0] if self.points else ()
+        return [*points, *self.zip, *self.grid, *(self.sample.axes if self.sample is not None else ())]
+
     @model_validator(mode="before")
     @classmethod
     def _one_condition(cls, data: Any) -> Any:

@@ -16,7 +16,8 @@ from mptcpsim.results.series import Series, read_series
 from mptcpsim.scenario.errors import did_you_mean
 from mptcpsim.scenario.sweep_settings import SweepSpec
 from mptcpsim.sweep.metrics import metrics
-from mptcpsim.sweep.statistics import Interval, Method, mean_interval
+from mptcpsim.sweep.plan import SEED
+from mptcpsim.sweep.statistics import Interval, Method, pooled_interval
 from mptcpsim.sweep.store import Store, StoredRun, StoreError
 
 if TYPE_CHECKING:
@@ -31,7 +32,13 @@ TIMINGS = ("wall_s", "cpu_s", "task_s", "events", "worker", "finished")
 
 
 class Group(NamedTuple):
-    """The replicates of one point, or of several that are alike in some axes."""
+    """The replicates of one point, or of several that are alike in some axes.
+
+    Attributes:
+        parameters: in what they are alike.
+        interval: of the mean; see ``statistics.pooled_interval``.
+        values: one of each run.
+    """
 
     parameters: dict[str, Any]
     interval: Interval
@@ -167,7 +174,9 @@ class Campaign:
     def means(self, metric: str, by: Sequence[str] | None = None, method: Method = "t") -> list[Group]:
         """Return mean and 95 % interval of a metric, for each combination of values of some axes.
 
-        Runs that failed, and those in which the metric has no value, are left out.
+        Runs that failed, and those in which the metric has no value, are left out. Of points that are
+        pooled each counts the same, and the interval is that of the replicates (of the sampled points,
+        where sampled axes are pooled).
 
         Args:
             metric: a column of the table.
@@ -177,28 +186,36 @@ class Campaign:
         Raises:
             StoreError: no such metric or axis.
         """
-        return group(self.rows(), metric, self.axes if by is None else by, method)
+        return group(self.rows(), metric, self.axes if by is None else by, self.spec, method)
 
 
 def group(
-    rows: Sequence[dict[str, Any]], metric: str, by: Sequence[str], method: Method = "t"
+    rows: Sequence[dict[str, Any]], metric: str, by: Sequence[str], spec: SweepSpec, method: Method = "t"
 ) -> list[Group]:
     """Return groups of a table's rows, in the order of their first rows; see ``Campaign.means``."""
     names = list(rows[0]) if rows else []
     for name in (metric, *by):
         if rows and name not in names:
             raise StoreError(f"the table has no column {name!r}; {did_you_mean(name, names)}")
-    found: dict[tuple[Any, ...], list[float]] = {}
+    drawn = [name for name in (spec.sample.axes if spec.sample is not None else ()) if name not in by]
+    others = [name for name in spec.axes if name not in drawn and name != SEED and name not in by]
+    # What is independent of one another: sampled points, else replicates, which are told by their seeds.
+    chance = drawn or [SEED if spec.seeds == "common" or SEED in spec.axes else "replicate"]
+    found: dict[tuple[Any, ...], list[tuple[tuple[Any, ...], tuple[Any, ...], float]]] = {}
     for row in rows:
         values = found.setdefault(tuple(row[name] for name in by), [])
         if row["status"] == "done" and row[metric] is not None:
             if isinstance(row[metric], str):
                 raise StoreError(f"{metric!r} is text, and has no mean: choose another column")
-            values.append(float(row[metric]))
+            values.append((_of(row, others), _of(row, chance), float(row[metric])))
     return [
-        Group(dict(zip(by, key, strict=True)), mean_interval(values, method), values)
+        Group(dict(zip(by, key, strict=True)), pooled_interval(values, method), [each[2] for each in values])
         for key, values in found.items()
     ]
+
+
+def _of(row: dict[str, Any], names: Sequence[str]) -> tuple[Any, ...]:
+    return tuple(row.get(name) for name in names)
 
 
 def arrow_table(rows: Sequence[dict[str, Any]], names: Sequence[str] = ()) -> pa.Table:

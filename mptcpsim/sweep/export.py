@@ -46,9 +46,8 @@ def export_means(
     for groups in zip(*columns, strict=True):
         row: dict[str, Any] = {name: cell(value) for name, value in groups[0].parameters.items()}
         for metric, found in zip(metrics, groups, strict=True):
-            values, *numbers = found.interval
-            row[f"{metric}.runs"] = values
-            for part, number in zip(("mean", "low", "high"), numbers, strict=True):
+            row[f"{metric}.runs"] = len(found.values)
+            for part, number in zip(("mean", "low", "high"), found.interval[1:], strict=True):
                 row[f"{metric}.{part}"] = None if math.isnan(number) else number
         rows.append(row)
     return _write(rows, kind, out)

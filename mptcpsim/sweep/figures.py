@@ -98,6 +98,7 @@ class _Drawing:
         self, rows: Sequence[dict[str, Any]], spec: FigureSpec, sweep: SweepSpec, title: str
     ) -> None:
         self._spec = spec
+        self._sweep = sweep
         self._labels = sweep.labels
         self._rows = [row for row in rows if row[spec.y] is not None]
         if not self._rows:
@@ -211,7 +212,10 @@ class _Drawing:
         assert x is not None
         positions = self._positions(x)
         for place, (label, mine) in enumerate(self._split(rows)):
-            found = {each.parameters[x.name]: each.interval for each in group(mine, self._spec.y, [x.name])}
+            found = {
+                each.parameters[x.name]: each.interval
+                for each in group(mine, self._spec.y, [x.name], self._sweep)
+            }
             at = [value for value in x.values if value in found]
             means = [found[value].mean / self._factor for value in at]
             across = [positions[value] for value in at]
@@ -247,13 +251,16 @@ class _Drawing:
         assert y is not None
         found = {
             (each.parameters[y.name], each.parameters[x.name]): each.interval.mean / self._factor
-            for each in group(rows, self._spec.y, [y.name, x.name])
+            for each in group(rows, self._spec.y, [y.name, x.name], self._sweep)
         }
         field = np.array([[found.get((down, across), math.nan) for across in x.values] for down in y.values])
         means = [
             each.interval.mean / self._factor
             for each in group(
-                self._rows, self._spec.y, [y.name, x.name, *([self._panels.name] if self._panels else [])]
+                self._rows,
+                self._spec.y,
+                [y.name, x.name, *([self._panels.name] if self._panels else [])],
+                self._sweep,
             )
         ]
         low, high = min(means), max(means)

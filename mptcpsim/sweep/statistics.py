@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
+from statistics import fmean
 from typing import Literal, NamedTuple
 
 #: Resamples of the bootstrap, and the seed that makes them the same every time.
@@ -14,7 +15,7 @@ Method = Literal["t", "bootstrap"]
 
 
 class Interval(NamedTuple):
-    """A mean and the ends of its interval; NaN where there are too few values."""
+    """A mean of independent values and the ends of its interval; NaN where there are too few of them."""
 
     values: int
     mean: float
@@ -55,6 +56,35 @@ def mean_interval(values: Sequence[float], method: Method = "t", confidence: flo
 
     half = float(stdtrit(number - 1, (1 + confidence) / 2)) * float(found.std(ddof=1)) / math.sqrt(number)
     return Interval(number, mean, mean - half, mean + half)
+
+
+def pooled_interval(
+    values: Iterable[tuple[Hashable, Hashable, float]], method: Method = "t", confidence: float = 0.95
+) -> Interval:
+    """Return mean and interval over several points that each have replicates.
+
+    The points are fixed, and how they differ is no chance; chance are the replicates, and with common
+    seeds those of equal number depend on one another. So the independent values are the means of each
+    replicate over all points (Law, Simulation Modeling and Analysis, chapter 10). Only replicates that
+    every point has are taken; where there is none, there is a mean of the points' means without an interval.
+
+    Args:
+        values: point, replicate, value.
+        method: as for ``mean_interval``.
+        confidence: as well.
+    """
+    points: dict[Hashable, dict[Hashable, list[float]]] = {}
+    for point, replicate, value in values:
+        points.setdefault(point, {}).setdefault(replicate, []).append(value)
+    found = list(points.values())
+    common = [replicate for replicate in found[0] if all(replicate in one for one in found)] if found else []
+    if found and not common:
+        return Interval(
+            1, fmean(fmean(v for each in one.values() for v in each) for one in found), math.nan, math.nan
+        )
+    return mean_interval(
+        [fmean(fmean(one[replicate]) for one in found) for replicate in common], method, confidence
+    )
 
 
 def is_narrow(values: Sequence[float], relative: float) -> bool:

@@ -33,7 +33,7 @@ def means_table(
     columns = [campaign.means(metric, axes, method) for metric in metrics]
     for groups in zip(*columns, strict=True):
         first = groups[0]
-        counts = "/".join(str(count) for count in dict.fromkeys(group.interval.values for group in groups))
+        counts = "/".join(str(count) for count in dict.fromkeys(len(group.values) for group in groups))
         table.add_row(
             *(_value(value) for value in first.parameters.values()),
             counts,
