@@ -203,7 +203,8 @@ def check_data_timers(stack: Stack, connection: MptcpConnection, now: int) -> No
     inbound = connection.inbound
     config = connection.config.mptcp
     switches = (config.window_update, config.receive_window, config.window_update_rule)
-    usual = switches == ("all", "connection", "rfc")
+    # A DATA_ACK that lags behind leaves the room unsaid that does not fit into the window field with it.
+    usual = switches == ("all", "connection", "rfc") and not config.data_ack_lag
     coming = not usual or any(subflow.tcp.receiver.ack_at < NEVER for subflow in connection.alive())
     for subflow in connection.alive():
         if subflow.tcp.state in (ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2) and not connection.peer_closed:

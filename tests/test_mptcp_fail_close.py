@@ -6,8 +6,10 @@ that still speaks MPTCP it is not (section 3.3.3). So it matters which of the tw
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from mptcp_pair import S1, MptcpPair, Seen, drop, options_of, transfer
+from mptcp_pair import S1, MptcpPair, Seen, drop, mptcp, options_of, strip_mptcp, transfer
 from test_mptcp_fail import Damage, pair_of
 
 from mptcpsim.core.mptcp_options import Dss, MpFail
@@ -101,3 +103,47 @@ def test_an_address_is_withdrawn_on_the_way_back_and_that_is_no_end_of_the_strea
     assert not client.peer_closed
     assert "reset" in client.error
     assert server.error
+
+
+def fallen_alone(lost: int) -> tuple[MptcpPair, Any, Any]:
+    """Return a connection whose server has fallen back, for ACKs without DATA_ACK.
+
+    ``lost`` infinite mappings do not reach the client, which knows that DATA_ACKs pass in its direction.
+    """
+    left = {"c>s": 4, "s>c": lost}
+
+    def loses(seen: Seen) -> bool:
+        bare = not seen.segment.length and seen.now > SECOND
+        meant = bare if seen.direction == "c>s" else is_infinite(seen)
+        if not meant or not left[seen.direction]:
+            return False
+        left[seen.direction] -= 1
+        return True
+
+    pair = MptcpPair(mptcp(versions=(1,)), mptcp(versions=(1,)), hook=strip_mptcp(loses))
+    client, server = pair.establish()
+    transfer(pair, client, server, 1_000)
+    pair.run(2 * SECOND)
+    transfer(pair, server, client, 1_000)
+    pair.run(pair.now + SECOND)
+    assert (server.is_plain, client.is_plain) == (True, False)
+    return pair, client, server
+
+
+def test_a_peer_that_goes_on_to_map_is_told_again_of_the_fallback() -> None:
+    pair, client, server = fallen_alone(lost=3)
+    transfer(pair, client, server, 100_000)
+    assert client.is_plain
+    transfer(pair, server, client, 100_000)
+
+
+def test_data_that_is_mapped_to_another_place_ends_the_plain_connection() -> None:
+    """The client never hears of the fallback, misses DATA_ACKs, and repeats what has arrived."""
+    pair, client, server = fallen_alone(lost=1 << 30)
+    server.eager = True
+    client.write(2_000, pair.now)
+    pair.pump()
+    pair.run(pair.now + 60 * SECOND)
+    assert server.error == "the peer still speaks MPTCP (middlebox interference)"
+    assert 1_000 < server.delivered <= 3_000
+    assert not server.peer_closed

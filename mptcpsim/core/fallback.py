@@ -13,6 +13,7 @@ from mptcpsim.core.mappings import Mapping, narrow
 from mptcpsim.core.mptcp_options import REASON_MIDDLEBOX, Dss, MpFail, MptcpOption, MpTcprst
 from mptcpsim.core.options import mptcp_length
 from mptcpsim.core.segment import FIN, Segment
+from mptcpsim.core.sequences import unwrap
 from mptcpsim.core.stages import PLAIN
 from mptcpsim.core.states import CLOSED, ESTABLISHED
 from mptcpsim.units import NEVER
@@ -216,14 +217,28 @@ def on_mp_fail(connection: MptcpConnection, option: MpFail, subflow: Subflow, no
     _fall_back(connection, subflow, "MP_FAIL of the peer", now)
 
 
-def on_options_when_plain(connection: MptcpConnection, subflow: Subflow, segment: Segment, now: int) -> None:
-    """The infinite mapping may come behind an MP_FAIL; a peer that repeats that one has missed ours."""
-    if segment.dss is not None and segment.dss.is_infinite():
+def on_options_when_plain(connection: MptcpConnection, subflow: Subflow, segment: Segment, now: int) -> bool:
+    """The peer may be plain or not yet; return False if the subflow ended with the segment.
+
+    The infinite mapping may come behind an MP_FAIL; a peer that repeats that one has missed ours, and so
+    has one that goes on to map its data. What it maps to another place than plain TCP has it cannot be
+    taken: that is data sent twice.
+    """
+    tcp = subflow.tcp
+    dss = segment.dss
+    if dss is not None and dss.is_infinite():
         _count_infinite(connection, subflow)
+    elif dss is not None and dss.dsn_octets and segment.length and connection.fell_back:
+        start = connection.inbound.relative(dss.dsn, dss.dsn_octets) - unwrap(dss.ssn, segment.seq)
+        if start != tcp.receive_shift + 1:
+            tcp.abort(now, "the peer still speaks MPTCP (middlebox interference)")
+            return False
+        tcp.infinite_due = tcp.infinite_dss is not None
     for option in segment.options or ():
-        if isinstance(option, MpFail) and subflow.tcp.infinite_dss is not None:
-            send_with(subflow.tcp, subflow.tcp.infinite_dss, (), now)
-            return
+        if isinstance(option, MpFail) and tcp.infinite_dss is not None:
+            send_with(tcp, tcp.infinite_dss, (), now)
+            break
+    return True
 
 
 def reset_options(subflow: Subflow) -> tuple[MptcpOption, ...]:
@@ -243,14 +258,19 @@ def shift(tcp: Tcp, segment: Segment) -> None:
     A FIN has it however often it is sent: who does not know it does not take a FIN for the end of the stream.
     """
     segment.offset = segment.seq + tcp.send_shift
-    if segment.flags & FIN and not segment.length and tcp.infinite_dss is not None:
-        tcp.final_dss = tcp.infinite_dss
-    if tcp.final_dss is not None and (segment.length or segment.flags & FIN):
+    if segment.length:
+        dss, tcp.final_dss = tcp.final_dss, None
+    elif tcp.infinite_due or segment.flags & FIN:
+        dss = tcp.infinite_dss
+        tcp.infinite_due = False
+    else:
+        return
+    if dss is not None:
         segment.sack = None
-        segment.dss = tcp.final_dss
-        segment.size = tcp.header + segment.length + mptcp_length(segment.dss, None)
-        tcp.final_dss = None
-        tcp.set_signal_bytes(0)
+        segment.dss = dss
+        segment.size = tcp.header + segment.length + mptcp_length(dss, None)
+        if segment.length:
+            tcp.set_signal_bytes(0)
 
 
 def send_with(tcp: Tcp, dss: Dss | None, options: tuple[MptcpOption, ...], now: int) -> None:

@@ -31,8 +31,11 @@ class LateReceiver(DataReceiver):
         self._busy_ack: int = 1
 
     def on_read(self, count: int, now: int) -> None:
-        """The application reads: for a while, the longer the more it reads, the connection takes nothing."""
-        self._busy_ack = self._announced()
+        """The application reads: for a while, the longer the more it reads, the connection takes nothing.
+
+        What has arrived during a read before is taken at the end of that one, so before this one.
+        """
+        self._busy_ack = self.nxt
         self._busy_until = now + self._lag * min(count, _WHOLE) // _WHOLE
 
     def ack_dss(self) -> Dss:

@@ -428,7 +428,7 @@ class Subflow(Path):
         incoming.current_dsn = UNKNOWN
         if self.stage == PLAIN:
             if segment.options is not None or segment.dss is not None:
-                fallback.on_options_when_plain(self.connection, self, segment, now)
+                return fallback.on_options_when_plain(self.connection, self, segment, now)
             return True
         # Old segments may carry news in their DSS, but are not believed to signal (section 3.4.1: the checks
         # of TCP come first). As in Linux, old is what ends below the last ACK sent.

@@ -93,6 +93,7 @@ class Tcp(TimerOwner):
             directions; -1 unless this was an MPTCP subflow that has become plain TCP.
         final_dss: the infinite mapping that goes with the next new data after such a fallback.
         infinite_dss: the same, kept to be repeated.
+        infinite_due: the next ACK repeats it.
     """
 
     __slots__ = (
@@ -116,6 +117,7 @@ class Tcp(TimerOwner):
         "header",
         "identifier",
         "infinite_dss",
+        "infinite_due",
         "keepalive",
         "last_heard",
         "mtu",
@@ -169,6 +171,7 @@ class Tcp(TimerOwner):
         self.receive_shift: int = -1
         self.final_dss: Dss | None = None
         self.infinite_dss: Dss | None = None
+        self.infinite_due: bool = False
         #: Bytes of the options of MPTCP on a data segment.
         self.signal_bytes: int = 0
         self.time_wait_at: int = NEVER
