@@ -103,6 +103,14 @@ def test_lines_continue_and_braces_span_them() -> None:
     assert [rule.at.number for rule in conf.rules] == [1, 4, 4]
 
 
+def test_lists_of_hosts_may_stand_in_one_another() -> None:
+    """As in pf's grammar (host_list), so that a macro with a list can be an item of another one."""
+    conf = read_pf('nets = "{ 10.0.0.0/8, 172.16.0.0/12 }"\npass from { 10.0.1.2 $nets } to any')
+    assert [str(rule.source) for rule in conf.rules] == ["10.0.1.2", "10.0.0.0/8", "172.16.0.0/12"]
+    with pytest.raises(DialectError, match="is no address"):
+        read_pf("pass from " + 5000 * "{ " + "10.0.0.1" + 5000 * " }")
+
+
 def test_combinations_of_both_families_are_left_out() -> None:
     conf = read_pf("pass from { 10.0.0.0/8, fd00::/8 } to { 10.1.1.1, fd00::1 }")
     assert [(str(rule.source), str(rule.destination)) for rule in conf.rules] == [
@@ -123,6 +131,7 @@ MISTAKES = [
     ('a = "em0"\nb = "$a"\npass in on $b all', "inside quotes"),
     ('a = "em0', "not closed"),
     ("pass in on { em0", "not closed"),
+    ("pass in on any", "the name of an interface is missing"),
     ("pass in on em0 route-to (em1 192.168.0.1", "')' is missing"),
     ("pass out route-to em1 from any to any", "in parentheses"),
     ("pass route-to (em1 192.168.0.1) from any to any", "needs a direction"),

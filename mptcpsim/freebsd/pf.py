@@ -47,6 +47,8 @@ from mptcpsim.freebsd.pf_conf import (
 
 #: Rules that lists may expand to: more are a mistake, or hostile.
 MOST_RULES: Final = 10_000
+#: Lists of hosts in one another, as macros bring them about.
+DEEPEST_LIST: Final = 20
 #: Words of a file with its macros expanded, and characters of a macro.
 MOST_WORDS: Final = 300_000
 LONGEST_VALUE: Final = 20_000
@@ -422,7 +424,7 @@ class _Reader:
     def _ends(self) -> list[End]:
         hosts: list[tuple[Prefix | None, bool]] = [(None, False)]
         if self._peek() != "port":
-            hosts = self._list(self._host)
+            hosts = self._list(self._host, DEEPEST_LIST)
         ports: list[Ports | None] = [None]
         if self._maybe("port"):
             ports = list(self._list(self._ports))
@@ -544,18 +546,16 @@ class _Reader:
     def _name(self, what: str) -> str:
         word = self._take(what)
         if re.fullmatch(r"[A-Za-z][\w.-]{0,31}", word) is None or word in _RESERVED:
-            raise self.at.error(
-                f"{word!r} stands where the name of {what.removeprefix('an ')} is missing, such as em0"
-            )
+            raise self.at.error(f"{word!r} stands where the name of {what} is missing, such as em0")
         return word
 
-    def _list(self, item: Callable[[], T]) -> list[T]:
-        """Return one item, or those of a list in braces, with or without commas."""
+    def _list(self, item: Callable[[], T], nested: int = 0) -> list[T]:
+        """Return one item, or those of a list in braces, with or without commas; lists may nest so deep."""
         if not self._maybe("{"):
             return [item()]
         items: list[T] = []
         while not self._maybe("}"):
-            items.append(item())
+            items += self._list(item, nested - 1) if nested else [item()]
             self._maybe(",")
             if len(items) > MOST_RULES:
                 raise self.at.error(f"the list has more than {MOST_RULES} items: use prefixes")
