@@ -115,6 +115,11 @@ COMMANDS: list[tuple[str, IpfwCommand]] = [
             source=IpfwEnd((read_prefix(NOWHERE, "172.16.2.2"),)),
         ),
     ),
+    ("ipfw add pipe 1 out", IpfwRule(NOWHERE, action="pipe", argument=1, options=(Option("out"),))),
+    (
+        "ipfw -q add deny not src-ip 10.0.0.0/24",
+        IpfwRule(NOWHERE, action="deny", options=(Option("src-ip", negated=True, prefixes=(NET,)),)),
+    ),
     ("ipfw pipe 1 delete", ObjectCommand(NOWHERE, "pipe", "delete", (1,))),
     ("ipfw pipe delete 1 2", ObjectCommand(NOWHERE, "pipe", "delete", (1, 2))),
     ("ipfw pipe flush", ObjectCommand(NOWHERE, "pipe", "flush")),
@@ -124,6 +129,17 @@ COMMANDS: list[tuple[str, IpfwCommand]] = [
     ("ipfw show", ShowRules(NOWHERE)),
     ("ipfw disable one_pass", Switch(NOWHERE, "one_pass", False)),
 ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ipfw -q add deny src-ip 10.0.0.0/24, 127.0.0.1/8",
+        'ipfw "-q add deny src-ip 10.0.0.0/24, 127.0.0.1/8"',
+    ],
+)
+def test_the_formats_that_the_manual_calls_equivalent(text: str) -> None:
+    assert read(text) == read("ipfw -q add deny src-ip 10.0.0.0/24,127.0.0.1/8")
 
 
 @pytest.mark.parametrize(("text", "command"), COMMANDS, ids=[text for text, _ in COMMANDS])

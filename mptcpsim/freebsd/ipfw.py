@@ -3,7 +3,7 @@
 Read are, with or without ``ipfw`` in front and with its switches -q and -f::
 
     add [N] [prob P] allow | deny | count | pipe N | queue N | fwd ADDR | skipto N
-        PROTO from [not] ADDR[,ADDR...] [[not] PORTS] to [not] ADDR[,...] [[not] PORTS] [OPTION...]
+        [PROTO from [not] ADDR[,ADDR...] [[not] PORTS] to [not] ADDR[,...] [[not] PORTS]] [OPTION...]
     delete N...    flush    list    show    enable | disable one_pass | firewall
     pipe | queue | sched N config ...      pipe | queue | sched delete N... | flush | list | show
 
@@ -193,10 +193,20 @@ def read_ipfw(text: str, file: str = "ipfw.rules") -> tuple[IpfwCommand, ...]:
 def read_ipfw_command(at: Line, words: list[str]) -> IpfwCommand:
     """Return the command that stands behind the word ``ipfw``.
 
+    As ipfw has it, the whole command may be one word in quotes, and spaces may stand behind commas.
+
     Raises:
         DialectError: it is not understood.
     """
-    return _Command(at, words).read()
+    if len(words) == 1:
+        words = words[0].split()
+    joined: list[str] = []
+    for word in words:
+        if joined and joined[-1].endswith(","):
+            joined[-1] += word
+        else:
+            joined.append(word)
+    return _Command(at, joined).read()
 
 
 def _ports_text(ports: PortRanges) -> str:
@@ -305,11 +315,15 @@ class _Command:
         action, argument, gateway = self._action()
         if self._peek() in ("log", "logamount"):
             raise self.at.error("'log': nothing is logged: leave it out; captures show what happened")
-        protocol = self._protocol()
-        self._expect("from")
-        source = self._end_of_packet(protocol)
-        self._expect("to")
-        destination = self._end_of_packet(protocol)
+        protocol, source, destination = "ip", IpfwEnd(), IpfwEnd()
+        # "ip from any to any" may be left out, but not everything (ipfw(8), RULE BODY).
+        first = self._peek(1) if self._peek() == "not" else self._peek()
+        if first.replace("ipv6", "ip6") not in (*_OPTIONS, *_NO_OPTIONS):
+            protocol = self._protocol()
+            self._expect("from")
+            source = self._end_of_packet(protocol)
+            self._expect("to")
+            destination = self._end_of_packet(protocol)
         options, comment = self._options()
         return IpfwRule(
             self.at,
