@@ -27,6 +27,7 @@ from mptcpsim.freebsd.addresses import (
 )
 from mptcpsim.freebsd.ipfw import IpfwCommand, read_ipfw_command
 from mptcpsim.freebsd.lines import (
+    DialectError,
     Line,
     did_you_mean,
     fraction,
@@ -245,6 +246,16 @@ def _line(at: Line) -> list[Command]:
         if text[0] == "#" and not typed:
             return []  # a comment
         text = behind
+        try:
+            return _command(at, text)
+        except DialectError as error:
+            if at.text.lstrip()[0] != "#":
+                raise
+            raise at.error(f"{error.problem}; if it is a comment, begin it with ##") from None
+    return _command(at, text)
+
+
+def _command(at: Line, text: str) -> list[Command]:
     words = shell_words(at, text)
     if not words:
         return []
@@ -424,7 +435,9 @@ def _rc_conf(at: Line, name: str, value: str, more: list[str]) -> RcConf:
 # --- Commands with switches ----------------------------------------------------------------------
 
 
-def _switches(at: Line, command: str, words: list[str], flags: str, valued: str) -> dict[str, str]:
+def _switches(
+    at: Line, command: str, words: list[str], flags: str, valued: str, hint: str = ""
+) -> dict[str, str]:
     """Return the switches of a command, as getopt(3) reads them, with their values.
 
     Args:
@@ -433,6 +446,7 @@ def _switches(at: Line, command: str, words: list[str], flags: str, valued: str)
         words: behind it.
         flags: letters of switches without a value, which may stand in one word.
         valued: letters of those with one, in the same word or in the next.
+        hint: what to say of a word that belongs to no switch.
     """
     found: dict[str, str] = {}
     words = list(words)
@@ -440,7 +454,7 @@ def _switches(at: Line, command: str, words: list[str], flags: str, valued: str)
         word = words.pop(0)
         if not word.startswith("-") or word == "-":
             raise at.error(
-                f"{word!r} is not understood here: switches of {command} are {_letters(flags + valued)}"
+                f"{word!r} is not understood here: {hint}switches of {command} are {_letters(flags + valued)}"
             )
         if word.startswith("--"):
             raise at.error(
@@ -453,11 +467,11 @@ def _switches(at: Line, command: str, words: list[str], flags: str, valued: str)
                 raise at.error(
                     f"{command} has no switch -{letter} here: known are {_letters(flags + valued)}"
                 )
+            if letter in flags:
+                found[letter] = ""  # again and again: -vv is usual
+                continue
             if letter in found:
                 raise at.error(f"-{letter} stands twice: leave one of them out")
-            if letter in flags:
-                found[letter] = ""
-                continue
             found[letter] = letters or _value(at, words, f"the value of -{letter}")
             letters = ""
     return found
@@ -472,16 +486,21 @@ def _pfctl(at: Line, words: list[str]) -> list[Command]:
     if "e" in found and "d" in found:
         raise at.error("-e and -d exclude each other: leave one of them out")
     enable = True if "e" in found else False if "d" in found else None
-    flush = found.get("F", "").lower()
-    if flush and flush not in ("all", "rules", "states"):
-        raise at.error(f"pfctl -F {flush}: known are all, rules and states")
+    flush = ""
+    if (word := found.get("F")) is not None:
+        # The beginning of a word is enough; capitals count, since pfctl(8) has Sources beside states.
+        flush = next((known for known in ("all", "rules", "states") if known.startswith(word)), "")
+        if not flush:
+            raise at.error(f"pfctl -F {word}: known are all, rules and states")
     if not ({"e", "d", "f", "F"} & set(found)):
         raise at.error("pfctl does nothing without -f FILE, -F, -e or -d: write one of them")
     return [Pfctl(at, found.get("f", ""), enable, flush)]
 
 
 def _tcpdump(at: Line, words: list[str]) -> list[Command]:
-    found = _switches(at, "tcpdump", words, "nUvq", "wis")
+    # Most switches change only what is printed, and nothing is.
+    hint = "there are no filters, a capture has all packets; "
+    found = _switches(at, "tcpdump", words, "AeKlNnpqStUuvXx", "wis", hint)
     if "w" not in found:
         raise at.error("a capture needs a file: write 'tcpdump -w FILE -i IF'")
     if "i" not in found:
