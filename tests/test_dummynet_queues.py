@@ -193,6 +193,30 @@ def test_the_link_of_a_scheduler_follows_its_pipe() -> None:
     assert site.run() == [6 * MS, 7 * MS, 9 * MS, 11 * MS]
 
 
+@pytest.mark.parametrize("kind", ["wf2q+", "rr", "fifo queue 10", "fq_codel limit 10", "fq_pie limit 10"])
+def test_a_scheduler_keeps_its_kind_whatever_becomes_of_its_pipe(kind: str) -> None:
+    """It may come before its pipe, and the pipe may change: the queues and what waits in them stay."""
+    queue = (
+        "ipfw queue 1 config sched 1 queue 10" if kind in ("wf2q+", "rr") else "ipfw queue 1 config sched 1"
+    )
+    pipe, sched = "ipfw pipe 1 config bw 8Mbit/s", f"ipfw sched 1 config pipe 1 type {kind}"
+    found = []
+    for commands in (
+        (pipe, sched, queue),
+        (sched, pipe, queue),
+        (sched, queue, pipe),
+        (pipe, sched, queue, pipe),
+    ):
+        site = Site(*commands)
+        site.send(5, kind="queue")
+        site.do("ipfw pipe 1 config bw 4Mbit/s")
+        site.send(20, kind="queue")
+        found.append((site.run(), site.drops()))
+        assert "reconfigured" not in site.drops()
+        assert len(site.out) in (10, 11)
+    assert found[1:] == found[:-1]
+
+
 def test_another_weight_and_length_hold_with_packets_inside() -> None:
     site = Site("ipfw pipe 1 config bw 12Mbit/s")
     for number in (1, 2):

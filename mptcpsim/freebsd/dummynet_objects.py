@@ -194,15 +194,23 @@ class SchedObject(DummynetObject):
         if kind == "fifo" or kind.startswith("fq_"):
             self.alone = PipeObject(loop, "sched", name, config, settings, seed)
 
-    def retune(self, settings: PipeSettings) -> None:
-        """Take other properties of the link while packets are inside."""
-        old, self.settings = self.settings, settings
+    def retune(self, link: PipeSettings) -> None:
+        """Take other properties of the link while packets are inside; queues and discipline stay its own."""
+        old = self.settings
+        settings = self.settings = replace(
+            old,
+            rate_bps=link.rate_bps,
+            delay_ns=link.delay_ns,
+            burst_bits=link.burst_bits,
+            profile=link.profile,
+            profile_lost_from=link.profile_lost_from,
+        )
         if self.alone is not None:
             self.alone.reconfigure(self.config, settings)
-        for link in self._links.values():
-            _retune(link.pipe, old, settings)
-            link.pipe.settings = replace(
-                link.pipe.settings, profile=settings.profile, profile_lost_from=settings.profile_lost_from
+        for shared in self._links.values():
+            _retune(shared.pipe, old, settings)
+            shared.pipe.settings = replace(
+                shared.pipe.settings, profile=settings.profile, profile_lost_from=settings.profile_lost_from
             )
 
     def link(self, key: FlowKey) -> SharedLink:
