@@ -227,3 +227,12 @@ def test_nothing_to_draw(tmp_path: Path) -> None:
     result = sweep("plot", tmp_path / "c")
     assert result.exit_code == 2
     assert "no run is done" in result.stderr
+
+
+def test_no_place_for_the_figures(tmp_path: Path) -> None:
+    scenario, out = written(tmp_path), tmp_path / "c"
+    assert run(scenario, out).exit_code == 0
+    (out / "figures").touch()
+    result = sweep("run", scenario, "--out", out)
+    assert result.exit_code == 5
+    assert "the figures cannot be written: File exists" in result.stderr

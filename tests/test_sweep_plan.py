@@ -200,6 +200,9 @@ class TestExpressions:
             3, True, "3ms", "1.5ms", 1.0, "axb3"
         ]  # fmt: skip
         assert Template(5)(values) == 5
+        nested = Template([{"via": "10.0.0.{n}", "metric": 1}, "{on}", []])
+        assert nested.names == {"n", "on"}
+        assert nested(values) == [{"via": f"10.0.0.{values['n']}", "metric": 1}, values["on"], []]
 
 
 class TestSeeds:
@@ -252,6 +255,10 @@ WRONG = [
     ("[sweep.grid]\n'links.c.delay' = ['5ms']\n", "has no entry named 'c'"),
     ("[sweep.grid]\n'flows.bulk.client' = ['A', 'Z']\n", "flows.0.client (from [sweep] flows.bulk.client = 'Z')"),
     ("[sweep.grid]\n'links.a.delay' = ['5ms', '0.005s']\n", "are one and the same scenario"),
+    ("[sweep]\nwhere = 'links.0.queue > 5'\n[sweep.grid]\n'links.0.queue' = [1, 9]\n", "give the axis a word of your own"),
+    ("[sweep]\nmetrics = { seed = 'seed' }\n[sweep.grid]\nseed = [1, 2]\n", "'seed' is another column of the table"),
+    ("[sweep]\nmetrics = { status = 'seed' }\n[sweep.grid]\nseed = [1, 2]\n", "'status' is another column of the table"),
+    ("[sweep.grid]\nseed = [1]\n[[sweep.figures]]\nname = 'a'\n[[sweep.figures]]\nname = 'a'\n", "two figures are called 'a'"),
     ("", "the scenario has no table [sweep]"),
 ]  # fmt: skip
 

@@ -13,6 +13,7 @@ import pytest
 from sweep_scenarios import BASE, GRID, run, sweep, table, written
 
 from mptcpsim import load
+from mptcpsim.results.rundir import RunDirectoryError
 from mptcpsim.sweep import identity
 from mptcpsim.sweep.campaign import Campaign
 from mptcpsim.sweep.cost import expected_packets
@@ -126,6 +127,72 @@ class TestTable:
         assert all(group.interval.low <= group.interval.mean <= group.interval.high for group in by_rate)
         with pytest.raises(StoreError, match="did you mean 'goodput_bps'"):
             campaign.means("goodput")
+
+    def test_an_axis_may_be_called_like_a_timing(self, tmp_path: Path) -> None:
+        text = "[sweep.grid]\nworker = [5, 20]\n[sweep.set]\n'links.a.delay' = '{worker}ms'\n"
+        assert run(written(tmp_path, text), tmp_path / "c").exit_code == 0
+        found = rows(tmp_path / "c", "--timings")
+        assert [row["worker"] for row in found] == ["5", "20"]
+        assert list(found[0])[5:7] == ["worker", "status"]
+
+    def test_where_nothing_is_done_yet(self, tmp_path: Path) -> None:
+        out = tmp_path / "c"
+        assert run(written(tmp_path, "[sweep.grid]\nseed = [1]\n"), out).exit_code == 0
+        database = sqlite3.connect(out / "campaign.sqlite")
+        database.execute("DELETE FROM results")
+        database.commit()
+        for arguments in (["show", out], ["export", out, "--means", "goodput_bps", "--out", tmp_path / "x"]):
+            result = sweep(*arguments)
+            assert result.exit_code == 2
+            assert "no run is done, so there is no 'goodput_bps' yet" in result.stderr
+        again = sweep("repro", f"{out}/{rows(out)[0]['run']}", "--out", tmp_path / "r", "--no-figures")
+        assert again.exit_code == 1
+        assert "the campaign has no result of this run yet" in again.stderr
+
+    def test_summaries_of_another_version_have_what_they_have(self, tmp_path: Path) -> None:
+        out = tmp_path / "c"
+        assert run(written(tmp_path, "[sweep.grid]\nseed = [1]\n"), out).exit_code == 0
+        database = sqlite3.connect(out / "campaign.sqlite")
+        (text,) = database.execute("SELECT summary FROM results").fetchone()
+        summary = json.loads(text)
+        for key in ("stalls", "error", "latency_ms"):
+            del summary["flows"][0][key]
+        del summary["flows"][0]["subflows"][0]["bytes_reinjected"]
+        del summary["links"]["a"]["utilisation"]
+        database.execute("UPDATE results SET summary = ?", (json.dumps(summary),))
+        database.commit()
+        (found,) = rows(out)
+        assert float(found["goodput_bps"]) > 0
+        assert found["bulk.stalls"] == found["bulk.bytes_reinjected"] == found["a.utilisation"] == ""
+
+    def test_what_is_no_file(self, finished: Path, tmp_path: Path) -> None:
+        for out in (Path(), tmp_path):
+            result = sweep("export", finished, "--out", out)
+            assert result.exit_code == 2
+            assert "is a directory; name a file in it for --out" in result.stderr
+
+    def test_means_have_no_timings(self, finished: Path, tmp_path: Path) -> None:
+        result = sweep("export", finished, "--means", "goodput_bps", "--timings", "--out", tmp_path / "x.csv")
+        assert result.exit_code == 2
+        assert "--timings is for a row a run, not for --means" in result.stderr
+
+    def test_another_title_is_no_other_run(self, tmp_path: Path) -> None:
+        out = tmp_path / "c"
+        text = "[sweep.grid]\nseed = [1, 2]\n"
+        assert run(written(tmp_path, text), out).exit_code == 0
+        renamed = written(
+            tmp_path, "series = true\n".join(("[sweep]\n", text)), BASE.replace("Short", "Quick")
+        )
+        result = run(renamed, out)
+        assert "2 of 2 runs done" in result.stdout
+        assert "runs now" not in result.stdout
+        assert Campaign(out).title == "Quick transfers"
+        name = rows(out)[0]["run"]
+        assert sweep("repro", f"{out}/{name}", "--out", tmp_path / "r", "--no-figures").exit_code == 0
+        # Nor are series that were not kept.
+        assert "2 runs have no series, which were not wanted when they ran" in result.stderr
+        with pytest.raises(RunDirectoryError, match=f"no series of run {name} are kept"):
+            Campaign(out).series(name)
 
     def test_series_are_kept_as_far_as_asked(self, finished: Path) -> None:
         campaign = Campaign(finished)
@@ -427,6 +494,12 @@ class TestPrecision:
         for jobs, name in ((1, "alone"), (2, "c")):
             assert run(written(tmp_path, self.TEXT), tmp_path / name, jobs=jobs).exit_code == 0
         assert table(tmp_path / "alone") == table(tmp_path / "c")
+
+    def test_a_metric_of_words(self, tmp_path: Path) -> None:
+        text = self.TEXT.replace("replicates", "metrics = { said = 'flows.bulk.integrity' }\nreplicates", 1)
+        result = run(written(tmp_path, text.replace("goodput_bps", "said")), tmp_path / "c")
+        assert result.exit_code == 2
+        assert "sweep.precision.metric: 'said' is text, and has no mean" in result.stderr
 
     def test_an_unknown_metric(self, tmp_path: Path) -> None:
         result = run(written(tmp_path, self.TEXT.replace("goodput_bps", "goodput")), tmp_path / "c")

@@ -208,14 +208,26 @@ def _run(sweep: Sweep, pool: Pool, target: Path, shard: Shard, retry_failed: boo
             execution = Execution(sweep, store, pool, shard, bar)
             tally = execution.run(retry=(FAILED, TIMEOUT, DIED) if retry_failed else ())
             others = store.beside()
+            bare = _without_series(store) if sweep.spec.series else 0
     finally:
         signal.signal(signal.SIGTERM, former)
     print(_report(tally, target, others))
+    if bare:
+        _say(
+            f"{bare} runs have no series, which were not wanted when they ran; `mptcpsim sweep repro` makes "
+            "those of one run, another --out those of all"
+        )
     failed = _failures(target, tally.statuses)
     if figures and tally.statuses["done"]:
         _draw(target)
     if failed:
         raise typer.Exit(EXIT_FAILED)
+
+
+def _without_series(store: Store) -> int:
+    """Return how many runs of the plan are done, and have no file of series."""
+    done = (found.plan.run for found in store.runs() if found.status == "done")
+    return sum(not store.series_path(run).exists() for run in done)
 
 
 def _terminated(number: int, frame: object) -> NoReturn:
@@ -265,6 +277,8 @@ def _draw(target: Path) -> None:
             print(path)
     except StoreError as error:
         _fail(f"the figures cannot be drawn: {error}", EXIT_INPUT)
+    except OSError as error:
+        _fail(f"{target}: the figures cannot be written: {error.strerror}", EXIT_STORE)
 
 
 class Bar(Observer):
@@ -455,8 +469,10 @@ def repro(
     else:
         print(f"Results: {directory.final}")
     if not again.identical:
-        was = f"{found.status}: {found.message}" if found.status != "done" else "done"
-        _fail(f"the run is not as it was stored ({was or 'not run yet'})", EXIT_FAILED)
+        was = f"{found.status}{': ' if found.message else ''}{found.message}"
+        if not was:
+            _fail("the campaign has no result of this run yet, there is nothing to compare", EXIT_FAILED)
+        _fail(f"the run is not as it was stored ({was})", EXIT_FAILED)
     print("identical to the stored run")
 
 
@@ -490,6 +506,9 @@ def export(
     from mptcpsim.sweep.export import export_means
     from mptcpsim.sweep.store import StoreError
 
+    if means and (timings or everything):
+        option = "--timings" if timings else "--everything"
+        _fail(f"{option} is for a row a run, not for --means: drop one of the two", EXIT_INPUT)
     try:
         found = Campaign(campaign)
         if means:

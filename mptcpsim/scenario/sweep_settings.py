@@ -211,6 +211,14 @@ class SweepSpec(Model):
     #: What an axis or a metric is called in figures, unit included.
     labels: Annotated[dict[str, str], BeforeValidator(_flat)] = Field(default_factory=dict)
 
+    @model_validator(mode="after")
+    def _figures_differ(self) -> SweepSpec:
+        names = [figure.name for figure in self.figures]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two figures are called {name!r}, and would be one file: rename one")
+        return self
+
     @property
     def axes(self) -> list[str]:
         """The names of the axes, in the order in which the parts are crossed."""

@@ -192,6 +192,13 @@ class Agenda:
                         f"{did_you_mean(spec.precision.metric, list(found))}",
                     )
                 )
+            if isinstance(value, str):
+                raise self._sweep.source.error(
+                    Problem(
+                        ("sweep", "precision", "metric"),
+                        f"{spec.precision.metric!r} is text, and has no mean: choose another metric",
+                    )
+                )
             self._values[run.run] = math.nan if value is None else float(value)
         return self._values[run.run]
 

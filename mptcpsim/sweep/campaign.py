@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mptcpsim.results.rundir import RunDirectoryError
 from mptcpsim.results.series import Series, read_series
 from mptcpsim.scenario.errors import did_you_mean
 from mptcpsim.scenario.sweep_settings import SweepSpec
@@ -87,7 +88,7 @@ class Campaign:
 
     def _columns(self, rows: Sequence[dict[str, Any]], timings: bool) -> Iterable[str]:
         """Return the columns that come first: axes of former plans stand behind those of this one."""
-        fixed = {*HEAD, *STATE, *TIMINGS}
+        fixed = {*HEAD, *STATE}
         axes = _union(self.axes, *(row["_axes"] for row in rows)) if rows else list(self.axes)
         for row in rows:
             del row["_axes"]
@@ -107,7 +108,7 @@ class Campaign:
             "message": run.message,
         }
         if timings:
-            row.update({name: getattr(run, name) for name in TIMINGS})
+            row.update({name: getattr(run, name) for name in TIMINGS if name not in plan.parameters})
         if run.summary:
             found = metrics(json.loads(run.summary), self.spec.metrics)
             row.update({name: value for name, value in found.items() if name not in row})
@@ -167,7 +168,14 @@ class Campaign:
             RunDirectoryError: its series were not kept.
         """
         with self._store() as store:
-            return read_series(store.series_path(store.find(run).plan.run))
+            name = store.find(run).plan.run
+            path = store.series_path(name)
+        if not path.exists():
+            raise RunDirectoryError(
+                f"{self.path}: no series of run {name} are kept, as sweep.series was false when it ran; "
+                f"`mptcpsim sweep repro {self.path}/{name}` makes them"
+            )
+        return read_series(path)
 
     # --- Means --------------------------------------------------------------------------------
 
@@ -196,6 +204,10 @@ def group(
     names = list(rows[0]) if rows else []
     for name in (metric, *by):
         if rows and name not in names:
+            if all(row["status"] != "done" for row in rows):
+                raise StoreError(
+                    f"no run is done, so there is no {name!r} yet: go on with `mptcpsim sweep run`"
+                )
             raise StoreError(f"the table has no column {name!r}; {did_you_mean(name, names)}")
     drawn = [name for name in (spec.sample.axes if spec.sample is not None else ()) if name not in by]
     others = [name for name in spec.axes if name not in drawn and name != SEED and name not in by]

@@ -45,6 +45,9 @@ _COMPARE: Final[dict[type[ast.cmpop], Callable[[Any, Any], Any]]] = {
 }
 _FUNCTIONS: Final[dict[str, Callable[..., Any]]] = {"min": min, "max": max, "round": round, "abs": abs}
 
+#: ``links.0.rate``: a key of a scenario that is no name in an expression.
+_NUMBERED = re.compile(r"[A-Za-z_]\w*\.\d")
+
 _FIELD = re.compile(r"\{([^{}]*)\}")
 
 
@@ -65,9 +68,13 @@ class Expression:
         try:
             self._tree = ast.parse(text.strip(), mode="eval").body
         except (SyntaxError, ValueError, RecursionError):
-            raise ExpressionError(
-                f"{text!r} is not an expression: write one over the axes, such as 'ratio > 1 and queue < 50'"
-            ) from None
+            remedy = "write one over the axes, such as 'ratio > 1 and queue < 50'"
+            if _NUMBERED.search(text):
+                remedy = (
+                    "a key with a number in it cannot stand here; give the axis a word of your own, and "
+                    "[sweep.set] the key"
+                )
+            raise ExpressionError(f"{text!r} is not an expression: {remedy}") from None
         self.names = _names(self._tree)
 
     def __call__(self, values: Mapping[str, Any]) -> Any:
@@ -188,7 +195,7 @@ def _comparable(value: Any) -> Any:
 
 
 class Template:
-    """A value of ``[sweep.set]``: text in which ``{expressions}`` are replaced, or any other value.
+    """A value of ``[sweep.set]``: text in which ``{expressions}`` are replaced, in lists and tables as well.
 
     A text that is one expression and nothing else keeps the expression's type.
 
@@ -201,7 +208,12 @@ class Template:
         self._parts: list[Expression] = []
         if isinstance(value, str):
             self._parts = [Expression(inner) for inner in _FIELD.findall(value)]
-        self.names = {name for part in self._parts for name in part.names}
+        self._items: dict[Any, Template] = {}
+        if isinstance(value, dict | list):
+            pairs = value.items() if isinstance(value, dict) else enumerate(value)
+            self._items = {key: Template(item) for key, item in pairs}
+        names = [part.names for part in self._parts] + [item.names for item in self._items.values()]
+        self.names: set[str] = set().union(*names)
 
     def __call__(self, values: Mapping[str, Any]) -> Any:
         """Return the value at a point.
@@ -209,6 +221,9 @@ class Template:
         Raises:
             ExpressionError: as ``Expression``.
         """
+        if self._items:
+            filled = {key: item(values) for key, item in self._items.items()}
+            return filled if isinstance(self._value, dict) else list(filled.values())
         if not self._parts:
             return self._value
         if _FIELD.fullmatch(self._value):

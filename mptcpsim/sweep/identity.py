@@ -72,8 +72,11 @@ def scenario_data(scenario: Scenario) -> dict[str, Any]:
 
 
 def point_id(data: dict[str, Any]) -> str:
-    """Return the name of a resolved scenario; the order of its tables counts, as it does in a run."""
-    return digest(json.dumps({**data, "description": ""}, ensure_ascii=False).encode())
+    """Return the name of a resolved scenario but for its title and description.
+
+    The order of its tables counts, as it does in a run.
+    """
+    return digest(json.dumps({**data, "title": "", "description": ""}, ensure_ascii=False).encode())
 
 
 def plan_id(spec: SweepSpec, points: Sequence[tuple[str, int, dict[str, Any]]]) -> str:

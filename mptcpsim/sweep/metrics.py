@@ -7,7 +7,7 @@ flow, subflow and link. ``[sweep.metrics]`` adds any other value by its path in 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 #: The metric that figures and tables show where nothing else is asked for.
@@ -28,23 +28,32 @@ def metrics(summary: Mapping[str, Any], paths: Mapping[str, str]) -> dict[str, A
     found: dict[str, Any] = {DEFAULT: sum(flow["goodput_bps"] for flow in flows)}
     for flow in flows:
         name = flow["name"]
-        found.update({f"{name}.{key}": flow[key] for key in _FLOW})
-        found[f"{name}.error"] = flow["error"]
+        # Other versions of the code may have written less: what is not there has no value.
+        found.update({f"{name}.{key}": flow.get(key) for key in _FLOW})
+        found[f"{name}.error"] = flow.get("error")
         for key in ("bytes_retransmitted", "bytes_reinjected"):
-            found[f"{name}.{key}"] = sum(subflow[key] for subflow in flow["subflows"])
-        found[f"{name}.stalls"] = len(flow["stalls"])
-        found[f"{name}.stalled_s"] = sum(stall["end_s"] - stall["start_s"] for stall in flow["stalls"])
-        for key, value in (flow["latency_ms"] or {}).items():
+            found[f"{name}.{key}"] = _sum(subflow.get(key) for subflow in flow["subflows"])
+        stalls = flow.get("stalls")
+        found[f"{name}.stalls"] = None if stalls is None else len(stalls)
+        found[f"{name}.stalled_s"] = (
+            None if stalls is None else sum(stall["end_s"] - stall["start_s"] for stall in stalls)
+        )
+        for key, value in (flow.get("latency_ms") or {}).items():
             found[f"{name}.latency_{key}{'' if key == 'requests' else '_ms'}"] = value
-        if flow["multipath"]:
+        if flow.get("multipath"):
             for subflow in flow["subflows"]:
-                found.update({f"{name}.{subflow['id']}.{key}": subflow[key] for key in _SUBFLOW})
+                found.update({f"{name}.{subflow['id']}.{key}": subflow.get(key) for key in _SUBFLOW})
     for name, link in summary["links"].items():
-        found[f"{name}.utilisation"] = link["utilisation"]
-        found[f"{name}.packets"] = link["packets"]
+        found[f"{name}.utilisation"] = link.get("utilisation")
+        found[f"{name}.packets"] = link.get("packets")
         found[f"{name}.dropped"] = sum(link["drops"].values())
     found.update({name: value_at(summary, path) for name, path in paths.items()})
     return found
+
+
+def _sum(values: Iterable[int | None]) -> int | None:
+    known = list(values)
+    return None if None in known else sum(value or 0 for value in known)
 
 
 def value_at(summary: Any, path: str) -> Any:

@@ -87,6 +87,12 @@ class Plan:
                     ("sweep", "set", key),
                     f"{name!r} is no axis of the sweep; {did_you_mean(name, list(seen))}",
                 )
+        for name in self.spec.metrics:
+            if name in seen or name in RESERVED or name == SEED:
+                raise Problem(
+                    ("sweep", "metrics", name),
+                    f"{name!r} is another column of the table: choose another name",
+                )
         used = {name for template in self._templates.values() for name in template.names}
         for name, path in seen.items():
             if not _is_key(name) and name not in used:

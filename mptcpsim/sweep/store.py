@@ -239,7 +239,8 @@ class Store:
             database.executemany(
                 "INSERT OR REPLACE INTO plugins VALUES (?, ?, ?)", [(p.digest, *p) for p in plugins]
             )
-            database.executemany("INSERT OR REPLACE INTO points VALUES (?, ?)", points)
+            # What is there already differs in title or description at most, and its results have that title.
+            database.executemany("INSERT OR IGNORE INTO points VALUES (?, ?)", points)
             if not goes_on:
                 database.execute("UPDATE runs SET planned = 0")
             self._plan(runs)
