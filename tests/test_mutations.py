@@ -181,9 +181,9 @@ MPTCP_MUTATIONS = {
         changes=(
             (
                 "core/data_receiver.py",
-                "            self._ack = Dss(self.ack_octets, narrow(self.nxt,",
-                "            ahead = max(self.nxt, self.out_of_order.highest())\n"
-                "            self._ack = Dss(self.ack_octets, narrow(ahead,",
+                "        self._ack = Dss(self.ack_octets, narrow(nxt,",
+                "        ahead = max(nxt, self.out_of_order.highest())\n"
+                "        self._ack = Dss(self.ack_octets, narrow(ahead,",
             ),
         ),
         invariant="DATA_ACK ahead of the data",
