@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from sweep_scenarios import GRID, run, sweep, written
 from mptcpsim.scenario.sweep_settings import FigureSpec, SweepSpec
 from mptcpsim.sweep.choice import axis_of, chosen_figures
 from mptcpsim.sweep.figures import COLUMN_INCHES, PAGE_INCHES, draw
-from mptcpsim.sweep.pgf import write_pgf
+from mptcpsim.sweep.pgf import escaped, write_pgf
 from mptcpsim.sweep.store import StoreError
 
 BUFFERS = ("64KiB", "1MiB", "128KiB", "256KiB")
@@ -236,3 +238,40 @@ def test_no_place_for_the_figures(tmp_path: Path) -> None:
     result = sweep("run", scenario, "--out", out)
     assert result.exit_code == 5
     assert "the figures cannot be written: File exists" in result.stderr
+
+
+class TestLatex:
+    @pytest.mark.parametrize(
+        ("text", "latex"),
+        [
+            ("fq_codel & R&D #5", r"fq\_codel \& R\&D \#5"),
+            ('[{"name": "drop"}]', r'[\{"name": "drop"\}]'),
+            (r"a\b ~ 1 < 2", r"a\textbackslash{}b \textasciitilde{} 1 \textless{} 2"),
+            ("loss $p_1$ of a_1", r"loss $p_1$ of a\_1"),
+            (r"5 $ or \$5", r"5 \$ or \$5"),
+            ("100 % µs", "100 % µs"),
+        ],
+    )
+    def test_what_latex_takes_for_a_command_is_written_out(self, text: str, latex: str) -> None:
+        assert escaped(text) == latex
+
+    @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs LaTeX")
+    def test_latex_reads_a_picture(self, tmp_path: Path) -> None:
+        title = r'R&D #5 {x} 100% a_b^2 ü ~ \ $a_1$ "<>" … µs'
+        table = [{**row, "scheduler": f"fq_{row['scheduler']}"} for row in rows(buffers=1)]
+        spec = FigureSpec(name="a", kind="line", x="ratio", lines="scheduler")
+        write_pgf(draw(table, spec, SweepSpec(), title), tmp_path / "a.pgf")
+        (tmp_path / "t.tex").write_text(
+            r"\documentclass{article}\usepackage{pgf}\begin{document}\input{a.pgf}\end{document}"
+        )
+        command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
+        made = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120)
+        assert made.returncode == 0, made.stdout.decode(errors="replace")[-2000:]
+
+
+def test_what_is_no_mathematics(tmp_path: Path) -> None:
+    text = GRID + "[[sweep.figures]]\nname = 'one'\ntitle = '$\\foo$'\n"
+    result = sweep("run", written(tmp_path, text), "--out", tmp_path / "c")
+    assert result.exit_code == 2
+    assert "figure 'one': a text with $ in it is no mathematics (ParseFatalException: " in result.stderr
+    assert result.stderr.count("\n") == 1

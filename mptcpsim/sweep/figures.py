@@ -75,7 +75,14 @@ def draw_campaign(campaign: Campaign, directory: Path) -> list[Path]:
     with matplotlib.rc_context(_SMALL):
         for spec in chosen_figures(rows, campaign.axes, campaign.spec):
             figure = draw(rows, spec, campaign.spec, campaign.title)
-            written.append(save(figure, directory, spec.name))
+            try:
+                written.append(save(figure, directory, spec.name))
+            except ValueError as error:
+                # matplotlib's parser of mathematics: the last line of what it says tells what is wrong.
+                raise StoreError(
+                    f"figure {spec.name!r}: a text with $ in it is no mathematics "
+                    f"({str(error).strip().splitlines()[-1]}): mend it, or write \\$ for a dollar"
+                ) from None
             from mptcpsim.sweep.pgf import write_pgf
 
             write_pgf(figure, directory / f"{spec.name}.pgf")
@@ -243,6 +250,9 @@ class _Drawing:
             )  # fmt: skip
         if not x.is_numeric:
             self._word_ticks(axes, x)
+        sample = self._sweep.sample
+        if sample is not None and getattr(sample.axes.get(x.name), "scale", "linear") == "log":
+            axes.set_xscale("log")
 
     def _heatmap(self, axes: Axes, rows: list[dict[str, Any]]) -> None:
         x = self._axis(self._spec.x, 100_000, "x")
