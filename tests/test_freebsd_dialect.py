@@ -503,7 +503,13 @@ def test_a_pipe_that_is_configured_anew(tmp_path: Path) -> None:
     assert found[2] == pytest.approx(2 * 1448 / 1500, rel=0.05)
     run(ROUTED.format(commands=commands, later=later), tmp_path / "run")
     lines = [json.loads(line) for line in (tmp_path / "run/events.jsonl").read_text().splitlines()]
-    assert [line["output"] for line in lines if line.get("output")] == [rules]
+    assert [line["output"].splitlines() for line in lines if line.get("output")] == [
+        [
+            "00007 pipe 1 tcp from any to 10.0.1.1 out",
+            "00009 allow ip from any to any",
+            "65535 deny ip from any to any",
+        ]
+    ]
 
 
 def test_nothing_passes_a_router_whose_last_rule_denies() -> None:

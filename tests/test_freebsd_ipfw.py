@@ -127,6 +127,7 @@ COMMANDS: list[tuple[str, IpfwCommand]] = [
     ("ipfw -f flush", DeleteRules(NOWHERE)),
     ("ipfw -q delete 100 200", DeleteRules(NOWHERE, (100, 200))),
     ("ipfw show", ShowRules(NOWHERE)),
+    ("ipfw list", ShowRules(NOWHERE, "list")),
     ("ipfw disable one_pass", Switch(NOWHERE, "one_pass", False)),
 ]
 

@@ -120,9 +120,12 @@ class IpfwRule(NamedTuple):
     comment: str = ""
 
     def __str__(self) -> str:
-        words = ["ipfw add"]
-        words += [str(self.number)] if self.number else []
-        words += [f"prob {self.probability!r}"] if self.probability != 1.0 else []
+        return " ".join(["ipfw add", *([str(self.number)] if self.number else []), self.body])
+
+    @property
+    def body(self) -> str:
+        """The rule without its number."""
+        words = [f"prob {self.probability!r}"] if self.probability != 1.0 else []
         words += [self.action]
         words += [str(self.argument)] if self.argument else []
         words += [self.gateway] if self.gateway else []
@@ -142,12 +145,18 @@ class DeleteRules(NamedTuple):
 
 
 class ShowRules(NamedTuple):
-    """``ipfw list`` or ``ipfw show``: changes nothing."""
+    """``ipfw list`` or ``ipfw show``, which print alike: rules have no counters.
+
+    Attributes:
+        at: the line.
+        verb: "list" or "show".
+    """
 
     at: Line
+    verb: str = "show"
 
     def __str__(self) -> str:
-        return "ipfw show"
+        return f"ipfw {self.verb}"
 
 
 class Switch(NamedTuple):
@@ -264,7 +273,7 @@ class _Command:
             return DeleteRules(self.at, self._numbers("rule", LARGEST_RULE, needed=True))
         if verb in ("flush", "list", "show"):
             self._end()
-            return DeleteRules(self.at) if verb == "flush" else ShowRules(self.at)
+            return DeleteRules(self.at) if verb == "flush" else ShowRules(self.at, verb)
         if verb in ("enable", "disable"):
             name = self._take("what to switch")
             if name not in ("one_pass", "firewall"):

@@ -129,6 +129,16 @@ class IpfwRules:
         """Return the rules in the order in which they are tried."""
         return [rule for _, rule in self._rules]
 
+    def listing(self) -> str:
+        """Return what ``ipfw list`` prints."""
+        lines = [f"{rule.number:05d} {rule.body}" for rule in self.rules()]
+        return "\n".join([*lines, f"{DEFAULT_RULE} {self.default_action} ip from any to any"])
+
+    @property
+    def default_action(self) -> str:
+        """What the last rule does."""
+        return "allow" if self.default_to_accept else "deny"
+
     def evaluate(self, passage: Passage, one_pass: bool = True, after: Place | None = None) -> Decision:
         """Return what becomes of a packet.
 
@@ -156,8 +166,7 @@ class IpfwRules:
                 continue
             resume = place if rule.action in ("pipe", "queue") and not one_pass else None
             return Decision(rule.action, rule, tuple(counted), resume, lasting)
-        action = "allow" if self.default_to_accept else "deny"
-        return Decision(action, None, tuple(counted), lasting=lasting)
+        return Decision(self.default_action, None, tuple(counted), lasting=lasting)
 
     def _matches(self, rule: IpfwRule, passage: Passage) -> bool:
         # The probability is drawn before anything else is looked at (ipfw(8), prob).

@@ -230,7 +230,7 @@ class System:
             ipfw.changed()
             return output
         else:
-            return "\n".join(map(str, ipfw.rules.rules()))
+            return ipfw.rules.listing()
         return ""
 
     def _queue(self, kind: str, number: int) -> Queue | None:
