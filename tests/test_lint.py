@@ -230,6 +230,8 @@ CASES = [
     Case("W209", RULES_OF_A, "from 192.168.0.2 lookup", "from 192.168.0.3 lookup", "no packet of A is from 192.168.0.3", 12),
     Case("E301", PF, '"192.168.0.0/24"', '"192.168.0.0"', "the rule in line 3 matches no packet", 21),
     Case("E301", PF, "from $def_net to", "from 192.168.5.0 to", "the length behind it: 192.168.5.0/24", 23),
+    Case("E301", PF, "from $def_net to", "from ! 192.168.0.0 to", "'! 192.168.0.0' excludes no packet", 23),
+    Case("E302", PF, "from $def_net to", "from ! 192.168.0.77 to", "'! 192.168.0.77' excludes no packet", 23),
     Case("E302", PF, "from any to any", "from 10.0.1.77 to any", "10.0.1.2 (B:B1)", 24),
     Case("E303", PF, "(em1 192.168.0.1) from any", "(em1 192.168.0.5) from any", "write 192.168.0.1", 24),
     Case("E304", PF, OUT_RULES, "pass out on em0 route-to {(em1 192.168.0.1)} from 192.168.5.0/24 to any\n",
@@ -253,6 +255,8 @@ CASES = [
     Case("W404", IPFW, "300 allow ip from any to any in", "150 allow ip from any to any", "rule 150", 16),
     Case("E405", IPFW, "fwd 192.168.0.1", "fwd 192.168.0.9", "write 192.168.0.1", 15),
     Case("W406", IPFW, "from 192.168.0.2 to any", "from 192.168.0.7 to any", "nobody has the address", 15),
+    Case("W406", IPFW, "ipfw add 200", "ipfw add 150 deny ip from 192.168.0.0 to any\nipfw add 200",
+         "write the length behind it: 192.168.0.0/24", 16),
     Case("E501", RULES_OF_A, 'addresses = "192.168.0.2"', 'addresses = "192.168.0.5"', "nobody has it", 13),
     Case("E501", RULES_OF_A, 'addresses = "192.168.0.2"', 'addresses = "192.168.0.2 10.0.1.2"', "that of B:B1", 13),
     Case("W502", TWO_NETWORKS, 'default_route = "192.168.5.1"\n', 'default_route = "192.168.5.1"\n'

@@ -190,5 +190,7 @@ def ipfw_never_matches(subject: Subject) -> Iterator[Remark]:
                 yield host.remark(
                     rule.at,
                     f"nobody has the address {address}, and so the rule matches no packet",
-                    f"addresses in {network} are {subject.listed(network)}: write the one that is meant",
+                    f"write the length behind it: {network}"
+                    if address == str(network.network_address)
+                    else f"addresses in {network} are {subject.listed(network)}: write the one that is meant",
                 )

@@ -108,7 +108,8 @@ def network_without_length(subject: Subject) -> Iterator[Remark]:
     """A pf rule names a network without the length of its prefix.
 
     In pf an address without a prefix length is one host (pf.conf(5)). 192.168.0.0 is the address of a
-    network and nobody's, so that the rule matches no packet at all, and pf says nothing about it.
+    network and nobody's, so that the rule matches no packet at all, and pf says nothing about it. With "!"
+    in front it excludes nothing, and the rule matches packets that it is to leave alone.
     """
     for host in subject.systems:
         seen: set[tuple[Line, str]] = set()
@@ -121,10 +122,11 @@ def network_without_length(subject: Subject) -> Iterator[Remark]:
                 if (at, str(end.prefix)) in seen:
                     continue
                 seen.add((at, str(end.prefix)))
+                effect = f"'! {end.prefix}' excludes" if end.negated else _lines(host.using(at))
                 yield host.remark(
                     at,
                     f"{end.prefix} has no prefix length: in pf that is this one address, which nobody has, "
-                    f"and {_lines(host.using(at))} no packet",
+                    f"and {effect} no packet",
                     f"write the length behind it: {meant}",
                 )
 
@@ -133,8 +135,7 @@ def network_without_length(subject: Subject) -> Iterator[Remark]:
 def pf_address_of_nobody(subject: Subject) -> Iterator[Remark]:
     """A pf rule names a single address that nobody has.
 
-    The rule matches no packet, or with route-to and reply-to it sends packets to a router that does not
-    exist.
+    The rule matches no packet, or with "!" it excludes none.
     """
     for host in subject.systems:
         for rule in host.conf.rules:
@@ -145,9 +146,10 @@ def pf_address_of_nobody(subject: Subject) -> Iterator[Remark]:
                 network = subject.network_around(_address(prefix))
                 if network is None or subject.is_known(_address(prefix)):
                     continue
+                effect = f"'! {prefix}' excludes" if end.negated else "the rule matches"
                 yield host.remark(
                     _named_by(host, rule, prefix),
-                    f"nobody has the address {_address(prefix)}, and so the rule matches no packet",
+                    f"nobody has the address {_address(prefix)}, and so {effect} no packet",
                     f"addresses in {network} are {subject.listed(network)}: write the one that is meant",
                 )
 
