@@ -62,8 +62,11 @@ def _fail(message: str, status: int) -> NoReturn:
 
 def _console() -> Console:
     """Return stdout, wide enough for a table even where nobody says how wide it is."""
-    console = Console()
-    return console if console.is_terminal else Console(width=max(console.width, 110))
+    # Names are the user's: brackets and colons in them are no markup of rich's.
+    console = Console(markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = max(console.width, 110)
+    return console
 
 
 def _version(asked: bool) -> None:

@@ -107,6 +107,16 @@ class TestRun:
         assert f"Results: {tmp_path / 'out'}" in result.stdout
         assert result.stderr == ""
 
+    def test_names_are_printed_as_they_are(self, scenario: Path, tmp_path: Path) -> None:
+        name = "[/x] [red]:smile:"
+        text = scenario.read_text(encoding="utf-8").replace('name = "bulk"', f'name = "{name}"')
+        text = text.replace('name = "a"', 'name = "[/a]"').replace("[hosts.A]", '[hosts."[red]A"]')
+        scenario.write_text(text.replace('"A:A1"', '"[red]A:A1"').replace('= "A"', '= "[red]A"'), "utf-8")
+        result = mptcpsim("run", scenario, "--out", tmp_path / "[/out]", "--no-figures")
+        assert (result.exit_code, result.exception) == (0, None)
+        for word in (name, "[/a]", "[red]A -> B", "Results:", "[/out]"):
+            assert word in result.stdout
+
     def test_the_resolved_scenario_gives_the_same_run(self, scenario: Path, tmp_path: Path) -> None:
         first = run(scenario, tmp_path / "one", "--set", "links.b.loss=0.01", "--seed", "5")
         again = run(tmp_path / "one" / "scenario.toml", tmp_path / "two")

@@ -55,8 +55,11 @@ def _say(message: str) -> None:
 
 
 def _console() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=max(console.width, 160))
+    # Names are the user's: brackets and colons in them are no markup of rich's.
+    console = Console(markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = max(console.width, 160)
+    return console
 
 
 # --- run ----------------------------------------------------------------------------------------
