@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import sqlite3
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -275,3 +276,23 @@ def test_what_is_no_mathematics(tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert "figure 'one': a text with $ in it is no mathematics (ParseFatalException: " in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_what_is_not_in_a_figure_is_told(tmp_path: Path) -> None:
+    text = (
+        "[sweep]\n[sweep.grid]\n'links.a.delay' = ['5ms', '1s']\n[[sweep.figures]]\nname = 'one'\n"
+        "title = '日本'\ny = 'bulk.completed_s'\n"
+    )
+    result = sweep("run", written(tmp_path, text), "--out", tmp_path / "c")
+    assert result.exit_code == 0, result.output
+    assert result.stderr.splitlines() == [
+        "mptcpsim: figure 'one': 1 of 2 runs have no 'bulk.completed_s', and are left out: "
+        "it is that of the others",
+        "mptcpsim: figure 'one': its font, DejaVu Sans, has no 日 本: a box stands there",
+    ]
+    database = sqlite3.connect(tmp_path / "c" / "campaign.sqlite")
+    database.execute(
+        "UPDATE results SET status = 'failed', summary = '' WHERE run = (SELECT max(run) FROM runs)"
+    )
+    database.commit()
+    assert "1 of 2 runs are not done, and in no figure" in sweep("plot", tmp_path / "c").stderr

@@ -276,7 +276,7 @@ def _draw(target: Path) -> None:
     from mptcpsim.sweep.store import StoreError
 
     try:
-        for path in draw_campaign(Campaign(target), target / "figures"):
+        for path in draw_campaign(Campaign(target), target / "figures", _say):
             print(path)
     except StoreError as error:
         _fail(f"the figures cannot be drawn: {error}", EXIT_INPUT)
@@ -598,7 +598,7 @@ def plot(
     from mptcpsim.sweep.store import StoreError
 
     try:
-        for path in draw_campaign(Campaign(campaign), out or campaign / "figures"):
+        for path in draw_campaign(Campaign(campaign), out or campaign / "figures", _say):
             print(path)
     except StoreError as error:
         _fail(str(error), EXIT_INPUT)

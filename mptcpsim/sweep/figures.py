@@ -8,7 +8,10 @@ Equal campaigns give equal files.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,34 +62,77 @@ TICK_CHARACTERS_AN_INCH = 15
 SLANTED_CHARACTERS_AN_INCH = 30
 
 
-def draw_campaign(campaign: Campaign, directory: Path) -> list[Path]:
+#: matplotlib's warning of a letter that the font does not have.
+_NO_GLYPH = re.compile(r"Glyph (\d+) ")
+
+
+def draw_campaign(
+    campaign: Campaign, directory: Path, say: Callable[[str], None] = lambda text: None
+) -> list[Path]:
     """Draw the figures of a campaign; return the PNG files, beside which stand PDF and PGF.
+
+    Args:
+        campaign: the campaign.
+        directory: where the files go.
+        say: is told what is not in the figures.
 
     Raises:
         StoreError: there is nothing to draw, or a figure of the scenario does not fit the table.
     """
     import matplotlib
 
-    rows = [row for row in campaign.rows() if row["status"] == "done"]
+    planned = campaign.rows()
+    rows = [row for row in planned if row["status"] == "done"]
     if not rows:
         raise StoreError(f"{campaign.path}: no run is done, there is nothing to draw")
+    if len(rows) < len(planned):
+        say(f"{len(planned) - len(rows)} of {len(planned)} runs are not done, and in no figure")
     directory.mkdir(parents=True, exist_ok=True)
     written = []
     with matplotlib.rc_context(_SMALL):
         for spec in chosen_figures(rows, campaign.axes, campaign.spec):
-            figure = draw(rows, spec, campaign.spec, campaign.title)
-            try:
-                written.append(save(figure, directory, spec.name))
-            except ValueError as error:
-                # matplotlib's parser of mathematics: the last line of what it says tells what is wrong.
-                raise StoreError(
-                    f"figure {spec.name!r}: a text with $ in it is no mathematics "
-                    f"({str(error).strip().splitlines()[-1]}): mend it, or write \\$ for a dollar"
-                ) from None
-            from mptcpsim.sweep.pgf import write_pgf
-
-            write_pgf(figure, directory / f"{spec.name}.pgf")
+            if lacking := sum(row[spec.y] is None for row in rows):
+                say(
+                    f"figure {spec.name!r}: {lacking} of {len(rows)} runs have no {spec.y!r}, "
+                    "and are left out: it is that of the others"
+                )
+            with _glyphs(spec.name, say):
+                written.append(
+                    _written(draw(rows, spec, campaign.spec, campaign.title), directory, spec.name)
+                )
     return written
+
+
+def _written(figure: Figure, directory: Path, name: str) -> Path:
+    """Write a figure in all formats; return the PNG file."""
+    from mptcpsim.sweep.pgf import write_pgf
+
+    try:
+        path = save(figure, directory, name)
+    except ValueError as error:
+        # matplotlib's parser of mathematics: the last line of what it says tells what is wrong.
+        raise StoreError(
+            f"figure {name!r}: a text with $ in it is no mathematics "
+            f"({str(error).strip().splitlines()[-1]}): mend it, or write \\$ for a dollar"
+        ) from None
+    write_pgf(figure, directory / f"{name}.pgf")
+    return path
+
+
+@contextmanager
+def _glyphs(name: str, say: Callable[[str], None]) -> Iterator[None]:
+    """Tell once what the font cannot draw, where matplotlib warns of every letter in every format."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    missing: dict[str, None] = {}
+    for warning in caught:
+        if found := _NO_GLYPH.match(str(warning.message)):
+            missing[chr(int(found[1]))] = None
+        else:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    if missing:
+        say(f"figure {name!r}: its font, DejaVu Sans, has no {' '.join(missing)}: a box stands there")
 
 
 def draw(rows: Sequence[dict[str, Any]], spec: FigureSpec, sweep: SweepSpec, title: str = "") -> Figure:
