@@ -14,7 +14,7 @@ from mptcpsim.cli import app
 from mptcpsim.results.figures_dsn import updates
 from mptcpsim.results.segments import read_segments
 from mptcpsim.results.series import SeriesRecorder, read_series
-from mptcpsim.results.stalls import LOST
+from mptcpsim.results.stalls import HEAD_OF_LINE, LOST, NO_SUBFLOW
 from mptcpsim.scenario.build import build
 from mptcpsim.scenario.run import measure
 
@@ -149,3 +149,31 @@ def test_behind_a_nat_the_two_ends_of_a_subflow_are_found(tmp_path: Path, multip
     assert sorted(update.subflow for update in updates(read_segments(out)) if update.lost) == numbers
     series = read_series(out / "series.parquet")
     assert {one.key.subflow for one in series if one.key.metric == "throughput_bps"} == set(numbers)
+
+
+# --- What is said of a long stall -----------------------------------------------------------------
+
+WAY_BACK_DOWN = (
+    'at = "{}"; action = "down"; link = "path0"; direction = "backward"',
+    'at = "{}"; action = "up"; link = "path0"; direction = "backward"',
+)
+
+
+def test_time_outs_are_not_forgotten_when_the_way_back_is_there_again(tmp_path: Path) -> None:
+    """The recovery at the end of a stall is not why it lasted 6 s."""
+    down, up = WAY_BACK_DOWN[0].format("1s"), WAY_BACK_DOWN[1].format("5s")
+    (flow,) = run(two_paths('bytes = "20MB"\n', down, up, delay="40ms", duration="9s"), tmp_path)["flows"]
+    (stall,) = flow["stalls"]
+    assert stall["cause"] == HEAD_OF_LINE
+    assert "4 retransmission time-outs in a row" in stall["words"]
+    assert stall["packets"][0]["time_s"] < 1
+
+
+def test_lost_acks_are_no_head_of_line_blocking(tmp_path: Path) -> None:
+    """All that was sent has arrived; the byte that ends the stall was never late."""
+    down, up = WAY_BACK_DOWN[0].format("400ms"), WAY_BACK_DOWN[1].format("4s")
+    flow = 'bytes = "20MB"\n'
+    (result,) = run(two_paths(flow, down, up, delay="150ms", duration="9s"), tmp_path)["flows"]
+    stall = max(result["stalls"], key=lambda one: one["end_s"] - one["start_s"])
+    assert stall["cause"] == NO_SUBFLOW
+    assert "has arrived, and no ACK of it" in stall["words"]

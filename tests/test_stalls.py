@@ -11,6 +11,7 @@ from zero_window import Closed, closed, window_updates
 
 from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.segment import Packet, Segment
+from mptcpsim.core.window_log import UPDATE
 from mptcpsim.results.stalls import (
     BACK_OFF,
     CAUSES,
@@ -121,6 +122,84 @@ def test_window_update_lost_under_plain_tcp() -> None:
     lose = False
     pair.run(pair.now + 500 * MS)
     assert explain(client, server, pair.now).cause == LOST
+
+
+def test_an_ack_that_was_on_its_way_is_not_the_update() -> None:
+    """What arrives within a round trip of the update was sent before it."""
+    case = closed("rfc8684", 1, hook=window_updates(1), delay=100 * MS)
+    case.wait(20 * SECOND)
+    answered = len(case.pair.wire)
+    case.pair.run_until(lambda: any(way == "s>c" for _, way, _ in case.pair.wire[answered:]), 60 * SECOND)
+    read = case.read()
+    found = why(case, 450 * MS)
+    assert case.client.subflows[0].last_heard > read
+    assert found.cause == LOST
+
+
+def test_an_update_on_its_way_is_not_lost() -> None:
+    """The reads were too small for long enough; the update of the last one has not arrived yet."""
+    case = closed(
+        "rfc8684",
+        1,
+        window_update_rule="bsd",
+        buffer=100_000,
+        total=300_000,
+        delay=100 * MS,
+        persist_min=60 * SECOND,
+    )
+    case.wait(20 * SECOND)
+    for _ in range(3):
+        case.read(700)
+        case.wait(50 * MS)
+    case.wait(400 * MS)
+    case.read(2000)
+    found = why(case, 50 * MS)
+    assert case.server.window_log.events[-1].what == UPDATE
+    assert found.cause == NOT_SENT
+
+
+@pytest.mark.parametrize("buffer", [10_000, 1 << 20])
+@pytest.mark.parametrize("multipath", [False, True])
+def test_the_acks_of_what_has_arrived_are_lost(multipath: bool, buffer: int) -> None:
+    """Nobody has withheld anything, and no probe is due: the way back is dead."""
+    lose = False
+
+    def hook(direction: str, packet: Packet, now: int) -> list[Packet]:
+        return [] if lose and direction == "s>c" else [packet]
+
+    if multipath:
+        case = closed("rfc8684", 1, hook=hook, buffer=buffer, total=10, delay=20 * MS)
+        pair, client, server = case.pair, case.client, case.server
+    else:
+        pair = Pair(TcpConfig(), TcpConfig(receive_buffer=buffer), hook=hook, delay=20 * MS)
+        client, server = pair.establish()
+    server.eager = True
+    server.read(1 << 30, pair.now)
+    pair.run(pair.now + SECOND)
+    heard = client.subflows[0].last_heard
+    lose = True
+    client.write(200_000, pair.now)
+    pair.run(pair.now + 5 * SECOND)
+    assert waiting(client, server)
+    found = explain(client, server, pair.now)
+    assert found.cause == (LOST if buffer == 10_000 else NO_SUBFLOW)
+    assert "time-out" in found.words
+    if found.cause == LOST or not multipath:
+        assert f"nothing was heard since {heard / SECOND:.6f} s" in found.words
+
+
+def test_probes_of_a_window_that_was_closed_before_are_no_evidence() -> None:
+    case = closed("rfc8684", 1, window_update="none")
+    case.wait(10 * SECOND)
+    case.read()
+    case.arrives()
+    case.wait(50 * MS)
+    assert case.server.free < case.server.least_free
+    case.read()
+    found = explain(case.client, case.server, case.pair.now)
+    assert found.cause == BACK_OFF
+    assert [witness.what for witness in found.witnesses] == ["window 0"]
+    assert "after the window was found closed" in found.words
 
 
 def test_update_on_another_subflow() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from mptcpsim.core.connection import Connection
 from mptcpsim.results.stalls import (
     HEAD_OF_LINE,
+    NO_SUBFLOW,
     SHORTEST,
     UNEXPLAINED,
     Explanation,
@@ -85,9 +86,11 @@ class StallWatch:
         """A stall goes on: maybe it can be explained by now, maybe there is nothing to wait for any more."""
         if not waiting(sender, receiver) or receiver.free < receiver.least_free:
             self._end(now)
-        elif self._why.cause in (UNEXPLAINED, HEAD_OF_LINE):
-            # Of time-outs the later ones say more than the first.
-            self._why = explain(sender, receiver, now)
+        elif self._why.cause in (UNEXPLAINED, HEAD_OF_LINE) or all(tcp.ended for tcp in sender.subflows):
+            # Of time-outs the later ones say more than the first, and the recovery at the end says nothing.
+            why = explain(sender, receiver, now)
+            if why.timeouts >= self._why.timeouts or why.cause == NO_SUBFLOW:
+                self._why = why
 
     def _on_progress(self, now: int) -> None:
         self._end(now)
