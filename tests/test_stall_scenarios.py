@@ -177,3 +177,35 @@ def test_lost_acks_are_no_head_of_line_blocking(tmp_path: Path) -> None:
     stall = max(result["stalls"], key=lambda one: one["end_s"] - one["start_s"])
     assert stall["cause"] == NO_SUBFLOW
     assert "has arrived, and no ACK of it" in stall["words"]
+
+
+# --- Limits ---------------------------------------------------------------------------------------
+
+
+def test_a_subflow_in_time_out_is_not_limited_by_its_congestion_window(tmp_path: Path) -> None:
+    summary = run(
+        two_paths(
+            mptcp("rfc8684") + 'bytes = "20MB"\n',
+            'at = "1s"; action = "down"; link = "path1"',
+            'at = "5s"; action = "up"; link = "path1"',
+            duration="6s",
+        ),
+        tmp_path,
+    )
+    first, second = (subflow["limited_s"] for subflow in summary["flows"][0]["subflows"])
+    assert second["scheduler"] > 3
+    assert second["cwnd"] < 2.5
+    assert first["scheduler"] < 0.5
+
+
+@pytest.mark.parametrize("multipath", [False, True])
+def test_less_than_a_segment_is_the_application_s_limit(tmp_path: Path, multipath: bool) -> None:
+    """Nagle's algorithm waits for more of it, and no scheduler has anything to do with that."""
+    flow = 'app = "constant-rate"\nrate = "200kbps"\nmessage = "1000B"\n' + (
+        mptcp("rfc8684") if multipath else ""
+    )
+    summary = run(two_paths(flow, delay="150ms", duration="6s"), tmp_path)
+    for subflow in summary["flows"][0]["subflows"]:
+        limits = subflow["limited_s"]
+        assert limits["scheduler"] == 0
+        assert limits["application"] == pytest.approx(sum(limits.values()), abs=0.3)

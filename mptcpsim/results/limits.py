@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from mptcpsim.core.connection import Connection
     from mptcpsim.core.tcp import Tcp
 
-#: There is nothing to send: the application is the limit, or its send buffer.
+#: There is nothing to send, or too little while something is outstanding (Nagle's algorithm): the application
+#: is the limit, or its send buffer.
 APPLICATION: Final = "application"
 #: The window of the connection, that of the subflow alone, the congestion window.
 CONNECTION_WINDOW: Final = "connection_window"
@@ -40,7 +41,9 @@ def limit_of(connection: Connection, tcp: Tcp) -> str:
     least = min(unsent, sender.mss)
     if sender.edge - sender.nxt < least:
         return SUBFLOW_WINDOW
-    return CWND if room < least else SCHEDULER
+    if _too_little(connection, unsent, sender.mss, len(sender.board) > 0):
+        return APPLICATION
+    return _cwnd_or_not(tcp, room, least)
 
 
 def _of_subflow(connection: MptcpConnection, tcp: Tcp, room: int) -> str:
@@ -57,4 +60,15 @@ def _of_subflow(connection: MptcpConnection, tcp: Tcp, room: int) -> str:
         return CONNECTION_WINDOW
     if (ahead or not connection.config.mptcp.share_send_window) and sender.edge - sender.nxt < least:
         return SUBFLOW_WINDOW
-    return CWND if room < least else SCHEDULER
+    if not ahead and not out.reinjections and _too_little(connection, unsent, sender.mss, out.nxt > out.una):
+        return APPLICATION
+    return _cwnd_or_not(tcp, room, least)
+
+
+def _too_little(connection: Connection, unsent: int, mss: int, outstanding: bool) -> bool:
+    return outstanding and unsent < mss and connection.config.nagle and not connection.closing
+
+
+def _cwnd_or_not(tcp: Tcp, room: int, least: int) -> str:
+    # In a time-out the window is one segment, and that it is full says nothing.
+    return CWND if room < least and not tcp.sender.timeouts_in_a_row else SCHEDULER
