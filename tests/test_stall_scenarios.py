@@ -179,6 +179,27 @@ def test_lost_acks_are_no_head_of_line_blocking(tmp_path: Path) -> None:
     assert "has arrived, and no ACK of it" in stall["words"]
 
 
+def test_of_probes_that_are_lost_too_the_last_one_is_named(tmp_path: Path) -> None:
+    """The path is down when the reader goes on: the stall lasts until a probe crosses it again."""
+    summary = run(
+        two_paths(
+            'bytes = "600kB"\nmptcp = { profile = "rfc8684" }\nserver_tcp = { receive_buffer = "64KiB" }\n'
+            'reader = { read_size = "64KiB", pause = "5s", pause_after = "200kB" }\n',
+            'at = "3s"; action = "down"; link = "path0"',
+            'at = "8s"; action = "up"; link = "path0"',
+            duration="15s",
+        ),
+        tmp_path,
+    )
+    (stall,) = summary["flows"][0]["stalls"]
+    assert stall["cause"] == LOST
+    assert stall["end_s"] > 13
+    assert stall["packets"][-1]["what"] == "probe without data"
+    assert 6 < stall["packets"][-1]["time_s"] < 8
+    due = float(stall["words"].split(" is due on subflow 0 at ")[1].split(" s")[0])
+    assert 0 < stall["end_s"] - due < 0.1
+
+
 # --- Limits ---------------------------------------------------------------------------------------
 
 

@@ -86,11 +86,14 @@ class StallWatch:
         """A stall goes on: maybe it can be explained by now, maybe there is nothing to wait for any more."""
         if not waiting(sender, receiver) or receiver.free < receiver.least_free:
             self._end(now)
-        elif self._why.cause in (UNEXPLAINED, HEAD_OF_LINE) or all(tcp.ended for tcp in sender.subflows):
-            # Of time-outs the later ones say more than the first, and the recovery at the end says nothing.
-            why = explain(sender, receiver, now)
-            if why.timeouts >= self._why.timeouts or why.cause == NO_SUBFLOW:
-                self._why = why
+            return
+        before = self._why
+        why = explain(sender, receiver, now)
+        ended = all(tcp.ended for tcp in sender.subflows)
+        # Of time-outs and probes the later ones say more than the first, the recovery at the end nothing.
+        open_to_change = ended or why.cause == before.cause or before.cause in (UNEXPLAINED, HEAD_OF_LINE)
+        if open_to_change and (why.timeouts >= before.timeouts or why.cause == NO_SUBFLOW):
+            self._why = why
 
     def _on_progress(self, now: int) -> None:
         self._end(now)
