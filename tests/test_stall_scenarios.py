@@ -200,6 +200,18 @@ def test_of_probes_that_are_lost_too_the_last_one_is_named(tmp_path: Path) -> No
     assert 0 < stall["end_s"] - due < 0.1
 
 
+def test_a_stall_ends_when_the_connection_fails(tmp_path: Path) -> None:
+    down = 'at = "1s"; action = "down"; link = "path0"'
+    text = two_paths('bytes = "20MB"\ntcp = { data_retries = 3 }\n', down, duration="8s")
+    simulation = build(loads(text))
+    with SeriesRecorder(tmp_path / "series.parquet") as recorder:
+        (flow,) = measure(simulation, recorder).as_dict()["flows"]
+    assert flow["error"] == "timed out: data was not acknowledged"
+    (gone,) = (event.time for event in simulation.hosts["C"].stack.events if event.what == "closed")
+    assert flow["stalls"][-1]["end_s"] == pytest.approx(gone / 1e9)
+    assert flow["stalled_s"] == pytest.approx(gone / 1e9 - flow["stalls"][-1]["start_s"])
+
+
 # --- Limits ---------------------------------------------------------------------------------------
 
 

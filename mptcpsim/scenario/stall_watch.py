@@ -101,6 +101,9 @@ class StallWatch:
     def _end(self, now: int) -> None:
         if self._started < 0:
             return
+        if self._flow.failed_at >= 0:
+            # Looking is not often enough to see it at once.
+            now = min(now, self._flow.failed_at)
         receiver = self._flow.receiver
         if receiver is not None:
             receiver.on_progress = None

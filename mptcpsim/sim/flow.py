@@ -18,6 +18,7 @@ class Flow:
         name: for people.
         client, server: connections of both ends; None before they exist.
         completed_at: when the reader of the data reached its end, ns, or -1.
+        failed_at: when the flow failed, ns, or -1.
         error: why the flow failed, or an empty string.
         latencies: of requests, ns, in order; empty for other flows.
     """
@@ -58,6 +59,7 @@ class Flow:
         self.client: Connection | None = None
         self.server: Connection | None = None
         self.completed_at: int = -1
+        self.failed_at: int = -1
         self.error: str = ""
         self.latencies: list[int] = []
         self._sockets = (client, server)
@@ -175,6 +177,7 @@ class Flow:
     def _fail(self, why: str) -> None:
         if not self.error and self.completed_at < 0:
             self.error = why
+            self.failed_at = self.env.now
 
     def _done(self) -> None:
         if self.completed_at < 0:
