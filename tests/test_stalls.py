@@ -188,6 +188,25 @@ def test_the_acks_of_what_has_arrived_are_lost(multipath: bool, buffer: int) -> 
         assert f"nothing was heard since {heard / SECOND:.6f} s" in found.words
 
 
+def test_acks_are_lost_and_no_time_out_has_come_yet() -> None:
+    lose = False
+
+    def hook(direction: str, packet: Packet, now: int) -> list[Packet]:
+        return [] if lose and direction == "s>c" else [packet]
+
+    slow = {"rto_min": 2 * SECOND, "rack_tlp": False}
+    case = closed("rfc8684", 1, hook=hook, buffer=1 << 20, total=10, delay=20 * MS, tcp=slow)
+    case.server.eager = True
+    case.read()
+    case.wait(SECOND)
+    lose = True
+    case.client.write(200_000, case.pair.now)
+    found = why(case)
+    assert found.cause == NO_SUBFLOW
+    assert "has arrived, and no ACK of it" in found.words
+    assert not found.timeouts
+
+
 def test_probes_of_a_window_that_was_closed_before_are_no_evidence() -> None:
     case = closed("rfc8684", 1, window_update="none")
     case.wait(10 * SECOND)

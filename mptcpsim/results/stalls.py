@@ -406,6 +406,9 @@ class _Multipath(_Ends):
                 f"{out.unsent} bytes wait, and no subflow may have them: {states}",
                 (*self.zero(), *witnesses, *self.last_probe(tcps)),
             )
+        silent = self.unheard([subflow.tcp for subflow in usable])
+        if len(silent) == len(usable):
+            return self._unheard(silent, NO_SUBFLOW)
         if all(subflow.own_window_closed() for subflow in usable):
             return self.closed([subflow.tcp for subflow in usable], "on the subflows that are left")
         if not out.awake:
