@@ -189,6 +189,7 @@ MISTAKES = [
     ("tcpdump -w file", "needs an interface"),
     ("tcpdump -w file -i em0 tcp port 80", "'tcp' is not understood here: there are no filters"),
     ("tcpdump -w file -w file -i em0", "stands twice"),
+    ('pf_enable = "YES"', "without spaces around the sign"),
     ("pfctl -F Sources", "known are all, rules and states"),
     ("# route for the second network", "if it is a comment, begin it with ##"),
     ("iperf", "-s, or -c"),

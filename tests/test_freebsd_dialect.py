@@ -512,6 +512,12 @@ def test_a_pipe_that_is_configured_anew(tmp_path: Path) -> None:
     ]
 
 
+def test_a_router_has_no_tcp_to_set() -> None:
+    command = 'sysctl net.inet.tcp.mptcp.mp_addresses="10.0.0.9"'
+    with pytest.raises(ScenarioError, match=r"routers\.R\.freebsd\.commands: line 4: a router has no TCP"):
+        loads(ROUTED.format(commands=command, later=""))
+
+
 def test_nothing_passes_a_router_whose_last_rule_denies() -> None:
     assert rates("ipfw pipe 1 config bw 8Mbit/s") == [0, 0, 0]
 

@@ -262,6 +262,8 @@ def _command(at: Line, text: str) -> list[Command]:
     name, equals, value = words[0].partition("=")
     if equals and name not in _COMMANDS and re.fullmatch(r"\w+", name):
         return [_rc_conf(at, name, value, words[1:])]
+    if words[0] in _RC_NAMES:
+        raise at.error(f'{words[0]} is a name: write {words[0]}="VALUE" without spaces around the sign')
     if words[0] == "sudo":
         raise at.error("every command is root's here: leave 'sudo' out")
     if words[0] not in _COMMANDS:
@@ -419,8 +421,11 @@ def _ipfw(at: Line, words: list[str]) -> list[Command]:
     return [read_ipfw_command(at, words)]
 
 
+_RC_NAMES: Final = ("pf_enable", "pf_rules", "gateway_enable", "firewall_enable")
+
+
 def _rc_conf(at: Line, name: str, value: str, more: list[str]) -> RcConf:
-    known = ("pf_enable", "pf_rules", "gateway_enable", "firewall_enable")
+    known = _RC_NAMES
     if more:
         raise at.error(f"{more[0]!r} is too much behind {name}=: put the value in quotes")
     if name not in known:

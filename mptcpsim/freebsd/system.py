@@ -169,6 +169,8 @@ class System:
     def _sysctl(self, command: Sysctl) -> None:
         at, name, value = command.at, command.name, command.value
         if self.settings.set(command):
+            if self._forwards and name.startswith("net.inet.tcp."):
+                raise at.error(f"a router has no TCP here, and {name} no effect: leave it out")
             return
         if name.endswith(".forwarding"):
             self._forward(at, bool(value))
