@@ -21,7 +21,7 @@ from mptcpsim.scenario.errors import Path, Problem, did_you_mean
 from mptcpsim.scenario.fields import PluginChoice
 from mptcpsim.scenario.flows import FlowSpec
 from mptcpsim.scenario.mptcp_settings import PLUGINS, MptcpSettings
-from mptcpsim.scenario.nodes import NodeSpec, usable_name
+from mptcpsim.scenario.nodes import USABLE_NAMES, NodeSpec, usable_name
 from mptcpsim.scenario.policy import source_address
 from mptcpsim.scenario.routes import addresses, look_up, split_end
 from mptcpsim.scenario.schema import Scenario
@@ -74,7 +74,7 @@ def _names(scenario: Scenario) -> None:
     for kind, nodes in kinds.items():
         for name, node in nodes.items():
             if not usable_name(name):
-                raise Problem((kind, name), f"{name!r} is no name, it has : or / in it: choose another one")
+                raise Problem((kind, name), f"it cannot be a name: choose another one, of {USABLE_NAMES}")
             if name in seen:
                 raise Problem((kind, name), f"the name {name!r} is taken in {seen[name]}: rename one of them")
             seen[name] = kind
@@ -82,7 +82,7 @@ def _names(scenario: Scenario) -> None:
                 if not usable_name(interface):
                     raise Problem(
                         (kind, name, "interfaces", interface),
-                        f"{interface!r} is no name, it has : or / in it: choose another one",
+                        f"it cannot be a name: choose another one, of {USABLE_NAMES}",
                     )
     for what, names in (("link", scenario.links), ("flow", scenario.flows)):
         if twice := _duplicates(item.name for item in names):
@@ -414,7 +414,7 @@ def _output(scenario: Scenario) -> None:
                 (*place, "interface"),
                 f"there is no interface {dump.interface!r}; {did_you_mean(dump.interface, known)}",
             )
-        if not usable_name(dump.file) or dump.file in (".", "..") or len(dump.file.encode()) > 200:
+        if not usable_name(dump.file):
             raise Problem((*place, "file"), f"{dump.file!r} is no name of a file: choose another one")
         node = dump.interface.partition(":")[0]
         if (node, dump.file) in written:

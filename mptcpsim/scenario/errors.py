@@ -8,6 +8,9 @@ from typing import Final
 
 Path = tuple[str | int, ...]
 
+#: Characters of a key that a message shows.
+MOST_CHARACTERS: Final = 100
+
 #: Names that a message lists, at most.
 MOST_NAMES: Final = 20
 
@@ -33,8 +36,13 @@ class Problem(ValueError):
 
 
 def dotted(path: Path) -> str:
-    """Return a path as ``--set`` takes it: ``links.0.rate``."""
-    return ".".join(str(part) for part in path)
+    """Return a path as ``--set`` takes it: ``links.0.rate``; what does not fit in a line is shortened."""
+    return ".".join(_shown(str(part)) for part in path)
+
+
+def _shown(part: str) -> str:
+    part = part if len(part) <= MOST_CHARACTERS else f"{part[:40]}..."
+    return part if part.isprintable() else repr(part)
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from mptcpsim.scenario.errors import Problem
 from mptcpsim.scenario.links import DirectionSpec, LinkSpec
-from mptcpsim.scenario.nodes import InterfaceSpec, usable_name
+from mptcpsim.scenario.nodes import USABLE_NAMES, InterfaceSpec, usable_name
 from mptcpsim.scenario.quantities import rate_text, time_text
 from mptcpsim.scenario.validate import validate
 from mptcpsim.topologies.addressing import DEFAULT_POOL, Addressing, fill
@@ -152,7 +152,7 @@ class _Builder:
                 elif label in seen:
                     reason = f"{node}: label: {label!r} is the label of {seen[label]}, too"
                 elif not usable_name(label):
-                    reason = f"{node}: label: {label!r} has : or / in it"
+                    reason = f"{node}: label: {label!r} cannot be a name ({USABLE_NAMES})"
                 else:
                     seen[label] = node
                     labels[identity] = label
@@ -165,7 +165,7 @@ class _Builder:
         for identity, node in self.plan.nodes.items():
             if not usable_name(identity):
                 raise TopologyError(
-                    f"{node}: its id is no name of a node, for it has : or / in it; choose another one, "
+                    f"{node}: its id is no name of a node; choose another one, of {USABLE_NAMES}, "
                     'or give each node a label and write names = "label"'
                 )
         return identities
@@ -240,7 +240,9 @@ class _Builder:
             return _End(node, "", [])
         _check_addresses(attributes, side, addresses)
         if named is not None and not usable_name(named):
-            raise attributes.wrong(f"{side}_interface", f"{named!r} has : or / in it; choose another name")
+            raise attributes.wrong(
+                f"{side}_interface", f"{named!r} cannot be a name; choose another one, of {USABLE_NAMES}"
+            )
         return self._interface(node, named, addresses)
 
     def _interface(self, node: str, named: str | None, addresses: list[str]) -> _End:
@@ -286,7 +288,7 @@ class _Builder:
             raise TopologyError(f"topology.hosts: {router!r} {what}; name one of its routers or switches")
         if not usable_name(host):
             raise TopologyError(
-                f"topology.hosts: {host!r} is no name, it has : or / in it; choose another one"
+                f"topology.hosts: {host!r} cannot be a name; choose another one, of {USABLE_NAMES}"
             )
         if host in self.kinds and host not in self.network.hosts:
             raise TopologyError(f"topology.hosts: the graph has a node {host!r} already; choose another name")

@@ -59,9 +59,18 @@ def _network(value: Any) -> str:
         ) from None
 
 
+#: Bytes of a name, at most: a capture is called NODE.INTERFACE.pcapng, and files have names of 255 bytes.
+MOST_NAME_BYTES = 100
+
+#: Which names can be used, for messages.
+USABLE_NAMES = f"1 to {MOST_NAME_BYTES} bytes, printable, without : / and \\, not . or .."
+
+
 def usable_name(name: str) -> bool:
     """Return whether a name can be part of a link's end and of a file's name."""
-    return bool(name) and name.isprintable() and not any(mark in name for mark in ":/\\")
+    if name in ("", ".", "..") or not name.isprintable() or any(mark in name for mark in ":/\\"):
+        return False
+    return len(name.encode()) <= MOST_NAME_BYTES
 
 
 InterfaceAddress = Annotated[str, BeforeValidator(_interface_address)]
