@@ -276,6 +276,28 @@ def test_a_wrong_sweep_gets_one_message_and_status_2(text: str, message: str, tm
     assert "scenario.toml" not in left
 
 
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        ("links.a.delay=1ms", "links.a.delay is an axis"),
+        ("links.b.queue=7", "links.b.queue is in [sweep.set]"),
+        ("defaults.mptcp.scheduler=minrtt", "defaults.mptcp is an axis"),
+    ],
+)
+def test_a_change_that_every_point_undoes_is_refused(change: str, where: str, tmp_path: Path) -> None:
+    text = (
+        "[sweep.grid]\n'links.a.delay' = ['5ms']\n'defaults.mptcp' = [false]\nn = [1]\n"
+        "[sweep.set]\nlinks.b.queue = '{n}'\n"
+    )
+    file = written(tmp_path, text)
+    result = sweep("run", file, "--out", tmp_path / "out", "--dry-run", "--set", change)
+    assert result.exit_code == 2
+    assert f"--set {change!r} changes nothing, as {where}: change it there" in result.stderr
+    assert (
+        sweep("run", file, "--out", tmp_path / "out", "--dry-run", "--set", "links.a.queue=7").exit_code == 0
+    )
+
+
 def test_a_scenario_with_a_sweep_survives_being_written_and_read() -> None:
     text = BASE + GRID + (
         "queue = {from = 5, to = 20, steps = 4}\n[sweep.set]\n'links.b.queue' = '{queue}'\n"

@@ -463,6 +463,7 @@ class TestShards:
         assert run(scenario, one).exit_code == 0
         before = table(one)
         assert run(scenario, two, "--set", "links.b.queue=3").exit_code == 0
+        assert (two / "scenario.toml").read_text().endswith("\n\n# changed by --set links.b.queue=3\n")
         refused = sweep("merge", one, two)
         assert refused.exit_code == 2
         assert "has another scenario (by --set, or in a file that it names) than" in refused.stderr

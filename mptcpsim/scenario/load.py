@@ -69,6 +69,7 @@ class Source:
         text: the TOML text.
         name: what messages call it.
         directory: what paths in the scenario are relative to.
+        overrides: what ``--set`` changes.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Source:
         self.text = text
         self.name = name
         self.directory = directory
-        self._overrides = tuple(overrides)
+        self.overrides = tuple(overrides)
         try:
             self._data: dict[str, Any] = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
@@ -101,7 +102,7 @@ class Source:
         Raises:
             ScenarioError: as ``load``.
         """
-        overrides: list[str | Override] = [*self._overrides, *changes]
+        overrides: list[str | Override] = [*self.overrides, *changes]
         places = self._places()
         return from_data(
             copy.deepcopy(self._data), self.name, overrides, self.directory, places=places

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from mptcpsim.scenario.errors import Problem, ScenarioError, did_you_mean
 from mptcpsim.scenario.load import Source
+from mptcpsim.scenario.overrides import Override
 from mptcpsim.scenario.sweep_settings import SweepSpec
 from mptcpsim.sweep.identity import PluginFile, code_version, run_id
 from mptcpsim.sweep.metrics import metrics
@@ -60,6 +61,7 @@ class Sweep:
         )
         try:
             self.plan = Plan(self.spec)
+            self.plan.refuse_vain([Override(text) for text in source.overrides])
         except Problem as problem:
             raise source.error(problem) from None
 

@@ -136,7 +136,9 @@ class Execution:
             mine,
             is_part=self._shard.parts > 1,
         )
-        (self._store.path / SCENARIO).write_text(sweep.source.text, encoding="utf-8")
+        changes = "".join(f"# changed by --set {text}\n" for text in sweep.source.overrides)
+        text = f"{sweep.source.text.rstrip()}\n\n{changes}" if changes else sweep.source.text
+        (self._store.path / SCENARIO).write_text(text, encoding="utf-8")
         if retry and self._store.forget(retry):
             self._ended.clear()
             self._ended.update(self._store.statuses())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from mptcpsim.scenario.errors import Path, Problem, did_you_mean
@@ -141,6 +141,23 @@ class Plan:
             with _at("sweep", "set", key):
                 changes.append(Override.of_point(key, template(point.parameters)))
         return changes
+
+    def refuse_vain(self, overrides: Sequence[Override]) -> None:
+        """Refuse ``--set`` of a key that every point gives a value of its own.
+
+        Raises:
+            Problem: one of them would change nothing.
+        """
+        axes = [Override.of_point(name, None) for name in self.axes if _is_key(name)]
+        templates = [Override.of_point(key, None) for key in self._templates]
+        for where, changes in (("an axis", axes), ("in [sweep.set]", templates)):
+            for change in changes:
+                for override in overrides:
+                    if override.keys[: len(change.keys)] == change.keys:
+                        raise Problem(
+                            (), f"{override.said} changes nothing, as {'.'.join(change.keys)} is {where}: "
+                            "change it there, or drop the --set",
+                        )  # fmt: skip
 
     def seed(self, base: int, point: Point, replicate: int) -> int:
         """Return the seed of a replicate.
