@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
@@ -13,6 +13,7 @@ from path_views import CLIENT_PORT, PORT, FakeView, client, manager, server
 
 from mptcpsim.pathmanagers.addresses import AddressedManager
 from mptcpsim.pathmanagers.endpoints import Endpoint, parse_endpoints
+from mptcpsim.pathmanagers.ndiffports import NDiffPorts
 from mptcpsim.plugins import (
     Action,
     Announce,
@@ -25,6 +26,7 @@ from mptcpsim.plugins import (
     Withdraw,
     families,
 )
+from mptcpsim.scenario.catalogue import parameters
 
 
 def endpoints(text: str, **limits: int) -> PathManager:
@@ -464,6 +466,13 @@ class TestNDiffPorts:
         pm = manager("ndiffports", subflows=number)
         assert pm.on_established(client(C1, C2)) == [OpenSubflow(C1, S1, PORT)] * (number - 1)
         assert manager("ndiffports", subflows=number).on_established(server(S1)) == []
+
+    @pytest.mark.parametrize("ports", ["40001 40002", "40001,40002", [40001, 40002], ["40001", "40002"]])
+    def test_ports_as_a_text_and_as_a_list(self, ports: Any) -> None:
+        pm = NDiffPorts()
+        pm.configure(parameters("pathmanager", "ndiffports", {"subflows": 3, "ports": ports}))
+        opened = pm.on_established(client(C1))
+        assert [action.local_port for action in opened if isinstance(action, OpenSubflow)] == [40001, 40002]
 
     def test_the_peer_may_forbid_it(self) -> None:
         view = client(C1)

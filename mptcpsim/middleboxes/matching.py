@@ -90,8 +90,8 @@ MATCH_PARAMETERS: Final = (
 
 
 def words(text: str) -> list[str]:
-    """Return the entries of a list as a parameter gives it: separated by commas."""
-    return [word for part in text.split(",") if (word := part.strip())]
+    """Return the entries of a list as a parameter gives it: separated by commas or spaces."""
+    return text.replace(",", " ").split()
 
 
 def chosen(box: Middlebox, name: str, value: Value, known: tuple[str, ...]) -> list[str]:

@@ -30,7 +30,7 @@ class NDiffPorts(PathManager):
     PARAMETERS: ClassVar[tuple[Parameter, ...]] = (
         Parameter("subflows", 2, "subflows of the connection, the first one included", 1, 255),
         Parameter(
-            "ports", "", 'local ports of the further subflows, such as "40001 40002"; empty: free ones'
+            "ports", "", "local ports of the further subflows, such as [40001, 40002]; empty: free ones"
         ),
     )
 
@@ -42,7 +42,7 @@ class NDiffPorts(PathManager):
     def configure(self, values: dict[str, Value]) -> None:
         """Take the parameters."""
         self.subflows = int(values["subflows"])
-        words = str(values["ports"]).split()
+        words = str(values["ports"]).replace(",", " ").split()
         for word in words:
             if not (word.isascii() and word.isdecimal() and len(word) <= 5 and 1 <= int(word) <= 65535):
                 raise PluginError(f"ports: {word!r} is no port; write numbers from 1 to 65535")
