@@ -9,6 +9,8 @@ powers of 1024.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from difflib import SequenceMatcher
 from fractions import Fraction
 from typing import Final
 
@@ -63,6 +65,29 @@ class UnitError(ValueError):
     """A quantity whose number or unit cannot be read; the message says what is accepted."""
 
 
+def _near(unit: str, units: Iterable[str]) -> list[str]:
+    """Return one or two units that may be meant: of another case, cut short or written out, or misspelt."""
+
+    def likeness(known: str) -> tuple[float, float]:
+        folded = SequenceMatcher(None, unit.casefold(), known.casefold()).ratio()
+        return folded, SequenceMatcher(None, unit, known).ratio()
+
+    def begins(known: str) -> bool:
+        one, other = unit.casefold(), known.casefold()
+        return one.startswith(other) or other.startswith(one)
+
+    near = sorted(units, key=likeness, reverse=True)
+    return ([known for known in near if begins(known)] or [k for k in near if likeness(k)[0] >= 0.6])[:2]
+
+
+def _listed(units: dict[str, Fraction]) -> str:
+    """Return the units for a message; those with a prefix are not listed one by one."""
+    if units is _TIME:
+        return ", ".join(units)
+    plain = [unit for unit in units if "M" + unit in units]
+    return f"{', '.join(plain)}, with {', '.join(filter(None, _PREFIX))} in front"
+
+
 def _parse(text: str, units: dict[str, Fraction], what: str, example: str) -> int:
     match = _NUMBER.fullmatch(text)
     if match is None:
@@ -71,8 +96,9 @@ def _parse(text: str, units: dict[str, Fraction], what: str, example: str) -> in
     if unit not in units:
         if not unit:
             raise UnitError(f"{text!r} has no unit: write a {what} such as {example}")
-        known = ", ".join(units)
-        raise UnitError(f"{text!r}: unknown unit {unit!r} for a {what}; known are {known}")
+        near = " or ".join(repr(number + known) for known in _near(unit, units))
+        remedy = f"did you mean {near}?" if near else f"known are {_listed(units)}"
+        raise UnitError(f"{text!r}: unknown unit {unit!r} for a {what}; {remedy}")
     if len(number) > 40 or abs(int(re.split("[eE]", number)[1]) if "e" in number.lower() else 0) > 30:
         raise UnitError(f"{text!r} is out of range for a {what}")
     value = Fraction(number) * units[unit]

@@ -134,7 +134,7 @@ CASES = [
     Case("string for a boolean", 'send_buffer = "1MiB"', 'sack = "yes"', "hosts.A.tcp.sack", "true or false"),
     # --- Quantities
     Case("time without unit", 'duration = "5s"\n\n', "duration = 5\n\n", "duration", 'such as "10ms"'),
-    Case("unknown unit of time", 'delay = "10ms"', 'delay = "10msec"', "links.2.delay", "known are ns"),
+    Case("unknown unit of time", 'delay = "10ms"', 'delay = "10msec"', "links.2.delay", "'10ms'?"),
     Case("rate without unit", 'rate = "10Mbps"', "rate = 10000000", "links.2.rate", 'such as "8Mbps"'),
     Case("unknown unit of a rate", 'rate = "10Mbps"', 'rate = "10MHz"', "links.2.rate", "known are bps"),
     Case("unknown unit of a size", 'send_buffer = "1MiB"', 'send_buffer = "1Meg"', "hosts.A.tcp.send_buffer",

@@ -72,6 +72,29 @@ def test_numbers(text: str, expected: int) -> None:
     assert parse_time(text) == expected
 
 
+@pytest.mark.parametrize(
+    ("parse", "text", "remedy"),
+    [
+        (parse_rate, "10Mbit", "did you mean '10Mbit/s'?"),
+        (parse_rate, "10mbps", "did you mean '10Mbps' or '10MBps'?"),
+        (parse_rate, "10M", "did you mean '10Mbps' or '10Mb/s'?"),
+        (
+            parse_rate,
+            "10MHz",
+            "known are bps, bit/s, b/s, Bps, B/s, Byte/s, with k, M, G, T, Ki, Mi, Gi in front",
+        ),
+        (parse_time, "5sec", "did you mean '5s'?"),
+        (parse_time, "5m", "did you mean '5ms' or '5min'?"),
+        (parse_time, "5d", "known are ns, us, µs, ms, s, min, h"),
+        (parse_size, "64kib", "did you mean '64KiB' or '64KiByte'?"),
+    ],
+)
+def test_an_unknown_unit_is_told_what_it_may_be(parse: Callable[[str], int], text: str, remedy: str) -> None:
+    with pytest.raises(UnitError, match="unknown unit") as caught:
+        parse(text)
+    assert str(caught.value).endswith(f"; {remedy}")
+
+
 def test_bits_are_not_bytes_and_binary_is_not_decimal() -> None:
     assert parse_rate("1MB/s") == 8 * parse_rate("1Mb/s") == 8_000_000
     assert parse_size("1MiB") - parse_size("1MB") == 48_576
