@@ -333,6 +333,21 @@ def test_a_further_address_in_one_network_has_the_length_of_a_host() -> None:
     assert told(found_in(PF.replace(*alias))) == []
 
 
+def test_a_warning_does_not_hide_that_packets_are_lost() -> None:
+    rules = "pass out from 10.9.0.0/16 to any\nblock return out all\n"
+    codes = {finding.rule.code for finding in found_in(PF.replace(OUT_RULES, rules))}
+    assert {"W308", "E204"} <= codes
+
+
+def test_a_join_is_for_the_port_of_the_client() -> None:
+    """B opens the second subflow: its SYN is for the port from which A has opened the first one."""
+    rule = "block in quick on em1 proto tcp from any to any port {} 5001\n"
+    assert told(found_in(PF.replace(OUT_RULES, OUT_RULES + rule.format("=")))) == []
+    (finding,) = found_in(PF.replace(OUT_RULES, OUT_RULES + rule.format("!=")))
+    assert finding.rule.code == "E205"
+    assert finding.remedy.endswith("B 10.0.1.2 192.168.0.2 --port 50000`")
+
+
 def test_skipto_reaches_rules_behind_one_for_all_packets() -> None:
     last = "ipfw add 300 allow ip from any to any in"
     jump = f"ipfw add 50 skipto 300 ip from any to any in\nipfw add 250 allow ip from any to any\n{last}"

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from mptcpsim.lint.catalogue import RULES
-from mptcpsim.lint.finding import NOTE, SEVERITIES, Finding, Remark, Rule
+from mptcpsim.lint.finding import ERROR, NOTE, SEVERITIES, Finding, Remark, Rule
 from mptcpsim.lint.subject import Subject
 from mptcpsim.scenario.places import Places
 from mptcpsim.scenario.schema import Scenario
@@ -26,7 +26,9 @@ def lint(subject: Subject, ignore: Collection[str] = ()) -> list[Finding]:
     for rule in sorted(RULES.values(), key=lambda rule: rule.late):
         for remark in rule.check(subject):
             if remark.node:
-                subject.blamed.add(remark.node)
+                subject.suspected.add(remark.node)
+                if rule.severity == ERROR:
+                    subject.blamed.add(remark.node)
             if rule.code not in ignore:
                 found[_finding(subject, rule, remark)] = None
 

@@ -6,6 +6,8 @@ import ipaddress
 from collections.abc import Iterator
 from typing import Final
 
+from mptcpsim.core.segment import FourTuple
+from mptcpsim.freebsd.commands import IPERF_PORT
 from mptcpsim.lint.finding import Family, Remark
 from mptcpsim.lint.subject import Subject
 from mptcpsim.lint.talks import Pair, Talk
@@ -146,7 +148,7 @@ def packets_get_lost(subject: Subject) -> Iterator[Remark]:
         yield Remark(
             ("flows", talk.number),
             f"{loss.what} of flow {talk.spec.name!r} from {flow.src} to {flow.dst} gets lost {loss.why}",
-            f"see `mptcpsim route {subject.name} {talk.spec.client} {pair.client} {pair.server}`",
+            _route_command(subject, talk.spec.client, pair.out.flow),
         )
 
 
@@ -169,8 +171,14 @@ def subflow_gets_lost(subject: Subject) -> Iterator[Remark]:
                 subject.cause_of(talk, pair),
                 f"{opener} will join {flow.dst} from {flow.src} in flow {talk.spec.name!r}, and {loss.what} "
                 f"gets lost {loss.why}",
-                f"see `mptcpsim route {subject.name} {opener} {flow.src} {flow.dst}`",
+                _route_command(subject, opener, flow),
             )
+
+
+def _route_command(subject: Subject, host: str, flow: FourTuple) -> str:
+    """Return what shows the steps of a SYN; rules may look at its port."""
+    port = f" --port {flow.dport}" if flow.dport != IPERF_PORT else ""
+    return f"see `mptcpsim route {subject.name} {host} {flow.src} {flow.dst}{port}`"
 
 
 @FAMILY.rule("W206", "wrong-interface", late=True)
@@ -188,7 +196,7 @@ def wrong_interface(subject: Subject) -> Iterator[Remark]:
             for way in pair.ways:
                 source, destination = way.flow.src, way.flow.dst
                 port = subject.owner(source)
-                if not _foreign(way) or port is None or way.leaves is None or port.node in subject.blamed:
+                if not _foreign(way) or port is None or way.leaves is None or port.node in subject.suspected:
                     continue
                 if (source, destination) in told or _has_own_path(talk, pair, way):
                     continue

@@ -49,12 +49,14 @@ class Join(NamedTuple):
         server: address of the server.
         by_client: the client has opened it.
         accepted: the other end took it.
+        port: that its SYN is for; 0 is the client's port of the first subflow.
     """
 
     client: str
     server: str
     by_client: bool
     accepted: bool
+    port: int
 
 
 class Rehearsal(NamedTuple):
@@ -84,6 +86,7 @@ class _Stage:
         self._stacks = [self._stack("client", client), self._stack("server", server)]
         self._flying: list[tuple[int, int, Packet]] = []
         self._asked: dict[tuple[str, str, bool], bool] = {}
+        self._ports: dict[tuple[str, str, bool], int] = {}
         self._announced: dict[tuple[bool, str], None] = {}
 
     @staticmethod
@@ -117,7 +120,11 @@ class _Stage:
                     connection.write(_BYTES, now)
             self._send(now)
         multipath = isinstance(mine, MptcpConnection) and not mine.is_plain and theirs is not None
-        joins = [Join(*asked, accepted) for asked, accepted in self._asked.items()]
+        first = mine.subflows[0].flow.sport if isinstance(mine, MptcpConnection) and mine.subflows else 0
+        joins = [
+            Join(*asked, accepted, 0 if not asked[2] and self._ports[asked] == first else self._ports[asked])
+            for asked, accepted in self._asked.items()
+        ]
         return Rehearsal(multipath, tuple(joins), tuple(self._announced))
 
     def _send(self, now: int) -> None:
@@ -140,6 +147,7 @@ class _Stage:
             elif isinstance(option, MpJoinSyn) and not packet.flags & ACK:
                 own, other = (flow.src, flow.dst) if by_client else (flow.dst, flow.src)
                 self._asked.setdefault((own, other, by_client), False)
+                self._ports.setdefault((own, other, by_client), flow.dport)
         if packet.flags & (SYN | ACK) == SYN | ACK:
             # The answer to a SYN: the one who sends it has accepted.
             own, other = (flow.src, flow.dst) if by_client else (flow.dst, flow.src)

@@ -61,7 +61,8 @@ class Subject:
         places: where its parts come from.
         name: of its file.
         most_flows: so many flows are looked at.
-        blamed: nodes whose packets go astray for a reason that was told.
+        blamed: nodes whose packets go astray for a reason that was told as an error.
+        suspected: the same with what was told as a warning.
     """
 
     def __init__(self, scenario: Scenario, places: Places, most_flows: int = MOST_FLOWS) -> None:
@@ -70,6 +71,7 @@ class Subject:
         self.places = places
         self.name = places.name
         self.blamed: set[str] = set()
+        self.suspected: set[str] = set()
 
     # --- The network --------------------------------------------------------------------------
 
@@ -292,14 +294,14 @@ class Subject:
         client_config, server_config = self.scenario.flow_configs(flow)
         ends = End(flow.client, True, local, client_config), End(flow.server, False, remote, server_config)
         rehearsal = rehearse(self._rehearsed(ends[0]), self._rehearsed(ends[1]), local, remote, flow.port)
-        wanted = {(local, remote): True}
+        wanted = {(local, remote): (True, flow.port)}
         if rehearsal.multipath:
             for join in rehearsal.joins:
                 if join.accepted:
-                    wanted.setdefault((join.client, join.server), join.by_client)
+                    wanted.setdefault((join.client, join.server), (join.by_client, join.port or FIRST_PORT))
         pairs = [
-            self._pair(FIRST_PORT + shift, flow, client, server, by_client)
-            for shift, ((client, server), by_client) in enumerate(wanted.items())
+            self._pair((FIRST_PORT + shift, port), flow, client, server, by_client)
+            for shift, ((client, server), (by_client, port)) in enumerate(wanted.items())
         ]
         return Talk(number, flow, ends, rehearsal, tuple(pairs))
 
@@ -312,12 +314,12 @@ class Subject:
         }
         return RehearsedEnd(end.config, mtus, host.source_for)
 
-    def _pair(self, port: int, flow: AnyFlow, client: str, server: str, by_client: bool) -> Pair:
+    def _pair(self, ports: tuple[int, int], flow: AnyFlow, client: str, server: str, by_client: bool) -> Pair:
         name, source, destination = (
             (flow.client, client, server) if by_client else (flow.server, server, client)
         )
         node = self.simulation.hosts[name]
-        out = self.paths.follow(node, probe(source, destination, port, flow.port))
+        out = self.paths.follow(node, probe(source, destination, *ports))
         return Pair(client, server, by_client, out, self.paths.answer(out) if out.arrived else None)
 
     # --- Places -------------------------------------------------------------------------------
