@@ -310,6 +310,11 @@ def test_icmp_errors_are_packets_too() -> None:
         ('{ name = "drop", mtach = "syn" }', "has no parameter 'mtach'"),
         ('{ name = "drop", direction = "up" }', "direction 'up' is none of both, forward, backward"),
         ('{ name = "drop", every = 0 }', "outside its range"),
+        ('{ name = "drop", from = "5s", until = "5s" }', "until is not after from"),
+        ('{ name = "drop", nth = [1, 3], every = 2 }', "first and every leave none of nth"),
+        ('{ name = "drop", nth = [4], first = 3 }', "first and every leave none of nth"),
+        ('{ name = "drop", first = 2, every = 3 }', "first is below every"),
+        ('{ name = "drop", subflow = "10.0.0.1 10.0.0.2 10.0.0.3" }', "name one or two in subflow"),
         ('"hold"', "holds nothing: give time or release"),
     ],
 )

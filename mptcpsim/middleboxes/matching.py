@@ -136,7 +136,7 @@ class MatchingBox(Middlebox):
         """Take the parameters.
 
         Raises:
-            PluginError: a word, an address or a number in a list cannot be read.
+            PluginError: a word, an address or a number in a list cannot be read, or no packet can match.
         """
         kinds = chosen(self, "match", values["match"], KIND_NAMES)
         self._kinds: list[Callable[[Segment], bool]] = [KINDS[kind] for kind in kinds if kind in KINDS]
@@ -163,6 +163,17 @@ class MatchingBox(Middlebox):
         self._last: int = max(self._nth, default=0)
         self._count: int = 0
         self._flows: dict[FourTuple, _Watched] = {}
+        if self._until <= self._from:
+            raise self._never("until is not after from", "raise until, or leave it out")
+        if len(set(self._addresses)) > 2:
+            raise self._never("a packet has two addresses, not more", "name one or two in subflow")
+        if not self._nth and self._first and self._first < self._every:
+            raise self._never("first is below every", "raise first, or leave one of them out")
+        if self._nth and not any(self._acts_on(number) for number in self._nth):
+            raise self._never("first and every leave none of nth", "leave them out, or choose other numbers")
+
+    def _never(self, why: str, remedy: str) -> PluginError:
+        return PluginError(f"middlebox {self.NAME!r} acts on nothing: {why}; {remedy}")
 
     def on_match(self, packet: Packet, forward: bool, now: int) -> Packet | None:
         """Return what goes on in the place of a packet that matches; see ``Middlebox.on_packet``."""
@@ -189,7 +200,10 @@ class MatchingBox(Middlebox):
         elif not self._icmp or not self._applies(packet, forward, now):
             return False
         self._count += 1
-        number = self._count - self._after
+        return self._acts_on(self._count - self._after)
+
+    def _acts_on(self, number: int) -> bool:
+        """Return whether the box acts on the matching packet of this number; the first is 1."""
         if number <= 0 or (self._first and number > self._first) or number % self._every:
             return False
         return not self._nth or number in self._nth
