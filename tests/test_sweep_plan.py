@@ -237,6 +237,7 @@ WRONG = [
     ("[sweep.grid]\nduration = {from = 1, to = 2}\n", "either steps (how many values) or step"),
     ("[sweep.grid]\nduration = {from = 0, to = 2, steps = 2, scale = 'log'}\n", "begins above zero"),
     ("[sweep.grid]\nduration = {from = 0, to = 2, step = 0}\n", "leads nowhere"),
+    ("[sweep]\nreplicates = 5\nprecision = {relative = 0.1, max_replicates = 3}\n", "max_replicates = 3 is less than the 5"),
     ("[sweep.grid]\nratio = [1, 2]\n", "the axis 'ratio' changes nothing"),
     ("[sweep.grid]\nrun = [1, 2]\n[sweep.set]\nseed = '{run}'\n", "'run' is a column of every table"),
     ("[sweep.grid]\nratio = [1, 2]\n[sweep.set]\n'links.a.queue' = '{ratoi}'\n", "did you mean 'ratio'?"),

@@ -212,6 +212,15 @@ class SweepSpec(Model):
     labels: Annotated[dict[str, str], BeforeValidator(_flat)] = Field(default_factory=dict)
 
     @model_validator(mode="after")
+    def _replicates_fit(self) -> SweepSpec:
+        if self.precision is not None and self.precision.max_replicates < self.replicates:
+            raise ValueError(
+                f"precision.max_replicates = {self.precision.max_replicates} is less than the "
+                f"{self.replicates} replicates to begin with: make one of them fit the other"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _figures_differ(self) -> SweepSpec:
         names = [figure.name for figure in self.figures]
         for name in names:
