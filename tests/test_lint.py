@@ -339,6 +339,12 @@ def test_a_warning_does_not_hide_that_packets_are_lost() -> None:
     assert {"W308", "E204"} <= codes
 
 
+def test_a_rule_that_sends_nothing_away_is_no_reason_for_a_wrong_interface() -> None:
+    plain = PF.replace(" reply-to (em1 192.168.0.1)", "").replace(" reply-to (em0 192.168.5.1)", "")
+    codes = {f.rule.code for f in found_in(plain.replace(OUT_RULES, "pass out from 10.9.0.0/16 to any\n"))}
+    assert codes == {"W308", "W206"}
+
+
 def test_a_join_is_for_the_port_of_the_client() -> None:
     """B opens the second subflow: its SYN is for the port from which A has opened the first one."""
     rule = "block in quick on em1 proto tcp from any to any port {} 5001\n"

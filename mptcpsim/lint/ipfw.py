@@ -133,6 +133,7 @@ def ipfw_shadowed(subject: Subject) -> Iterator[Remark]:
                     f"the rule never decides: rule {above.number} ({above.at.text.strip()}) is for all "
                     "packets, and the first match decides",
                     f"give the rule a number below {above.number}",
+                    cause=rule.action == "fwd",
                 )
             elif above is None and _is_for_all(rule):
                 above = rule
@@ -193,4 +194,5 @@ def ipfw_never_matches(subject: Subject) -> Iterator[Remark]:
                     f"write the length behind it: {network}"
                     if address == str(network.network_address)
                     else f"addresses in {network} are {subject.listed(network)}: write the one that is meant",
+                    cause=rule.action == "fwd",
                 )

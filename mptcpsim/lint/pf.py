@@ -346,6 +346,7 @@ def pf_never_matches(subject: Subject) -> Iterator[Remark]:
                     rule.at,
                     f"no packet matches '{word} {end}': {host.name} has {', '.join(host.addresses)}",
                     "write the network of one of them",
+                    cause=rule.route is not None,
                 )
 
 
@@ -375,6 +376,7 @@ def pf_shadowed(subject: Subject) -> Iterator[Remark]:
                 f"of its packets, {why}",
                 "put the general rule first, or give the special one 'quick'" if last else
                 "put the special rule above the one with 'quick'",
+                cause=rule.route is not None,
             )  # fmt: skip
 
 
