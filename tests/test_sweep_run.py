@@ -128,6 +128,11 @@ class TestTable:
         with pytest.raises(StoreError, match="did you mean 'goodput_bps'"):
             campaign.means("goodput")
 
+    def test_a_bootstrap_of_few_values_says_so(self, finished: Path) -> None:
+        said = " ".join(sweep("show", finished, "--bootstrap").stdout.split())
+        assert "(bootstrap, too narrow for fewer than 10 values)" in said
+        assert "too narrow" not in sweep("show", finished).stdout
+
     def test_an_axis_may_be_called_like_a_timing(self, tmp_path: Path) -> None:
         text = "[sweep.grid]\nworker = [5, 20]\n[sweep.set]\n'links.a.delay' = '{worker}ms'\n"
         assert run(written(tmp_path, text), tmp_path / "c").exit_code == 0
@@ -509,6 +514,18 @@ class TestPrecision:
             "sweep.precision.metric: the runs have no metric 'goodput'; did you mean 'goodput_bps'?"
             in result.stderr
         )
+
+
+def test_a_kill_while_a_campaign_is_made_is_no_obstacle(tmp_path: Path) -> None:
+    out = tmp_path / "c"
+    (out / "series").mkdir(parents=True)
+    (out / "campaign.sqlite.partial").write_bytes(b"half")
+    scenario = written(tmp_path, "[sweep.grid]\nseed = [1]\n")
+    (out / "series" / "mine").touch()
+    assert "is not empty and is no campaign" in run(scenario, out).stderr
+    (out / "series" / "mine").unlink()
+    assert run(scenario, out).exit_code == 0
+    assert not (out / "campaign.sqlite.partial").exists()
 
 
 def test_a_dry_run_counts_estimates_and_writes_nothing(tmp_path: Path) -> None:

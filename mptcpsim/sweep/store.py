@@ -141,11 +141,15 @@ class Store:
             raise StoreError(f"{path}: cannot be used: {_reason(error)}; choose another directory") from None
 
     def _make(self) -> None:
-        if self.path.is_dir() and any(self.path.iterdir()):
+        # Complete under its name, or not there; what a kill left at this point is no obstacle.
+        series, partial = self.path / SERIES, self.path / f"{DATABASE}.partial"
+        if self.path.is_dir() and (
+            any(entry not in (series, partial) for entry in self.path.iterdir())
+            or (series.is_dir() and any(series.iterdir()))
+        ):
             raise StoreError(f"{self.path}: is not empty and is no campaign; choose another name for --out")
-        (self.path / SERIES).mkdir(parents=True, exist_ok=True)
-        # Complete under its name, or not there.
-        partial = self.path / f"{DATABASE}.partial"
+        series.mkdir(parents=True, exist_ok=True)
+        partial.unlink(missing_ok=True)
         database = sqlite3.connect(partial)
         try:
             database.executescript(

@@ -12,6 +12,10 @@ from mptcpsim.sweep.campaign import Campaign
 from mptcpsim.sweep.statistics import Interval, Method
 from mptcpsim.units import format_rate, format_size
 
+#: Values below which an interval by bootstrap is markedly too narrow: of 2 it lies between them, and holds
+#: the mean of a normal distribution every second time.
+FEW = 10
+
 
 def _table(title: str, columns: Sequence[tuple[str, bool]]) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
@@ -25,12 +29,16 @@ def means_table(
 ) -> Table:
     """Return means with 95 % intervals, a row for each combination of the axes' values."""
     axes = list(campaign.axes if by is None else by)
-    what = "bootstrap" if method == "bootstrap" else "Student's t"
+    columns = [campaign.means(metric, axes, method) for metric in metrics]
+    what = "Student's t"
+    if method == "bootstrap":
+        values = [group.interval.values for column in columns for group in column]
+        few = any(2 <= number < FEW for number in values)
+        what = f"bootstrap, too narrow for fewer than {FEW} values" if few else "bootstrap"
     table = _table(
         f"{campaign.title}: means and 95 % intervals ({what})",
         [(axis, False) for axis in axes] + [("runs", True)] + [(metric, True) for metric in metrics],
     )
-    columns = [campaign.means(metric, axes, method) for metric in metrics]
     for groups in zip(*columns, strict=True):
         first = groups[0]
         counts = "/".join(str(count) for count in dict.fromkeys(len(group.values) for group in groups))
