@@ -190,6 +190,8 @@ MISTAKES = [
     ("tcpdump -w file -i em0 tcp port 80", "'tcp' is not understood here: there are no filters"),
     ("tcpdump -w file -w file -i em0", "stands twice"),
     ('pf_enable = "YES"', "without spaces around the sign"),
+    ("sleep 5", "into a block of 'later', with its time"),
+    ("kldload ipfw", "leave it out"),
     ("pfctl -F Sources", "known are all, rules and states"),
     ("# route for the second network", "if it is a comment, begin it with ##"),
     ("iperf", "-s, or -c"),

@@ -264,8 +264,8 @@ def _command(at: Line, text: str) -> list[Command]:
         return [_rc_conf(at, name, value, words[1:])]
     if words[0] in _RC_NAMES:
         raise at.error(f'{words[0]} is a name: write {words[0]}="VALUE" without spaces around the sign')
-    if words[0] == "sudo":
-        raise at.error("every command is root's here: leave 'sudo' out")
+    if words[0] in _NO_COMMANDS:
+        raise at.error(f"{words[0]!r} is not simulated: {_NO_COMMANDS[words[0]]}")
     if words[0] not in _COMMANDS:
         raise at.error(f"{words[0]!r} is no command that is known here: {did_you_mean(words[0], _COMMANDS)}")
     return _COMMANDS[words[0]](at, words[1:])
@@ -575,6 +575,16 @@ def _iperf_words(iperf: IperfServer | IperfClient) -> list[str]:
     words += [f"-i {_seconds(iperf.interval)}"] if iperf.interval else []
     return [*words, *([f"-B {iperf.bind}"] if iperf.bind else [])]
 
+
+_NO_COMMANDS: Final = {
+    "sudo": "every command is root's here, leave 'sudo' out",
+    "kldload": "pf, ipfw and dummynet are there without it, leave it out",
+    "service": "write pf_enable or firewall_enable into rc.conf, or type pfctl -e -f FILE",
+    "sleep": "write what comes after it into a block of 'later', with its time",
+    "netstat": "'mptcpsim route' shows ways",
+    "ping": "'mptcpsim route' shows ways",
+    "setfib": "there is one routing table, use route-to of pf or fwd of ipfw",
+}
 
 _COMMANDS: Final[dict[str, Callable[[Line, list[str]], list[Command]]]] = {
     "ifconfig": _ifconfig,

@@ -81,6 +81,11 @@ _WORDS: Final = {
     "self": "write the addresses of the host, as a list in braces",
     "no-route": "it is not simulated: write the prefixes",
     "urpf-failed": "it is not simulated: write the prefixes",
+    "return-rst": "write 'return', which answers TCP with a RST",
+    "return-icmp": "write 'return' or 'drop'",
+    **dict.fromkeys(("label", "tag", "queue", "allow-opts"), "it has no effect here: leave it out"),
+    **dict.fromkeys(("tagged", "user", "group", "tos", "probability", "rtable", "icmp-type", "icmp6-type"),
+                    "it is not simulated: a rule cannot depend on it here"),
 }  # fmt: skip
 _RESERVED: Final = frozenset(
     ("all", "any", "block", "flags", "from", "in", "inet", "inet6", "keep", "no", "on", "out", "pass", "port",
