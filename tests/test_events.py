@@ -220,6 +220,28 @@ def test_routes_are_added_and_deleted() -> None:
     ]
 
 
+def test_a_route_is_deleted_as_ip_route_does() -> None:
+    """What is said of the route has to be so; what is not said may be anything; one route goes, the best."""
+    both = [
+        at("0s", "add-route", node="a", route="10.0.3.0/24 via 10.0.1.254"),
+        at("0s", "add-route", node="a", route="10.0.3.0/24 via 10.0.1.253 metric 5"),
+    ]
+
+    def left(*routes: str) -> list[str]:
+        deleted = [at("1s", "delete-route", node="a", route=route) for route in routes]
+        simulation = build(loads(MULTIHOMED + events(*both, *deleted)))
+        simulation.env.run(2 * SECOND)
+        node = simulation.topology.nodes["a"]
+        assert isinstance(node, IpNode)
+        return [route.gateway for route in node.routes.routes() if route.prefix == "10.0.3.0/24"]
+
+    assert left() == ["10.0.1.254", "10.0.1.253"]
+    assert left("10.0.3.0/24") == left("10.0.3.0/24 dev eth0") == ["10.0.1.253"]
+    assert left("10.0.3.0/24", "10.0.3.0/24") == []
+    assert left("10.0.3.0/24 via 10.0.1.253") == left("10.0.3.0/24 metric 5") == ["10.0.1.254"]
+    assert left("10.0.3.0/24 via 10.0.1.252") == left("10.0.3.0/24 dev eth1") == left()
+
+
 def test_a_next_hop_of_several_goes_and_comes_back() -> None:
     both = '"default nexthop via 10.0.1.254 nexthop via 10.0.2.254"'
     scenario = MULTIHOMED.replace('"default via 10.0.1.254", "default via 10.0.2.254 metric 10"', both)

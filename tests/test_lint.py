@@ -120,6 +120,45 @@ link = "near"
 action = "up"
 """
 
+#: Further events: each changes something, and would not if it came twice.
+INTERFACE_TWICE = """
+[[events]]
+at = "3s"
+interface = "A:d"
+action = "interface-down"
+
+[[events]]
+at = "4s"
+interface = "A:d"
+action = "interface-up"
+"""
+ROUTE_TWICE = """
+[[events]]
+at = "3s"
+node = "A"
+action = "add-route"
+route = "10.8.0.0/16 via 10.0.9.2"
+
+[[events]]
+at = "4s"
+node = "A"
+action = "delete-route"
+route = "10.8.0.0/16"
+"""
+PAUSE_TWICE = """
+[[events]]
+at = "3s"
+flow = "bulk"
+side = "reader"
+action = "pause"
+
+[[events]]
+at = "4s"
+flow = "bulk"
+side = "reader"
+action = "resume"
+"""
+
 #: As the first one, and A routes by source address.
 RULES_OF_A = TWO_NETWORKS.replace(
     'default_route = "192.168.5.1"\n',
@@ -277,6 +316,13 @@ CASES = [
     Case("E704", TWO_LINKS, 'app = "bulk"', 'listen = "1s"', "start the server first"),
     Case("E704", TWO_LINKS, 'app = "bulk"', 'bind = "10.0.9.2"', "connect to 10.0.9.2"),
     Case("W703", TWO_LINKS, 'action = "down"', 'action = "up"', "is up already"),
+    Case("W703", TWO_LINKS + INTERFACE_TWICE, 'action = "interface-up"', 'action = "interface-down"', "is down already"),
+    Case("W703", TWO_LINKS + INTERFACE_TWICE, 'action = "interface-down"', 'action = "interface-up"', "is up already"),
+    Case("W703", TWO_LINKS + ROUTE_TWICE, '10.8.0.0/16"', '10.9.0.0/16"', "has no route '10.9.0.0/16'"),
+    Case("W703", TWO_LINKS + ROUTE_TWICE, 'delete-route"\nroute = "10.8.0.0/16', 'add-route"\nroute = "10.8.0.0/16 dev a', "stays"),
+    Case("W703", TWO_LINKS + ROUTE_TWICE, '"\n\n[[events]]\nat = "4s"\nnode', '"\n\n[[events]]\nat = "2.5s"\nnode', "no route"),
+    Case("W703", TWO_LINKS + PAUSE_TWICE, 'action = "resume"', 'action = "pause"', "is paused already"),
+    Case("W703", TWO_LINKS + PAUSE_TWICE, 'action = "pause"', 'action = "resume"', "is not paused"),
 ]  # fmt: skip
 
 

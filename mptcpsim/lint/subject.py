@@ -23,11 +23,13 @@ from mptcpsim.scenario.build import Simulation, build
 from mptcpsim.scenario.check import flow_addresses, setter
 from mptcpsim.scenario.check_events import added_addresses
 from mptcpsim.scenario.errors import Path, dotted
+from mptcpsim.scenario.events import AddAddressEvent, ApplicationEvent, RemoveAddressEvent, RouteEvent
 from mptcpsim.scenario.flows import AnyFlow
 from mptcpsim.scenario.load import open_source
 from mptcpsim.scenario.places import Place, Places
 from mptcpsim.scenario.routes import Port, segments, split_end
 from mptcpsim.scenario.schema import Scenario
+from mptcpsim.scenario.timeline import Timeline
 from mptcpsim.scenario.typed import COMMANDS, TABLE
 
 #: Flows that are looked at; a scenario may have a hundred thousand.
@@ -78,10 +80,37 @@ class Subject:
     @cached_property
     def simulation(self) -> Simulation:
         """The network of the scenario, without flows and without events."""
+        return self._built()
+
+    def _built(self) -> Simulation:
         simulation = build(self.scenario.model_copy(update={"flows": (), "events": ()}))
         for system in simulation.systems.values():
             system.leave_nothing_to_chance()
         return simulation
+
+    @cached_property
+    def idle_events(self) -> list[int]:
+        """The events that change nothing, by their indices, in the order of time."""
+        scenario = self.scenario
+        if not scenario.events:
+            return []
+        timeline = Timeline(self._built())
+        paused: set[tuple[str, str]] = set()
+        idle: list[int] = []
+        for index, event in sorted(enumerate(scenario.events), key=lambda entry: entry[1].at):
+            if isinstance(event, ApplicationEvent):
+                concerned = event.flow, event.side
+                changes = (concerned in paused) != (event.action == "pause")
+                (paused.add if event.action == "pause" else paused.discard)(concerned)
+            elif isinstance(event, RouteEvent | AddAddressEvent | RemoveAddressEvent) and (
+                scenario.nodes[_node_of(event)].changes
+            ):
+                continue  # commands of its own change its addresses and routes, too
+            else:
+                changes = timeline.apply(event)
+            if not changes:
+                idle.append(index)
+        return idle
 
     @cached_property
     def paths(self) -> Pathfinder:
@@ -390,3 +419,7 @@ def subject_of(path: pathlib.Path, changes: Sequence[str] = ()) -> Subject:
     """
     scenario, places = open_source(path, changes).read()
     return Subject(scenario, places)
+
+
+def _node_of(event: RouteEvent | AddAddressEvent | RemoveAddressEvent) -> str:
+    return event.node if isinstance(event, RouteEvent) else event.interface.partition(":")[0]

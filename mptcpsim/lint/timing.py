@@ -7,10 +7,18 @@ from typing import Final
 
 from mptcpsim.lint.finding import Family, Remark
 from mptcpsim.lint.subject import Subject
-from mptcpsim.scenario.events import LinkEvent
+from mptcpsim.scenario.events import ApplicationEvent, InterfaceEvent, LinkEvent, RouteEvent
 from mptcpsim.units import format_time
 
 FAMILY: Final = Family()
+
+#: What the events that may change nothing are about.
+_KINDS: Final[dict[type, str]] = {
+    LinkEvent: "link",
+    InterfaceEvent: "interface",
+    RouteEvent: "route",
+    ApplicationEvent: "flow and the side",
+}
 
 
 @FAMILY.rule("W701", "after-the-end")
@@ -49,24 +57,28 @@ def cut_by_the_end(subject: Subject) -> Iterator[Remark]:
 
 @FAMILY.rule("W703", "changes-nothing")
 def changes_nothing(subject: Subject) -> Iterator[Remark]:
-    """An event takes a link down that is down, or up that is up.
+    """An event changes nothing: a link is down already, a route is not there, what is paused is paused again.
 
-    Usually the other link is meant, or the event in between is missing.
+    Usually another link, interface, route or flow is meant, or the event in between is missing. ``ip route``
+    refuses to delete what is not there, and to add a route to a prefix that has one with the same metric.
     """
-    up: dict[tuple[str, str], bool] = {}
-    events = sorted(enumerate(subject.scenario.events), key=lambda entry: entry[1].at)
-    for index, event in events:
-        if not isinstance(event, LinkEvent):
-            continue
-        directions = ("forward", "backward") if event.direction == "both" else (event.direction,)
-        wanted = event.action == "up"
-        if all(up.get((event.link, direction), True) == wanted for direction in directions):
-            yield Remark(
-                ("events", index),
-                f"link {event.link!r} is {event.action} already at {format_time(event.at)}",
-                "name the link that is meant, or leave the event out",
-            )
-        up.update({(event.link, direction): wanted for direction in directions})
+    for index in subject.idle_events:
+        event = subject.scenario.events[index]
+        when = format_time(event.at)
+        if isinstance(event, LinkEvent):
+            what, state = f"link {event.link!r}", f"is {event.action} already"
+        elif isinstance(event, InterfaceEvent):
+            what, state = f"interface {event.interface}", f"is {event.action.partition('-')[2]} already"
+        elif isinstance(event, RouteEvent):
+            what = f"table {event.table} of {event.node!r}"
+            has = "has a route to this prefix with this metric already, which stays"
+            state = has if event.action == "add-route" else f"has no route {event.route!r}"
+        else:
+            assert isinstance(event, ApplicationEvent)
+            what = f"the {event.side} of flow {event.flow!r}"
+            state = "is paused already" if event.action == "pause" else "is not paused"
+        remedy = f"name the {_KINDS[type(event)]} that is meant, or leave the event out"
+        yield Remark(("events", index), f"{what} {state} at {when}", remedy)
 
 
 @FAMILY.rule("E704", "nobody-listens")

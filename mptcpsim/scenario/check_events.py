@@ -16,7 +16,6 @@ from mptcpsim.scenario.events import (
     RouteEvent,
     SetEvent,
 )
-from mptcpsim.scenario.ip_words import read_route
 from mptcpsim.scenario.routes import Port, split_end
 from mptcpsim.scenario.schema import Scenario
 from mptcpsim.units import format_time
@@ -102,7 +101,7 @@ def _route(scenario: Scenario, place: Path, event: RouteEvent, later: _Addresses
             (*place, "table"),
             f"{event.node!r} has no table {event.table!r}; {did_you_mean(event.table, tables)}",
         )
-    for hop in read_route(event.route).hops:
+    for hop in event.words.hops:
         if hop.dev and hop.dev not in node.interfaces:
             known = list(node.interfaces)
             raise Problem(

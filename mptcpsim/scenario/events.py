@@ -18,10 +18,10 @@ import ipaddress
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, Discriminator, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Tag, ValidationInfo, model_validator
 
 from mptcpsim.scenario.fields import Model
-from mptcpsim.scenario.ip_words import read_route, table_name
+from mptcpsim.scenario.ip_words import RouteWords, read_route, table_name
 from mptcpsim.scenario.links import Loss, Queue
 from mptcpsim.scenario.nodes import InterfaceAddress
 from mptcpsim.scenario.quantities import Rate, Time
@@ -42,10 +42,10 @@ def _own_address(value: Any) -> str:
         raise ValueError(f'{value!r} is not an address: write one such as "192.168.0.10"') from None
 
 
-def _route(value: Any) -> str:
+def _route(value: Any, info: ValidationInfo) -> str:
     if not isinstance(value, str):
         raise ValueError(f'{value!r} is no route: write a string such as "default via 10.0.0.254 dev eth0"')
-    read_route(value)
+    read_route(value, deletes=info.data.get("action") == "delete-route")
     return value
 
 
@@ -123,6 +123,11 @@ class RouteEvent(_Event):
     node: str
     route: Annotated[str, BeforeValidator(_route)]
     table: TableName = "main"
+
+    @property
+    def words(self) -> RouteWords:
+        """The route, read."""
+        return read_route(self.route, deletes=self.action == "delete-route")
 
 
 class ApplicationEvent(_Event):

@@ -86,7 +86,7 @@ class RouteWords(NamedTuple):
 
     Attributes:
         prefix: in canonical text form, or ``default``.
-        hops: one next hop, or several to choose from.
+        hops: one next hop, or several to choose from; none: whatever leads there is deleted.
         metric: the lowest one wins.
         source: own address to be used, or empty.
     """
@@ -187,8 +187,8 @@ def table_name(text: str) -> str:
     return name
 
 
-def read_route(text: str) -> RouteWords:
-    """Return the route that a line of a table stands for.
+def read_route(text: str, deletes: bool = False) -> RouteWords:
+    """Return the route that a line of a table stands for, or one to be deleted, which may be a prefix alone.
 
     Raises:
         ValueError: it cannot be read; the text shows the line and the remedy.
@@ -221,9 +221,10 @@ def read_route(text: str) -> RouteWords:
             raise words.error(f"{word!r} is not understood: {remedy}")
     if hops and (via or dev):
         raise words.error("via and dev beside nexthop: write each next hop as 'nexthop via ... dev ...'")
-    if not hops and not via and not dev:
+    if not hops and not via and not dev and not deletes:
         raise words.error('it leads nowhere: add "via ADDRESS", "dev INTERFACE" or both')
-    hops = hops or [NextHop(via, dev)]
+    if via or dev:
+        hops = [NextHop(via, dev)]
     families = {
         ipaddress.ip_address(address).version for address in (source, *(h.via for h in hops)) if address
     }

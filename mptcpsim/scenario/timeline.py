@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from mptcpsim.net.forwarding import IpNode
 from mptcpsim.net.link import Link
 from mptcpsim.net.node import Interface
-from mptcpsim.net.routing import Route, RoutingTable, route_group
+from mptcpsim.net.routing import Route, RoutingTable, canonical_prefixes, route_group
 from mptcpsim.net.rules import within
 from mptcpsim.scenario.events import (
     AddAddressEvent,
@@ -25,7 +25,7 @@ from mptcpsim.scenario.events import (
     RouteEvent,
     SetEvent,
 )
-from mptcpsim.scenario.ip_words import read_route
+from mptcpsim.scenario.ip_words import RouteWords
 from mptcpsim.scenario.pipes import counted_loss, random_loss_values
 
 if TYPE_CHECKING:
@@ -62,37 +62,39 @@ class Timeline:
                 yield env.timeout(event.at - env.now)
             self.apply(event)
 
-    def apply(self, event: AnyEvent) -> None:
-        """Do what one event says, now."""
+    def apply(self, event: AnyEvent) -> bool:
+        """Do what one event says, now; return whether there was something to do."""
         simulation = self._simulation
         if isinstance(event, LinkEvent):
-            self._switch_link(simulation.topology.links[event.link], event)
-        elif isinstance(event, SetEvent):
+            return self._switch_link(simulation.topology.links[event.link], event)
+        if isinstance(event, SetEvent):
             set_link(simulation.topology.links[event.link], event)
         elif isinstance(event, InterfaceEvent):
             interface = simulation.interface(event.interface)
             if event.action == "interface-up":
-                self._interface_up(interface)
-            else:
-                self._interface_down(interface, event.addresses == "remove")
+                return self._interface_up(interface)
+            return self._interface_down(interface, event.addresses == "remove")
         elif isinstance(event, AddAddressEvent):
             self._add_address(simulation.interface(event.interface), event.address)
         elif isinstance(event, RemoveAddressEvent):
             self._remove_address(simulation.interface(event.interface), event.address)
         elif isinstance(event, RouteEvent):
-            self._change_route(event)
+            return self._change_route(event)
         else:
             assert isinstance(event, ApplicationEvent)
             flow = next(flow for flow in simulation.flows if flow.name == event.flow)
-            flow.pause(event.side, event.action == "pause")
+            return flow.pause(event.side, event.action == "pause")
+        return True
 
     # --- Links and interfaces -----------------------------------------------------------------
 
-    def _switch_link(self, link: Link, event: LinkEvent) -> None:
+    def _switch_link(self, link: Link, event: LinkEvent) -> bool:
         directions = ("forward", "backward") if event.direction == "both" else (event.direction,)
+        before = set(self._down)
         for direction in directions:
             (self._down.discard if event.action == "up" else self._down.add)((link, direction))
         self._carry(link)
+        return self._down != before
 
     def _carry(self, link: Link) -> None:
         """A link carries what its own events and the interfaces at its ends let it."""
@@ -100,9 +102,9 @@ class Timeline:
         for direction in ("forward", "backward"):
             link.set_up(ends_up and (link, direction) not in self._down, direction)
 
-    def _interface_down(self, interface: Interface, remove: bool) -> None:
+    def _interface_down(self, interface: Interface, remove: bool) -> bool:
         if not interface.up:
-            return
+            return False
         interface.set_up(False)
         self._carry(self._links[interface])
         self._flush(interface, lambda route: True)
@@ -111,10 +113,11 @@ class Timeline:
             self._addresses[interface] = there
             for address in there:
                 interface.remove_address(address)
+        return True
 
-    def _interface_up(self, interface: Interface) -> None:
+    def _interface_up(self, interface: Interface) -> bool:
         if interface.up:
-            return
+            return False
         interface.set_up(True)
         self._carry(self._links[interface])
         for entry in interface.addresses:
@@ -122,6 +125,7 @@ class Timeline:
         for address in self._addresses.pop(interface, ()):
             self._add_address(interface, address)
         self._restore(interface, "")
+        return True
 
     # --- Addresses ----------------------------------------------------------------------------
 
@@ -150,24 +154,26 @@ class Timeline:
 
     # --- Routes -------------------------------------------------------------------------------
 
-    def _change_route(self, event: RouteEvent) -> None:
+    def _change_route(self, event: RouteEvent) -> bool:
         node = self._simulation.topology.nodes[event.node]
         assert isinstance(node, IpNode)
         table = node.add_table(event.table)
-        words = read_route(event.route)
+        if event.action == "delete-route":
+            return _delete(table, event.words)
+        words = event.words
         hops = []
         for hop in words.hops:
             interfaces = node.interfaces.values()
             name = hop.dev or next(i.name for i in interfaces if i.up and i.on_link(hop.via))
             hops.append((node.interfaces[name], hop.via))
-        if event.action == "add-route":
-            if len(hops) == 1:
-                table.add(words.prefix, *hops[0], words.metric, words.source)
-            else:
-                table.add_group(words.prefix, hops, words.metric, words.source)
+        prefixes = canonical_prefixes(words.prefix, hops[0][1])
+        if any(route.prefix in prefixes and route.metric == words.metric for route in table.routes()):
+            return False
+        if len(hops) == 1:
+            table.add(words.prefix, *hops[0], words.metric, words.source)
         else:
-            for interface, _ in hops:
-                table.remove(words.prefix, interface)
+            table.add_group(words.prefix, hops, words.metric, words.source)
+        return True
 
     def _connect(self, interface: Interface, prefix: str) -> None:
         """Add the route to a network of an interface, where the scenario wants such routes."""
@@ -211,6 +217,35 @@ class Timeline:
 
 def _hops(route: Route) -> list[tuple[Interface, str]]:
     return [(one.interface, one.gateway) for one in route.group or (route,)]
+
+
+def _delete(table: RoutingTable, words: RouteWords) -> bool:
+    """Remove the best route that has all that is said of it; return whether there is one.
+
+    As ``fib_table_delete`` and ``fib_nh_match`` of Linux do: what is not said may be anything, and of a route
+    with several next hops the first one counts, unless several are named.
+    """
+    found = False
+    for prefix in canonical_prefixes(words.prefix, words.hops[0].via if words.hops else ""):
+        for route in table.routes():
+            if route.prefix == prefix and _fits(route, words):
+                table.discard(route)
+                found = True
+                break
+    return found
+
+
+def _fits(route: Route, words: RouteWords) -> bool:
+    hops = _hops(route)
+    return (
+        words.metric in (0, route.metric)
+        and words.source in ("", route.source)
+        and (len(words.hops) < 2 or len(words.hops) == len(hops))
+        and all(
+            wanted.dev in ("", interface.name) and wanted.via in ("", gateway)
+            for wanted, (interface, gateway) in zip(words.hops, hops, strict=False)
+        )
+    )
 
 
 def set_link(link: Link, event: SetEvent) -> None:

@@ -100,10 +100,16 @@ class Flow:
 
     # --- Pauses -------------------------------------------------------------------------------
 
-    def pause(self, side: str, paused: bool) -> None:
-        """Stop what reads the flow's data (``reader``) or writes it (``writer``), or let it go on."""
+    def pause(self, side: str, paused: bool) -> bool:
+        """Stop what reads the flow's data (``reader``) or writes it (``writer``), or let it go on.
+
+        Returns:
+            Whether it has not been so already.
+        """
+        changes = (side in self._paused) != paused
         (self._paused.add if paused else self._paused.discard)(side)
         self._apply_pauses()
+        return changes
 
     def _apply_pauses(self) -> None:
         """Tell the sockets, as far as there are any."""
