@@ -290,6 +290,8 @@ CASES = [
     Case("E401", IPFW, "ipfw add 200 pipe 1", "ipfw queue 4 config pipe 2\nipfw add 50 pipe 1 ip from any to 9.9.9.9\n"
          "ipfw add 200 queue 4", "queue 4 feeds pipe 2, which is not configured", 18),
     Case("W402", IPFW, "200 pipe 1", "200 allow", "no rule sends packets to it", 14),
+    Case("W402", IPFW, "config bw 8Mbps", "config bw 8Mbps type fq_codel", "packets of rules 'pipe 1' pass a FIFO", 14),
+    Case("W402", IPFW, "ipfw add 100", "ipfw sched 1 config type fq_codel\nipfw add 100", "no queue feeds sched 1", 15),
     Case("E403", IPFW, "ipfw add 300 allow ip from any to any in\n", "", "rule 65535 denies the rest", 10),
     Case("W404", IPFW, "300 allow ip from any to any in", "150 allow ip from any to any", "rule 150", 16),
     Case("E405", IPFW, "fwd 192.168.0.1", "fwd 192.168.0.9", "write 192.168.0.1", 15),
@@ -398,6 +400,11 @@ def test_a_join_is_for_the_port_of_the_client() -> None:
     (finding,) = found_in(PF.replace(OUT_RULES, OUT_RULES + rule.format("!=")))
     assert finding.rule.code == "E205"
     assert finding.remedy.endswith("B 10.0.1.2 192.168.0.2 --port 50000`")
+
+
+def test_a_scheduler_that_a_queue_feeds_is_in_use() -> None:
+    queue = "ipfw sched 1 config type fq_codel\nipfw queue 1 config sched 1\nipfw add 200 queue 1"
+    assert told(found_in(IPFW.replace("ipfw add 200 pipe 1", queue))) == []
 
 
 def test_skipto_reaches_rules_behind_one_for_all_packets() -> None:

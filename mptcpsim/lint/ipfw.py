@@ -58,10 +58,11 @@ def no_such_pipe(subject: Subject) -> Iterator[Remark]:
 
 @FAMILY.rule("W402", "unused-pipe")
 def unused_pipe(subject: Subject) -> Iterator[Remark]:
-    """A pipe is configured, and no rule sends packets to it.
+    """A pipe, a queue or a scheduler is configured, and no packets come to it.
 
     Its rate and its delay have no effect. Most often the rule names another number, or comes behind one
-    that decides about all packets.
+    that decides about all packets. A scheduler gets packets from queues alone: those of a rule "pipe 1" pass
+    a FIFO, whatever the type of scheduler 1.
     """
     for host in subject.systems:
         if host.types_later or any(_missing(host, rule) for rule in _rules(host)):
@@ -70,8 +71,18 @@ def unused_pipe(subject: Subject) -> Iterator[Remark]:
         for config in host.configs:
             if config.parent is not None:
                 used.add(("pipe", config.parent))
+        fed = {config.parent for config in host.configs if config.kind == "queue"}
         for config in host.configs:
             kind, number = config.kind, config.number
+            if config.scheduler and number not in fed and host.system.dummynet.show("sched", (number,)):
+                fed.add(number)
+                yield host.remark(
+                    config.at,
+                    f"no queue feeds sched {number} of {host.name} ({config.scheduler}): packets of rules "
+                    f"'pipe {number}' pass a FIFO instead",
+                    f"type ipfw queue {number} config sched {number}, and let rules name that queue",
+                    cause=False,
+                )
             if kind == "sched" or (kind, number) in used or not host.system.dummynet.configured(kind, number):
                 continue
             used.add((kind, number))
