@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib import rc_context
 from sweep_scenarios import GRID, run, sweep, written
 
 from mptcpsim.scenario.sweep_settings import FigureSpec, SweepSpec
@@ -190,6 +191,16 @@ class TestLabels:
         axes = self.drawn({}, self.delays("500us", "5ms", "50ms"))
         assert axes.get_xlabel() == "delay (ms)"
         assert list(axes.get_lines()[0].get_xdata()) == [0.5, 5, 50]
+
+    def test_a_long_label_is_set_in_lines(self) -> None:
+        label = "One-way propagation delay of the first of two links, the longer one (ms)"
+        with rc_context({"axes.labelsize": 8.0}):
+            axes = self.drawn({"delay": label, "goodput_bps": label}, self.delays("1ms", "5ms"))
+        axes.figure.draw_without_rendering()
+        for text in (axes.xaxis.label, axes.yaxis.label):
+            extent, whole = text.get_window_extent(), axes.figure.bbox
+            assert whole.x0 <= extent.x0 < extent.x1 <= whole.x1
+            assert whole.y0 <= extent.y0 < extent.y1 <= whole.y1
 
     def test_the_highest_marker_has_room(self) -> None:
         low, high = self.delays("1ms", "5ms")

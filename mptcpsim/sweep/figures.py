@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -60,6 +61,10 @@ _SMALL: Any = {
 MAX_TEXT = 20
 TICK_CHARACTERS_AN_INCH = 15
 SLANTED_CHARACTERS_AN_INCH = 30
+
+#: Characters of a label in an inch, and the inches beside the axes that no label can have.
+LABEL_CHARACTERS_AN_INCH = 16
+BESIDE_INCHES = 0.4
 
 
 #: matplotlib's warning of a letter that the font does not have.
@@ -176,7 +181,7 @@ class _Drawing:
             if self._panels is not None:
                 value = self._panels.values[place]
                 here = [row for row in here if row[self._panels.name] == value]
-                axes.set_title(self._named(self._panels, value), loc="left")
+                axes.set_title(_wrapped(self._named(self._panels, value), self._width()), loc="left")
             draw(axes, here)
         self._finish(grid)
 
@@ -215,7 +220,7 @@ class _Drawing:
             for axes in grid[max(0, count - columns) :]:
                 axes.tick_params(labelbottom=True)
             if title:
-                figure.suptitle(title, x=0.01, ha="left", fontsize=8.5)
+                figure.suptitle(_wrapped(title, 0.9 * PAGE_INCHES), x=0.01, ha="left", fontsize=8.5)
         return figure, grid
 
     def _finish(self, grid: list[Axes]) -> None:
@@ -243,15 +248,26 @@ class _Drawing:
         columns = self._columns(len(grid))
         for place, axes in enumerate(grid):
             if place >= len(grid) - columns:
-                axes.set_xlabel(bottom or "")
+                axes.set_xlabel(_wrapped(bottom or "", self._width()))
             if place % columns == 0:
-                axes.set_ylabel(left)
+                axes.set_ylabel(_wrapped(left, self._height()))
             bottom_end, top = axes.get_ylim()
             if spec.kind in ("line", "scatter") and bottom_end > 0.0:
                 # The margin above the data is a part of the whole height, or markers are cut.
                 margin = axes.get_ymargin()
                 highest = top - (top - bottom_end) * margin / (1 + 2 * margin)
                 axes.set_ylim(0.0, highest * (1 + margin))
+
+    def _width(self) -> float:
+        """Return how wide a panel is, inches."""
+        panels = 1 if self._panels is None else len(self._panels.values)
+        whole = COLUMN_INCHES if panels == 1 else PAGE_INCHES
+        return whole / self._columns(panels) - BESIDE_INCHES
+
+    def _height(self) -> float:
+        """Return how high a panel is, inches."""
+        alone = self._panels is None or len(self._panels.values) == 1
+        return (HEIGHT_INCHES if alone else PANEL_INCHES) - BESIDE_INCHES
 
     @staticmethod
     def _columns(panels: int) -> int:
@@ -333,7 +349,9 @@ class _Drawing:
             self._panels, self._panels.values[-1]
         )
         if first:
-            bar = self.figure.colorbar(mesh, ax=self.figure.axes, label=self._y_label)
+            bar = self.figure.colorbar(
+                mesh, ax=self.figure.axes, label=_wrapped(self._y_label, self._height())
+            )
             bar.outline.set_linewidth(0.6)
             # PGF pictures have no raster images.
             assert bar.solids is not None
@@ -433,9 +451,7 @@ class _Drawing:
         each = math.ceil(len(texts) / MAX_TICKS) if axis.is_numeric else 1
         shown = texts[::each]
         axes.set_xticks([place + offset for place in range(0, len(texts), each)], shown)
-        panels = 1 if self._panels is None else len(self._panels.values)
-        room = self.figure.get_figwidth() / self._columns(panels) - 0.5
-        if max(map(len, shown)) * len(shown) > TICK_CHARACTERS_AN_INCH * room:
+        if max(map(len, shown)) * len(shown) > TICK_CHARACTERS_AN_INCH * self._width():
             for text in axes.get_xticklabels():
                 text.set(rotation=30, rotation_mode="anchor", ha="right")
             self._slanted = max(map(len, shown))
@@ -449,6 +465,13 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _wrapped(text: str, inches: float) -> str:
+    """Return a label in lines that fit; mathematics, whose width nobody knows here, stays in one."""
+    if "$" in text:
+        return text
+    return textwrap.fill(text, int(inches * LABEL_CHARACTERS_AN_INCH), break_long_words=False)
 
 
 def _cut(texts: list[str]) -> list[str]:
