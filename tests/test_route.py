@@ -114,6 +114,16 @@ def test_both_ways_are_printed_with_their_reasons(scenario: str) -> None:
     )
 
 
+def test_a_host_reaches_itself_without_a_link(scenario: str, tmp_path: Path) -> None:
+    status, out, _ = route(scenario, "A", "em1", "A")
+    assert status == 0
+    assert "is an address of A itself: local delivery" in out
+    pairs = tmp_path / "pairs"
+    pairs.write_text("A em0 em1\n", encoding="utf-8-sig")
+    line = "A 192.168.5.2 > 192.168.0.2: local delivery\n"
+    assert route(scenario, "--pairs", str(pairs)) == (0, line, "")
+
+
 @pytest.mark.parametrize(
     ("words", "source", "destination"),
     [

@@ -48,6 +48,12 @@ def small(*overrides: str) -> Scenario:
     return loads(SMALL, overrides=overrides)
 
 
+def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
+    file = tmp_path / "short.toml"
+    file.write_text(SMALL, encoding="utf-8-sig")
+    assert load(file) == small()
+
+
 class TestDefaults:
     def test_a_flow_is_bulk_and_has_a_name(self) -> None:
         flow = small().flows[0]

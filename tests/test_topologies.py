@@ -497,6 +497,7 @@ def test_a_wrong_file_is_one_message(name: str, text: str | bytes, said: str, tm
         ({"generator": "dumbbell", "mtu": 3}, "topology.mtu: "),
         ({"generator": "dumbbell", "rate": 3}, "topology.rate: 3 is not a rate"),
         ({"generator": "dumbbell", "prefix": "10.0.0.1/8"}, "topology.prefix: "),
+        ({"generator": "dumbbell", "prefix": "10.0.0.0"}, "it has no prefix length"),
         ({"generator": "dumbbell", "prefix": "10.0.0.0/30"}, "10.0.0.0/30 has too few addresses"),
         ({"generator": "parallel-paths", "paths": 1000}, "topology.paths: 1000 is out of range"),
         ({"generator": "parallel-paths", "paths": [{"rate": 1}]}, "topology.paths.0.rate: 1 is not a rate"),

@@ -68,7 +68,7 @@ def route(
         network = Network(load(scenario, changes or []), parse_time(at))
         wanted: list[Pair] = []
         if pairs is not None:
-            wanted = read_pairs(pairs.read_text(encoding="utf-8"), str(pairs))
+            wanted = read_pairs(pairs.read_text(encoding="utf-8-sig"), str(pairs))
         elif random is not None:
             wanted = list(random_pairs(network, random, seed))
         else:

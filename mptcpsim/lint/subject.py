@@ -398,7 +398,7 @@ class Subject:
                 for label in labels:
                     file = self.places.of_text((kind, name, TABLE), Line(label, 1, "")).file
                     if file != self.name:
-                        text = pathlib.Path(file).read_text(encoding="utf-8")
+                        text = pathlib.Path(file).read_text(encoding="utf-8-sig")
                         found.append(Text(file, tuple(prose_of_conf(text))))
         return found
 

@@ -62,6 +62,8 @@ def line_of(trip: RoundTrip) -> str:
         return f"{ends}: dropped on the way out: {why(trip.out)}"
     if not trip.back.arrived:
         return f"{ends}: dropped on the way back: {why(trip.back)}"
+    if len(trip.out.hops) == 1:
+        return f"{ends}: local delivery"
     return f"{ends}: {' '.join(_names(trip.out)[1:])}; back: {' '.join(_names(trip.back)[1:])}"
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
+from mptcpsim.core.segment import Segment
 from mptcpsim.net.forwarding import IpNode
-from mptcpsim.net.walk import probe
+from mptcpsim.net.walk import answer_to, probe
 from mptcpsim.route.names import Names
 from mptcpsim.route.report import RoundTrip
-from mptcpsim.route.way import Pathfinder
+from mptcpsim.route.way import Hop, Pathfinder, Way
 from mptcpsim.scenario.build import build
 from mptcpsim.scenario.errors import ScenarioError
 from mptcpsim.scenario.schema import Scenario
@@ -63,8 +64,16 @@ class Network:
             raise ScenarioError(f"{own} and {to} are of different IP versions: name two of one version")
         packet = probe(own, to, sport, dport)
         packet.size = max(size, packet.size)
+        if to in node.addresses:
+            return RoundTrip(_local(node, packet), _local(node, answer_to(packet)))
         out = self._paths.follow(node, packet)
         return RoundTrip(out, self._paths.answer(out) if out.arrived else None)
+
+
+def _local(node: IpNode, packet: Segment) -> Way:
+    """Return the way of a packet to an address of the node that sends it."""
+    step = f"{packet.flow.dst} is an address of {node.name} itself: local delivery, no link is crossed"
+    return Way(packet, packet, (Hop(node, None, (step,), None, "", (), ""),))
 
 
 def random_pairs(network: Network, count: int, seed: int) -> Iterator[Pair]:

@@ -190,7 +190,7 @@ def _pruned(value: Any) -> Any:
 
 def _read(path: pathlib.Path, name: str) -> str:
     try:
-        return path.read_bytes().decode("utf-8")
+        return path.read_bytes().decode("utf-8-sig")  # some editors begin UTF-8 with a byte order mark
     except FileNotFoundError:
         raise ScenarioError(f"{name}: no such file; name an existing scenario file") from None
     except IsADirectoryError:

@@ -38,6 +38,8 @@ def _prefix(value: Any) -> str:
         if not isinstance(value, str):
             raise ValueError("not a string")
         Addressing(value)
+        if "/" not in value:
+            raise ValueError("it has no prefix length")
     except ValueError as error:
         raise ValueError(
             f'{value!r} is no network of IPv4 addresses ({error}): write one such as "10.0.0.0/8"'

@@ -274,7 +274,7 @@ class _Texts:
                 raise Problem(path, f"{file}: no such file; name one beside the scenario")
             with file.open("rb") as stream:
                 found = stream.read(LONGEST + 1)
-            return label, found.decode("utf-8")
+            return label, found.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise Problem(path, f"{file}: not UTF-8 text (byte {error.start}); save it in UTF-8") from None
         except (OSError, ValueError) as error:
