@@ -1,8 +1,8 @@
 """The DSN figure: what was sent when on which subflow, and what kept the rest back.
 
-Above: data sequence numbers over time, coloured by subflow; the DATA_ACK and the right edge of the
-window as the sender knows them. Below: a line for each subflow with its own window, open or closed, the
-probes, and the window updates that came or were lost. Stalls are shaded in both.
+Above: data sequence numbers over time, coloured by subflow; the DATA_ACK (of plain TCP: the ACK) and the
+right edge of the window as the sender knows them. Below: a line for each subflow with its own window, open
+or closed, the probes, and the window updates that came or were lost. Stalls are shaded in both.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 #: Shown before and after a stall, as a share of it, and at least so many seconds.
 _MARGIN: Final = 0.25
 _LEAST_MARGIN_S: Final = 0.15
+
+#: Bytes of the name of a flow that can be part of the name of a file.
+_LONGEST_NAME: Final = 200
 _CLOSED: Final = "#d9d9d9"
 _STALL: Final = "#f4a582"
 _OPEN: Final = "#009E73"
@@ -60,15 +63,21 @@ def draw_dsn(
     rows = read_segments(directory)
     written = []
     with matplotlib.rc_context(RC):
-        for flow in summary["flows"]:
+        for number, flow in enumerate(summary["flows"]):
             mine = [row for row in rows if row.flow == flow["name"]]
             if not mine:
                 continue
             shown = _span(flow, mine, start, end)
             figure = draw_flow(mine, flow, *shown, str(summary.get("scenario", "")))
-            name = "dsn" if len(summary["flows"]) == 1 else f"dsn-{flow['name']}"
+            name = "dsn" if len(summary["flows"]) == 1 else f"dsn-{_file_word(flow['name'], number)}"
             written.append(save(figure, directory, name))
     return written
+
+
+def _file_word(name: str, number: int) -> str:
+    """Return the name of a flow, or its number where the name cannot be part of a file's."""
+    usable = name.isprintable() and "/" not in name and len(name.encode()) <= _LONGEST_NAME
+    return name if usable else str(number)
 
 
 def _span(
@@ -119,7 +128,7 @@ def draw_flow(rows: Sequence[Row], flow: dict[str, Any], start: float, end: floa
     grid = figure.add_gridspec(2, 1, height_ratios=[3.2, 0.5 + 0.45 * len(subflows)])
     top = figure.add_subplot(grid[0])
     low = figure.add_subplot(grid[1], sharex=top)
-    _draw_sequence(top, rows, subflows, start, end)
+    _draw_sequence(top, rows, subflows, start, end, plain=not flow["multipath"])
     _draw_windows(low, rows, subflows, start, end)
     for stall in flow["stalls"]:
         if stall["end_s"] > start and stall["since_s"] < end:
@@ -141,7 +150,9 @@ def draw_flow(rows: Sequence[Row], flow: dict[str, Any], start: float, end: floa
     return figure
 
 
-def _draw_sequence(ax: Axes, rows: Sequence[Row], subflows: list[int], start: float, end: float) -> None:
+def _draw_sequence(
+    ax: Axes, rows: Sequence[Row], subflows: list[int], start: float, end: float, plain: bool
+) -> None:
     from matplotlib.collections import LineCollection
 
     lowest, highest = [], []
@@ -171,7 +182,7 @@ def _draw_sequence(ax: Axes, rows: Sequence[Row], subflows: list[int], start: fl
         first = max(inside[0] - 1, 0)
         chosen = slice(first, inside[-1] + 1)
         for values, name, colour, style in (
-            (acks, "DATA_ACK", "black", "-"),
+            (acks, "ACK" if plain else "DATA_ACK", "black", "-"),
             (edges, "right edge", "#777777", "--"),
         ):
             steps = [*(value / _KIB for value in values[chosen]), values[inside[-1]] / _KIB]
@@ -192,7 +203,7 @@ def _draw_sequence(ax: Axes, rows: Sequence[Row], subflows: list[int], start: fl
     if lowest:
         room = 0.04 * (max(highest) - min(lowest) or 1.0)
         ax.set_ylim(min(lowest) - room, max(highest) + room)
-    ax.set_ylabel("Data sequence number (KiB)")
+    ax.set_ylabel("Sequence number (KiB)" if plain else "Data sequence number (KiB)")
 
 
 def _known(rows: Sequence[Row]) -> tuple[list[float], list[int], list[int]]:
