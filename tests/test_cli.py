@@ -19,7 +19,10 @@ from mptcpsim import cli
 from mptcpsim.cli import app
 from mptcpsim.codec.pcap_reader import read_capture
 from mptcpsim.core.connection import IntegrityError
+from mptcpsim.results.figures_dsn import draw_flow
+from mptcpsim.results.segments import read_segments
 from mptcpsim.results.series import Series, read_series
+from mptcpsim.sweep.metrics import metrics
 from mptcpsim.units import SECOND
 
 EXPERIMENTS = Path(__file__).resolve().parent.parent / "experiments"
@@ -116,6 +119,47 @@ class TestRun:
         assert (result.exit_code, result.exception) == (0, None)
         for word in (name, "[/a]", "[red]A -> B", "Results:", "[/out]"):
             assert word in result.stdout
+
+    def test_what_takes_no_time_has_no_goodput(self, scenario: Path, tmp_path: Path) -> None:
+        at_once = ["--set", "links.a.rate=0", "--set", "links.b.rate=0", "--set", "links.a.delay=0"]
+        few = [*at_once, "--set", "flows.0.bytes=5kB"]
+        summary = run(scenario, tmp_path / "out", *few)
+        (flow,) = summary["flows"]
+        assert (flow["bytes_delivered"], flow["completed_s"], flow["goodput_bps"]) == (5000, 0.0, None)
+        assert flow["subflows"][0]["goodput_bps"] is None
+        assert metrics(summary, {})["goodput_bps"] is None
+        again = mptcpsim("run", scenario, "--out", tmp_path / "again", "--no-figures", *few)
+        (row,) = [line.split() for line in again.stdout.splitlines() if line.split()[:1] == ["bulk"]]
+        assert row[4:9] == ["5", "kB", "-", "0.000", "s"]
+        summary = run(
+            scenario,
+            tmp_path / "none",
+            *at_once,
+            "--set",
+            "flows.0.start=2s",
+            "--set",
+            "flows.0.listen=never",
+        )
+        assert summary["flows"][0]["goodput_bps"] == 0.0
+
+    def test_figures_of_segments_of_flows_with_any_name(self, scenario: Path, tmp_path: Path) -> None:
+        name = "../" + "x" * 300
+        ends = 'client="A", server="B", bytes="9kB"'
+        other = f'[{{{ends}}}, {{name="{name}", port=2, {ends}}}]'
+        result = mptcpsim("run", scenario, "--out", tmp_path / "out", "--dsn", "--set", f"flows={other}")
+        assert (result.exit_code, result.exception) == (0, None)
+        assert {path.name for path in (tmp_path / "out").glob("dsn*.png")} == {"dsn-flow0.png", "dsn-1.png"}
+
+    @pytest.mark.parametrize(("mptcp", "name"), [("", "ACK"), ("rfc8684", "DATA_ACK")])
+    def test_plain_tcp_has_acks_and_no_data_acks(
+        self, mptcp: str, name: str, scenario: Path, tmp_path: Path
+    ) -> None:
+        more = ["--set", f"defaults.mptcp={mptcp}"] if mptcp else []
+        (flow,) = run(scenario, tmp_path / "out", "--dsn", *more)["flows"]
+        figure = draw_flow(read_segments(tmp_path / "out"), flow, 0.0, 1.0)
+        labels = [text.get_text() for text in figure.legends[0].get_texts()]
+        assert [label for label in labels if "ACK" in label] == [name]
+        assert figure.axes[0].get_ylabel().startswith("Data" if mptcp else "Sequence")
 
     def test_the_resolved_scenario_gives_the_same_run(self, scenario: Path, tmp_path: Path) -> None:
         first = run(scenario, tmp_path / "one", "--set", "links.b.loss=0.01", "--seed", "5")

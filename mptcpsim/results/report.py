@@ -58,7 +58,7 @@ def flow_table(summary: dict[str, Any]) -> Table:
             flow["name"],
             f"{flow['client']} -> {flow['server']}",
             format_size(flow["bytes_delivered"]),
-            format_rate(flow["goodput_bps"]),
+            _goodput(flow),
             "-" if done is None else f"{done:.3f} s",
             format_size(resent),
             "; ".join(filter(None, (flow["error"] or flow["integrity"], protocol(flow)))),
@@ -104,6 +104,12 @@ def protocol(flow: dict[str, Any]) -> str:
     return f"plain TCP: {flow['fallback_reason']}" if flow["fallback"] else ""
 
 
+def _goodput(one: dict[str, Any]) -> str:
+    """Return the goodput of a flow or a subflow; bytes that took no time have none."""
+    rate = one["goodput_bps"]
+    return "-" if rate is None else format_rate(rate)
+
+
 def _subflow_row(subflow: dict[str, Any]) -> tuple[str, ...]:
     since = subflow["established_s"]
     notes = [
@@ -116,7 +122,7 @@ def _subflow_row(subflow: dict[str, Any]) -> tuple[str, ...]:
         f"  {subflow['id']}",
         f"{subflow['local']} -> {subflow['remote']}",
         format_size(subflow["bytes_acked"]),
-        format_rate(subflow["goodput_bps"]),
+        _goodput(subflow),
         "never up" if since is None else f"up {since:.3f} s",
         format_size(subflow["bytes_retransmitted"]),
         ", ".join(filter(None, notes)),

@@ -58,6 +58,7 @@ class SubflowResult:
     ``bytes_reinjected`` had been sent on another subflow before; ``backup``: one of the two ends
     wants it used only while no other one works; ``error`` says why it ended, if not by itself.
     ``links`` are those that its packets to the peer crossed last, in order.
+    ``goodput_bps`` is None if the bytes took no time.
     ``limited_s``: how long each of ``results.limits`` kept it from sending, to the sampling interval.
     """
 
@@ -70,7 +71,7 @@ class SubflowResult:
     bytes_acked: int
     bytes_retransmitted: int
     bytes_reinjected: int
-    goodput_bps: float
+    goodput_bps: float | None
     srtt_ms: float | None
     cwnd_bytes: int
     backup: bool
@@ -85,7 +86,7 @@ class FlowResult:
 
     ``integrity`` is ``"ok"`` if every byte was delivered once, in order and unchanged, else
     it says what was not. ``error`` says why the flow failed, if it did; ``latency_ms`` sums up
-    the requests of a flow that makes requests.
+    the requests of a flow that makes requests. ``goodput_bps`` is None if the bytes took no time.
 
     ``stalls``: the first thousand; ``stalled_s`` counts all. ``bytes_duplicate`` had arrived before at the
     connection; ``bytes_repeated_while_closed``: what the sender sent again while the window
@@ -102,7 +103,7 @@ class FlowResult:
     server: str
     bytes_written: int
     bytes_delivered: int
-    goodput_bps: float
+    goodput_bps: float | None
     completed_s: float | None
     integrity: str
     multipath: bool

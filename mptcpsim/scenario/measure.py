@@ -339,8 +339,11 @@ def endpoint(address: str, port: int) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
-def _rate(size: int, elapsed: int) -> float:
-    return size * 8 * SECOND / elapsed if elapsed > 0 else 0.0
+def _rate(size: int, elapsed: int) -> float | None:
+    """Return bit/s; None if the bytes took no time, for that is no number (RFC 8259 knows no infinity)."""
+    if size == 0:
+        return 0.0
+    return size * 8 * SECOND / elapsed if elapsed > 0 else None
 
 
 def _latencies(latencies: list[int]) -> dict[str, float] | None:

@@ -25,7 +25,7 @@ def metrics(summary: Mapping[str, Any], paths: Mapping[str, str]) -> dict[str, A
         paths: names and paths of ``[sweep.metrics]``.
     """
     flows = summary["flows"]
-    found: dict[str, Any] = {DEFAULT: sum(flow["goodput_bps"] for flow in flows)}
+    found: dict[str, Any] = {DEFAULT: _sum(flow["goodput_bps"] for flow in flows)}
     for flow in flows:
         name = flow["name"]
         # Other versions of the code may have written less: what is not there has no value.
@@ -51,7 +51,7 @@ def metrics(summary: Mapping[str, Any], paths: Mapping[str, str]) -> dict[str, A
     return found
 
 
-def _sum(values: Iterable[int | None]) -> int | None:
+def _sum(values: Iterable[float | None]) -> float | None:
     known = list(values)
     return None if None in known else sum(value or 0 for value in known)
 
