@@ -161,6 +161,15 @@ class TestRun:
         assert [label for label in labels if "ACK" in label] == [name]
         assert figure.axes[0].get_ylabel().startswith("Data" if mptcp else "Sequence")
 
+    def test_a_dollar_in_a_name_is_no_mathematics(self, scenario: Path, tmp_path: Path) -> None:
+        name = r"$\bad{$"
+        sets = [
+            word for key in ("title", "links.a.name", "flows.0.name") for word in ("--set", f"{key}='{name}'")
+        ]
+        result = mptcpsim("run", scenario, "--out", tmp_path / "out", "--dsn", *sets)
+        assert (result.exit_code, result.exception) == (0, None)
+        assert mptcpsim("plot", "--topology", tmp_path / "out").exit_code == 0
+
     def test_the_resolved_scenario_gives_the_same_run(self, scenario: Path, tmp_path: Path) -> None:
         first = run(scenario, tmp_path / "one", "--set", "links.b.loss=0.01", "--seed", "5")
         again = run(tmp_path / "one" / "scenario.toml", tmp_path / "two")

@@ -41,6 +41,8 @@ LEGEND_MAX = 21
 #: matplotlib's settings for all figures of the package.
 RC: Any = {
     "font.family": "DejaVu Sans",
+    # Names and titles are the user's: a dollar in them is one.
+    "text.parse_math": False,
     "font.size": 9.0,
     "axes.titlesize": 9.5,
     "axes.labelsize": 9.0,

@@ -44,6 +44,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 _SMALL: Any = {
     **RC,
+    "text.parse_math": True,
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 8.0,
