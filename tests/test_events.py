@@ -476,3 +476,29 @@ def test_mistakes(lines: list[str], key: str, told: str) -> None:
         loads(text(more=events(*lines)))
     assert f" {key}: " in str(caught.value)
     assert told in str(caught.value)
+
+
+def test_an_address_that_commands_have_not_given_yet_is_not_removed() -> None:
+    text = """
+title = "An alias that comes later"
+duration = "3s"
+[hosts.A]
+interfaces = { em0 = "10.0.0.1/24" }
+[[hosts.A.freebsd.later]]
+at = "2s"
+commands = "ifconfig em0 inet 10.0.0.9/32 alias"
+[hosts.B]
+interfaces = { em0 = "10.0.0.2/24" }
+[[links]]
+ends = ["A:em0", "B:em0"]
+[[flows]]
+client = "A"
+server = "B"
+bytes = "1kB"
+"""
+    simulation = build(
+        loads(text + events(at("1s", "remove-address", interface="A:em0", address="10.0.0.9")))
+    )
+    simulation.env.run(3 * SECOND)
+    found = simulation.interface("A:em0").addresses
+    assert [entry.address for entry in found] == ["10.0.0.1", "10.0.0.9"]

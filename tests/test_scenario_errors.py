@@ -266,6 +266,8 @@ CASES = [
     Case("name of dots", "[switches.S]", '[switches.S]\n[switches.".."]', "switches...", "not . or .."),
     Case("empty name", "[switches.S]", '[switches.S]\n[switches.""]', "switches.", "1 to 100 bytes"),
     Case("line feed", "[switches.S]", '[switches.S]\n[switches."a\\nb"]', "'a\\nb': it", "printable"),
+    Case("one name of two captures", "A:A1", "A:A1", "hosts.A.x.interfaces.y", "rename one of them",
+         ('hosts.A.interfaces={"x.y" = "10.0.1.2/24"}', 'hosts."A.x".interfaces={y = "10.0.1.3/24"}')),
     Case("slash in a name", "[switches.S]", '[switches.S]\n[switches."a/b"]', "switches.a/b",
          "choose another one"),
     Case("buffer smaller than a segment", 'send_buffer = "1MiB"', 'send_buffer = "100B"',

@@ -71,6 +71,7 @@ def _names(scenario: Scenario) -> None:
         "switches": scenario.switches,
     }
     seen: dict[str, str] = {}
+    captures: dict[str, str] = {}
     for kind, nodes in kinds.items():
         for name, node in nodes.items():
             if not usable_name(name):
@@ -83,6 +84,13 @@ def _names(scenario: Scenario) -> None:
                     raise Problem(
                         (kind, name, "interfaces", interface),
                         f"it cannot be a name: choose another one, of {USABLE_NAMES}",
+                    )
+                end = f"{name}:{interface}"
+                other = captures.setdefault(end.replace(":", "."), end)
+                if other != end:
+                    raise Problem(
+                        (kind, name, "interfaces", interface),
+                        f"captures of {other} and of {end} would have one name: rename one of them",
                     )
     for what, names in (("link", scenario.links), ("flow", scenario.flows)):
         if twice := _duplicates(item.name for item in names):

@@ -138,7 +138,9 @@ class Timeline:
         interface.add_address(text)
 
     def _remove_address(self, interface: Interface, address: str) -> None:
-        gone = next(entry for entry in interface.addresses if entry.address == address)
+        gone = next((entry for entry in interface.addresses if entry.address == address), None)
+        if gone is None:
+            return  # commands of the node, which the check does not follow, have not given it that address
         interface.remove_address(address)
         ipv6 = ":" in address
         last = not interface.primary_address(ipv6)
