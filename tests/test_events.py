@@ -478,17 +478,29 @@ def test_mistakes(lines: list[str], key: str, told: str) -> None:
     assert told in str(caught.value)
 
 
-def test_an_address_that_commands_have_not_given_yet_is_not_removed() -> None:
-    text = """
-title = "An alias that comes later"
-duration = "3s"
+ALIASES = """
+title = "Commands that change addresses at 2 s"
+duration = "4s"
 [hosts.A]
-interfaces = { em0 = "10.0.0.1/24" }
+interfaces = { em0 = ["10.0.0.1/24", "10.0.5.1/24"] }
 [[hosts.A.freebsd.later]]
 at = "2s"
-commands = "ifconfig em0 inet 10.0.0.9/32 alias"
+commands = """
+
+
+@pytest.mark.parametrize(
+    ("command", "event"),
+    [
+        ("10.0.0.9/32 alias", at("1s", "remove-address", interface="A:em0", address="10.0.0.9")),
+        ("10.0.0.9/32 alias", at("3s", "add-address", interface="A:em0", address="10.0.0.9/24")),
+        ("10.0.5.1 -alias", at("3s", "add-route", node="A", route="10.9.0.0/16 via 10.0.5.2")),
+    ],
+)
+def test_events_and_commands_may_be_about_the_same_address(command: str, event: str) -> None:
+    """What the commands have done already, or not yet, the event leaves as it is, as ip does."""
+    text = f"""{ALIASES}"ifconfig em0 inet {command}"
 [hosts.B]
-interfaces = { em0 = "10.0.0.2/24" }
+interfaces = {{ em0 = "10.0.0.2/24" }}
 [[links]]
 ends = ["A:em0", "B:em0"]
 [[flows]]
@@ -496,9 +508,7 @@ client = "A"
 server = "B"
 bytes = "1kB"
 """
-    simulation = build(
-        loads(text + events(at("1s", "remove-address", interface="A:em0", address="10.0.0.9")))
-    )
-    simulation.env.run(3 * SECOND)
-    found = simulation.interface("A:em0").addresses
-    assert [entry.address for entry in found] == ["10.0.0.1", "10.0.0.9"]
+    simulation = build(loads(text + events(event)))
+    simulation.env.run(4 * SECOND)
+    found = [entry.address for entry in simulation.interface("A:em0").addresses]
+    assert found == (["10.0.0.1"] if "-alias" in command else ["10.0.0.1", "10.0.5.1", "10.0.0.9"])

@@ -130,6 +130,8 @@ class Timeline:
     # --- Addresses ----------------------------------------------------------------------------
 
     def _add_address(self, interface: Interface, text: str) -> None:
+        if text.partition("/")[0] in interface.node.addresses:
+            return  # commands of the node have given it that address
         prefix = str(ipaddress.ip_interface(text).network)
         if interface.up:
             # Before the path manager opens a subflow from it.
@@ -166,7 +168,9 @@ class Timeline:
         hops = []
         for hop in words.hops:
             interfaces = node.interfaces.values()
-            name = hop.dev or next(i.name for i in interfaces if i.up and i.on_link(hop.via))
+            name = hop.dev or next((i.name for i in interfaces if i.up and i.on_link(hop.via)), "")
+            if not name:
+                return False  # commands of the node have taken the address in that network away
             hops.append((node.interfaces[name], hop.via))
         prefixes = canonical_prefixes(words.prefix, hops[0][1])
         if any(route.prefix in prefixes and route.metric == words.metric for route in table.routes()):
