@@ -31,7 +31,7 @@ from pair import PORT
 
 from mptcpsim.codec.options import wire_length
 from mptcpsim.core.data_sender import Reinjection
-from mptcpsim.core.mptcp_options import Dss, MpFail
+from mptcpsim.core.mptcp_options import AddAddr, Dss, MpFail
 from mptcpsim.core.segment import SYN, Segment
 from mptcpsim.core.states import FIN_WAIT_2, SYN_SENT
 from mptcpsim.plugins import Announce, OpenSubflow, Withdraw
@@ -366,3 +366,29 @@ def test_an_mtu_without_room_for_options_and_data_is_no_endless_loop() -> None:
     pair.run(pair.now + SECOND)
     assert [tcp.sender.mss > 0 for tcp in client.subflows] == [True] * 3
     goes_on(pair, client, server, 3)
+
+
+def test_an_add_addr_that_leaves_no_room_for_the_data_ack_is_no_sign_of_a_middlebox() -> None:
+    """The ACK before it, with the DATA_ACK, was lost: so it is the one that acknowledges new data."""
+
+    def is_lost(seen: Seen) -> bool:
+        dss = seen.segment.dss
+        return seen.direction == "c>s" and dss is not None and seen.now < 3 * SECOND and seen.segment.ack > 1
+
+    pair = MptcpPair(mptcp(data_ack_octets=8), mptcp(), client_addresses=(C1, C2), hook=drop(is_lost))
+    client, server = pair.establish()
+    transfer(pair, client, server, 1_000)
+    pair.run(2 * SECOND)
+    server.write(500, pair.now)
+    pair.pump()
+    pair.run(pair.now + 100 * MS)
+    client.act([Announce(C2, PORT)], pair.now)
+    pair.pump()
+    pair.run(pair.now + SECOND)
+    (announced,) = [sent for sent in pair.sent(AddAddr, "c>s") if sent.segment.dss is None]
+    assert announced.segment.ack == 501
+    assert server.subflows[0].error == ""
+    assert not server.is_plain
+    pair.run(4 * SECOND)
+    assert client.read(1_000, pair.now) == 500
+    goes_on(pair, client, server, 1)

@@ -511,8 +511,10 @@ class Subflow(Path):
             self.bare_acks += 1
         elif not segment.length:
             self._ignore_window(segment, now)
-        if not self.proven and segment.ack > max(sender.una, 1) and not self.incoming.covers(segment):
-            # Data of ours is acknowledged on the subflow, and there is no DATA_ACK.
+        news = segment.ack > max(sender.una, 1)
+        if not self.proven and news and segment.options is None and not self.incoming.covers(segment):
+            # Data of ours is acknowledged on the subflow, and there is no DATA_ACK; nor another option of
+            # MPTCP, which may have left no room for one, and shows that options pass.
             return fallback.on_options_missing(
                 self.connection, self, "an ACK of data came without DATA_ACK", now
             )
