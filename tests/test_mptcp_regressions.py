@@ -392,3 +392,16 @@ def test_an_add_addr_that_leaves_no_room_for_the_data_ack_is_no_sign_of_a_middle
     pair.run(4 * SECOND)
     assert client.read(1_000, pair.now) == 500
     goes_on(pair, client, server, 1)
+
+
+@pytest.mark.parametrize("scale", [-1, 7])
+def test_the_unit_of_the_window_fits_into_a_buffer_that_is_to_grow(scale: int) -> None:
+    """A buffer of 34 bytes, read within a round trip, and a unit of 128: the window never opened again."""
+    small = {"receive_buffer": 34, "receive_autotune": True, "window_scale": scale}
+    pair = MptcpPair(mptcp(), mptcp(tcp=small), delay=0)
+    client, server = pair.establish()
+    server.eager = True
+    client.write(500, pair.now)
+    pair.pump()
+    pair.run(pair.now + 1_000 * SECOND)
+    assert server.delivered == 500

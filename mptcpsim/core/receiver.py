@@ -25,15 +25,19 @@ MAX_SHIFT: Final = 14
 
 
 def window_shift(config: TcpConfig) -> int:
-    """Return the shift that a configuration wants, or the smallest that offers the whole buffer."""
+    """Return the shift that a configuration wants, or the smallest that offers the whole buffer.
+
+    Two units of the window fit into the buffer, also before autotuning has let it grow: a window that
+    cannot be told would stay closed for ever.
+    """
     wanted = config.window_scale
-    buffer = config.receive_buffer
+    largest = config.receive_buffer
     if config.receive_autotune:
-        buffer = max(buffer, config.receive_buffer_max)
+        largest = max(largest, config.receive_buffer_max)
     shift = 0
-    while shift < MAX_SHIFT and (
-        buffer >> shift > 0xFFFF if wanted < 0 else shift < wanted and buffer >> shift >= 4
-    ):
+    while shift < MAX_SHIFT and config.receive_buffer >> shift >= 4:
+        if largest >> shift <= 0xFFFF if wanted < 0 else shift >= wanted:
+            break
         shift += 1
     return shift
 
