@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from machine import numbers
 from pair import CLIENT, PORT, SERVER, Pair
 from script import PEER_PORT, Script
 
@@ -590,3 +591,22 @@ def test_a_reset_for_a_segment_without_an_ack_has_the_number_0_on_the_wire(irs: 
     reset = reset_for(late)
     assert reset.sequences.wire_seq(reset.seq) == 0
     assert reset.sequences.wire_ack(reset.ack) == 1235
+
+
+@pytest.mark.parametrize("iss", [0, 1, 0xFFFF_FFF0])
+def test_a_reset_of_who_knows_of_no_connection_is_the_same_by_reference_and_as_bytes(iss: int) -> None:
+    """It has the number 0 on the wire, which may lie in the window: then it is challenged (RFC 5961 3.2)."""
+
+    def wire(encode: bool) -> list[tuple[Any, ...]]:
+        pair = Pair(TcpConfig(initial_sequence=iss), encode=encode)
+        client = pair.client.connect(CLIENT, (SERVER, PORT), 0, local_port=PEER_PORT)
+        pair.server.connect(SERVER, (CLIENT, PEER_PORT), 0, local_port=PORT)
+        pair.pump()
+        client.abort(0)
+        pair.pump()
+        pair.run(SECOND)
+        return [(when, way, numbers(packet)) for when, way, packet in pair.wire]
+
+    found = wire(encode=False)
+    assert any(packet[0] == RST | ACK and packet[1] == 0 for _, _, packet in found)
+    assert found == wire(encode=True)
