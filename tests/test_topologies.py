@@ -446,10 +446,10 @@ OUTSIDE = """<!DOCTYPE g SYSTEM "file:///etc/passwd"><graphml/>"""
         (
             "a.gml",
             "graph [ node [ id 1 ] node [ id 1 ] ]",
-            "a.gml: cannot be read as GML: node id 1 is duplicated",
+            "a.gml: line 1: node '1': there is another node with this id",
         ),
-        ("a.gml", "graph [ node [ ] ]", "a.gml: cannot be read as GML"),
-        ("a.gml", "graph [", "a.gml: cannot be read as GML"),
+        ("a.gml", "graph [ node [ ] ]", "a.gml: line 1: the node has no id"),
+        ("a.gml", "graph [", "a.gml: line 1: the list that begins here is not closed"),
         ("a.gml", "graph " + "[ a " * 5000, "a.gml: "),
         ("a.gml", "graph [ x " + "9" * 5000 + " ]", "more than 40 digits"),
         ("a.gml", b"\xff\xfe", "not UTF-8"),

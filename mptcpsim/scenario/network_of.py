@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any
 
 from mptcpsim.scenario.errors import Problem
@@ -26,8 +28,9 @@ from mptcpsim.topologies.attributes import (
     others_of,
     position_of,
     rate_of,
+    shown_names,
 )
-from mptcpsim.topologies.plan import Plan, PlanEdge, PlanNode, TopologyError
+from mptcpsim.topologies.plan import ChoiceError, Plan, PlanEdge, PlanNode, TopologyError
 from mptcpsim.units import SECOND
 
 #: Keys of a link that an edge may have under the same name.
@@ -36,6 +39,9 @@ _OTHER_KEYS = tuple(
     for key in LinkSpec.model_fields
     if key not in ("name", "ends", "rate", "delay", "forward", "backward")
 )
+
+#: The word of ``ignore`` for edges from a node to itself; all others are names of attributes.
+SELF_LOOPS = "self-loops"
 
 _TABLES = {HOST: "hosts", ROUTER: "routers", SWITCH: "switches"}
 
@@ -116,17 +122,27 @@ class _Builder:
         self.interfaces: dict[str, dict[str, _End]] = {}
 
     def build(self) -> Network:
+        self._loops()
         self._nodes()
         names: set[str] = set()
         for edge, back in self.plan.pairs():
             self._link(edge, back, names)
         for host, router in self._attached():
             self._attach(host, router, names)
+        self._no_hosts()
         self._addresses()
         self._tables()
         return self.network
 
     # --- nodes ----------------------------------------------------------------------------
+
+    def _loops(self) -> None:
+        for edge in self.plan.loops:
+            if SELF_LOOPS not in self.choices.ignore:
+                raise TopologyError(
+                    f"{edge}: a link joins two different nodes; remove it, "
+                    f'or write ignore = ["{SELF_LOOPS}"] in [topology]'
+                )
 
     def _nodes(self) -> None:
         ignore = self.choices.ignore
@@ -146,7 +162,7 @@ class _Builder:
             seen: dict[str, PlanNode] = {}
             for identity, attributes in self.attributes.items():
                 node = self.plan.nodes[identity]
-                label = attributes.text("label")
+                label = self._label(attributes)
                 if not label:
                     reason = f"{node}: it has no label"
                 elif label in seen:
@@ -170,6 +186,42 @@ class _Builder:
                 )
         return identities
 
+    def _label(self, attributes: Attributes) -> str:
+        """Return what a node is called if not by its id; other programs' words only if that was asked for."""
+        if self.choices.names == "label":
+            return next(iter(shown_names(attributes)), "")
+        return attributes.text("label") or ""
+
+    def _found(self, word: str) -> str:
+        """Return the node that ``topology.hosts`` names, by its name, its id or what people see of it.
+
+        Raises:
+            ChoiceError: there is none, or more than one.
+        """
+        if word in self.kinds:
+            return word
+        if word in self.names:
+            return self.names[word]
+        seen = {identity: shown_names(attributes) for identity, attributes in self.attributes.items()}
+        for rank in range(max(map(len, seen.values()), default=0)):
+            found = [identity for identity, names in seen.items() if names[rank : rank + 1] == [word]]
+            if len(found) > 1:
+                raise ChoiceError(
+                    "hosts", f"{len(found)} nodes are called {word!r}: write the id, one of {_listed(found)}"
+                )
+            if found:
+                return self.names[found[0]]
+        every = [name for identity, names in seen.items() for name in (*names, self.names[identity])]
+        close = get_close_matches(word, every, n=1, cutoff=0.6)
+        if close:
+            hint = f"did you mean {close[0]!r}?"
+        else:
+            hint = "its nodes are " + _listed(
+                [" ".join([self.names[i], *(f"({n})" for n in names[:1] if n != self.names[i])])
+                 for i, names in seen.items()]
+            )  # fmt: skip
+        raise ChoiceError("hosts", f"{word!r} is no node of it; name one of its routers or switches: {hint}")
+
     # --- links ----------------------------------------------------------------------------
 
     def _link(self, edge: PlanEdge, back: PlanEdge | None, names: set[str]) -> None:
@@ -179,14 +231,7 @@ class _Builder:
             opposite = self._properties(back, Attributes(back, self.choices.ignore))
             table.update(_backward(edge, table, opposite))
         ends = self.names[edge.source], self.names[edge.target]
-        name = forward.text("name")
-        if name is None:
-            name = _free(f"{ends[0]}--{ends[1]}", names)
-        elif name in names:
-            raise forward.wrong(
-                "name",
-                f'there is another link {name!r}; rename one, or write ignore = ["name"] in [topology]',
-            )
+        name = _free(forward.text("name") or f"{ends[0]}--{ends[1]}", names)
         self._add(
             name, names, self._end(ends[0], forward, "source"), self._end(ends[1], forward, "target"), table
         )
@@ -283,21 +328,36 @@ class _Builder:
             yield f"h-{router}", router
 
     def _attach(self, host: str, router: str, names: set[str]) -> None:
-        if router not in self.kinds or self.kinds[router] == HOST:
-            what = "is a host itself" if router in self.kinds else "is no node of it"
-            raise TopologyError(f"topology.hosts: {router!r} {what}; name one of its routers or switches")
+        router = self._found(router)
+        if self.kinds[router] == HOST:
+            raise ChoiceError("hosts", f"{router!r} is a host itself; name one of its routers or switches")
         if not usable_name(host):
-            raise TopologyError(
-                f"topology.hosts: {host!r} cannot be a name; choose another one, of {USABLE_NAMES}"
-            )
+            raise ChoiceError("hosts", f"{host!r} cannot be a name; choose another one, of {USABLE_NAMES}")
         if host in self.kinds and host not in self.network.hosts:
-            raise TopologyError(f"topology.hosts: the graph has a node {host!r} already; choose another name")
+            raise ChoiceError("hosts", f"the graph has a node {host!r} already; choose another name")
         self.network.hosts.setdefault(host, {})
         self.kinds[host] = HOST
         self.interfaces.setdefault(host, {})
         far = _End(router, "", []) if self.kinds[router] == SWITCH else self._interface(router, None, [])
         near = self._interface(host, None, [])
         self._add(_free(f"{host}--{router}", names), names, near, far, self.choices.access)
+
+    def _no_hosts(self) -> None:
+        """Tell why ``hosts = "leaves"`` has added none, where nobody else is a host either."""
+        if self.choices.hosts != "leaves" or HOST in self.kinds.values() or not self.ends:
+            return
+        if _table(self.scenario, "hosts"):
+            return
+        near: dict[str, set[str]] = {}
+        for first, second in self.ends:
+            near.setdefault(first.node, set()).add(second.node)
+            near.setdefault(second.node, set()).add(first.node)
+        least = min(near, key=lambda name: len(near[name]))
+        raise ChoiceError(
+            "hosts",
+            f'"leaves" adds a host at each router with one neighbour, and there is none: {least!r} has the '
+            f'fewest, {len(near[least])}; write hosts = "all", or a list such as [{_quoted(least)}]',
+        )
 
     # --- addresses ------------------------------------------------------------------------
 
@@ -366,6 +426,17 @@ class _Builder:
                     for interface, end in self.interfaces[name].items()
                 }
             getattr(self.network, _TABLES[kind])[name] = table
+
+
+def _listed(names: Sequence[str], most: int = 20) -> str:
+    """Return names for a message, not too many of them."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(f"{name:.60}" for name in names[:most]) + more
+
+
+def _quoted(name: str) -> str:
+    """Return a name as TOML has it."""
+    return json.dumps(name, ensure_ascii=False)
 
 
 def _free(name: str, names: set[str]) -> str:

@@ -11,7 +11,7 @@ from mptcpsim.results.rundir import RunDirectoryError, read_json
 from mptcpsim.scenario.errors import Problem, ScenarioError
 from mptcpsim.scenario.links import LinkSpec
 from mptcpsim.scenario.load import load
-from mptcpsim.scenario.network_of import Choices, network_of
+from mptcpsim.scenario.network_of import SELF_LOOPS, Choices, network_of
 from mptcpsim.scenario.nodes import NodeSpec, SwitchSpec
 from mptcpsim.scenario.routes import split_end
 from mptcpsim.scenario.schema import Scenario
@@ -87,7 +87,7 @@ def graph_picture(path: Path) -> Picture:
         ScenarioError: the file cannot be read, or makes no network.
     """
     try:
-        network = network_of(read_graph_file(path), Choices(), {}, path.name)
+        network = network_of(read_graph_file(path), Choices(ignore=(SELF_LOOPS,)), {}, path.name)
         links = [validate(LinkSpec, link) for link in network.links]
     except TopologyError as error:
         text = str(error)

@@ -8,6 +8,7 @@ name of a link and no ``ends`` changes that link.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -17,14 +18,14 @@ from pydantic import BeforeValidator, Discriminator, Field, StrictBool, Tag
 from mptcpsim.scenario.errors import Path as ErrorPath
 from mptcpsim.scenario.errors import Problem, did_you_mean
 from mptcpsim.scenario.links import MAX_MTU, MIN_MTU, DirectionSpec
-from mptcpsim.scenario.network_of import Choices, Network, network_of
+from mptcpsim.scenario.network_of import SELF_LOOPS, Choices, Network, network_of
 from mptcpsim.scenario.quantities import Whole
 from mptcpsim.scenario.validate import validate
 from mptcpsim.topologies.addressing import DEFAULT_POOL, Addressing
 from mptcpsim.topologies.attributes import Units
 from mptcpsim.topologies.files import read_graph_file
 from mptcpsim.topologies.generators import GENERATORS
-from mptcpsim.topologies.plan import Plan, TopologyError, plan_of
+from mptcpsim.topologies.plan import ChoiceError, Plan, TopologyError, plan_of
 
 #: The key of a scenario that this module takes out of it.
 KEY = "topology"
@@ -91,6 +92,19 @@ def _attached(value: Any) -> Any:
     )
 
 
+def _ignored(value: Any) -> Any:
+    """Return the words of ``ignore`` in a list; what is no attribute in the spelling that is documented."""
+    if isinstance(value, str):
+        value = [value]
+    if not isinstance(value, list | tuple):
+        return value
+    words = {SELF_LOOPS, SELF_LOOPS.removesuffix("s"), "selfloops", "selfloop", "loops"}
+    return [
+        SELF_LOOPS if isinstance(word, str) and re.sub(r"[\s_]", "-", word.lower()) in words else word
+        for word in value
+    ]
+
+
 _HOSTS = {list: "<list>", tuple: "<list>", dict: "<table>"}
 
 
@@ -113,8 +127,8 @@ class GraphTable(TopologyTable):
     delay_unit: Annotated[str, BeforeValidator(_unit("delay"))] = "ms"
     #: Links without a delay get that of a fibre between the coordinates of their ends.
     delay_from_distance: StrictBool = False
-    #: Attributes that mean something else in this file.
-    ignore: tuple[str, ...] = ()
+    #: Attributes that mean something else in this file; "self-loops" leaves out edges from a node to itself.
+    ignore: Annotated[tuple[str, ...], BeforeValidator(_ignored)] = ()
 
 
 class Dumbbell(TopologyTable):
@@ -224,7 +238,14 @@ def expand_topology(data: Mapping[str, Any], directory: Path, plan: Plan | None 
         except TopologyError as error:
             raise Problem(where, str(error)) from None
         network = _read(graph, plan, rest, where, graph.file)
-    return Expansion(_merged(rest, network), rest, network)
+    merged = _merged(rest, network)
+    if not merged.get("hosts") and network.links:
+        raise Problem(
+            (KEY,),
+            f"{network.origin} has no hosts, and neither has the scenario: set topology.hosts, for instance "
+            'to "all", which adds one at each router',
+        )
+    return Expansion(merged, rest, network)
 
 
 def _generated(table: dict[str, Any], rest: dict[str, Any]) -> Network:
@@ -266,6 +287,9 @@ def _network(
 ) -> Network:
     try:
         return network_of(plan, choices, rest, origin)
+    except ChoiceError as error:
+        named = f"{origin}: " if where[-1] == "file" else ""
+        raise Problem((KEY, error.key), f"{named}{error}") from None
     except TopologyError as error:
         named = origin if where[-1] == "file" else ""
         raise Problem(where, f"{named}: {error}" if named else str(error)) from None

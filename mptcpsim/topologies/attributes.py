@@ -43,9 +43,9 @@ SWITCH: Final = "switch"
 
 #: Kinds of nodes by the words that stand for them.
 KINDS: Final = {
-    **dict.fromkeys(("host", "server", "client", "endhost", "end-host", "end_host"), HOST),
-    **dict.fromkeys(("router", "gateway"), ROUTER),
-    **dict.fromkeys(("switch", "l2switch", "l2-switch", "bridge", "ovs"), SWITCH),
+    **dict.fromkeys(("host", "hosts", "server", "client", "endhost", "end-host", "end_host"), HOST),
+    **dict.fromkeys(("router", "routers", "gateway"), ROUTER),
+    **dict.fromkeys(("switch", "switches", "l2switch", "l2-switch", "bridge", "ovs"), SWITCH),
 }
 
 RATES: Final = ("rate", "bandwidth", "bw", "capacity")
@@ -146,18 +146,37 @@ def _shown(value: Any) -> str:
 def kind_of(attributes: Attributes) -> str:
     """Return the kind of a node: ``host``, ``router`` or ``switch``.
 
+    Files have words of their own in ``type`` and ``role`` (the Topology Zoo's ``Routerless``); ``kind`` is
+    this program's attribute, so a word in it that is nearly one of ours was meant to be that.
+
     Raises:
-        TopologyError: the word is no kind, but nearly one.
+        TopologyError: the kind is none, but nearly one.
     """
     for name in ("kind", "role", "type", "node_type"):
-        word = attributes.text(name)
-        if word is None:
+        found = attributes.get(name)
+        if found is None or not isinstance(found[1], str):
             continue
-        if word.lower() in KINDS:
-            return KINDS[word.lower()]
-        if close := get_close_matches(word.lower(), list(KINDS), n=1, cutoff=0.75):
-            raise attributes.wrong(name, f"{_shown(word)} is no kind of node; did you mean {close[0]!r}?")
+        word = found[1].strip().lower()
+        if word in KINDS:
+            return KINDS[word]
+        singular = [kind for kind in KINDS if not kind.endswith("s")]
+        close = get_close_matches(word, singular, n=1, cutoff=0.75) if name == "kind" else []
+        if close:
+            raise attributes.wrong(
+                found[0],
+                f"{_shown(found[1])} is no kind of node; did you mean {close[0]!r}? A node that the scenario "
+                "names under [routers] is a router, whatever the file says",
+            )
     return ROUTER
+
+
+def shown_names(attributes: Attributes) -> list[str]:
+    """Return what people see as the name of a node, whichever program they look with; the best one first.
+
+    ``label`` is that of most; ``NodeLabel`` is yEd's, ``name`` and ``shared name`` are Cytoscape's.
+    """
+    names = (attributes.get(name) for name in ("label", "NodeLabel", "name", "shared name"))
+    return [str(found[1]).strip() for found in names if found is not None and isinstance(found[1], str | int)]
 
 
 def position_of(attributes: Attributes) -> tuple[float, float] | None:

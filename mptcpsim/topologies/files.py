@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-import networkx
-
+from mptcpsim.topologies.gml import read_gml
 from mptcpsim.topologies.graphml import read_graphml
-from mptcpsim.topologies.plan import Plan, PlanEdge, TopologyError, plan_of
+from mptcpsim.topologies.plan import Plan, PlanEdge, TopologyError
 
 #: Bytes of a file, at most: ten times what a graph of a hundred thousand links needs.
 MAX_FILE: Final = 64 << 20
@@ -58,31 +56,6 @@ def _text(data: bytes) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise TopologyError(f"not UTF-8 text (byte {error.start}); save the file in UTF-8") from None
-
-
-# --- GML ----------------------------------------------------------------------------------------
-
-
-def read_gml(data: bytes) -> Plan:
-    """Return the graph of a GML document; node identifiers are its ``id`` values.
-
-    Raises:
-        TopologyError: it is none.
-    """
-    text = _text(data)
-    if re.search(r"\d{41}", text):
-        raise TopologyError("a number of more than 40 digits; mend the value")
-    try:
-        return plan_of(networkx.parse_gml(text, label="id"))
-    except TopologyError:
-        raise
-    except RecursionError:
-        raise TopologyError("lists inside each other without end; write them flat") from None
-    except Exception as error:  # what networkx raises is not of one family, and partly of the wrong one
-        reason = (
-            str(error) if isinstance(error, networkx.NetworkXError) else f"{type(error).__name__}: {error}"
-        )
-        raise TopologyError(f"cannot be read as GML: {reason[:300]}; mend it there") from None
 
 
 # --- Node-link JSON -----------------------------------------------------------------------------

@@ -15,6 +15,9 @@ from mptcpsim.topologies.plan import Plan, PlanEdge, TopologyError
 #: What the namespace begins with; writers differ in the rest.
 NAMESPACE: Final = "http://graphml.graphdrawing.org/"
 
+#: yEd's element with the text that stands in the drawing of a node.
+NODE_LABEL: Final = "NodeLabel"
+
 #: Elements inside each other, at most; GraphML needs five.
 MAX_DEPTH: Final = 64
 
@@ -40,8 +43,10 @@ _TYPES: Final[dict[str, Any]] = {
 class _Key:
     """A ``key`` element: what ``data`` elements that name it mean."""
 
-    def __init__(self, domain: str, name: str, kind: str) -> None:
+    def __init__(self, domain: str, name: str, kind: str, drawn: bool = False) -> None:
         self.domain = domain
+        #: yEd's drawing of a node: of its elements only the text that people see is read.
+        self.drawn = drawn
         self.name = name
         self.kind = kind
         self.default: Any = None
@@ -75,6 +80,8 @@ class _Reader:
         self.owner: dict[str, Any] | None = None
         self.domain = ""
         self.key: _Key | None = None
+        #: The element inside yEd's drawing whose text is read, by its depth; 0 outside of one.
+        self.drawn_at = 0
         self.text: list[str] = []
         self.edges: list[PlanEdge] = []
         self.parser = expat.ParserCreate(namespace_separator=" ")
@@ -102,15 +109,22 @@ class _Reader:
         if len(self.path) == 1:
             if not known or name != "graphml":
                 raise TopologyError(f"{self.at}: the outermost element is <{name}>, not <graphml>")
+        elif self.key is not None and self.key.drawn:
+            if name == NODE_LABEL and not self.drawn_at:
+                self.drawn_at, self.text = len(self.path), []
         elif known and self.key is None:
             begin = getattr(self, f"_start_{name}", None)
             if begin is not None:
                 begin(attributes)
 
     def _end(self, tag: str) -> None:
+        depth = len(self.path)
         name = self.path.pop()
+        if self.drawn_at == depth and self.key is not None:
+            self._store_label("".join(self.text).strip())
         if name in ("data", "default") and self.key is not None and len(self.path) == self.depth:
-            self._store("".join(self.text), name == "default")
+            if not self.key.drawn:
+                self._store("".join(self.text), name == "default")
             self.key = None if name == "data" else self.key
         elif name in ("node", "edge"):
             self.owner = None
@@ -118,7 +132,7 @@ class _Reader:
             self.key = None
 
     def _data(self, text: str) -> None:
-        if self.key is not None:
+        if self.key is not None and (not self.key.drawn or self.drawn_at == len(self.path)):
             self.text.append(text)
 
     # --- elements -------------------------------------------------------------------------
@@ -133,7 +147,8 @@ class _Reader:
         if kind not in _TYPES:
             known = ", ".join(_TYPES)
             raise TopologyError(f"{self.at}: key {identity!r}: unknown attr.type {kind!r}; known are {known}")
-        self.keys[identity] = _Key(domain, name, kind)
+        drawn = any(attribute.split(" ")[-1] == "yfiles.type" for attribute in attributes)
+        self.keys[identity] = _Key(domain, name, kind, drawn)
         self.default_of = self.keys[identity]
 
     def _start_default(self, attributes: dict[str, str]) -> None:
@@ -188,6 +203,11 @@ class _Reader:
             for key in self.keys.values()
             if key.default is not None and key.domain in (domain, "all")
         }
+
+    def _store_label(self, text: str) -> None:
+        self.drawn_at = 0
+        if text and self.owner is not None:
+            self.owner.setdefault(NODE_LABEL, text)
 
     def _store(self, text: str, default: bool) -> None:
         key = self.key

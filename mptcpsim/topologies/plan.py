@@ -12,6 +12,18 @@ class TopologyError(ValueError):
     """A graph that makes no network; the text says where, what and what to do about it."""
 
 
+class ChoiceError(TopologyError):
+    """What ``[topology]`` says does not fit the graph.
+
+    Attributes:
+        key: of that table, which is to blame.
+    """
+
+    def __init__(self, key: str, text: str) -> None:
+        super().__init__(text)
+        self.key = key
+
+
 class PlanNode(NamedTuple):
     """A node: its identifier, its attributes, and where they stand (empty: nowhere)."""
 
@@ -43,12 +55,14 @@ class Plan:
     Attributes:
         nodes: by identifier.
         edges: all of them; several between two nodes are several links.
+        loops: edges from a node to itself, which are no links.
         directed: an edge is one direction of a link, if there is another one that runs back.
     """
 
     def __init__(self, directed: bool = False) -> None:
         self.nodes: dict[str, PlanNode] = {}
         self.edges: list[PlanEdge] = []
+        self.loops: list[PlanEdge] = []
         self.directed = directed
 
     def add_node(self, name: str, attributes: dict[str, Any], at: str = "") -> None:
@@ -66,14 +80,15 @@ class Plan:
         """Add an edge between nodes that were added before.
 
         Raises:
-            TopologyError: an end does not exist, or both are the same node.
+            TopologyError: an end does not exist.
         """
         for end in (edge.source, edge.target):
             if end not in self.nodes:
                 raise TopologyError(f"{edge}: there is no node {end!r}; add it, or mend the edge")
         if edge.source == edge.target:
-            raise TopologyError(f"{edge}: a link joins two different nodes; remove this one")
-        self.edges.append(edge)
+            self.loops.append(edge)
+        else:
+            self.edges.append(edge)
 
     def pairs(self) -> Iterator[tuple[PlanEdge, PlanEdge | None]]:
         """Return each link: its edge, and the edge of the other direction where that has one of its own."""
@@ -97,7 +112,7 @@ def plan_of(graph: networkx.Graph[Any]) -> Plan:
     """Return the plan of a networkx graph of any of its four kinds.
 
     Raises:
-        TopologyError: an edge from a node to itself; two nodes that have the same text as name.
+        TopologyError: two nodes have the same text as name.
     """
     plan = Plan(graph.is_directed())
     for name, attributes in graph.nodes(data=True):
