@@ -25,6 +25,8 @@ from typing import Any, ClassVar, Final, NamedTuple, TypeVar
 
 from mypy_extensions import mypyc_attr
 
+from mptcpsim.suggest import did_you_mean
+
 Value = bool | int | float | str
 
 
@@ -106,7 +108,7 @@ def find(family: str, name: str) -> type[Plugin]:
     """
     known = _registry.get(family, {})
     if name not in known:
-        raise PluginError(f"unknown {family} {name!r}; known are {', '.join(sorted(known))}")
+        raise PluginError(f"unknown {family} {name!r}; {did_you_mean(name, sorted(known))}")
     return known[name]
 
 
@@ -121,8 +123,8 @@ def complete(cls: type[Plugin], given: dict[str, Value]) -> dict[str, Value]:
     for name, value in given.items():
         parameter = by_name.get(name)
         if parameter is None:
-            known = ", ".join(by_name) or "none"
-            raise PluginError(f"{cls.FAMILY} {cls.NAME!r} has no parameter {name!r}; it has: {known}")
+            hint = did_you_mean(name, by_name)
+            raise PluginError(f"{cls.FAMILY} {cls.NAME!r} has no parameter {name!r}; {hint}")
         values[name] = _checked(cls, parameter, value)
     return values
 

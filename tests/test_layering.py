@@ -13,7 +13,7 @@ PACKAGE = Path(mptcpsim.__file__).resolve().parent
 
 #: Layers from the ground up; a module imports from lower layers and from its own package.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("units", "streams"),
+    ("units", "streams", "suggest"),
     ("sim.loop",),
     ("plugins",),
     ("core",),
@@ -51,7 +51,7 @@ EXTERNAL: dict[str, tuple[str, ...]] = {
     "threading": ("sweep.pool", "sweep.worker", "wire."),
     "signal": ("commands.", "sweep.pool", "sweep.worker", "wire."),
     "typer": ("cli", "commands."),
-    "rich": ("cli", "commands.", "results.report", "sweep.tables"),
+    "rich": ("cli", "commands.", "results.report", "results.terminal", "sweep.tables"),
     "socket": ("wire.",),
     "select": ("wire.",),
     "selectors": ("wire.",),

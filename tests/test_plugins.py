@@ -97,7 +97,7 @@ class TestRegistry:
         assert find("congestion", "reno") is Reno
 
     def test_what_is_unknown_is_answered_with_what_is_known(self) -> None:
-        with pytest.raises(PluginError, match=r"unknown congestion 'renp'; known are cubic, .*reno"):
+        with pytest.raises(PluginError, match=r"unknown congestion 'renp'; did you mean 'reno'\?"):
             find("congestion", "renp")
         with pytest.raises(PluginError, match="unknown nothing 'reno'"):
             find("nothing", "reno")
@@ -186,14 +186,14 @@ class TestParameters:
             assert complete(Sample, {"number": number})["number"] == number
 
     def test_an_unknown_parameter_is_answered_with_those_known(self) -> None:
-        with pytest.raises(PluginError, match="has no parameter 'x'; it has: whole, number, open"):
+        with pytest.raises(PluginError, match="has no parameter 'x'; known are whole, number, open"):
             complete(Sample, {"x": 1})
 
         class Bare(Plugin):
             FAMILY = "sample"
             NAME = "bare"
 
-        with pytest.raises(PluginError, match="it has: none"):
+        with pytest.raises(PluginError, match="there are none"):
             complete(Bare, {"x": 1})
 
     VALUES = st.one_of(st.booleans(), st.integers(), st.floats(), st.text(max_size=3))

@@ -251,7 +251,7 @@ def test_random_pairs_are_those_of_the_seed(scenario: str) -> None:
     [
         (("X", "A", "B"), "no host or router is called 'X'; known are A, B, C, R"),
         (("S", "S", "B"), "'S' is a switch and sends nothing"),
-        (("A", "em3", "B"), "'A' has no interface 'em3'; did you mean 'em1'?"),
+        (("A", "em3", "B"), "'A' has no interface 'em3'; did you mean 'em0' or 'em1'?"),
         (("A", "10.0.1.2", "B"), "10.0.1.2 is no address of 'A': it has 192.168.5.2, 192.168.0.2"),
         (("10.0.1.77", "A", "B"), "nobody has the address 10.0.1.77"),
         (("A", "A", "em0"), "several nodes have an interface 'em0': write A:em0 or B:em0 or C:em0"),

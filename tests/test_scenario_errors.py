@@ -100,7 +100,7 @@ CASES = [
     # --- Unknown and missing keys
     Case("unknown key at the top", "seed = 1", "sede = 1", "sede", "did you mean 'seed'?"),
     Case("unknown key of a host", "default_route = \"10.0.1.1\"", "gateway = \"10.0.1.1\"", "hosts.A.gateway",
-         "known are interfaces"),
+         "did you mean 'default_route'?"),
     Case("unknown key of a router", "[routers.R]\n", "[routers.R]\nrouts = []\n", "routers.R.routs",
          "did you mean 'routes'?"),
     Case("unknown key of a switch", "[switches.S]", "[switches.S]\nports = 4", "switches.S.ports",

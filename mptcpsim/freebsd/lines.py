@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import Final, NamedTuple
+
+from mptcpsim.suggest import did_you_mean as did_you_mean
 
 
 class DialectError(ValueError):
@@ -154,13 +154,6 @@ def quoted(word: str) -> str:
     if word and re.fullmatch(r"[\w@%+=:,./{}*!-]+", word):
         return word
     return '"' + word + '"' if '"' not in word else "'" + word + "'"
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ``did you mean 'x'?`` or the list of what is known."""
-    names = list(known)
-    close = get_close_matches(word, names, n=1, cutoff=0.6)
-    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(names)}"
 
 
 def whole_number(at: Line, word: str, what: str, lowest: int, highest: int) -> int:

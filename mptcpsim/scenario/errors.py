@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import Final
+
+from mptcpsim.suggest import did_you_mean as did_you_mean
 
 Path = tuple[str | int, ...]
 
 #: Characters of a key that a message shows.
 MOST_CHARACTERS: Final = 100
-
-#: Names that a message lists, at most.
-MOST_NAMES: Final = 20
 
 
 class ScenarioError(ValueError):
@@ -43,14 +40,3 @@ def dotted(path: Path) -> str:
 def _shown(part: str) -> str:
     part = part if len(part) <= MOST_CHARACTERS else f"{part[:40]}..."
     return part if part.isprintable() else repr(part)
-
-
-def did_you_mean(word: str, known: Sequence[str]) -> str:
-    """Return ``did you mean 'x'?`` or the list of what is known."""
-    close = get_close_matches(word, known, n=1, cutoff=0.6)
-    if close:
-        return f"did you mean {close[0]!r}?"
-    if not known:
-        return "there are none"
-    more = f" and {len(known) - MOST_NAMES} more" if len(known) > MOST_NAMES else ""
-    return f"known are {', '.join(known[:MOST_NAMES])}{more}"

@@ -22,6 +22,7 @@ from mptcpsim.core.profiles import PROFILES
 from mptcpsim.scenario.catalogue import parameters
 from mptcpsim.scenario.fields import Model, PluginField
 from mptcpsim.scenario.quantities import PositiveSize, PositiveTime, Time, Whole
+from mptcpsim.suggest import did_you_mean
 
 #: The keys that choose a plug-in, and the family of each.
 PLUGINS: Final = {"scheduler": "scheduler", "path_manager": "pathmanager"}
@@ -29,7 +30,7 @@ PLUGINS: Final = {"scheduler": "scheduler", "path_manager": "pathmanager"}
 
 def _profile(value: Any) -> Any:
     if not isinstance(value, str) or value not in PROFILES:
-        raise ValueError(f"unknown profile {value!r}; known are {', '.join(PROFILES)}")
+        raise ValueError(f"unknown profile {value!r}; {did_you_mean(str(value), PROFILES)}")
     return value
 
 

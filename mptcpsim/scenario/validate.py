@@ -62,6 +62,16 @@ def _model_at(root: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseMod
     return next((item for item in _flatten(found) if issubclass(item, BaseModel)), None)
 
 
+def _keys_below(model: type[BaseModel]) -> list[str]:
+    """Return the keys of the tables in a table, as ``tcp.congestion``: there they may be meant."""
+    return [
+        f"{name}.{key}"
+        for name, field in model.model_fields.items()
+        if isinstance(field.default, BaseModel)
+        for key in type(field.default).model_fields
+    ]
+
+
 def _element(annotation: Any, part: int | str) -> Any:
     """Return the type of an entry of a list or a table type, or the member of a union by its tag."""
     if hasattr(annotation, "__metadata__"):
@@ -93,7 +103,8 @@ def _problem(error: ErrorDetails, root: type[BaseModel], more: Sequence[str]) ->
             return Problem(path, f"{loc[-1]} belongs to action {names}: leave it out, or write that action")
         model = _model_at(root, loc[:-1])
         keys = [*(model.model_fields if model else ()), *(more if len(loc) == 1 else ())]
-        return Problem(path, f"unknown key {str(loc[-1])!r}; {did_you_mean(str(loc[-1]), keys)}")
+        hint = did_you_mean(str(loc[-1]), keys, _keys_below(model) if model else ())
+        return Problem(path, f"unknown key {str(loc[-1])!r}; {hint}")
     if kind == "missing":
         return Problem(path, f"the key {str(loc[-1])!r} is missing: add it")
     if kind in ("union_tag_invalid", "union_tag_not_found"):

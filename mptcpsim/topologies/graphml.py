@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, Final
 from xml.parsers import expat
 
+from mptcpsim.suggest import did_you_mean
 from mptcpsim.topologies.plan import Plan, PlanEdge, TopologyError
 
 #: What the namespace begins with; writers differ in the rest.
@@ -145,8 +146,8 @@ class _Reader:
         kind = attributes.get("attr.type", "string").lower()
         name = attributes.get("attr.name", identity)
         if kind not in _TYPES:
-            known = ", ".join(_TYPES)
-            raise TopologyError(f"{self.at}: key {identity!r}: unknown attr.type {kind!r}; known are {known}")
+            hint = did_you_mean(kind, _TYPES)
+            raise TopologyError(f"{self.at}: key {identity!r}: unknown attr.type {kind!r}; {hint}")
         drawn = any(attribute.split(" ")[-1] == "yfiles.type" for attribute in attributes)
         self.keys[identity] = _Key(domain, name, kind, drawn)
         self.default_of = self.keys[identity]
