@@ -1,12 +1,14 @@
 """The command line: ``mptcpsim run | plot | list | sweep``.
 
-Exit status: 0 success; 2 wrong input, with one message on stderr that says what to do;
-3 the event budget was used up (the run makes no progress in time); 4 bytes were
-delivered wrongly. Heavy modules are imported by the commands that need them.
+Exit status: 0 success; 1 a flow failed (it was refused, reset or timed out); 2 wrong input, with one
+message on stderr that says what to do; 3 the event budget was used up (the run makes no progress in
+time); 4 bytes were delivered wrongly; 141 nobody reads what is printed. Heavy modules are imported
+by the commands that need them.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -14,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
+from typer.core import TyperGroup
 
 from mptcpsim.commands.lint import lint, warn_of
 from mptcpsim.commands.route import route
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 EXIT_INPUT = 2
 EXIT_BUDGET = 3
 EXIT_INTEGRITY = 4
+EXIT_PIPE = 141
+EXIT_FAILED = 1
 
 #: Wall-clock seconds after which a run shows its progress.
 PROGRESS_AFTER_S = 2.0
@@ -39,8 +43,27 @@ PROFILE = "profile"
 #: Where runs go that are given no directory.
 RUNS = Path("runs")
 
+
+class Commands(TyperGroup):
+    """The commands; who reads no further what they print (``| head``) ends them without a word."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # What is still in the buffers goes nowhere, and their last flush does not complain.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            for stream in (sys.stdout, sys.stderr):
+                os.dup2(nowhere, stream.fileno())
+            raise typer.Exit(EXIT_PIPE) from None
+        return result
+
+
 app = typer.Typer(
     name="mptcpsim",
+    cls=Commands,
     help="Simulate multipath TCP: scenarios in, measurements, captures and figures out.",
     no_args_is_help=True,
     add_completion=False,
@@ -58,15 +81,6 @@ def main() -> None:
 def _fail(message: str, status: int) -> NoReturn:
     print(f"mptcpsim: {message}", file=sys.stderr)
     raise typer.Exit(status)
-
-
-def _console() -> Console:
-    """Return stdout, wide enough for a table even where nobody says how wide it is."""
-    # Names are the user's: brackets and colons in them are no markup of rich's.
-    console = Console(markup=False, emoji=False)
-    if not console.is_terminal:
-        console.width = max(console.width, 110)
-    return console
 
 
 def _version(asked: bool) -> None:
@@ -166,7 +180,8 @@ def _run(
     scenario: Scenario, directory: RunDirectory, pcap: bool, dsn: bool, roundtrip: bool, figures: bool
 ) -> None:
     from mptcpsim.core.connection import IntegrityError
-    from mptcpsim.results.report import stall_lines, tables
+    from mptcpsim.results.report import failure_lines, stall_lines, tables
+    from mptcpsim.results.terminal import Terminal
     from mptcpsim.scenario.run import run_scenario
     from mptcpsim.sim.loop import EventBudgetExceeded
 
@@ -187,10 +202,10 @@ def _run(
         _fail(f"{error}; nothing was written", EXIT_BUDGET)
     except IntegrityError as error:
         _fail(f"the bytes delivered are not those sent: {error}; nothing was written", EXIT_INTEGRITY)
-    console = _console()
+    console = Terminal()
     found = summary.as_dict()
     for table in tables(found):
-        console.print(table)
+        console.show(table)
     stalls = stall_lines(found)
     for line in stalls:
         console.print(line, highlight=False, soft_wrap=True)
@@ -202,6 +217,8 @@ def _run(
     if not summary.intact:
         broken = "; ".join(f"flow {f.name!r}: {f.integrity}" for f in summary.flows if f.integrity != "ok")
         _fail(f"the bytes delivered are not those sent: {broken}", EXIT_INTEGRITY)
+    if failures := failure_lines(found):
+        _fail("; ".join(failures), EXIT_FAILED)
 
 
 class Progress:
@@ -236,11 +253,13 @@ class Progress:
         from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bars
 
+        from mptcpsim.results.terminal import Terminal
+
         bars = Bars(
             BarColumn(bar_width=None),
             TextColumn("{task.fields[now]:.1f} of {task.fields[end]:.1f} s simulated, left:"),
             TimeRemainingColumn(compact=True),
-            console=Console(stderr=True),
+            console=Terminal(stderr=True),
             transient=True,
         )
         end = self._duration / 1e9
@@ -299,6 +318,9 @@ def plot(
 
     if not topology and (out is not None or changes):
         _fail("--out and --set are for --topology: add that, or leave them out", EXIT_INPUT)
+    if topology and dsn:
+        _fail("--topology and --dsn are two pictures: ask for one of them", EXIT_INPUT)
+    _check_span(start, end, dsn)
     written = out or source
     try:
         if topology:
@@ -319,8 +341,27 @@ def plot(
             _draw_again(source)
     except (ScenarioError, RunDirectoryError) as error:
         _fail(str(error), EXIT_INPUT)
+    except BrokenPipeError:
+        raise
     except OSError as error:
         _fail(f"{written}: cannot be written: {error.strerror}; check its permissions", EXIT_INPUT)
+
+
+def _check_span(start: float | None, end: float | None, dsn: bool) -> None:
+    """Refuse times of a figure between which nothing lies."""
+    given = {"--from": start, "--to": end}
+    for option, value in given.items():
+        if value is None:
+            continue
+        if not dsn:
+            _fail(f"{option} is for --dsn: add that, or leave it out", EXIT_INPUT)
+        if not (0 <= value < float("inf")):
+            _fail(f"{option} {value:g} is no time of a run: write seconds from 0 on", EXIT_INPUT)
+    if start is not None and end is not None and start >= end:
+        _fail(
+            f"--from {start:g} --to {end:g} shows nothing: the first has to be less than the second",
+            EXIT_INPUT,
+        )
 
 
 def _draw_again(directory: Path) -> None:
@@ -339,6 +380,7 @@ def list_(
     """Show every plug-in with its parameters, defaults and ranges, and the profiles of MPTCP."""
     from mptcpsim.plugins import families
     from mptcpsim.results.report import plugin_table
+    from mptcpsim.results.terminal import Terminal
     from mptcpsim.scenario.catalogue import load_plugins
     from mptcpsim.scenario.errors import did_you_mean
 
@@ -346,12 +388,12 @@ def list_(
     known = families()
     if family is not None and family not in (names := [*known, PROFILE]):
         _fail(f"there is no family of plug-ins called {family!r}; {did_you_mean(family, names)}", EXIT_INPUT)
-    console = _console()
+    console = Terminal()
     for name, plugins in known.items():
         if family in (None, name):
-            console.print(plugin_table(name, plugins))
+            console.show(plugin_table(name, plugins))
     if family in (None, PROFILE):
-        console.print(_profiles())
+        console.show(_profiles())
 
 
 def _switch_value(value: Any) -> str:

@@ -19,6 +19,7 @@ from mptcpsim import cli
 from mptcpsim.cli import app
 from mptcpsim.codec.pcap_reader import read_capture
 from mptcpsim.core.connection import IntegrityError
+from mptcpsim.results import terminal
 from mptcpsim.results.figures_dsn import draw_flow
 from mptcpsim.results.segments import read_segments
 from mptcpsim.results.series import Series, read_series
@@ -70,9 +71,9 @@ def mptcpsim(*arguments: str | Path) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-def run(scenario: Path, out: Path, *arguments: str) -> dict[str, Any]:
+def run(scenario: Path, out: Path, *arguments: str, status: int = 0) -> dict[str, Any]:
     result = mptcpsim("run", scenario, "--out", out, "--no-figures", *arguments)
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == status, result.output
     summary: dict[str, Any] = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     return summary
 
@@ -139,6 +140,7 @@ class TestRun:
             "flows.0.start=2s",
             "--set",
             "flows.0.listen=never",
+            status=1,
         )
         assert summary["flows"][0]["goodput_bps"] == 0.0
 
@@ -484,7 +486,9 @@ class TestProgress:
     ) -> None:
         screen = io.StringIO()
         monkeypatch.setattr(cli, "PROGRESS_AFTER_S", after_s)
-        monkeypatch.setattr(cli, "Console", lambda **_: Console(file=screen, force_terminal=True, width=80))
+        monkeypatch.setattr(
+            terminal, "Terminal", lambda **_: Console(file=screen, force_terminal=True, width=80)
+        )
         with cli.Progress(10 * SECOND) as progress:
             for second in range(10):
                 progress(second * SECOND)

@@ -274,7 +274,17 @@ class TestSummary:
         assert set(content) == {"scenario", "seed", "duration_s", "flows", "counters", "links", "nodes"}
         assert set(content["flows"][0]) == {
             *("name", "client", "server", "bytes_written", "bytes_delivered", "goodput_bps", "completed_s"),
-            *("integrity", "multipath", "fallback", "stalls", "subflows", "error", "latency_ms"),
+            *(
+                "integrity",
+                "multipath",
+                "fallback",
+                "stalls",
+                "subflows",
+                "error",
+                "latency_ms",
+                "failed",
+                "failed_s",
+            ),
             *("mptcp_version", "fallback_reason"),
             *("stalled_s", "bytes_duplicate", "bytes_repeated_while_closed", "bytes_unread_most"),
         }

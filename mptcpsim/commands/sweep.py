@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
-from rich.console import Console
 
 from mptcpsim.sweep.observer import Observer
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from mptcpsim.results.terminal import Terminal
     from mptcpsim.sweep.agenda import Shard, Sweep
     from mptcpsim.sweep.execute import Tally
     from mptcpsim.sweep.pool import Pool
@@ -52,14 +52,6 @@ def _fail(message: str, status: int) -> NoReturn:
 
 def _say(message: str) -> None:
     print(f"mptcpsim: {message}", file=sys.stderr)
-
-
-def _console() -> Console:
-    # Names are the user's: brackets and colons in them are no markup of rich's.
-    console = Console(markup=False, emoji=False)
-    if not console.is_terminal:
-        console.width = max(console.width, 160)
-    return console
 
 
 # --- run ----------------------------------------------------------------------------------------
@@ -280,6 +272,8 @@ def _draw(target: Path) -> None:
             print(path)
     except StoreError as error:
         _fail(f"the figures cannot be drawn: {error}", EXIT_INPUT)
+    except BrokenPipeError:
+        raise
     except OSError as error:
         _fail(f"{target}: the figures cannot be written: {error.strerror}", EXIT_STORE)
 
@@ -296,7 +290,9 @@ class Bar(Observer):
     def __enter__(self) -> Bar:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-        console = Console(stderr=True)
+        from mptcpsim.results.terminal import Terminal
+
+        console = Terminal(stderr=True)
         self._bars = Progress(
             TextColumn("{task.fields[ended]} of {task.fields[runs]} runs{task.fields[failed]}"),
             BarColumn(bar_width=None),
@@ -386,25 +382,26 @@ def show(
 ) -> None:
     """Show means with 95 % intervals, the runs, or one run."""
     from mptcpsim.results.rundir import RunDirectoryError
+    from mptcpsim.results.terminal import Terminal
     from mptcpsim.sweep.campaign import Campaign
     from mptcpsim.sweep.metrics import DEFAULT
     from mptcpsim.sweep.store import StoreError
     from mptcpsim.sweep.tables import means_table, run_table
 
-    console = _console()
+    console = Terminal()
     try:
         found = Campaign(campaign)
         if which is not None:
             _show_run(campaign, which, console)
         elif runs:
-            console.print(run_table(found, everything))
+            console.show(run_table(found, everything))
         else:
-            console.print(means_table(found, metric or [DEFAULT], by, "bootstrap" if bootstrap else "t"))
+            console.show(means_table(found, metric or [DEFAULT], by, "bootstrap" if bootstrap else "t"))
     except (StoreError, RunDirectoryError) as error:
         _fail(str(error), EXIT_INPUT)
 
 
-def _show_run(campaign: Path, which: str, console: Console) -> None:
+def _show_run(campaign: Path, which: str, console: Terminal) -> None:
     import json
 
     from mptcpsim.results.report import flow_table, link_table
@@ -428,8 +425,8 @@ def _show_run(campaign: Path, which: str, console: Console) -> None:
         print(found.traceback.rstrip())
     if found.summary:
         summary = json.loads(found.summary)
-        console.print(flow_table(summary))
-        console.print(link_table(summary))
+        console.show(flow_table(summary))
+        console.show(link_table(summary))
     print(f"Again, with all files: mptcpsim sweep repro {campaign}/{plan.run}")
 
 
@@ -602,5 +599,7 @@ def plot(
             print(path)
     except StoreError as error:
         _fail(str(error), EXIT_INPUT)
+    except BrokenPipeError:
+        raise
     except OSError as error:
         _fail(f"{campaign}: the figures cannot be written: {error.strerror}", EXIT_INPUT)

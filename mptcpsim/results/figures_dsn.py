@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mptcpsim.results.figures import PALETTE, RC, save
+from mptcpsim.results.rundir import RunDirectoryError
 from mptcpsim.results.segments import AGAIN, DATA, HEARD, PROBE, TOLD, Row, read_segments
 
 if TYPE_CHECKING:
@@ -53,14 +54,17 @@ def draw_dsn(
         directory: a run directory, with ``segments.parquet``.
         summary: the content of its ``summary.json``.
         start: second to show from; by default a little before the longest stall, or from the beginning.
-        end: second to show to; by default a little after that stall, or to the end.
+        end: second to show to; by default a little after that stall, or to the end. A figure of which
+            one of both is given has a name of its own, and leaves the others as they are.
 
     Raises:
-        RunDirectoryError: the segments were not recorded.
+        RunDirectoryError: the segments were not recorded, or none of that time.
     """
     import matplotlib
 
     rows = read_segments(directory)
+    _check_recorded(directory, rows, start, end)
+    part = _part(start, end)
     written = []
     with matplotlib.rc_context(RC):
         for number, flow in enumerate(summary["flows"]):
@@ -70,8 +74,26 @@ def draw_dsn(
             shown = _span(flow, mine, start, end)
             figure = draw_flow(mine, flow, *shown, str(summary.get("scenario", "")))
             name = "dsn" if len(summary["flows"]) == 1 else f"dsn-{_file_word(flow['name'], number)}"
-            written.append(save(figure, directory, name))
+            written.append(save(figure, directory, f"{name}{part}"))
     return written
+
+
+def _part(start: float | None, end: float | None) -> str:
+    """Return what a figure of some seconds has at the end of its name; nothing for the usual one."""
+    begin = "" if start is None else f"-from-{start:g}s"
+    return f"{begin}-to-{end:g}s" if end is not None else begin
+
+
+def _check_recorded(directory: Path, rows: Sequence[Row], start: float | None, end: float | None) -> None:
+    """Refuse a time in which nothing was recorded."""
+    if not rows:
+        return
+    first, last = rows[0].time_s, rows[-1].time_s
+    if (start is not None and start >= last) or (end is not None and end <= first):
+        asked = f"from {start:g} s on" if end is None or end > first else f"up to {end:g} s"
+        raise RunDirectoryError(
+            f"{directory}: nothing was recorded {asked}: choose a time between {first:.3f} and {last:.3f} s"
+        )
 
 
 def _file_word(name: str, number: int) -> str:

@@ -50,6 +50,7 @@ def flow_table(summary: dict[str, Any]) -> Table:
         ("completed", ">"),
         ("resent", ">"),
         ("integrity", "~"),
+        *((("failed", "~"),) if any(flow.get("failed") for flow in summary["flows"]) else ()),
     )
     for flow in summary["flows"]:
         resent = sum(subflow["bytes_retransmitted"] for subflow in flow["subflows"])
@@ -61,12 +62,24 @@ def flow_table(summary: dict[str, Any]) -> Table:
             _goodput(flow),
             "-" if done is None else f"{done:.3f} s",
             format_size(resent),
-            "; ".join(filter(None, (flow["error"] or flow["integrity"], protocol(flow)))),
+            "; ".join(filter(None, (flow["integrity"], protocol(flow)))),
+            *((_failure(flow),) if flow.get("failed") else ()),
         )
         if flow["multipath"]:
             for subflow in flow["subflows"]:
                 table.add_row(*_subflow_row(subflow))
     return table
+
+
+def failure_lines(summary: dict[str, Any], most: int = 5) -> list[str]:
+    """Return which flows failed, when and why, a few of them; nothing if none did."""
+    failed = [flow for flow in summary["flows"] if flow["failed"]]
+    lines = [f"flow {flow['name']!r} failed: {_failure(flow)}" for flow in failed[:most]]
+    return [*lines, f"and {len(failed) - most} more"] if len(failed) > most else lines
+
+
+def _failure(flow: dict[str, Any]) -> str:
+    return f"{flow['error']} at {flow['failed_s']:.3f} s"
 
 
 def stall_lines(summary: dict[str, Any], most: int = 5) -> list[str]:

@@ -85,8 +85,9 @@ class FlowResult:
     """One flow; ``bytes_written`` and the rest count the direction that carries the data.
 
     ``integrity`` is ``"ok"`` if every byte was delivered once, in order and unchanged, else
-    it says what was not. ``error`` says why the flow failed, if it did; ``latency_ms`` sums up
-    the requests of a flow that makes requests. ``goodput_bps`` is None if the bytes took no time.
+    it says what was not. ``failed``: it was refused, reset or timed out before it was complete, at
+    ``failed_s``; ``error`` says why. ``latency_ms`` sums up the requests of a flow that makes requests.
+    ``goodput_bps`` is None if the bytes took no time.
 
     ``stalls``: the first thousand; ``stalled_s`` counts all. ``bytes_duplicate`` had arrived before at the
     connection; ``bytes_repeated_while_closed``: what the sender sent again while the window
@@ -110,6 +111,8 @@ class FlowResult:
     fallback: bool
     mptcp_version: int | None = None
     fallback_reason: str | None = None
+    failed: bool = False
+    failed_s: float | None = None
     error: str | None = None
     latency_ms: dict[str, float] | None = None
     stalls: list[Stall] = field(default_factory=list)

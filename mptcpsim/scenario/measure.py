@@ -247,6 +247,8 @@ def _flow_result(
         fallback=bool(reason),
         mptcp_version=version,
         fallback_reason=reason or None,
+        failed=bool(flow.error) and not completed,
+        failed_s=flow.failed_at / SECOND if flow.error and not completed else None,
         error=flow.error or None,
         latency_ms=_latencies(flow.latencies),
         stalls=probe.watch.found,

@@ -13,7 +13,7 @@ from typing import Any
 #: The metric that figures and tables show where nothing else is asked for.
 DEFAULT = "goodput_bps"
 
-_FLOW = ("goodput_bps", "completed_s", "bytes_written", "bytes_delivered", "multipath", "fallback")
+_FLOW = ("goodput_bps", "completed_s", "bytes_written", "bytes_delivered", "multipath", "fallback", "failed")
 _SUBFLOW = ("goodput_bps", "bytes_sent", "bytes_retransmitted", "bytes_reinjected", "srtt_ms", "cwnd_bytes")
 
 
