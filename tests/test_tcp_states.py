@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from machine import numbers
-from pair import CLIENT, PORT, SERVER, Pair
+from pair import CLIENT, PORT, SERVER, Hook, Pair
 from script import PEER_PORT, Script
 
 from mptcpsim.core.config import TcpConfig
@@ -60,8 +60,10 @@ def test_handshake_timing() -> None:
     assert client.readable == 1
 
 
-def simultaneous_open(config: TcpConfig | None = None) -> tuple[Pair, Connection, Connection]:
-    pair = Pair(config, config)
+def simultaneous_open(
+    config: TcpConfig | None = None, hook: Hook | None = None
+) -> tuple[Pair, Connection, Connection]:
+    pair = Pair(config, config, hook=hook)
     del pair.server.listeners[PORT]
     one = pair.client.connect(CLIENT, (SERVER, 6000), 0, local_port=6001)
     other = pair.server.connect(SERVER, (CLIENT, 6001), 0, local_port=6000)

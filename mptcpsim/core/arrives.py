@@ -201,8 +201,12 @@ def arrives(tcp: Tcp, segment: Segment, now: int) -> None:
         receiver.take_timestamp(segment, now)
     if tcp.ecn:
         receiver.on_ecn(segment)
-    # Sixth, the URG bit: urgent data is delivered in line. Seventh and eighth: text and FIN.
-    _text_and_fin(tcp, segment, now)
+    if flags & SYN:
+        # Of a simultaneous open: its text and FIN are left for the peer to send again (no TCP Fast Open).
+        receiver.ack_now = True
+    else:
+        # Sixth, the URG bit: urgent data is delivered in line. Seventh and eighth: text and FIN.
+        _text_and_fin(tcp, segment, now)
     if tcp.state not in (CLOSED, TIME_WAIT):
         tcp.sender.output(now)
 

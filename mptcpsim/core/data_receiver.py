@@ -257,6 +257,12 @@ class DataReceiver:
         if self.fin_at == right:
             self.take_fin(subflow, now)
 
+    def fresh(self, left: int, right: int) -> list[tuple[int, int]]:
+        """Return the parts of [left, right) that ``on_data`` would take: not old, and within the window."""
+        left = max(left, self.nxt)
+        right = min(right, self.edge, self.limit + self._spare)
+        return self.out_of_order.missing(left, right) if left < right else []
+
     def _duplicate(self, count: int, subflow: Subflow) -> None:
         if count > 0:
             self.duplicate_bytes += count

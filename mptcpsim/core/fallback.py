@@ -228,7 +228,13 @@ def on_options_when_plain(connection: MptcpConnection, subflow: Subflow, segment
     dss = segment.dss
     if dss is not None and dss.is_infinite():
         _count_infinite(connection, subflow)
-    elif dss is not None and dss.dsn_octets and segment.length and connection.fell_back:
+    elif (
+        dss is not None
+        and dss.dsn_octets
+        and connection.fell_back
+        # What is old was taken as it came first: a late copy is no news.
+        and segment.seq + segment.length > max(segment.seq, tcp.receiver.nxt)
+    ):
         start = connection.inbound.relative(dss.dsn, dss.dsn_octets) - unwrap(dss.ssn, segment.seq)
         if start != tcp.receive_shift + 1:
             tcp.abort(now, "the peer still speaks MPTCP (middlebox interference)")

@@ -14,7 +14,7 @@ from mptcpsim.core.dss_checksum import checksum_is_right, payload_sum
 from mptcpsim.core.kept_segments import KeptSegments
 from mptcpsim.core.mappings import Mapping, ReceivedMappings
 from mptcpsim.core.mptcp_options import REASON_MIDDLEBOX, REASON_MPTCP_SPECIFIC
-from mptcpsim.core.payload import content, content_is, pattern
+from mptcpsim.core.payload import content, content_is, part, part_is
 from mptcpsim.core.segment import Segment
 from mptcpsim.core.sequences import UNKNOWN
 from mptcpsim.core.stages import PLAIN
@@ -39,6 +39,7 @@ class MappedData:
 
     __slots__ = (
         "_arrived",
+        "_matched",
         "_segments",
         "_subflow",
         "current_dsn",
@@ -58,8 +59,10 @@ class MappedData:
         self.received = ReceivedMappings()
         #: Up to here data is in order.
         self._arrived: int = 1
-        #: Segments whose bytes are looked at when their mapping is known, or complete.
+        #: Bytes that are looked at when their mapping is known, or complete; of each its first copy.
         self._segments = KeptSegments()
+        #: The segment at hand if it was found to carry what its mapping says: it need not be kept.
+        self._matched: Segment | None = None
 
     def covers(self, segment: Segment) -> bool:
         """Return whether a mapping of the first byte of a segment is known."""
@@ -71,30 +74,28 @@ class MappedData:
         connection = subflow.connection
         if mapping.ssn + mapping.length <= self.done:
             return True
-        usual = mapping.ssn == segment.seq and mapping.length == segment.length and not connection.checksum
-        in_order = segment.seq == subflow.tcp.receiver.nxt and self.done == segment.seq
-        if usual and not content_is(segment, mapping.dsn - 1):
-            connection.refuse(subflow.tcp, segment)
-        if usual and in_order and not self.received.mappings:
-            self.current_dsn = mapping.dsn
-            self.current_ssn = mapping.ssn
-            self.current_length = mapping.length
-            return True
+        exact = mapping.ssn == segment.seq and mapping.length == segment.length and not connection.checksum
+        if exact and content_is(segment, mapping.dsn - 1):
+            in_order = segment.seq == subflow.tcp.receiver.nxt and self.done == segment.seq
+            if in_order and not self.received.mappings:
+                self.current_dsn = mapping.dsn
+                self.current_ssn = mapping.ssn
+                self.current_length = mapping.length
+                return True
+            self._matched = segment
         if not self.received.add(mapping):
             connection.count("MPTcpExtDSSNotMatching")
             connection.reset_subflow(subflow, REASON_MPTCP_SPECIFIC, "a mapping changed", now)
             return False
-        if segment.length and not usual:
-            self._segments.add(segment)
-        elif self.done < self._arrived:
+        if self.done < self._arrived:
             # It came after its data.
             self._drain(now)
         return not subflow.tcp.ended
 
-    def keep(self, segment: Segment) -> None:
-        """Keep a segment that brought no mapping: its bytes can be judged only when there is one."""
-        if segment.seq + segment.length > self.done and self._subflow.connection.config.mptcp.hold_unmapped:
-            self._segments.add(segment)
+    def keep(self, segment: Segment, left: int, right: int) -> None:
+        """Keep bytes that the subflow has taken, unless it is known that they are what their mapping says."""
+        if self.current_dsn == UNKNOWN and segment is not self._matched:
+            self._segments.add(part(segment, left, right))
 
     def deliver(self, left: int, length: int, now: int) -> None:
         """Take bytes that are in order on this subflow: hand on what is mapped, hold the rest."""
@@ -155,19 +156,32 @@ class MappedData:
             for segment in self._segments.between(left, right):
                 low = max(segment.seq, left)
                 high = min(segment.seq + segment.length, right)
-                if _part(segment, low, high) != pattern(mapping.dsn - 1 + low - mapping.ssn, high - low):
-                    connection.refuse(subflow.tcp, segment)
+                self._judge(segment, low, high, mapping.dsn + low - mapping.ssn)
             return True
-        segments = self._segments.between(mapping.ssn, mapping.ssn + mapping.length)
-        data = _join(segments, mapping.ssn, mapping.ssn + mapping.length)
+        end = mapping.ssn + mapping.length
+        segments = self._segments.between(mapping.ssn, end)
+        data = _join(segments, mapping.ssn, end)
         length = mapping.length + 1 if mapping.data_fin else mapping.length
         dsn = (connection.inbound.idsn + mapping.dsn) & _64_BITS
         if not checksum_is_right(dsn, mapping.ssn & _32_BITS, length, payload_sum(data), mapping.checksum):
             fallback.on_checksum_failure(connection, subflow, mapping, now)
             return False
-        if data != pattern(mapping.dsn - 1, mapping.length):
-            connection.refuse(subflow.tcp, segments[0])
+        for segment in segments:
+            low = max(segment.seq, left)
+            high = min(segment.seq + segment.length, end)
+            self._judge(segment, low, high, mapping.dsn + low - mapping.ssn)
         return True
+
+    def _judge(self, segment: Segment, low: int, high: int, dsn: int) -> None:
+        """Check the bytes from ``low`` to ``high`` of a segment, as far as they are new to the connection.
+
+        Old ones are duplicates whatever they are: Linux's window probe has the number of the last byte that
+        was acknowledged, and the content of the next one.
+        """
+        connection = self._subflow.connection
+        for left, right in connection.inbound.fresh(dsn, dsn + high - low):
+            if not part_is(segment, low + left - dsn, low + right - dsn, left - 1):
+                connection.refuse(self._subflow.tcp, segment)
 
     def skip_to(self, seq: int) -> bool:
         """Drop what is held below a sequence number; return whether data has arrived so far."""
@@ -185,7 +199,7 @@ class MappedData:
         for segment in self._segments.between(self.done, NEVER):
             low = max(segment.seq, self.done)
             high = segment.seq + segment.length
-            if _part(segment, low, high) != pattern(low + shift, high - low):
+            if not part_is(segment, low, high, low + shift):
                 self._subflow.connection.refuse(self._subflow.tcp, segment)
         held = self._arrived - self.done
         self.done = self._arrived
@@ -193,16 +207,11 @@ class MappedData:
         return held
 
 
-def _part(segment: Segment, left: int, right: int) -> bytes:
-    return content(segment)[left - segment.seq : right - segment.seq]
-
-
 def _join(segments: list[Segment], left: int, right: int) -> bytes:
     """Return the bytes of a subflow from ``left`` to ``right``, which these segments have all of."""
     data = bytearray(right - left)
-    # The first copy of a byte is the one that counts.
-    for segment in reversed(segments):
+    for segment in segments:
         low = max(segment.seq, left)
         high = min(segment.seq + segment.length, right)
-        data[low - left : high - left] = _part(segment, low, high)
+        data[low - left : high - left] = content(segment)[low - segment.seq : high - segment.seq]
     return bytes(data)

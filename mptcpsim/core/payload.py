@@ -79,3 +79,39 @@ def content_is(segment: Segment, offset: int) -> bool:
     if data is None:
         return segment.offset == offset
     return data == pattern(offset, segment.length)
+
+
+def part_is(segment: Segment, left: int, right: int, offset: int) -> bool:
+    """Return whether the bytes [left, right) of a segment are those of the stream from ``offset`` on.
+
+    Args:
+        segment: the segment, which has no SYN.
+        left: relative sequence number of the first of the bytes.
+        right: relative sequence number behind the last.
+        offset: where in the stream the byte ``left`` has to be.
+    """
+    skipped = left - segment.seq
+    if segment.corrupt_payload and not skipped:
+        return False
+    data = segment.payload
+    if data is None:
+        return segment.offset + skipped == offset
+    return data[skipped : right - segment.seq] == pattern(offset, right - left)
+
+
+def part(segment: Segment, left: int, right: int) -> Segment:
+    """Return a segment with the bytes [left, right) of another one, or that one if these are all."""
+    skipped = left - segment.seq
+    length = right - left
+    if length == segment.length:
+        return segment
+    other = segment.clone()
+    other.seq = left
+    other.length = length
+    other.size -= segment.length - length
+    other.offset += skipped
+    other.corrupt_payload = segment.corrupt_payload and not skipped
+    data = segment.payload
+    if data is not None:
+        other.payload = data[skipped : skipped + length]
+    return other

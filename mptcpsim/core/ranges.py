@@ -71,6 +71,18 @@ class Ranges:
             return self.lefts[i], self.rights[i]
         return None
 
+    def missing(self, left: int, right: int) -> list[tuple[int, int]]:
+        """Return the parts of [left, right) that are not in the set."""
+        lefts, rights = self.lefts, self.rights
+        gaps: list[tuple[int, int]] = []
+        for i in range(bisect_right(rights, left), bisect_left(lefts, right)):
+            if lefts[i] > left:
+                gaps.append((left, lefts[i]))
+            left = rights[i]
+        if left < right:
+            gaps.append((left, right))
+        return gaps
+
     def covers(self, left: int, right: int) -> bool:
         """Return whether all of [left, right) is in the set."""
         i = bisect_right(self.lefts, left) - 1

@@ -227,7 +227,7 @@ class Receiver:
         """Take the data of the common case: the next bytes, nothing out of order, no FIN."""
         length = segment.length
         self.nxt += length
-        self.tcp.deliver(segment, segment.seq, length, now)
+        self.tcp.deliver_whole(segment, now)
         if length > self.largest:
             self.largest = length
         self.unacked += length
@@ -261,6 +261,8 @@ class Receiver:
         gap_filled = len(self.out_of_order) > 0
         if gap_filled:
             fresh = self.out_of_order.add(left, right)
+            for low, high in fresh:
+                self.tcp.check(segment, low, high)
             self._note_known(left, right, fresh)
             merged = self.out_of_order.around(left)
             assert merged is not None
@@ -268,9 +270,11 @@ class Receiver:
             self.out_of_order.remove_below(right)
             self.recent = [block for block in self.recent if block[0] > right]
             self._recall_blocks()
+        else:
+            self.tcp.check(segment, left, right)
         self.nxt = right
         # The bytes behind this segment's own were checked when they were queued.
-        self.tcp.deliver(segment, left, right - left, now)
+        self.tcp.deliver(left, right - left, now)
         if segment.length > self.largest:
             self.largest = segment.length
         self.unacked += right - left
@@ -283,8 +287,9 @@ class Receiver:
     def _queue_out_of_order(self, segment: Segment, left: int, right: int) -> None:
         """Keep data that does not come next, and ACK at once (RFC 5681 section 4.2)."""
         self.ack_now = True
-        self.tcp.check(segment)
         fresh = self.out_of_order.add(left, right)
+        for low, high in fresh:
+            self.tcp.check(segment, low, high)
         self._note_known(left, right, fresh)
         if fresh:
             self.tcp.count("TcpExtTCPOFOQueue")

@@ -87,6 +87,9 @@ class Stack:
         arrivals: listeners with a new connection; the driver clears it.
         counters: the MIB of the host.
         events: the event log.
+        checks_content: new bytes that are not those of the simulated stream (``core.payload``) end the run:
+            in a simulation they are a fault of ours, or of a middlebox. A driver whose peer is somebody else
+            turns it off; then nothing that a peer sends raises.
         logs_windows: connections opened from now on note what happens to their windows.
         connections: all connections ever, by identifier.
         addresses: local addresses and the MTU behind them.
@@ -105,6 +108,7 @@ class Stack:
         "_wakeups",
         "addresses",
         "arrivals",
+        "checks_content",
         "choose_source",
         "config",
         "connections",
@@ -131,6 +135,7 @@ class Stack:
         self.arrivals: list[Listener] = []
         self.counters = Counters()
         self.events: list[Event] = []
+        self.checks_content: bool = True
         self.logs_windows: bool = False
         self.connections: list[Connection] = []
         self.addresses: dict[str, int] = {}

@@ -479,8 +479,6 @@ class Subflow(Path):
             ):
                 return True
             return self._take_mapping(dss, segment, now)
-        if segment.length and self.stage != PLAIN:
-            self.incoming.keep(segment)
         return not self.tcp.ended
 
     def _ignore_window(self, segment: Segment, now: int) -> None:
@@ -519,11 +517,10 @@ class Subflow(Path):
                 self.connection, self, "an ACK of data came without DATA_ACK", now
             )
         bare_fin = segment.flags & FIN and segment.options is None
-        if (segment.length or bare_fin) and not self.incoming.covers(segment):
-            # A FIN, too: where it is the first that is heard, it ends the stream of a peer that speaks TCP.
-            if not self.heard and self.connection.is_only(self) and not self.is_join:
-                return fallback.on_first_data_unmapped(self.connection, self, now)
-            self.incoming.keep(segment)
+        unmapped = (segment.length or bare_fin) and not self.incoming.covers(segment)
+        # A FIN, too: where it is the first that is heard, it ends the stream of a peer that speaks TCP.
+        if unmapped and not self.heard and self.connection.is_only(self) and not self.is_join:
+            return fallback.on_first_data_unmapped(self.connection, self, now)
         return True
 
     def _takes_usual(self, dss: Dss, segment: Segment) -> bool:

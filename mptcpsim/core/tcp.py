@@ -22,7 +22,7 @@ from mptcpsim.core.options import (
     sack_length,
     syn_options_length,
 )
-from mptcpsim.core.payload import content_is
+from mptcpsim.core.payload import part_is
 from mptcpsim.core.receiver import MAX_SHIFT, Receiver, window_shift
 from mptcpsim.core.segment import (
     ACK,
@@ -233,22 +233,39 @@ class Tcp(TimerOwner):
         segments = self.config.initial_window_segments
         return min(segments * mss, max(2 * mss, segments * 1460))
 
-    def deliver(self, segment: Segment, left: int, length: int, now: int) -> None:
+    def deliver(self, left: int, length: int, now: int) -> None:
         """Hand on the next bytes: to the connection, or to MPTCP, which knows where they belong."""
         subflow = self.subflow
         if subflow is not None and subflow.speaks:
             subflow.incoming.deliver(left, length, now)
+        else:
+            self.connection.on_data(self, left + self.receive_shift, length, now)
+
+    def deliver_whole(self, segment: Segment, now: int) -> None:
+        """Check and hand on all of a segment, which comes next."""
+        subflow = self.subflow
+        length = segment.length
+        left = segment.seq
+        if subflow is not None and subflow.speaks:
+            incoming = subflow.incoming
+            if incoming.current_dsn == UNKNOWN:
+                incoming.keep(segment, left, left + length)
+            incoming.deliver(left, length, now)
             return
-        if segment.corrupt_payload or segment.payload is not None or segment.offset != segment.seq - 1:
-            self.check(segment)
+        if segment.corrupt_payload or segment.payload is not None or segment.offset != left - 1:
+            self.check(segment, left, left + length)
         self.connection.on_data(self, left + self.receive_shift, length, now)
 
-    def check(self, segment: Segment) -> None:
-        """Check the content of a segment, which plain TCP has to have at its place in the stream."""
-        if self.subflow is not None and self.subflow.speaks:
-            # Looked at by ``Subflow.take``, or when its mapping is known.
-            return
-        if not content_is(segment, segment.seq + self.receive_shift):
+    def check(self, segment: Segment, left: int, right: int) -> None:
+        """Judge the content of bytes of a segment that have not arrived before.
+
+        Old bytes are not looked at: whatever they are, they were delivered as they came first
+        (RFC 9293 section 3.10.7.4: segments are trimmed to what is new).
+        """
+        subflow = self.subflow
+        if subflow is not None and subflow.speaks:
+            subflow.incoming.keep(segment, left, right)
+        elif not part_is(segment, left, right, left + self.receive_shift):
             self.connection.refuse(self, segment)
 
     def acknowledged(self, now: int) -> None:
