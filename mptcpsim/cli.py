@@ -324,13 +324,14 @@ def plot(
     written = out or source
     try:
         if topology:
+            from mptcpsim.results.directories import made
             from mptcpsim.results.figures_topology import draw_topology
             from mptcpsim.scenario.picture import picture_of
 
             drawn = picture_of(source, changes or [])
             written = out or (source if source.is_dir() else Path())
-            written.mkdir(parents=True, exist_ok=True)
-            print(draw_topology(drawn, written))
+            with made(written):
+                print(draw_topology(drawn, written))
         elif dsn:
             from mptcpsim.results.figures_dsn import draw_dsn
             from mptcpsim.results.rundir import read_json

@@ -235,9 +235,8 @@ def test_a_campaign_draws_its_figures_the_same_every_time(tmp_path: Path) -> Non
 
 
 def test_nothing_to_draw(tmp_path: Path) -> None:
-    from mptcpsim.sweep.store import Store
-
-    Store(tmp_path / "c", create=True).close()
+    scenario = written(tmp_path, GRID.replace("[sweep]", "[sweep]\ntime_limit = '1ns'"))
+    assert run(scenario, tmp_path / "c", jobs=1).exit_code == 1
     result = sweep("plot", tmp_path / "c")
     assert result.exit_code == 2
     assert "no run is done" in result.stderr
@@ -306,4 +305,5 @@ def test_what_is_not_in_a_figure_is_told(tmp_path: Path) -> None:
         "UPDATE results SET status = 'failed', summary = '' WHERE run = (SELECT max(run) FROM runs)"
     )
     database.commit()
+    database.close()
     assert "1 of 2 runs are not done, and in no figure" in sweep("plot", tmp_path / "c").stderr

@@ -146,6 +146,7 @@ class TestTable:
         database = sqlite3.connect(out / "campaign.sqlite")
         database.execute("DELETE FROM results")
         database.commit()
+        database.close()
         for arguments in (["show", out], ["export", out, "--means", "goodput_bps", "--out", tmp_path / "x"]):
             result = sweep(*arguments)
             assert result.exit_code == 2
@@ -166,6 +167,7 @@ class TestTable:
         del summary["links"]["a"]["utilisation"]
         database.execute("UPDATE results SET summary = ?", (json.dumps(summary),))
         database.commit()
+        database.close()
         (found,) = rows(out)
         assert float(found["goodput_bps"]) > 0
         assert found["bulk.stalls"] == found["bulk.bytes_reinjected"] == found["a.utilisation"] == ""
@@ -268,7 +270,8 @@ class TestCommands:
             (["repro", "{campaign}/zz"], "no run is called 'zz'"),
             (["repro", "zz"], "write it as CAMPAIGN/RUN"),
             (["export", "{out}", "--out", "x"], "no such campaign"),
-            (["export", "{campaign}", "--out", "/proc/x/y.csv"], "cannot be written"),
+            (["export", "{campaign}", "--out", "/proc/x/y.csv"], "there is no directory /proc/x"),
+            (["export", "{campaign}", "--out", "/proc/y.csv"], "cannot be written"),
             (["merge", "{campaign}", "{out}"], "no such campaign"),
             (["run", "{out}.toml"], "no such file"),
             (["run", "{campaign}/scenario.toml", "--out", "{home}"], "is not empty and is no campaign"),

@@ -159,7 +159,7 @@ def _dry_run(sweep: Sweep, pool: Pool, target: Path, shard: Shard) -> None:
     resolved = sweep.resolve(pool)
     packets = seconds = 0.0
     if (target / DATABASE).exists():
-        with Store(target) as store:
+        with Store(target, create=True) as store:  # be it without a plan
             packets, seconds = store.measured()
             ended = store.statuses()
             runs = Agenda(sweep, resolved, shard, ended, store.summary).runs()
@@ -193,14 +193,17 @@ def _duration(seconds: float) -> str:
 
 def _run(sweep: Sweep, pool: Pool, target: Path, shard: Shard, retry_failed: bool, figures: bool) -> None:
     from mptcpsim.sweep.execute import Execution
-    from mptcpsim.sweep.store import Store
+    from mptcpsim.sweep.store import Store, refuse_taken
     from mptcpsim.sweep.worker import DIED, FAILED, TIMEOUT
 
+    refuse_taken(target)
+    # All that can be refused is refused before anything is written.
+    resolved = sweep.resolve(pool)
     former = signal.signal(signal.SIGTERM, _terminated)
     try:
         with Store(target, create=True) as store, Bar(pool) as bar:
             store.lock()
-            execution = Execution(sweep, store, pool, shard, bar)
+            execution = Execution(sweep, resolved, store, pool, shard, bar)
             tally = execution.run(retry=(FAILED, TIMEOUT, DIED) if retry_failed else ())
             others = store.beside()
             bare = _without_series(store) if sweep.spec.series else 0
@@ -548,10 +551,12 @@ def merge(
 
     try:
         with Store(into) as store:
-            store.lock()
             for path in others:
                 with Store(path) as other:
                     _same(store, other, mixed)
+            store.lock()
+            for path in others:
+                with Store(path) as other:
                     former = store.beside()
                     print(f"{into}: {store.take(other)} results from {path}")
                     if more := store.beside() - former:

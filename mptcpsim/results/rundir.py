@@ -6,9 +6,12 @@ import json
 import os
 import shutil
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from mptcpsim.results.directories import made
 
 #: What may differ between two equal runs; every run writes it.
 META = "meta.json"
@@ -45,6 +48,7 @@ class RunDirectory:
         self.final = Path(final)
         self.force = force
         self.path = self.final
+        self._around = ExitStack()
         self._check()
 
     def _check(self) -> None:
@@ -82,13 +86,17 @@ class RunDirectory:
 
     def __enter__(self) -> RunDirectory:
         self._check()
-        try:
-            self.final.parent.mkdir(parents=True, exist_ok=True)
-            name = tempfile.mkdtemp(prefix=f".{self.final.name}.", suffix=".partial", dir=self.final.parent)
-        except OSError as error:
-            raise RunDirectoryError(
-                f"{self.final}: cannot be made: {error.strerror}; choose another name for --out"
-            ) from None
+        with ExitStack() as around:
+            try:
+                around.enter_context(made(self.final.parent))
+                name = tempfile.mkdtemp(
+                    prefix=f".{self.final.name}.", suffix=".partial", dir=self.final.parent
+                )
+            except OSError as error:
+                raise RunDirectoryError(
+                    f"{self.final}: cannot be made: {error.strerror}; choose another name for --out"
+                ) from None
+            self._around = around.pop_all()
         self.path = Path(name)
         return self
 
@@ -96,9 +104,11 @@ class RunDirectory:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is None:
-            self._publish()
+            with self._around:
+                self._publish()
         else:
             shutil.rmtree(self.path, ignore_errors=True)
+            self._around.__exit__(kind, error, trace)
 
     def _publish(self) -> None:
         """Give the directory its final name; what stood there goes away last."""

@@ -69,7 +69,7 @@ class Sweep:
         """Turn every point into a scenario, and check it; on this machine, which has the scenario's files.
 
         Raises:
-            ScenarioError: a point is no scenario.
+            ScenarioError: a point is no scenario, or the same as another one.
         """
         if not isinstance(pool, ProcessPool):
             with ProcessPool(available_cores()) as local:
@@ -84,7 +84,22 @@ class Sweep:
                 if found.error:
                     raise ScenarioError(found.error)
                 resolved.append(found)
+        self._refuse_twins(resolved)
         return resolved
+
+    def _refuse_twins(self, resolved: Sequence[Resolved]) -> None:
+        """Refuse two points that are one scenario: each run has one place in the table."""
+        seen: dict[tuple[str, int], Point] = {}
+        for point, found in zip(self.plan.points, resolved, strict=True):
+            mark = found.point, self.plan.seed(found.base_seed, point, 0)
+            if (twin := seen.setdefault(mark, point)) is not point:
+                raise self.source.error(
+                    Problem(
+                        ("sweep",),
+                        f"the points {_text(twin)} and {_text(point)} are one and the same scenario: "
+                        "drop one of them, or the axis in which they differ",
+                    )
+                )
 
 
 def same_code(found: str, own: str) -> None:
@@ -145,9 +160,7 @@ class Agenda:
         else:
             hands = [run.run for point in ranked for run in wanted[point.number]]
             dealt = set(hands[part - 1 :: parts])
-        mine = [run for point in points for run in wanted[point.number] if run.run in dealt]
-        self._refuse_twins(mine)
-        return mine
+        return [run for point in points for run in wanted[point.number] if run.run in dealt]
 
     def wanted(self, point: Point) -> list[PlannedRun]:
         """Return the replicates of a point that are wanted, as far as the stored results tell."""
@@ -204,19 +217,6 @@ class Agenda:
             self._values[run.run] = math.nan if value is None else float(value)
         return self._values[run.run]
 
-    def _refuse_twins(self, runs: Sequence[PlannedRun]) -> None:
-        """Refuse two points that are one scenario: each run has one place in the table."""
-        seen: dict[str, PlannedRun] = {}
-        for run in runs:
-            if (twin := seen.setdefault(run.run, run)) is not run:
-                raise self._sweep.source.error(
-                    Problem(
-                        ("sweep",),
-                        f"the points {_text(twin)} and {_text(run)} are one and the same scenario: "
-                        "drop one of them, or the axis in which they differ",
-                    )
-                )
 
-
-def _text(run: PlannedRun) -> str:
-    return "{" + ", ".join(f"{name} = {value!r}" for name, value in run.parameters.items()) + "}"
+def _text(point: Point) -> str:
+    return "{" + ", ".join(f"{name} = {value!r}" for name, value in point.parameters.items()) + "}"

@@ -16,7 +16,7 @@ from mptcpsim.sweep.observer import Observer
 from mptcpsim.sweep.plan import Point
 from mptcpsim.sweep.pool import Pool, WorkerDied
 from mptcpsim.sweep.store import SCENARIO, PlannedRun, Store
-from mptcpsim.sweep.worker import DIED, Outcome, Task, carry_out
+from mptcpsim.sweep.worker import DIED, Outcome, Resolved, Task, carry_out
 
 #: Calls handed to the pool for each of its slots: one in hand, one to go on with.
 DEPTH = 2
@@ -55,12 +55,14 @@ class Execution:
     def __init__(
         self,
         sweep: Sweep,
+        resolved: Sequence[Resolved],
         store: Store,
         pool: Pool,
         shard: Shard | None = None,
         observer: Observer | None = None,
     ) -> None:
         self._sweep = sweep
+        self._resolved = resolved
         self._store = store
         self._pool = pool
         self._shard = shard or Shard()
@@ -81,7 +83,7 @@ class Execution:
             retry: the ways to end after which a run is carried out again.
 
         Raises:
-            ScenarioError: a point is no scenario; nothing is changed then.
+            ScenarioError: precision asks for a metric that the runs do not have.
             PoolError: the workers have gone, or run other code.
             StoreFull: a result cannot be stored.
         """
@@ -109,8 +111,7 @@ class Execution:
     # --- Plan ---------------------------------------------------------------------------------
 
     def _prepare(self, retry: Sequence[str]) -> None:
-        sweep = self._sweep
-        resolved = sweep.resolve(self._pool)
+        sweep, resolved = self._sweep, self._resolved
         self._ended.update(self._store.statuses())
         self._agenda = Agenda(sweep, resolved, self._shard, self._ended, self._store.summary)
         mine = self._agenda.runs()

@@ -56,9 +56,10 @@ def export_means(
 def _write(rows: Sequence[dict[str, Any]], kind: str, out: Path) -> int:
     if not out.name or out.is_dir():
         raise StoreError(f"{out}: is a directory; name a file in it for --out")
+    if not out.parent.is_dir():
+        raise StoreError(f"{out}: there is no directory {out.parent}; make it, or choose another --out")
     partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
         try:
             if kind == "csv":
                 _write_csv(rows, partial)

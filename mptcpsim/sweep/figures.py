@@ -15,10 +15,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mptcpsim.results.directories import made
 from mptcpsim.results.figures import LINE_STYLES, PALETTE, RC, save
 from mptcpsim.scenario.sweep_settings import FigureSpec, SweepSpec
 from mptcpsim.sweep.campaign import Campaign, group
@@ -75,7 +77,7 @@ _NO_GLYPH = re.compile(r"Glyph (\d+) ")
 def draw_campaign(
     campaign: Campaign, directory: Path, say: Callable[[str], None] = lambda text: None
 ) -> list[Path]:
-    """Draw the figures of a campaign; return the PNG files, beside which stand PDF and PGF.
+    """Draw the figures of a campaign, all or none; return the PNG files, beside which stand PDF and PGF.
 
     Args:
         campaign: the campaign.
@@ -93,28 +95,31 @@ def draw_campaign(
         raise StoreError(f"{campaign.path}: no run is done, there is nothing to draw")
     if len(rows) < len(planned):
         say(f"{len(planned) - len(rows)} of {len(planned)} runs are not done, and in no figure")
-    directory.mkdir(parents=True, exist_ok=True)
-    written = []
-    with matplotlib.rc_context(_SMALL):
-        for spec in chosen_figures(rows, campaign.axes, campaign.spec):
+    wanted = chosen_figures(rows, campaign.axes, campaign.spec)
+    with (
+        matplotlib.rc_context(_SMALL),
+        made(directory),
+        TemporaryDirectory(prefix=".", suffix=".partial", dir=directory) as partial,
+    ):
+        for spec in wanted:
             if lacking := sum(row[spec.y] is None for row in rows):
                 say(
                     f"figure {spec.name!r}: {lacking} of {len(rows)} runs have no {spec.y!r}, "
                     "and are left out: it is that of the others"
                 )
             with _glyphs(spec.name, say):
-                written.append(
-                    _written(draw(rows, spec, campaign.spec, campaign.title), directory, spec.name)
-                )
-    return written
+                _write(draw(rows, spec, campaign.spec, campaign.title), Path(partial), spec.name)
+        for path in Path(partial).iterdir():
+            path.rename(directory / path.name)
+    return [directory / f"{spec.name}.png" for spec in wanted]
 
 
-def _written(figure: Figure, directory: Path, name: str) -> Path:
-    """Write a figure in all formats; return the PNG file."""
+def _write(figure: Figure, directory: Path, name: str) -> None:
+    """Write a figure in all formats."""
     from mptcpsim.sweep.pgf import write_pgf
 
     try:
-        path = save(figure, directory, name)
+        save(figure, directory, name)
     except ValueError as error:
         # matplotlib's parser of mathematics: the last line of what it says tells what is wrong.
         raise StoreError(
@@ -122,7 +127,6 @@ def _written(figure: Figure, directory: Path, name: str) -> Path:
             f"({str(error).strip().splitlines()[-1]}): mend it, or write \\$ for a dollar"
         ) from None
     write_pgf(figure, directory / f"{name}.pgf")
-    return path
 
 
 @contextmanager

@@ -25,10 +25,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
+from mptcpsim.results.directories import made
 from mptcpsim.sweep.identity import PluginFile
 from mptcpsim.sweep.worker import Outcome
 
 DATABASE = "campaign.sqlite"
+#: The database until it is complete.
+PARTIAL = f"{DATABASE}.partial"
 SERIES = "series"
 SCENARIO = "scenario.toml"
 LOCK = "lock"
@@ -122,6 +125,10 @@ class Store:
     def __init__(self, path: Path, create: bool = False) -> None:
         """Open a campaign, or make one.
 
+        Args:
+            path: the directory.
+            create: make one if there is none; without it a campaign that has no plan is refused, too.
+
         Raises:
             StoreError: it is none, it is damaged, or its place cannot be used.
         """
@@ -134,37 +141,45 @@ class Store:
             raise StoreError(f"{path}: {what}; name a directory that `mptcpsim sweep run` wrote")
         try:
             if fresh:
+                refuse_taken(self.path)
                 self._make()
             self._database = sqlite3.connect(file, timeout=30.0)
-            self._check(fresh)
+            try:
+                self._check(create)
+            except BaseException:
+                self._database.close()
+                raise
         except (OSError, sqlite3.Error) as error:
             raise StoreError(f"{path}: cannot be used: {_reason(error)}; choose another directory") from None
 
     def _make(self) -> None:
         # Complete under its name, or not there; what a kill left at this point is no obstacle.
-        series, partial = self.path / SERIES, self.path / f"{DATABASE}.partial"
-        if self.path.is_dir() and (
-            any(entry not in (series, partial) for entry in self.path.iterdir())
-            or (series.is_dir() and any(series.iterdir()))
-        ):
-            raise StoreError(f"{self.path}: is not empty and is no campaign; choose another name for --out")
-        series.mkdir(parents=True, exist_ok=True)
-        partial.unlink(missing_ok=True)
-        database = sqlite3.connect(partial)
-        try:
-            database.executescript(
-                f"BEGIN; {_SCHEMA} INSERT INTO campaign VALUES ('format', '{FORMAT}'); COMMIT;"
-            )
-        finally:
-            database.close()
-        partial.rename(self.path / DATABASE)
+        partial = self.path / PARTIAL
+        with made(self.path / SERIES):
+            try:
+                partial.unlink(missing_ok=True)
+                database = sqlite3.connect(partial)
+                try:
+                    database.executescript(
+                        f"BEGIN; {_SCHEMA} INSERT INTO campaign VALUES ('format', '{FORMAT}'); COMMIT;"
+                    )
+                finally:
+                    database.close()
+                partial.rename(self.path / DATABASE)
+            finally:
+                partial.unlink(missing_ok=True)
 
-    def _check(self, fresh: bool) -> None:
+    def _check(self, without_plan: bool) -> None:
         found = self._database.execute("SELECT value FROM campaign WHERE key = 'format'").fetchone()
         if found is None or found[0] != FORMAT:
             raise StoreError(
                 f"{self.path}: was written by another version of mptcpsim (layout {found and found[0]}, "
                 f"this one is {FORMAT}); use that version, or start a new campaign"
+            )
+        if not without_plan and not self.value("plan"):
+            raise StoreError(
+                f"{self.path}: has no plan, as `mptcpsim sweep run` was stopped at its very beginning; "
+                "call it again"
             )
 
     def __enter__(self) -> Store:
@@ -451,6 +466,23 @@ class Store:
             )  # fmt: skip
             taken += 1
         return taken
+
+
+def refuse_taken(path: Path) -> None:
+    """Refuse a place for a campaign that holds something else; nothing is touched.
+
+    Raises:
+        StoreError: it does, or it cannot be a directory.
+    """
+    try:
+        if not path.exists() or (path / DATABASE).exists():
+            return
+        left = path / SERIES, path / PARTIAL
+        others = [entry for entry in path.iterdir() if entry not in left]
+        if others or (left[0].is_dir() and any(left[0].iterdir())):
+            raise StoreError(f"{path}: is not empty and is no campaign; choose another name for --out")
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be used: {_reason(error)}; choose another directory") from None
 
 
 def _place(run: PlannedRun) -> str:
