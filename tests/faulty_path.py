@@ -112,7 +112,7 @@ class Direction:
         fates: what happens to the next packets, in order.
         noise: what chooses the fate of ``percent`` of 100 packets after those.
         dark: everything is lost.
-        mutes_updates: segments that do nothing but open the window are lost.
+        mutes_updates: segments without data or SACK that move the right edge are lost, ACKs of data, too.
         mtu: packets larger than this are answered with ICMP "fragmentation needed".
         sent, lost: packets that were sent, and those that did not arrive intact.
         last: the last segment that was sent.

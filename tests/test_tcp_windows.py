@@ -69,6 +69,22 @@ def test_connection_survives_while_probes_are_answered(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["byte", "empty"])
+def test_connection_survives_while_the_answers_are_too_old_to_name_a_window(kind: str) -> None:
+    """Their sequence number is below SND.WL1: no news of the window, and an answer all the same."""
+    script = closed_window(zero_window_probe=kind, data_retries=3)
+    script.inject(length=100, ack=1001, window=0)
+    script.fresh()
+    for _ in range(100):
+        script.run(script.tcp.sender.window_probe.at)
+        assert script.fresh()
+        script.inject("A", seq=0, ack=1001)
+    assert script.state == "ESTABLISHED"
+    script.fresh()
+    script.inject("A", ack=1001, window=5000)
+    script.expect("A", seq=1001, length=500)
+
+
+@pytest.mark.parametrize("kind", ["byte", "empty"])
 def test_connection_is_given_up_when_they_are_not(kind: str) -> None:
     script = closed_window(zero_window_probe=kind, data_retries=3)
     script.elapse(7_000)

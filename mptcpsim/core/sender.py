@@ -379,6 +379,7 @@ class Sender:
         ack = segment.ack
         una = self.una
         flight = self.nxt - una
+        self.window_probe.on_ack()
         window_moved = self.update_window(segment)
         acked = ack - una if ack > una else 0
         delivered = 0

@@ -59,13 +59,19 @@ class WindowProbe:
             self.override_at = now + SWS_OVERRIDE
             sender.tcp.wake_by(self.override_at)
 
+    def on_ack(self) -> None:
+        """The peer was heard, if only in answer to a probe: it lives.
+
+        As long as it answers the connection stays open, whatever its answers say of the window (RFC 9293
+        section 3.8.6.1): they may be too old to name one, where its own data waits to be acknowledged.
+        """
+        self.unanswered = 0
+
     def on_window(self) -> None:
-        """The peer named its window: it lives; how the probing goes on is decided in ``output``."""
-        if self.at != NEVER:
-            self.unanswered = 0
-            if not self._closed():
-                self.at = NEVER
-                self.shift = 0
+        """The peer named its window; how the probing goes on is decided in ``output``."""
+        if self.at != NEVER and not self._closed():
+            self.at = NEVER
+            self.shift = 0
 
     def _closed(self) -> bool:
         """Return whether a window keeps data back: the subflow's, or under MPTCP the connection's."""
