@@ -40,6 +40,7 @@ from mptcp_pair import (
 )
 from pair import PORT
 
+from mptcpsim.codec.options import wire_length
 from mptcpsim.core.mptcp_options import (
     REASON_LACK_OF_RESOURCES,
     REASON_MIDDLEBOX,
@@ -51,7 +52,9 @@ from mptcpsim.core.mptcp_options import (
     MpJoinSyn,
     MpJoinSynAck,
 )
-from mptcpsim.core.segment import ACK, SYN, Segment
+from mptcpsim.core.segment import ACK, RST, SYN, Segment
+from mptcpsim.core.stages import PRE_ESTABLISHED
+from mptcpsim.core.states import ESTABLISHED, SYN_RECEIVED
 from mptcpsim.plugins import Announce, OpenSubflow
 from mptcpsim.units import SECOND
 
@@ -529,3 +532,57 @@ def test_options_do_not_pass_on_the_joined_path(version: int) -> None:
     assert any(segment.length for _, way, segment in on_path(pair, C2) if way == "c>s")
     expect_reset(pair, resets(pair)[0][0], version, REASON_MIDDLEBOX)
     goes_on(pair, client, server)
+
+
+# --- The third ACK does not come ------------------------------------------------------------------
+
+
+def without_third_acks(until: int, **options: Any) -> tuple[MptcpPair, Any, Any]:
+    """Return a pair whose join waits for its third ACK, which is lost until an instant."""
+    lost = drop(lambda seen: carries(MpJoinAck)(seen) and seen.now < until)
+    pair = joining(hook=lost, **options)
+    client, server = start(pair, 1)
+    assert (client.subflows[1].state, server.subflows[1].state) == (ESTABLISHED, SYN_RECEIVED)
+    return pair, client, server
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param({"seq": 0}, id="a keepalive"),
+        pytest.param({"seq": 0, "length": 1}, id="a probe"),
+        pytest.param({"seq": 200_000}, id="beyond the window"),
+        pytest.param({"seq": 9, "flags": RST}, id="a reset in the window"),
+        pytest.param({"seq": 9, "flags": SYN | ACK}, id="a SYN in the window"),
+        pytest.param({"ts_val": -1}, id="an old timestamp"),
+    ],
+)
+def test_who_waits_for_the_third_ack_answers_with_its_syn_ack(fields: dict[str, Any]) -> None:
+    """An ACK would be taken for the fourth one, and the join went on without MP_JOIN, to be reset."""
+    pair, client, server = without_third_acks(3 * SECOND)
+    before = len(pair.wire)
+    segment = next(segment for _, way, segment in on_path(pair, C2) if way == "c>s").clone()
+    segment.options = segment.syn = None
+    segment.flags, segment.seq, segment.ack = ACK, 1, 1
+    for name, value in fields.items():
+        setattr(segment, name, value + segment.ts_val if name == "ts_val" else value)
+    segment.size = wire_length(segment)
+    pair.inject(pair.server, segment)
+    pair.run(pair.now + 25 * MS)
+    answers = [packet for _, way, packet in pair.wire[before:] if way == "s>c" and C2 in packet.flow]
+    assert [packet.flags for packet in answers if isinstance(packet, Segment)] == [SYN | ACK]
+    assert client.subflow_of(1).stage == PRE_ESTABLISHED
+    pair.run(pair.now + 20 * SECOND)
+    assert not resets(pair)
+    goes_on(pair, client, server, 2)
+
+
+def test_no_keepalive_while_the_third_ack_is_repeated() -> None:
+    """Its own timer watches over the join (RFC 9293 section 3.8.4: only when nothing is outstanding)."""
+    keepalive = {"keepalive": True, "keepalive_idle": SECOND, "keepalive_interval": SECOND}
+    pair, client, server = without_third_acks(7 * SECOND, client={"tcp": keepalive})
+    pair.run(6 * SECOND)
+    assert not any(segment.seq == 0 for _, way, segment in on_path(pair, C2)[1:] if not segment.flags & SYN)
+    pair.run(60 * SECOND)
+    assert not resets(pair)
+    goes_on(pair, client, server, 2)

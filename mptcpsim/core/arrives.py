@@ -167,7 +167,7 @@ def arrives(tcp: Tcp, segment: Segment, now: int) -> None:
     # First: sequence number, preceded by PAWS (RFC 7323 section 5.3, R1).
     if tcp.timestamps and not flags & RST and _fails_paws(tcp, segment, now):
         tcp.count("TcpExtPAWSEstab")
-        tcp.send_ack(now)
+        tcp.answer(now)
         return
     if tcp.subflow is not None and tcp.subflow.speaks:
         tcp.subflow.stretch_window(segment)
@@ -256,11 +256,11 @@ def _unacceptable(tcp: Tcp, segment: Segment, now: int) -> None:
         return
     known = segment.ack <= max(tcp.sender.nxt, tcp.sender.window_probe.end)
     if segment.length or flags & FIN:
-        tcp.send_ack(now)
+        tcp.answer(now)
         tcp.log(ANSWER, now, tcp.sender.nxt, 0)
     elif segment.seq == receiver.nxt - 1 and known:
         if receiver.may_answer(now):
-            tcp.send_ack(now)
+            tcp.answer(now)
             tcp.log(ANSWER, now, tcp.sender.nxt, 0)
     else:
         # Two ends that disagree could answer each other's bare ACKs for ever: limit them.

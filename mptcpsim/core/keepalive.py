@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.segment import ACK
+from mptcpsim.core.stages import PRE_ESTABLISHED
 from mptcpsim.core.states import CLOSE_WAIT, ESTABLISHED
 from mptcpsim.units import NEVER
 
@@ -43,8 +44,10 @@ class Keepalive:
             self.at = NEVER
             return
         idle_until = tcp.last_heard + config.keepalive_idle
-        if idle_until > now or len(tcp.sender.board):
-            # Something was heard meanwhile, or the retransmission timer watches over the connection.
+        joining = tcp.subflow is not None and tcp.subflow.stage == PRE_ESTABLISHED
+        if idle_until > now or len(tcp.sender.board) or joining:
+            # Something was heard meanwhile, or another timer watches over the connection: that of the
+            # retransmissions, or the one that repeats the third ACK of a join.
             self.unanswered = 0
             self.at = idle_until if idle_until > now else now + config.keepalive_interval
             return

@@ -417,6 +417,17 @@ class Tcp(TimerOwner):
         self._stack.counters.out_segs += 1
         self._outbox.append(segment)
 
+    def answer(self, now: int) -> None:
+        """Answer what cannot be taken with where we are (RFC 9293 section 3.10.7.4, first step).
+
+        A join that still waits for the third ACK says so with its SYN,ACK, which acknowledges as much: its
+        opener would take an ACK for the fourth one, and go on without MP_JOIN (RFC 8684 section 3.2).
+        """
+        if self.state == SYN_RECEIVED and self.subflow is not None and self.subflow.is_join:
+            self.emit_syn(now)
+        else:
+            self.send_ack(now)
+
     def challenge(self, now: int) -> None:
         """Send a challenge ACK, at most ten in five seconds (RFC 5961 sections 3 to 5 and 7)."""
         if now - self._challenges_since >= _CHALLENGE_PERIOD:
@@ -425,7 +436,7 @@ class Tcp(TimerOwner):
         if self._challenges < self.config.challenge_ack_limit:
             self._challenges += 1
             self.count("TcpExtTCPChallengeACK")
-            self.send_ack(now)
+            self.answer(now)
 
     # --- Commands (RFC 9293 sections 3.10.1, 3.10.4, 3.10.5) --------------------------------------
 
