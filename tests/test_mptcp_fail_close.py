@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from mptcp_pair import S1, MptcpPair, Seen, drop, mptcp, options_of, strip_mptcp, transfer
+from mptcp_pair import S1, MptcpPair, Seen, drop, forge, mptcp, options_of, strip_mptcp, transfer
 from test_mptcp_fail import Damage, pair_of
 
 from mptcpsim.core.mptcp_options import Dss, MpFail
-from mptcpsim.core.segment import FIN, Packet
+from mptcpsim.core.segment import FIN, RST, Packet
 from mptcpsim.plugins import Withdraw
 from mptcpsim.units import SECOND
 
@@ -106,9 +106,9 @@ def test_an_address_is_withdrawn_on_the_way_back_and_that_is_no_end_of_the_strea
 
 
 def fallen_alone(lost: int) -> tuple[MptcpPair, Any, Any]:
-    """Return a connection whose server has fallen back, for ACKs without DATA_ACK.
+    """Return a connection whose server has fallen back: the ACKs of its first data had no DATA_ACK.
 
-    ``lost`` infinite mappings do not reach the client, which knows that DATA_ACKs pass in its direction.
+    ``lost`` infinite mappings do not reach the client, which has sent no data yet.
     """
     left = {"c>s": 4, "s>c": lost}
 
@@ -122,7 +122,6 @@ def fallen_alone(lost: int) -> tuple[MptcpPair, Any, Any]:
 
     pair = MptcpPair(mptcp(versions=(1,)), mptcp(versions=(1,)), hook=strip_mptcp(loses))
     client, server = pair.establish()
-    transfer(pair, client, server, 1_000)
     pair.run(2 * SECOND)
     transfer(pair, server, client, 1_000)
     pair.run(pair.now + SECOND)
@@ -131,19 +130,106 @@ def fallen_alone(lost: int) -> tuple[MptcpPair, Any, Any]:
 
 
 def test_a_peer_that_goes_on_to_map_is_told_again_of_the_fallback() -> None:
-    pair, client, server = fallen_alone(lost=3)
+    pair, client, server = fallen_alone(lost=1)
     transfer(pair, client, server, 100_000)
     assert client.is_plain
     transfer(pair, server, client, 100_000)
 
 
-def test_data_that_is_mapped_to_another_place_ends_the_plain_connection() -> None:
-    """The client never hears of the fallback, misses DATA_ACKs, and repeats what has arrived."""
+def test_a_peer_that_never_hears_of_the_fallback_gives_up() -> None:
+    """To it the ACKs of its data have lost their DATA_ACKs in mid-stream: it does not repeat that data."""
     pair, client, server = fallen_alone(lost=1 << 30)
     server.eager = True
     client.write(2_000, pair.now)
     pair.pump()
     pair.run(pair.now + 60 * SECOND)
-    assert server.error == "the peer still speaks MPTCP (middlebox interference)"
-    assert 1_000 < server.delivered <= 3_000
+    assert "an ACK of data came without DATA_ACK" in client.subflows[0].error
+    assert server.error == "connection reset by peer"
+    assert 0 < server.delivered <= 2_000
     assert not server.peer_closed
+
+
+def test_data_that_is_mapped_to_another_place_ends_the_plain_connection() -> None:
+    """The peer repeats at the connection what has arrived."""
+    pair, client, server = fallen_alone(lost=1 << 30)
+    server.eager = True
+    dsn = (client.local_key.idsn + 5) & 0xFFFF_FFFF
+    forge(pair, client, dss=Dss(dsn_octets=4, dsn=dsn, ssn=1, data_level_length=10), length=10)
+    pair.run(pair.now + SECOND)
+    assert server.error == "the peer still speaks MPTCP (middlebox interference)"
+    assert not server.delivered
+    assert not server.peer_closed
+
+
+# --- Options vanish in mid-stream -----------------------------------------------------------------
+
+
+def broken(first: int, back: int, **ways: float) -> tuple[MptcpPair, Any, Any]:
+    """Return a connection that loses its options in mid-stream; data then waits for ACKs at the server.
+
+    Args:
+        first: bytes that the client has written before, and the server has acknowledged.
+        back: bytes that the server writes then.
+        ways: from when on options are removed, by direction ("c", "s"), seconds.
+    """
+
+    def loses(seen: Seen) -> bool:
+        return seen.now >= ways.get(seen.direction[0], 1e9) * SECOND
+
+    pair = MptcpPair(hook=strip_mptcp(loses))
+    client, server = pair.establish()
+    transfer(pair, client, server, first)
+    pair.run(2 * SECOND)
+    client.eager = server.eager = True
+    server.write(back, pair.now)
+    pair.pump()
+    return pair, client, server
+
+
+@pytest.mark.parametrize("more", [0, 500, 20_000])
+def test_who_is_known_to_hear_options_does_not_learn_of_a_fallback_and_there_is_none(more: int) -> None:
+    """The client has its confirmation: what it repeats at the connection would go on the plain stream."""
+    pair, client, server = broken(20_000, 3_000, c=2, s=2)
+    client.write(more, pair.now)
+    client.close(pair.now)
+    pair.pump()
+    pair.run(pair.now + 300 * SECOND)
+    assert not server.fell_back
+    assert server.subflows[0].error.startswith("an ACK of data came without DATA_ACK")
+    assert (server.delivered, server.peer_closed) == (20_000, False)
+    assert client.error
+    assert server.error
+
+
+def test_fin_behind_lost_mappings_is_not_answered_with_a_fin() -> None:
+    """The server is plain, and its FIN the end of its stream; ours would be the end of ours."""
+    # The client's ACKs have no DATA_ACK from the first on; nor has what the server sends an infinite mapping.
+    pair = MptcpPair(
+        hook=strip_mptcp(lambda seen: seen.now >= (1 if seen.direction == "c>s" else 2.015) * SECOND)
+    )
+    client, server = pair.establish()
+    pair.run(2 * SECOND)
+    client.eager = True
+    server.write(1_000, pair.now)
+    pair.pump()
+    pair.run(pair.now + SECOND)
+    assert server.fell_back
+    server.close(pair.now)
+    pair.pump()
+    pair.run(pair.now + 10 * SECOND)
+    assert not server.peer_closed
+    assert "a FIN came before MPTCP is sure" in client.subflows[0].error
+    assert "reset" in server.error
+
+
+def test_fin_with_a_dss_is_answered() -> None:
+    """Who still speaks MPTCP only closes the subflow: no reason for a reset (section 3.4.2)."""
+    pair = MptcpPair(client_addresses=("10.0.1.1", "10.0.2.1"))
+    client, server = pair.establish()
+    transfer(pair, server, client, 1_000)
+    pair.run(SECOND)
+    server.act([Withdraw(S1)], pair.now)
+    pair.pump()
+    pair.run(pair.now + 2 * SECOND)
+    assert not any(seen.flags & RST for _, _, seen in pair.wire)
+    assert client.subflows[0].error == server.subflows[0].error == ""

@@ -331,6 +331,8 @@ def _text_and_fin(tcp: Tcp, segment: Segment, now: int) -> None:
         fin_at = segment.seq + segment.length
         if fin_at < max(receiver.edge, receiver.nxt + 1):
             receiver.fin_at = fin_at
+            if tcp.subflow is not None:
+                tcp.subflow.fin_with_dss = segment.dss is not None or segment.options is not None
     if receiver.fin_at >= 0 and receiver.nxt == receiver.fin_at:
         receiver.nxt += 1
         receiver.edge = max(receiver.edge, receiver.nxt)

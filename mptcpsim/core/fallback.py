@@ -14,7 +14,7 @@ from mptcpsim.core.mptcp_options import REASON_MIDDLEBOX, Dss, MpFail, MptcpOpti
 from mptcpsim.core.options import mptcp_length
 from mptcpsim.core.segment import FIN, Segment
 from mptcpsim.core.sequences import unwrap
-from mptcpsim.core.stages import PLAIN
+from mptcpsim.core.stages import PLAIN, PRE_ESTABLISHED, READY
 from mptcpsim.core.states import CLOSED, ESTABLISHED
 from mptcpsim.units import NEVER
 
@@ -86,13 +86,34 @@ def become_plain(
 
 
 def may_be_plain(connection: MptcpConnection, subflow: Subflow) -> bool:
-    """Return whether the peer may have fallen back, and we have not heard of it.
+    """Return whether the peer may have fallen back, unheard by us: to it our FIN would end our stream.
 
-    It may have got our MP_FAIL. Or options do not pass: that they do is known of a peer that has sent a DSS,
-    and has acknowledged data of ours at the connection, if there was any.
+    It may have got our MP_FAIL. Or options do not pass, which it finds out (``on_options_missing``) until it
+    has acknowledged data of ours at the connection: from data of ours, from ACKs of its own, or from a FIN.
     """
+    if subflow.failed_at >= 0:
+        return True
+    if subflow.is_join or subflow.fin_with_dss or _had_joins(connection, subflow, READY):
+        return False
     outbound = connection.outbound
-    return subflow.failed_at >= 0 or not subflow.heard or outbound.una == 1 < outbound.nxt
+    exchanged = outbound.nxt > 1 or subflow.tcp.receiver.nxt > 1
+    return not subflow.heard or (outbound.una == 1 and exchanged)
+
+
+def _had_joins(connection: MptcpConnection, subflow: Subflow, stage: int) -> bool:
+    """Return whether another subflow has ever come so far."""
+    others = [tcp.subflow for tcp in connection.subflows if tcp.subflow is not subflow]
+    return any(other is not None and other.stage >= stage for other in others)
+
+
+def _is_at_the_start(connection: MptcpConnection, subflow: Subflow) -> bool:
+    """Return whether options that are missing have never passed, as far as the peer can know (section 3.7).
+
+    A peer whose data was acknowledged with a DSS has the confirmation that it passes, and does not look
+    out for its absence any more. Were we to become plain, it would follow only if it heard the infinite
+    mapping; else what it repeats at the connection, and the FIN of a subflow, were taken for its stream.
+    """
+    return subflow.tcp.receiver.last_ack_sent <= 1 and not _had_joins(connection, subflow, PRE_ESTABLISHED)
 
 
 def _is_contiguous(connection: MptcpConnection, subflow: Subflow) -> bool:
@@ -132,9 +153,12 @@ def _fall_back(connection: MptcpConnection, subflow: Subflow, why: str, now: int
 
 
 def on_options_missing(connection: MptcpConnection, subflow: Subflow, why: str, now: int) -> bool:
-    """Data or its ACK came without options before it was sure that they pass."""
-    alone = connection.is_only(subflow) and not subflow.is_join
-    if alone and connection.config.mptcp.infinite_mapping and _is_contiguous(connection, subflow):
+    """Data or its ACK came without options before it was sure that they pass.
+
+    At the start of the first subflow that is a fallback; later it has broken during operation (section 3.7).
+    """
+    start = connection.is_only(subflow) and not subflow.is_join and _is_at_the_start(connection, subflow)
+    if start and connection.config.mptcp.infinite_mapping and _is_contiguous(connection, subflow):
         connection.count("MPTcpExtMPCapableDataFallback")
         _fall_back(connection, subflow, why, now)
         return True

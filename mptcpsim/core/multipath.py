@@ -27,7 +27,7 @@ from mptcpsim.core.data_states import (
 from mptcpsim.core.joining import Joins
 from mptcpsim.core.keys import Key
 from mptcpsim.core.late_acks import LateReceiver
-from mptcpsim.core.mptcp_options import REASON_NAMES, VERSION_0, MptcpOption, MpTcprst
+from mptcpsim.core.mptcp_options import REASON_MIDDLEBOX, REASON_NAMES, VERSION_0, MptcpOption, MpTcprst
 from mptcpsim.core.paths import ConnectionPaths, subflow_info
 from mptcpsim.core.sequences import UNKNOWN
 from mptcpsim.core.stages import OPENING, READY
@@ -540,8 +540,13 @@ class MptcpConnection(Connection):
         if self.is_plain:
             super().on_peer_closed(subflow, now)
             return
-        if subflow.subflow is not None and subflow.subflow.failed_at >= 0:
+        extra = subflow.subflow
+        if extra is not None and extra.failed_at >= 0:
             # A peer that has got our MP_FAIL may be plain already: its infinite mapping is under way.
+            return
+        if extra is not None and not self.peer_closed and fallback.may_be_plain(self, extra):
+            # Is it the end of its stream? Our FIN would be the end of ours, and there may be more to come.
+            self.reset_subflow(extra, REASON_MIDDLEBOX, "a FIN came before MPTCP is sure", now)
             return
         done = not self.peer_closed or self.state == M_TIME_WAIT
         if done and not subflow.sender.fin_wanted:

@@ -50,6 +50,7 @@ class Subflow(Path):
         own_backup, peer_backup: who asked to use it as a backup only.
         confirmed: a DATA_ACK has arrived: the peer has our keys.
         heard: a DSS has arrived.
+        fin_with_dss: the FIN of the peer brought one, so that it is no plain peer's end of stream.
         keys_due: the peer may not have our key yet: MP_CAPABLE goes with ACKs and the first data.
         mappings: what was sent and is not acknowledged on this subflow.
         incoming: data that has arrived, and where it belongs.
@@ -74,6 +75,7 @@ class Subflow(Path):
         "duplicate_bytes",
         "extra_reset_option",
         "failed_at",
+        "fin_with_dss",
         "heard",
         "incoming",
         "is_join",
@@ -121,6 +123,7 @@ class Subflow(Path):
         #: A DATA_ACK came on an acknowledgment of data: the DSS passes in both directions (section 3.7).
         self.proven: bool = False
         self.heard: bool = False
+        self.fin_with_dss: bool = False
         #: A DSS was sent, from which the peer may have learned that options pass.
         self.spoke: bool = False
         self.keys_due: bool = False
