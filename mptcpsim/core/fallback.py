@@ -116,17 +116,30 @@ def _is_at_the_start(connection: MptcpConnection, subflow: Subflow) -> bool:
     return subflow.tcp.receiver.last_ack_sent <= 1 and not _had_joins(connection, subflow, PRE_ESTABLISHED)
 
 
-def _is_contiguous(connection: MptcpConnection, subflow: Subflow) -> bool:
-    """Return whether the data in flight is one piece of the stream, on this subflow alone."""
-    shift = connection.outbound.nxt - subflow.tcp.sender.end
-    outstanding = subflow.mappings.outstanding()
-    if subflow.tcp.sender.fin_sent or any(mapping.dsn - mapping.ssn != shift for mapping in outstanding):
-        # After the FIN of the subflow nothing can go on.
+def _is_contiguous(connection: MptcpConnection, subflow: Subflow, ack: int = 0) -> bool:
+    """Return whether the data in flight is one piece of the stream, on this subflow alone.
+
+    Args:
+        connection: the connection.
+        subflow: the subflow.
+        ack: what a segment acknowledges on it whose DATA_ACK is taken already, and its ACK not yet.
+    """
+    outbound = connection.outbound
+    sender = subflow.tcp.sender
+    if sender.fin_sent:
+        # After the FIN of the subflow nothing can go on, but nothing has to if all was acknowledged.
+        return outbound.una > outbound.end
+    shift = outbound.nxt - sender.end
+    ack = max(ack, sender.una)
+    outstanding = [
+        mapping for mapping in subflow.mappings.outstanding() if mapping.ssn + mapping.length > ack
+    ]
+    if any(mapping.dsn - mapping.ssn != shift for mapping in outstanding):
         return False
-    if any(item.origin != subflow.number for item in connection.outbound.reinjections):
+    if any(item.origin != subflow.number and item.end > outbound.una for item in outbound.reinjections):
         # What another subflow has left undone.
         return False
-    return subflow.mappings.lowest() >= connection.outbound.una
+    return not outstanding or max(outstanding[0].ssn, ack) + shift >= outbound.una
 
 
 def _infinite(connection: MptcpConnection, subflow: Subflow) -> Dss:
@@ -186,12 +199,17 @@ def _count_infinite(connection: MptcpConnection, subflow: Subflow) -> None:
         connection.count("MPTcpExtInfiniteMapRx")
 
 
-def on_infinite_mapping(connection: MptcpConnection, subflow: Subflow, dsn: int, ssn: int, now: int) -> bool:
-    """The peer has fallen back: everything from ``ssn`` on is the stream from ``dsn`` on."""
+def on_infinite_mapping(
+    connection: MptcpConnection, subflow: Subflow, dsn: int, ssn: int, ack: int, now: int
+) -> bool:
+    """The peer has fallen back: everything from ``ssn`` on is the stream from ``dsn`` on.
+
+    The segment that says so acknowledges what comes before ``ack`` on the subflow.
+    """
     _count_infinite(connection, subflow)
     # It acts retroactively: what was held before the byte that comes next is sent again behind it.
     start = ssn + connection.inbound.nxt - dsn
-    if not _is_contiguous(connection, subflow) or not subflow.incoming.skip_to(start):
+    if not _is_contiguous(connection, subflow, ack) or not subflow.incoming.skip_to(start):
         connection.reset_subflow(subflow, REASON_MIDDLEBOX, "an infinite mapping that does not fit", now)
         return False
     # Should the peer wait for one, too, having found our data damaged, it asks again.

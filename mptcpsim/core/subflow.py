@@ -565,7 +565,7 @@ class Subflow(Path):
             connection.on_longer_numbers()
         if dss.data_level_length == 0:
             ssn = unwrap(dss.ssn, self.tcp.receiver.nxt)
-            return fallback.on_infinite_mapping(connection, self, dsn, ssn, now)
+            return fallback.on_infinite_mapping(connection, self, dsn, ssn, segment.ack, now)
         length = dss.data_level_length
         if dss.data_fin:
             length -= 1
