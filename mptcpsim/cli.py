@@ -130,6 +130,14 @@ def run(
             "--dsn", help="Record every segment of the flows and draw data sequence numbers over time."
         ),
     ] = False,
+    stall_threshold: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Gaps in a flow's delivery from this duration on are stalls, such as 200ms; "
+            "the same as --set results.stall_threshold=TIME.",
+        ),
+    ] = None,
     roundtrip: Annotated[
         bool, typer.Option("--roundtrip", help="Encode and decode every packet at every hop.")
     ] = False,
@@ -149,6 +157,8 @@ def run(
     from mptcpsim.scenario.load import open_source
 
     overrides = [*(changes or []), *([] if seed is None else [f"seed={seed}"])]
+    if stall_threshold is not None:
+        overrides.append(f"results.stall_threshold={stall_threshold}")
     try:
         loaded, places = open_source(scenario, overrides).read()
         if loaded.sweep is not None:
@@ -180,7 +190,7 @@ def _run(
     scenario: Scenario, directory: RunDirectory, pcap: bool, dsn: bool, roundtrip: bool, figures: bool
 ) -> None:
     from mptcpsim.core.connection import IntegrityError
-    from mptcpsim.results.report import failure_lines, stall_lines, tables
+    from mptcpsim.results.report import failure_lines, pause_lines, stall_lines, tables
     from mptcpsim.results.terminal import Terminal
     from mptcpsim.scenario.run import run_scenario
     from mptcpsim.sim.loop import EventBudgetExceeded
@@ -207,7 +217,7 @@ def _run(
     for table in tables(found):
         console.show(table)
     stalls = stall_lines(found)
-    for line in stalls:
+    for line in [*pause_lines(found), *stalls]:
         console.print(line, highlight=False, soft_wrap=True)
     if stalls and not (dsn or pcap):
         console.print(

@@ -286,7 +286,7 @@ class TestSummary:
                 "failed_s",
             ),
             *("mptcp_version", "fallback_reason"),
-            *("stalled_s", "bytes_duplicate", "bytes_repeated_while_closed", "bytes_unread_most"),
+            *("stalled_s", "pauses", "bytes_duplicate", "bytes_repeated_while_closed", "bytes_unread_most"),
         }
         assert summary.intact
         flow.integrity = "byte 7 is wrong"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from mptcpsim.results.series import SeriesRecorder, read_series
 from mptcpsim.results.stalls import HEAD_OF_LINE, LOST, NO_SUBFLOW
 from mptcpsim.scenario.build import build
 from mptcpsim.scenario.run import measure
+from mptcpsim.sim.engine import Environment
+from mptcpsim.sim.flow import Flow
+from mptcpsim.units import SECOND
 
 #: Two hosts with two paths between them; the client sends.
 TWO_PATHS = """
@@ -242,3 +246,58 @@ def test_less_than_a_segment_is_the_application_s_limit(tmp_path: Path, multipat
         limits = subflow["limited_s"]
         assert limits["scheduler"] == 0
         assert limits["application"] == pytest.approx(sum(limits.values()), abs=0.3)
+
+
+# --- The definition -------------------------------------------------------------------------------
+
+
+def test_ordinary_loss_recovery_is_a_pause(tmp_path: Path) -> None:
+    """A time-out of 200 ms: counted, with its cause, and no stall; with a threshold of 200 ms it is one."""
+    down, up = 'at = "1s"; action = "down"; link = "path0"', 'at = "1300ms"; action = "up"; link = "path0"'
+    text = two_paths('bytes = "2MB"\n', down, up, duration="5s")
+    (flow,) = run(text, tmp_path)["flows"]
+    assert (flow["stalls"], flow["stalled_s"]) == ([], 0)
+    (pause,) = flow["pauses"]["first"]
+    lasted = pause["end_s"] - pause["start_s"]
+    assert 0.2 <= lasted < 1
+    assert flow["pauses"]["count"] == 1
+    assert flow["pauses"]["sum_s"] == flow["pauses"]["longest_s"] == pytest.approx(lasted)
+    assert flow["pauses"]["causes"] == {pause["cause"]: {"count": 1, "sum_s": pytest.approx(lasted)}}
+    told = run(text + '\n[results]\nstall_threshold = "200ms"\n', tmp_path)["flows"][0]
+    (stall,) = told["stalls"]
+    assert (stall["start_s"], stall["end_s"]) == (pause["start_s"], pause["end_s"])
+    assert (stall["cause"], stall["ended"]["by"]) == (pause["cause"], pause["ended_by"])
+    assert told["stalled_s"] == pytest.approx(lasted)
+    assert told["pauses"]["count"] == 0
+
+
+def test_begin_and_end_of_a_stall_are_exact(tmp_path: Path) -> None:
+    """From the last delivery before the path goes down, or from a write; to the delivery that ends it."""
+    down, up = 'at = "1s"; action = "down"; link = "path0"', 'at = "4s"; action = "up"; link = "path0"'
+    quiet = 'app = "constant-rate"\nrate = "8kbps"\nmessage = "700B"\nbytes = "2800B"\n'
+    for flow in ('bytes = "2MB"\n', quiet):
+        simulation = build(loads(two_paths(flow, down, up, duration="12s")))
+        seen: list[int] = []
+        watched = simulation.flows[0]
+
+        def note(env: Environment, watched: Flow, seen: list[int]) -> Iterator[Any]:
+            before = 0
+            while True:
+                yield env.timeout("0.1ms")
+                delivered = watched.receiver.delivered if watched.receiver is not None else 0
+                if delivered > before:
+                    seen.append(env.now)
+                    before = delivered
+
+        simulation.env.process(note(simulation.env, watched, seen))
+        with SeriesRecorder(tmp_path / "series.parquet") as recorder:
+            (result,) = measure(simulation, recorder).as_dict()["flows"]
+        (stall,) = result["stalls"]
+        before = max(time for time in seen if time < 1.5 * SECOND)
+        after = min(time for time in seen if time > before)
+        assert stall["end_s"] == pytest.approx(after / SECOND, abs=1.1e-4)
+        begin = before / SECOND if flow != quiet else stall["start_s"]
+        assert stall["start_s"] == pytest.approx(begin, abs=1.1e-4)
+        if flow == quiet:
+            # A message every 0.7 s after the handshake of 20 ms: the third one is the first that is lost.
+            assert stall["start_s"] == pytest.approx(0.020064 + 2 * 0.7, abs=1e-4)

@@ -12,6 +12,7 @@ from zero_window import Closed, closed, window_updates
 from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.segment import Packet, Segment
 from mptcpsim.core.window_log import UPDATE
+from mptcpsim.results.stall_causes import explain
 from mptcpsim.results.stalls import (
     BACK_OFF,
     CAUSES,
@@ -25,9 +26,9 @@ from mptcpsim.results.stalls import (
     STARVED,
     UNEXPLAINED,
     Explanation,
-    explain,
-    quiet_since,
-    threshold,
+    gap_since,
+    least_stall,
+    quiet,
     waiting,
 )
 from mptcpsim.units import SECOND
@@ -50,8 +51,18 @@ def why(case: Closed, wait: int = 500 * MS) -> Explanation:
     case.wait(wait)
     assert waiting(case.client, case.server)
     assert case.server.free >= case.server.least_free
-    assert case.pair.now >= quiet_since(case.client, case.server) + threshold(case.client)
-    return explain(case.client, case.server, case.pair.now)
+    assert case.pair.now >= since(case) + quiet(case.client)
+    return tell(case)
+
+
+def since(case: Closed) -> int:
+    """Return since when something could have arrived, and nothing has, ns."""
+    return gap_since(case.client, case.server, case.server.delivered_at, 0)
+
+
+def tell(case: Closed) -> Explanation:
+    """Return why nothing arrives."""
+    return explain(case.client, case.server, case.pair.now, since(case))
 
 
 # --- The definition -------------------------------------------------------------------------------
@@ -68,25 +79,57 @@ def test_room_counts_from_the_read_that_made_it() -> None:
     case = closed("rfc8684", hook=window_updates(1))
     case.wait(5 * SECOND)
     read = case.read()
-    assert quiet_since(case.client, case.server) == read
-    assert threshold(case.client) == SHORTEST
+    assert since(case) == read
+    assert quiet(case.client) == SHORTEST
 
 
 def test_a_long_round_trip_makes_a_long_threshold() -> None:
     case = closed("rfc8684", delay=300 * MS)
     case.wait(5 * SECOND)
-    assert threshold(case.client) >= 1200 * MS
+    assert quiet(case.client) >= 1200 * MS
 
 
-def test_data_counts_from_when_it_was_written() -> None:
+def test_the_application_is_heard_when_it_writes() -> None:
+    """What the watch of a flow counts from: the instant of a write, and of the wait for room to write."""
     case = closed("rfc8684", total=1000)
-    case.server.eager = True
-    case.read()
+    heard: list[tuple[int, bool]] = []
+    case.client.on_write = lambda now, waits: heard.append((now, waits))
     case.wait(5 * SECOND)
-    assert not waiting(case.client, case.server)
-    wrote = case.pair.now
-    case.client.write(1000, wrote)
-    assert quiet_since(case.client, case.server) == wrote
+    case.client.write(1000, case.pair.now)
+    case.client.waits_to_write(True, case.pair.now)
+    case.client.waits_to_write(True, case.pair.now + 1)
+    assert heard == [(case.pair.now, False), (case.pair.now, True)]
+
+
+def test_data_that_waits_for_its_turn_takes_no_room_of_what_is_missing() -> None:
+    """A hole in front of a buffer that is full but for the hole: the next byte fits, the path is to blame."""
+    dropped: list[int] = []
+
+    def hook(direction: str, packet: Packet, now: int) -> list[Packet]:
+        if isinstance(packet, Segment) and direction == "c>s" and packet.length and not dropped:
+            dropped.append(packet.length)
+        return [] if dropped and isinstance(packet, Segment) and packet.seq == 1 else [packet]
+
+    pair = Pair(TcpConfig(), TcpConfig(receive_buffer=10 * 1448), hook=hook, delay=MS)
+    client, server = pair.establish()
+    client.write(60_000, pair.now)
+    pair.run(pair.now + 200 * MS)
+    assert dropped == [1448]
+    assert server.subflows[0].receiver.out_of_order.total == 9 * 1448
+    assert server.least_free == 1460
+    assert waiting(client, server)
+    assert server.free >= server.least_free
+
+
+@pytest.mark.parametrize(("threshold", "least"), [(None, SECOND), (200 * MS, 200 * MS), (MS, 200 * MS)])
+def test_a_short_gap_is_no_stall(threshold: int | None, least: int) -> None:
+    case = closed("rfc8684")
+    assert least_stall(case.client, threshold) == least
+
+
+def test_twice_a_time_out_is_no_stall() -> None:
+    case = closed("rfc8684", tcp={"rto_min": 3 * SECOND})
+    assert least_stall(case.client, None) == 6 * SECOND
 
 
 # --- The causes -----------------------------------------------------------------------------------
@@ -121,7 +164,7 @@ def test_window_update_lost_under_plain_tcp() -> None:
     pair.pump()
     lose = False
     pair.run(pair.now + 500 * MS)
-    assert explain(client, server, pair.now).cause == LOST
+    assert explain(client, server, pair.now, server.delivered_at).cause == LOST
 
 
 def test_an_ack_that_was_on_its_way_is_not_the_update() -> None:
@@ -181,7 +224,7 @@ def test_the_acks_of_what_has_arrived_are_lost(multipath: bool, buffer: int) -> 
     client.write(200_000, pair.now)
     pair.run(pair.now + 5 * SECOND)
     assert waiting(client, server)
-    found = explain(client, server, pair.now)
+    found = explain(client, server, pair.now, server.delivered_at)
     assert found.cause == (LOST if buffer == 10_000 else NO_SUBFLOW)
     assert "time-out" in found.words
     if found.cause == LOST or not multipath:
@@ -215,7 +258,7 @@ def test_probes_of_a_window_that_was_closed_before_are_no_evidence() -> None:
     case.wait(50 * MS)
     assert case.server.free < case.server.least_free
     case.read()
-    found = explain(case.client, case.server, case.pair.now)
+    found = tell(case)
     assert found.cause == BACK_OFF
     assert [witness.what for witness in found.witnesses] == ["window 0"]
     assert "after the window was found closed" in found.words
@@ -321,7 +364,7 @@ def test_send_buffer_starved() -> None:
     assert case.server.delivered == case.client.written
     case.client.wants_write = True
     assert case.client.writable * 3 < case.client.send_buffer
-    found = explain(case.client, case.server, case.pair.now)
+    found = tell(case)
     assert found.cause == STARVED
     assert "on subflow 1" in found.words
 
@@ -368,6 +411,6 @@ def test_a_rest_of_a_window_that_is_not_worth_a_segment() -> None:
     case.wait(200 * MS)
     case.pair.run_until(lambda: case.client.outbound.override_at < 1 << 62, SECOND)
     case.wait(MS)
-    found = explain(case.client, case.server, case.pair.now)
+    found = tell(case)
     assert found.cause == NOT_SENT
     assert "silly-window" in found.words

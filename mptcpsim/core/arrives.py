@@ -218,6 +218,14 @@ def _fails_paws(tcp: Tcp, segment: Segment, now: int) -> bool:
     return receiver.timestamp_is_old(segment) and now - receiver.ts_recent_at < _PAWS_IDLE
 
 
+def _note_answer(tcp: Tcp, now: int) -> None:
+    """Note that a window probe was answered: what looks like one is one if nothing came since window 0."""
+    connection = tcp.connection
+    log = connection.window_log
+    if log is not None and log.zero_at >= max(connection.delivered_at, 0):
+        tcp.log(ANSWER, now, tcp.sender.nxt, 0)
+
+
 def _unacceptable(tcp: Tcp, segment: Segment, now: int) -> None:
     """A segment outside of the window: an ACK tells the peer where we are."""
     flags = segment.flags
@@ -257,11 +265,12 @@ def _unacceptable(tcp: Tcp, segment: Segment, now: int) -> None:
     known = segment.ack <= max(tcp.sender.nxt, tcp.sender.window_probe.end)
     if segment.length or flags & FIN:
         tcp.answer(now)
-        tcp.log(ANSWER, now, tcp.sender.nxt, 0)
+        if segment.seq == receiver.nxt and segment.length <= 1:
+            _note_answer(tcp, now)
     elif segment.seq == receiver.nxt - 1 and known:
         if receiver.may_answer(now):
             tcp.answer(now)
-            tcp.log(ANSWER, now, tcp.sender.nxt, 0)
+            _note_answer(tcp, now)
     else:
         # Two ends that disagree could answer each other's bare ACKs for ever: limit them.
         tcp.challenge(now)

@@ -17,6 +17,7 @@ from mypy_extensions import mypyc_attr
 
 from mptcpsim.core.autotuning import Autotuning
 from mptcpsim.core.config import TcpConfig
+from mptcpsim.core.events import Event
 from mptcpsim.core.segment import Segment
 from mptcpsim.core.states import CLOSED, ESTABLISHED
 from mptcpsim.core.timers import TimerOwner
@@ -48,8 +49,10 @@ class Connection(TimerOwner):
         consumed: bytes that the application has read.
         delivered_at: when bytes last arrived in order, ns, or -1.
         free_since: when a read last gave the receive buffer room for a segment again, ns.
-        written_at: when data was last written while nothing was unacknowledged, ns.
-        on_progress: called with the instant when bytes arrive in order, while a stall is watched.
+        on_write: called with the instant before the application writes (False) and when it begins to wait
+            until it can (True), while stalls are watched.
+        on_progress: called once with the subflow and the instant when bytes arrive in order, while stalls
+            are watched.
         window_log: what happened to the windows, if somebody wants to know.
         tuning: the receive buffer grows by itself.
         send_buffer, receive_buffer: limits, bytes.
@@ -75,6 +78,7 @@ class Connection(TimerOwner):
         "local_port",
         "name",
         "on_progress",
+        "on_write",
         "peer_closed",
         "receive_buffer",
         "send_buffer",
@@ -85,7 +89,6 @@ class Connection(TimerOwner):
         "wants_write",
         "window_log",
         "written",
-        "written_at",
     )
 
     def __init__(self, stack: Stack, identifier: int, config: TcpConfig) -> None:
@@ -110,12 +113,16 @@ class Connection(TimerOwner):
         self.wants_state: bool = False
         self.delivered_at: int = -1
         self.free_since: int = 0
-        self.written_at: int = 0
-        self.on_progress: Callable[[int], None] | None = None
+        self.on_write: Callable[[int, bool], None] | None = None
+        self.on_progress: Callable[[Tcp, int], None] | None = None
         self.window_log: WindowLog | None = WindowLog() if stack.logs_windows else None
         self.tuning: Autotuning | None = None
         if config.receive_autotune:
             self.tuning = Autotuning(self, max(config.receive_buffer, config.receive_buffer_max))
+
+    def host_events(self) -> list[Event]:
+        """Return the event log of the host, oldest first."""
+        return self._stack.events
 
     # --- State ---------------------------------------------------------------------------------
 
@@ -185,30 +192,35 @@ class Connection(TimerOwner):
         return count
 
     def _before_write(self, now: int) -> None:
-        if self.window_log is not None and self.acked == self.written:
-            self.written_at = now
+        if self.on_write is not None:
+            self.on_write(now, False)
+
+    def waits_to_write(self, waits: bool, now: int) -> None:
+        """Note whether the application waits for room to write."""
+        if waits and not self.wants_write and self.on_write is not None:
+            self.on_write(now, True)
+        self.wants_write = waits
 
     def _before_read(self, count: int, now: int) -> None:
+        had_room = self.free >= self.least_free
         if self.tuning is not None:
             self.tuning.on_read(count, now)
-        if self.window_log is not None:
-            free = self.free
-            if free < self.least_free <= free + count:
-                self.free_since = now
+        if not had_room and self.free + count >= self.least_free:
+            self.free_since = now
 
     @property
     def free(self) -> int:
-        """Bytes that the receive buffer could take now, whatever the peer was told of it."""
-        return self.receive_buffer - self.readable - self._out_of_order()
+        """Room for the next bytes in order, whatever the peer was told of it.
+
+        Data that waits for its turn takes none of it: it lies behind the bytes that are missing.
+        """
+        return self.receive_buffer - self.readable
 
     @property
     def least_free(self) -> int:
         """Room that is worth a segment (RFC 9293 section 3.8.6.2.2): min(MSS, buffer / 2)."""
         mss = self.subflows[0].receiver.mss if self.subflows else 1
         return min(mss, self.receive_buffer // 2)
-
-    def _out_of_order(self) -> int:
-        return self.subflows[0].receiver.out_of_order.total if self.subflows else 0
 
     def grow_receive_buffer(self, size: int) -> None:
         """Autotuning: the receive buffer has ``size`` bytes from now on."""
@@ -251,8 +263,10 @@ class Connection(TimerOwner):
             )
         self.delivered += length
         self.delivered_at = now
-        if self.on_progress is not None:
-            self.on_progress(now)
+        on_progress = self.on_progress
+        if on_progress is not None:
+            self.on_progress = None
+            on_progress(subflow, now)
         if self.eager:
             self.consumed += length
             self.grow_limit(subflow, length)

@@ -314,13 +314,6 @@ class MptcpConnection(Connection):
             self.inbound.grow(size - self.receive_buffer)
             self.receive_buffer = size
 
-    def _out_of_order(self) -> int:
-        if self.is_plain:
-            return super()._out_of_order()
-        # Where subflows keep books of their own, what waits for its turn takes no room in the buffer.
-        own_books = self.config.mptcp.receive_window != "connection"
-        return 0 if own_books else self.inbound.out_of_order.total
-
     def close(self, now: int) -> None:
         """Close the own direction once everything written was sent; reading goes on."""
         if self.closing:

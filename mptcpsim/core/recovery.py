@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from mptcpsim.core.prr import ProportionalRateReduction
 from mptcpsim.core.rack import Rack
 from mptcpsim.core.scoreboard import Scoreboard, Sent
+from mptcpsim.core.window_log import LOSS_PROBE
 from mptcpsim.units import MILLISECOND, NEVER, SECOND
 
 if TYPE_CHECKING:
@@ -275,6 +276,8 @@ class Recovery:
         sender.rto_at = now + sender.rtt.timeout()
         sender.tcp.wake_by(sender.rto_at)
         sender.tcp.count("TcpExtTCPLossProbes")
+        sent = sender.tcp.last_sent()
+        sender.tcp.log(LOSS_PROBE, now, sent.seq, sent.length)
 
     def judge_probe(self, ack: int, dsack: bool, bare_duplicate: bool, flight: int, now: int) -> None:
         """An ACK arrived while a loss probe is out: what became of it? (section 7.4).

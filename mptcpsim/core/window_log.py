@@ -8,11 +8,13 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 #: At the end that sends data. A window closed (``subflow`` -1: the connection's) or opened again; a probe
-#: was sent; an update came that says nothing to the connection, because it has no DATA_ACK.
+#: was sent; an update came that says nothing to the connection, because it has no DATA_ACK; a probe for a
+#: lost tail went out (RFC 8985 section 7), which is no probe of a window.
 CLOSED: Final = "window closed"
 OPENED: Final = "window opened"
 PROBE: Final = "window probe"
 IGNORED: Final = "window without DATA_ACK"
+LOSS_PROBE: Final = "loss probe"
 
 #: At the end that receives. A segment with window 0 was sent; an update after a read; a read was not worth
 #: one; a probe was answered, or not because of the rate limit.
@@ -50,16 +52,22 @@ class WindowEvent(NamedTuple):
 
 
 class WindowLog:
-    """The events of one end of a connection, oldest first; of very many the oldest are forgotten."""
+    """The events of one end of a connection, oldest first; of very many the oldest are forgotten.
 
-    __slots__ = ("events",)
+    ``zero_at``: when a segment with window 0 was sent last, ns, or -1.
+    """
+
+    __slots__ = ("events", "zero_at")
 
     def __init__(self) -> None:
         self.events: list[WindowEvent] = []
+        self.zero_at: int = -1
 
     def add(self, what: str, now: int, subflow: int, seq: int, ack: int, window: int, length: int) -> None:
         """Note an event; a run of reads that are not worth an update is one."""
         events = self.events
+        if what == ZERO:
+            self.zero_at = now
         time = now
         times = 1
         if what == WITHHELD and events and events[-1].what == WITHHELD:

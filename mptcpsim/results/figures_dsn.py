@@ -108,11 +108,11 @@ def _span(
     first, last = rows[0].time_s, rows[-1].time_s
     stalls = flow["stalls"]
     if stalls and start is None and end is None:
-        longest = max(stalls, key=lambda stall: float(stall["end_s"] - stall["since_s"]))
-        margin = max(_LEAST_MARGIN_S, _MARGIN * (longest["end_s"] - longest["since_s"]))
+        longest = max(stalls, key=lambda stall: float(stall["end_s"] - stall["start_s"]))
+        margin = max(_LEAST_MARGIN_S, _MARGIN * (longest["end_s"] - longest["start_s"]))
         # The window closed before the stall: show that, too, unless it is very long ago.
         told = [packet["time_s"] for packet in longest["packets"] if packet["what"] == "window 0"]
-        begin = max(min([longest["since_s"], *told]), longest["since_s"] - 4 * margin)
+        begin = max(min([longest["start_s"], *told]), longest["start_s"] - 4 * margin)
         return max(first, begin - margin), min(last, longest["end_s"] + margin)
     return (first if start is None else start), (last if end is None else end)
 
@@ -153,7 +153,7 @@ def draw_flow(rows: Sequence[Row], flow: dict[str, Any], start: float, end: floa
     _draw_sequence(top, rows, subflows, start, end, plain=not flow["multipath"])
     _draw_windows(low, rows, subflows, start, end)
     for stall in flow["stalls"]:
-        if stall["end_s"] > start and stall["since_s"] < end:
+        if stall["end_s"] > start and stall["start_s"] < end:
             for ax in (top, low):
                 ax.axvspan(stall["start_s"], stall["end_s"], color=_STALL, alpha=0.25, lw=0, zorder=0)
             middle = (max(stall["start_s"], start) + min(stall["end_s"], end)) / 2

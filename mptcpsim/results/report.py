@@ -93,14 +93,49 @@ def stall_lines(summary: dict[str, Any], most: int = 5) -> list[str]:
         lines.append(f"Flow {flow['name']} stalled {many}, {flow['stalled_s']:.3f} s in all:")
         longest = sorted(stalls, key=lambda stall: stall["start_s"] - stall["end_s"])[:most]
         for stall in sorted(longest, key=lambda stall: float(stall["start_s"])):
-            lasted = stall["end_s"] - stall["start_s"]
-            lines.append(
-                f"  {stall['start_s']:.3f} to {stall['end_s']:.3f} s ({lasted:.3f} s): {stall['cause']}. "
-                f"{stall['words'][:1].upper()}{stall['words'][1:]}."
-            )
-            lines += [f"    {_packet_line(packet)}" for packet in stall["packets"]]
+            lines += _stall_lines(stall)
         if len(stalls) > most:
             lines.append(f"  and {len(stalls) - most} shorter ones, see summary.json")
+    return lines
+
+
+def _stall_lines(stall: dict[str, Any]) -> list[str]:
+    lasted = stall["end_s"] - stall["start_s"]
+    head = f"  {stall['start_s']:.3f} to {stall['end_s']:.3f} s ({lasted:.3f} s): {stall['cause']}"
+    lines: list[str] = []
+    if stall["parts"]:
+        lines.append(f"{head}, most of the time.")
+        for part in stall["parts"]:
+            span = f"{part['start_s']:.3f} to {part['end_s']:.3f} s"
+            lines.append(f"    {span}: {part['cause']}. {_sentence(part['words'])}")
+            lines += [f"      {_packet_line(packet)}" for packet in part["packets"]]
+    else:
+        lines.append(f"{head}. {_sentence(stall['words'])}")
+        lines += [f"    {_packet_line(packet)}" for packet in stall["packets"]]
+    ended = stall["ended"]
+    lines.append(f"    Ended: {ended['by']}. {_sentence(ended['words'])}")
+    lines += [f"      {_packet_line(packet)}" for packet in ended["packets"]]
+    return lines
+
+
+def _sentence(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:]}."
+
+
+def pause_lines(summary: dict[str, Any]) -> list[str]:
+    """Return a line for each flow that has paused: how often, how long, and why."""
+    lines: list[str] = []
+    for flow in summary["flows"]:
+        pauses = flow["pauses"]
+        if not pauses["count"]:
+            continue
+        many = f"{pauses['count']} times" if pauses["count"] > 1 else "once"
+        causes = sorted(pauses["causes"].items(), key=lambda item: -float(item[1]["sum_s"]))
+        why = ", ".join(f"{one['sum_s']:.3f} s {cause}" for cause, one in causes)
+        lines.append(
+            f"Flow {flow['name']} paused {many}, {pauses['sum_s']:.3f} s in all, "
+            f"{pauses['longest_s']:.3f} s at most: {why}"
+        )
     return lines
 
 

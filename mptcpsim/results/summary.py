@@ -6,7 +6,7 @@ seconds, sizes in bytes, rates in bit/s, and ``None`` stands for "did not happen
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -35,19 +35,70 @@ class Packet:
 
 
 @dataclass
-class Stall:
-    """A time during which a flow had data to deliver, and room for it, and delivered nothing.
+class StallPart:
+    """A part of a stall whose cause changes; the fields are as in ``Stall``."""
 
-    ``results.stalls`` has the definition and the causes. ``since_s``: nothing had arrived since; ``words``
-    says what happened, ``packets`` are the segments that show it.
+    start_s: float
+    end_s: float
+    cause: str
+    words: str
+    packets: list[Packet] = field(default_factory=list)
+
+
+@dataclass
+class StallEnd:
+    """What ended a stall: ``by`` is one of ``results.stall_ends.ENDINGS``, ``words`` make a sentence."""
+
+    by: str
+    words: str
+    packets: list[Packet] = field(default_factory=list)
+
+
+@dataclass
+class Stall:
+    """A gap in the delivery of a flow that lasts so long that ordinary loss recovery does not explain it.
+
+    docs/design.md has the definition, ``results.stalls`` the causes. From ``start_s`` on something could have
+    arrived, at ``end_s`` it did. ``words`` says what happened, ``packets`` are the segments that show it.
+    ``parts``: one after the other, if the cause changed; ``cause`` is then the one that lasted longest.
     """
 
     start_s: float
     end_s: float
     cause: str
-    since_s: float
     words: str
-    packets: list[Packet] = field(default_factory=list)
+    packets: list[Packet]
+    ended: StallEnd
+    parts: list[StallPart] = field(default_factory=list)
+
+
+@dataclass
+class Pause:
+    """A gap that is too short to be a stall: when, its cause, and what ended it, as in ``Stall``."""
+
+    start_s: float
+    end_s: float
+    cause: str
+    ended_by: str
+
+
+@dataclass
+class PauseCause:
+    """The pauses of one cause added up."""
+
+    count: int
+    sum_s: float
+
+
+@dataclass
+class Pauses:
+    """The pauses of a flow added up, also cause by cause; ``first``: the first thousand, one by one."""
+
+    count: int = 0
+    sum_s: float = 0.0
+    longest_s: float = 0.0
+    causes: dict[str, PauseCause] = field(default_factory=dict)
+    first: list[Pause] = field(default_factory=list)
 
 
 @dataclass
@@ -89,10 +140,10 @@ class FlowResult:
     ``failed_s``; ``error`` says why. ``latency_ms`` sums up the requests of a flow that makes requests.
     ``goodput_bps`` is None if the bytes took no time.
 
-    ``stalls``: the first thousand; ``stalled_s`` counts all. ``bytes_duplicate`` had arrived before at the
-    connection; ``bytes_repeated_while_closed``: what the sender sent again while the window
-    of the connection was closed, probes included. ``bytes_unread_most``: the most that waited for the
-    application to read it, to the sampling interval.
+    ``stalls``: the first thousand; ``stalled_s`` counts all. ``pauses``: shorter gaps.
+    ``bytes_duplicate`` had arrived before at the connection; ``bytes_repeated_while_closed``: what the sender
+    sent again while the window of the connection was closed, probes included. ``bytes_unread_most``: the most
+    that waited for the application to read it, to the sampling interval.
 
     ``multipath``: the connection speaks MPTCP, or did when it ended, in version
     ``mptcp_version``. ``fallback``: the client offered that, and the connection is plain TCP all
@@ -117,6 +168,7 @@ class FlowResult:
     latency_ms: dict[str, float] | None = None
     stalls: list[Stall] = field(default_factory=list)
     stalled_s: float = 0.0
+    pauses: Pauses = field(default_factory=Pauses)
     bytes_duplicate: int = 0
     bytes_repeated_while_closed: int = 0
     bytes_unread_most: int = 0
@@ -229,6 +281,15 @@ class Summary:
     def as_dict(self) -> dict[str, Any]:
         """Return the content of ``summary.json``."""
         return asdict(self)
+
+    def packets(self) -> Iterator[Packet]:
+        """Return the packets of all explanations of stalls."""
+        for flow in self.flows:
+            for stall in flow.stalls:
+                yield from stall.packets
+                yield from stall.ended.packets
+                for part in stall.parts:
+                    yield from part.packets
 
     @property
     def intact(self) -> bool:

@@ -55,7 +55,10 @@ class Sampler:
         self._end = simulation.scenario.duration
         self._interval = simulation.scenario.output.sample_interval
         pairs = zip(simulation.scenario.flows, simulation.flows, strict=True)
-        self.flows = [_FlowProbe(spec, flow, recorder, self._interval, self._loop) for spec, flow in pairs]
+        threshold = simulation.scenario.results.stall_threshold
+        self.flows = [
+            _FlowProbe(spec, flow, recorder, self._interval, self._loop, threshold) for spec, flow in pairs
+        ]
         for host in simulation.hosts.values():
             host.stack.logs_windows = True
         self._links = [
@@ -104,7 +107,13 @@ class _FlowProbe:
     """A flow: its connection as a whole, and each subflow at both ends."""
 
     def __init__(
-        self, spec: FlowSpec, flow: Flow, recorder: SeriesRecorder, interval: int, loop: Loop
+        self,
+        spec: FlowSpec,
+        flow: Flow,
+        recorder: SeriesRecorder,
+        interval: int,
+        loop: Loop,
+        threshold: int | None,
     ) -> None:
         self._spec = spec
         self._flow = flow
@@ -113,7 +122,7 @@ class _FlowProbe:
         self._received: dict[int, int] = {}
         ends = (spec.client, spec.server)
         self._sender, self._receiver = ends if _client_sends(spec) else ends[::-1]
-        self.watch = StallWatch(loop, flow, (self._sender, self._receiver), spec.start)
+        self.watch = StallWatch(loop, flow, (self._sender, self._receiver), spec.start, threshold)
         self.unread: int = 0
         #: Samples in which a limit has held a subflow back, by subflow and limit.
         self._limited: dict[int, dict[str, int]] = {}
@@ -253,6 +262,7 @@ def _flow_result(
         latency_ms=_latencies(flow.latencies),
         stalls=probe.watch.found,
         stalled_s=probe.watch.stalled / SECOND,
+        pauses=probe.watch.pauses,
         bytes_duplicate=_duplicates(receiver),
         bytes_repeated_while_closed=_repeated_while_closed(sender),
         bytes_unread_most=probe.unread,
@@ -433,6 +443,7 @@ def event_lines(simulation: Simulation, summary: Summary) -> list[dict[str, Any]
         for stall in result.stalls:
             line = {"time_s": stall.start_s, "event": "stall", "connection": result.name}
             line |= {"detail": f"{stall.cause}: {stall.words}", "until_s": stall.end_s}
+            line["ended"] = f"{stall.ended.by}: {stall.ended.words}"
             found.append((round(stall.start_s * SECOND), line))
     return [line for _, line in sorted(found, key=lambda item: item[0])]
 

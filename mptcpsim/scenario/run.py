@@ -77,7 +77,7 @@ def run_scenario(
     if dsn:
         segments.close()
     if pcap:
-        locate(directory.path, [p for flow in summary.flows for stall in flow.stalls for p in stall.packets])
+        locate(directory.path, summary.packets())
     directory.write_text("scenario.toml", dumps(_with_plugins(scenario, directory)))
     directory.write_json("summary.json", summary.as_dict())
     events_found = event_lines(simulation, summary)

@@ -57,6 +57,14 @@ class OutputSpec(Model):
     dumps: tuple[DumpSpec, ...] = ()
 
 
+class ResultsSpec(Model):
+    """How results are told."""
+
+    #: Gaps in the delivery of a flow from this duration on are stalls, shorter ones pauses (docs/design.md);
+    #: by default 1 s, and twice the largest time-out of a subflow.
+    stall_threshold: PositiveTime | None = None
+
+
 class Scenario(Model):
     """A whole scenario, as ``scenario.load.load`` returns it."""
 
@@ -78,6 +86,7 @@ class Scenario(Model):
     flows: Annotated[tuple[Annotated[AnyFlow, Field(discriminator="app")], ...], Field(min_length=1)]
     events: tuple[AnyEvent, ...] = ()
     output: OutputSpec = OutputSpec()
+    results: ResultsSpec = ResultsSpec()
     #: Values that ``mptcpsim sweep`` tries; a single run ignores them.
     sweep: SweepSpec | None = None
 

@@ -1,133 +1,296 @@
-"""Watches a flow for stalls while the simulation runs.
+"""Watches a flow for gaps in its delivery, which are pauses or stalls, while the simulation runs.
 
-Nothing is done for a packet: a timer looks now and then whether anything could have arrived and
-did not. Begin and end of a stall are exact all the same, for the receiver remembers when bytes last
-arrived, and while a stall goes on it calls when the next ones do.
+Nothing is done for a packet: a timer looks now and then whether anything could have arrived and did not, and
+asks the receiver to call when the next bytes arrive. Begin and end of a gap are exact all the same: the
+receiver remembers when bytes last arrived and when a read made room, and the sender's application is heard
+when it writes. A look comes at least every 200 ms, so that there is one in every gap that counts.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from mptcpsim.core.connection import Connection
+from mptcpsim.core.tcp import Tcp
+from mptcpsim.results.stall_causes import explain
+from mptcpsim.results.stall_ends import BY_END, BY_FAILURE, BY_WRITER, Ending, ending
 from mptcpsim.results.stalls import (
-    HEAD_OF_LINE,
-    NO_SUBFLOW,
     SHORTEST,
     UNEXPLAINED,
     Explanation,
-    explain,
-    quiet_since,
-    threshold,
+    Witness,
+    gap_since,
+    least_stall,
+    quiet,
     waiting,
 )
-from mptcpsim.results.summary import Packet, Stall
+from mptcpsim.results.summary import Packet, Pause, PauseCause, Pauses, Stall, StallEnd, StallPart
 from mptcpsim.sim.flow import Flow
 from mptcpsim.sim.loop import Loop
 from mptcpsim.units import SECOND
 
-#: Stalls of one flow that are kept; of more than these only the time is added up.
-MOST_STALLS = 1000
+#: Pauses and stalls of one flow that are kept; of more than these only number and time are added up.
+MOST_GAPS = 1000
+
+#: A long gap is looked at whenever it has grown by this share; what explains less of it is no part.
+_SHARE = 32
+
+
+class _Look(NamedTuple):
+    """What explained a gap at an instant, ns."""
+
+    time: int
+    why: Explanation
+
+
+class _Part(NamedTuple):
+    """What explains a gap from an instant on, ns."""
+
+    time: int
+    why: Explanation
 
 
 class StallWatch:
-    """Finds the stalls of one flow.
+    """Finds the pauses and stalls of one flow.
 
     Attributes:
-        found: the first stalls, at most ``MOST_STALLS``.
-        number: how many there were.
-        stalled: how long all of them took, ns.
+        found: the first stalls, at most ``MOST_GAPS``.
+        stalled: how long all stalls took, ns.
     """
 
-    def __init__(self, loop: Loop, flow: Flow, hosts: tuple[str, str], start: int) -> None:
+    def __init__(
+        self, loop: Loop, flow: Flow, hosts: tuple[str, str], start: int, threshold: int | None = None
+    ) -> None:
+        """Begin to watch.
+
+        Args:
+            loop: the clock.
+            flow: as it was built.
+            hosts: names of the host that sends the data and of the one that gets it.
+            start: when the flow begins, ns.
+            threshold: gaps from this duration on are stalls, ns; None: see ``results.stalls.least_stall``.
+        """
         self.found: list[Stall] = []
-        self.number = 0
         self.stalled = 0
         self._loop = loop
         self._flow = flow
         self._hosts = hosts
-        self._started = -1
-        self._since = 0
-        #: When there was last nothing to wait for: of a source that pauses, begins are exact to one look.
-        self._idle_at = 0
-        self._why = Explanation(UNEXPLAINED, "")
-        loop.schedule(start + SHORTEST, self._look)
+        self._threshold = threshold
+        #: Durations of pauses by cause, number and sum, ns; and the first of them.
+        self._pauses: dict[str, tuple[int, int]] = {}
+        self._longest_pause = 0
+        self._first_pauses: list[Pause] = []
+        #: Why the gap that is going on goes on: look by look.
+        self._looks: list[_Look] = []
+        #: What had been delivered, and when the last of it, at the last look.
+        self._delivered = 0
+        self._delivered_at = -1
+        #: Since when the sender's application has something for the receiver, and whether it waits to write.
+        self._data_since = 0
+        self._waits = False
+        #: Which look is due; one that was put off is passed over.
+        self._due = 0
+        self._over = False
+        flow.on_connection = self._on_connection
+        self._look_at(start + SHORTEST)
 
-    def _look(self) -> None:
-        now = self._loop.now
+    @property
+    def pauses(self) -> Pauses:
+        """What the pauses come to."""
+        causes = {
+            cause: PauseCause(number, total / SECOND)
+            for cause, (number, total) in sorted(self._pauses.items())
+        }
+        return Pauses(
+            count=sum(number for number, _ in self._pauses.values()),
+            sum_s=sum(total for _, total in self._pauses.values()) / SECOND,
+            longest_s=self._longest_pause / SECOND,
+            causes=causes,
+            first=self._first_pauses,
+        )
+
+    # --- What the ends say ------------------------------------------------------------------------
+
+    def _on_connection(self) -> None:
+        sender = self._flow.sender
+        if sender is not None:
+            sender.on_write = self._on_write
+
+    def _on_write(self, now: int, waits: bool) -> None:
+        """The application of the sender is about to write, or begins to wait until it can."""
         sender, receiver = self._flow.sender, self._flow.receiver
-        if self._flow.completed_at >= 0 or self._flow.error:
-            self._end(now)
+        delivered = 0 if receiver is None else receiver.delivered
+        if not self._waits and sender is not None and sender.written <= delivered:
+            self._data_since = now
+        self._waits = waits
+
+    def _on_progress(self, tcp: Tcp, now: int) -> None:
+        """Bytes arrive on a subflow of the receiver, for the first time since the last look."""
+        sender, receiver = self._flow.sender, self._flow.receiver
+        if sender is None or receiver is None:
             return
+        room = receiver.receive_buffer - (self._delivered - receiver.consumed)
+        since = gap_since(sender, receiver, self._delivered_at, self._data_since)
+        if room >= receiver.least_free and now - since >= quiet(sender):
+            self._close(sender, since, now, ending(sender, receiver, tcp, since, now))
+            # The next look may be far away.
+            self._look_at(now + SHORTEST)
+        self._looks = []
+
+    # --- Looking ----------------------------------------------------------------------------------
+
+    def _look_at(self, time: int) -> None:
+        self._due += 1
+        due = self._due
+        self._loop.schedule(time, lambda: self._look(due))
+
+    def _look(self, due: int) -> None:
+        if due != self._due:
+            return
+        now = self._loop.now
+        if self._flow.completed_at >= 0 or self._flow.error:
+            self.finish(now)
+            return
+        sender, receiver = self._flow.sender, self._flow.receiver
         following = now + SHORTEST
         if sender is not None and receiver is not None and sender.established and receiver.established:
-            if self._started >= 0:
-                self._look_again(sender, receiver, now)
-            else:
-                following = self._look_at(sender, receiver, now)
-        self._loop.schedule(following, self._look)
+            self._delivered = receiver.delivered
+            self._delivered_at = receiver.delivered_at
+            receiver.on_progress = self._on_progress
+            if waiting(sender, receiver) and receiver.free >= receiver.least_free:
+                following = self._look_into(sender, receiver, now)
+            elif self._looks:
+                # The application does not want to write any more what its buffer had no room for.
+                since = gap_since(sender, receiver, self._delivered_at, self._data_since)
+                self._close(sender, since, now, Ending(BY_WRITER, "the application waits no more", now))
+                self._looks = []
+        self._look_at(following)
 
-    def _look_at(self, sender: Connection, receiver: Connection, now: int) -> int:
-        """Begin a stall if there is one; return when to look again, ns."""
-        pause = threshold(sender)
-        if not waiting(sender, receiver):
-            self._idle_at = now
-            return now + SHORTEST
-        if receiver.free < receiver.least_free:
-            return now + SHORTEST
-        since = max(quiet_since(sender, receiver), self._idle_at)
-        if now < since + pause:
-            return since + pause
-        self._started = since + pause
-        self._since = since
-        self._why = explain(sender, receiver, now)
-        receiver.on_progress = self._on_progress
-        return now + pause
+    def _look_into(self, sender: Connection, receiver: Connection, now: int) -> int:
+        """Look at a gap; return when to look again, ns."""
+        since = gap_since(sender, receiver, receiver.delivered_at, self._data_since)
+        least = quiet(sender)
+        lasts = now - since
+        half = (least + 1) // 2
+        if lasts < half:
+            return min(since + half, now + SHORTEST)
+        # It may end before it counts: what is said a little too early is better than nothing.
+        self._looks.append(_Look(now, explain(sender, receiver, now, since)))
+        if lasts < least:
+            return min(since + least, now + SHORTEST)
+        return now + max(SHORTEST, lasts // _SHARE)
 
-    def _look_again(self, sender: Connection, receiver: Connection, now: int) -> None:
-        """A stall goes on: maybe it can be explained by now, maybe there is nothing to wait for any more."""
-        if not waiting(sender, receiver) or receiver.free < receiver.least_free:
-            self._end(now)
-            return
-        before = self._why
-        why = explain(sender, receiver, now)
-        ended = all(tcp.ended for tcp in sender.subflows)
-        # Of time-outs and probes the later ones say more than the first, the recovery at the end nothing.
-        open_to_change = ended or why.cause == before.cause or before.cause in (UNEXPLAINED, HEAD_OF_LINE)
-        if open_to_change and (why.timeouts >= before.timeouts or why.cause == NO_SUBFLOW):
-            self._why = why
-
-    def _on_progress(self, now: int) -> None:
-        self._end(now)
-
-    def _end(self, now: int) -> None:
-        if self._started < 0:
-            return
-        if self._flow.failed_at >= 0:
-            # Looking is not often enough to see it at once.
-            now = min(now, self._flow.failed_at)
-        receiver = self._flow.receiver
-        if receiver is not None:
-            receiver.on_progress = None
-        self.number += 1
-        self.stalled += now - self._started
-        if len(self.found) < MOST_STALLS:
-            why = self._why
-            packets = [
-                Packet(
-                    what=witness.what,
-                    time_s=witness.time / SECOND,
-                    host=self._hosts[0] if witness.at_sender else self._hosts[1],
-                    sent=witness.outgoing,
-                    subflow=witness.subflow,
-                    source=f"{witness.flow.src}:{witness.flow.sport}",
-                    raw_seq=witness.seq,
-                    length=witness.length,
-                )
-                for witness in why.witnesses
-            ]
-            times = [instant / SECOND for instant in (self._started, now, self._since)]
-            self.found.append(Stall(times[0], times[1], why.cause, times[2], why.words, packets))
-        self._started = -1
+    # --- The end of a gap -------------------------------------------------------------------------
 
     def finish(self, now: int) -> None:
-        """End the stall that may be going on at ``now``, ns."""
-        self._end(now)
+        """End the gap that may be going on at ``now``: the flow has failed, or the run ends."""
+        flow = self._flow
+        sender, receiver = flow.sender, flow.receiver
+        over, self._over = self._over, True
+        self._due += 1
+        if over or sender is None or receiver is None:
+            return
+        if not sender.established or not receiver.established:
+            return
+        receiver.on_progress = None
+        why = Ending(BY_END, "the run ended", now)
+        if flow.failed_at >= 0:
+            now = min(now, flow.failed_at)
+            why = Ending(BY_FAILURE, f"the connection failed: {flow.error}", now)
+        since = gap_since(sender, receiver, receiver.delivered_at, self._data_since)
+        has_data = sender.written > receiver.delivered or bool(self._looks)
+        if has_data and receiver.free >= receiver.least_free and now - since >= quiet(sender):
+            if not flow.error:
+                self._looks.append(_Look(now - 1, explain(sender, receiver, now, since)))
+            self._close(sender, since, now, why)
+        self._looks = []
+
+    def _close(self, sender: Connection, since: int, end: int, ended: Ending) -> None:
+        """Count the gap from ``since`` to ``end``, ns."""
+        parts = self._told(since, end, quiet(sender), ended.began)
+        times = [*(part.time for part in parts[1:]), end]
+        shares: dict[str, int] = {}
+        for part, until in zip(parts, times, strict=True):
+            shares[part.why.cause] = shares.get(part.why.cause, 0) + until - part.time
+        cause = max(shares, key=lambda name: shares[name])
+        lasted = end - since
+        if lasted < least_stall(sender, self._threshold):
+            number, total = self._pauses.get(cause, (0, 0))
+            self._pauses[cause] = (number + 1, total + lasted)
+            self._longest_pause = max(self._longest_pause, lasted)
+            if len(self._first_pauses) < MOST_GAPS:
+                self._first_pauses.append(Pause(since / SECOND, end / SECOND, cause, ended.by))
+            return
+        self.stalled += lasted
+        if len(self.found) >= MOST_GAPS:
+            return
+        main = next(part for part in parts if part.why.cause == cause)
+        told = []
+        if len(parts) > 1:
+            told = [
+                StallPart(
+                    part.time / SECOND,
+                    until / SECOND,
+                    part.why.cause,
+                    part.why.words,
+                    self._packets(part.why.witnesses),
+                )
+                for part, until in zip(parts, times, strict=True)
+            ]
+        self.found.append(
+            Stall(
+                since / SECOND,
+                end / SECOND,
+                cause,
+                main.why.words,
+                self._packets(main.why.witnesses),
+                StallEnd(ended.by, ended.words, self._packets(ended.witnesses)),
+                told,
+            )
+        )
+
+    def _told(self, since: int, end: int, least: int, began: int) -> list[_Part]:
+        """Return the parts of a gap, each up to the begin of the next one.
+
+        Args:
+            since: begin of the gap, ns.
+            end: its end, ns.
+            least: a part that does not last so long is not worth telling, ns.
+            began: when what ended it began: from then on there was nothing to explain, ns.
+        """
+        looks = [look for look in self._looks if look.time < began] or self._looks[:1]
+        looks = [look for look in looks if look.time >= since + least] or looks[-1:]
+        parts: list[_Part] = []
+        for look in looks:
+            if not parts:
+                parts.append(_Part(since, look.why))
+            elif parts[-1].why.cause != look.why.cause:
+                parts.append(_Part(look.time, look.why))
+            elif look.why.timeouts >= parts[-1].why.timeouts:
+                # Of time-outs and probes the later ones say more than the first.
+                parts[-1] = _Part(parts[-1].time, look.why)
+        least = max(least, (end - since) // _SHARE)
+        kept: list[_Part] = []
+        for part, until in zip(parts, [*(part.time for part in parts[1:]), end], strict=True):
+            if kept and (until - part.time < least or kept[-1].why.cause == part.why.cause):
+                continue
+            if kept and part.time - kept[-1].time < least:
+                # What came first did not last.
+                part = _Part(kept.pop().time, part.why)
+            kept.append(part)
+        return kept or [_Part(since, Explanation(UNEXPLAINED, "nothing is known of it"))]
+
+    def _packets(self, witnesses: tuple[Witness, ...]) -> list[Packet]:
+        return [
+            Packet(
+                what=witness.what,
+                time_s=witness.time / SECOND,
+                host=self._hosts[0] if witness.at_sender else self._hosts[1],
+                sent=witness.outgoing,
+                subflow=witness.subflow,
+                source=f"{witness.flow.src}:{witness.flow.sport}",
+                raw_seq=witness.seq,
+                length=witness.length,
+            )
+            for witness in witnesses
+        ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from mptcpsim.core.config import TcpConfig
@@ -21,6 +22,7 @@ class Flow:
         failed_at: when the flow failed, ns, or -1.
         error: why the flow failed, or an empty string.
         latencies: of requests, ns, in order; empty for other flows.
+        on_connection: called when one of the two connections has come to be, before its application runs.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Flow:
         self.failed_at: int = -1
         self.error: str = ""
         self.latencies: list[int] = []
+        self.on_connection: Callable[[], None] | None = None
         self._sockets = (client, server)
         self._local = local
         self._remote = remote
@@ -111,6 +114,12 @@ class Flow:
         self._apply_pauses()
         return changes
 
+    def _begin(self) -> None:
+        """One of the connections is there: what was said before it was, holds."""
+        self._apply_pauses()
+        if self.on_connection is not None:
+            self.on_connection()
+
     def _apply_pauses(self) -> None:
         """Tell the sockets, as far as there are any."""
         client, server = self._sockets
@@ -140,7 +149,7 @@ class Flow:
             listening = server.listen(port, self._configs[1], eager=self.eager(False), address=self._bind)
         socket: Socket = yield listening.accept(self._is_mine)
         self.server = socket.connection
-        self._apply_pauses()
+        self._begin()
         yield from self._guarded(self.at_server(socket), socket)
 
     def _connect(self) -> Process:
@@ -158,7 +167,7 @@ class Flow:
             local_port=self._client_port,
         )
         self.client = socket.connection
-        self._apply_pauses()
+        self._begin()
         yield from self._guarded(self._established(socket), socket)
 
     def _is_mine(self, connection: Connection) -> bool:

@@ -185,7 +185,7 @@ class Socket:
         """Tell the connection what its application waits for."""
         waiting = self._waiting
         self.connection.wants_read = "readable" in waiting
-        self.connection.wants_write = "writable" in waiting
+        self.connection.waits_to_write("writable" in waiting, self._env.now)
         self.connection.wants_state = bool(waiting)
 
     def wake(self) -> None:

@@ -38,6 +38,10 @@ def metrics(summary: Mapping[str, Any], paths: Mapping[str, str]) -> dict[str, A
         found[f"{name}.stalled_s"] = (
             None if stalls is None else sum(stall["end_s"] - stall["start_s"] for stall in stalls)
         )
+        pauses = flow.get("pauses") or {}
+        found[f"{name}.pauses"] = pauses.get("count")
+        found[f"{name}.paused_s"] = pauses.get("sum_s")
+        found[f"{name}.longest_pause_s"] = pauses.get("longest_s")
         for key, value in (flow.get("latency_ms") or {}).items():
             found[f"{name}.latency_{key}{'' if key == 'requests' else '_ms'}"] = value
         if flow.get("multipath"):

@@ -54,7 +54,7 @@ def reproduce(
     except Exception as error:
         return Reproduction(run.status == FAILED and str(error) in run.message, other, str(error))
     # A run with captures knows the frames in which the packets of a stall are; a run of a campaign has none.
-    for packet in (packet for flow in summary.flows for stall in flow.stalls for packet in stall.packets):
+    for packet in summary.packets():
         packet.capture = packet.frame = None
     return Reproduction(json_text(summary.as_dict()) == run.summary, other, "")
 

@@ -1,0 +1,258 @@
+"""What ended a stall: the segment that brought the byte, and what made the sender send it.
+
+The receiver is asked while that segment is being processed, so that the sender's books still have it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from mptcpsim.core.window_log import ANSWER, LOSS_PROBE, OPENED, PROBE, UPDATE, WindowEvent
+from mptcpsim.results.ends import numbers_of
+from mptcpsim.results.stalls import Witness
+from mptcpsim.units import SECOND, format_time
+
+if TYPE_CHECKING:
+    from mptcpsim.core.connection import Connection
+    from mptcpsim.core.events import Event
+    from mptcpsim.core.scoreboard import Sent
+    from mptcpsim.core.tcp import Tcp
+
+BY_PROBE: Final = "window probe"
+BY_UPDATE: Final = "window update"
+BY_TIME_OUT: Final = "retransmission time-out"
+BY_LOSS_PROBE: Final = "loss probe"
+BY_RETRANSMISSION: Final = "retransmission"
+BY_DATA_TIME_OUT: Final = "data-level retransmission"
+BY_REINJECTION: Final = "reinjection"
+BY_SUBFLOW: Final = "new subflow"
+BY_ACK: Final = "acknowledgment"
+BY_SENDING: Final = "sending went on"
+BY_ARRIVAL: Final = "late arrival"
+BY_WRITER: Final = "nothing left to send"
+BY_FAILURE: Final = "connection failed"
+BY_END: Final = "end of the run"
+
+#: What can end a stall.
+ENDINGS: Final[dict[str, str]] = {
+    BY_PROBE: "the byte in a probe of a closed window was taken, or the answer to a probe opened the window",
+    BY_UPDATE: "a window update arrived",
+    BY_TIME_OUT: "the retransmission timer expired, and what was sent then arrived, or its ACK let data go",
+    BY_LOSS_PROBE: "the same of the probe for a lost tail (RFC 8985 section 7)",
+    BY_RETRANSMISSION: "it was sent again because ACKs showed that it was lost",
+    BY_DATA_TIME_OUT: "the connection sent again what the subflows had acknowledged (RFC 8684 section 3.3.6)",
+    BY_REINJECTION: "it was sent on another subflow: the one that had it was in time-out, or ended",
+    BY_SUBFLOW: "a subflow was added, and carried it",
+    BY_ACK: "an ACK arrived, and let it go",
+    BY_SENDING: "it was sent for the first time",
+    BY_ARRIVAL: "it had been sent before the stall began, and was under way",
+    BY_WRITER: "the application did not want to send any more",
+    BY_FAILURE: "the connection failed",
+    BY_END: "the run ended",
+}
+
+# Events of a host that make a sender send (``Stack.note``).
+_TIME_OUT: Final = "retransmission time-out"
+_DATA_TIME_OUT: Final = "data retransmission"
+_ADDED: Final = "SF_ESTABLISHED"
+_ENDED: Final = "SF_CLOSED"
+
+
+class Ending(NamedTuple):
+    """What ended a stall: one of ``ENDINGS``, in words, with the segments that show it.
+
+    ``began``: the instant of what set it off, such as a probe, ns.
+    """
+
+    by: str
+    words: str
+    began: int
+    witnesses: tuple[Witness, ...] = ()
+
+
+def ending(sender: Connection, receiver: Connection, tcp: Tcp, since: int, now: int) -> Ending:
+    """Return what ended a gap.
+
+    Args:
+        sender: the end that sends the data.
+        receiver: the other one.
+        tcp: the subflow of the receiver on which the segment that ends it is being processed.
+        since: when the gap began, ns.
+        now: ns.
+    """
+    number = numbers_of(sender, receiver).get(tcp.identifier, -1)
+    if number < 0:
+        return Ending(BY_SENDING, "a segment arrived", now)
+    return _Ending(sender, receiver, sender.subflows[number], tcp, since, now).tell()
+
+
+class _Ending:
+    """The segment that ends a gap, at both ends."""
+
+    def __init__(
+        self, sender: Connection, receiver: Connection, mine: Tcp, theirs: Tcp, since: int, now: int
+    ) -> None:
+        self.sender = sender
+        self.receiver = receiver
+        self.mine = mine
+        self.theirs = theirs
+        self.since = since
+        self.now = now
+        #: What the receiver had before: an ACK of everything else was sent, or is owed.
+        self.seq = theirs.receiver.last_ack_sent + theirs.receiver.unacked
+
+    def tell(self) -> Ending:
+        """Return the ending."""
+        out = self.mine.sender
+        if self.seq >= out.nxt or not len(out.board):
+            probe = self._last(PROBE, self.mine.identifier, self.now)
+            if probe is None:
+                return Ending(BY_SENDING, "a segment arrived", self.now)
+            words = f"the byte in the window probe sent at {_at(probe.time)} was taken"
+            return Ending(BY_PROBE, words, probe.time, (self._probe(probe), self._arrival(probe.length)))
+        record = out.board.records[out.board.index_at(self.seq)]
+        shown = (self._sent(record), self._arrival(record.end - record.seq - (1 if record.fin else 0)))
+        if record.sent_at <= self.since:
+            took = format_time(self.now - record.sent_at)
+            words = f"what was sent at {_at(record.sent_at)} arrived, {took} later"
+            return Ending(BY_ARRIVAL, words, self.now, shown)
+        found = self._trigger(record)
+        return found._replace(witnesses=(*found.witnesses, *shown))
+
+    # --- Why it was sent --------------------------------------------------------------------------
+
+    def _trigger(self, record: Sent) -> Ending:
+        """Return what made the sender send the record when it did."""
+        sent = record.sent_at
+        subflow = self.mine.identifier
+        here = f"on subflow {subflow} at {_at(sent)}"
+        for event in self._events(sent, sent):
+            if event.what == _TIME_OUT and event.subflow == subflow and record.retransmissions:
+                words = f"the retransmission timer expired {here}, and it was sent again"
+                return Ending(BY_TIME_OUT, words, sent)
+            if event.what == _DATA_TIME_OUT:
+                return Ending(
+                    BY_DATA_TIME_OUT, f"the data-level timer expired; it was sent again {here}", sent
+                )
+            if event.what == _ADDED and event.subflow == subflow:
+                return Ending(BY_SUBFLOW, f"subflow {subflow} was added at {_at(sent)}, and carried it", sent)
+            if event.what in (_TIME_OUT, _ENDED) and event.subflow != subflow:
+                why = "was in time-out" if event.what == _TIME_OUT else "ended"
+                words = f"subflow {event.subflow} {why}, and it was sent {here} instead"
+                return Ending(BY_REINJECTION, words, sent)
+        opened = self._last(OPENED, -1, sent)
+        if opened is not None and opened.time == sent:
+            return self._opened(opened, here)
+        probe = self._last(LOSS_PROBE, subflow, sent)
+        if probe is not None and probe.time == sent:
+            return Ending(BY_LOSS_PROBE, f"a loss probe carried it {here}", sent)
+        return self._before(record, here)
+
+    def _before(self, record: Sent, here: str) -> Ending:
+        """Nothing special happened when it was sent: an ACK let it go. What brought that ACK?"""
+        sent = record.sent_at
+        for event in reversed(self._events(max(self.since, 0), sent)):
+            where = f"on subflow {event.subflow} at {_at(event.time)}"
+            if event.what == _TIME_OUT:
+                words = (
+                    f"the retransmission timer expired {where}; the ACK of what it sent let more go {here}"
+                )
+                return Ending(BY_TIME_OUT, words, event.time)
+            if event.what == _ADDED and not record.retransmissions:
+                words = f"subflow {event.subflow} was added at {_at(event.time)}; it was sent {here}"
+                return Ending(BY_SUBFLOW, words, event.time)
+        if record.retransmissions:
+            words = f"it was sent again {here}, when ACKs showed that it was lost"
+            return Ending(BY_RETRANSMISSION, words, sent)
+        opened = self._last(OPENED, -1, sent)
+        if opened is not None and opened.time >= self.since:
+            return self._opened(opened, here)
+        probe = self._last(LOSS_PROBE, -1, sent)
+        if probe is not None and probe.time > self.since:
+            went = f"a loss probe went out on subflow {probe.subflow} at {_at(probe.time)}"
+            return Ending(BY_LOSS_PROBE, f"{went}; its ACK let more go {here}", probe.time)
+        if any(tcp.last_heard == sent for tcp in self.sender.subflows):
+            return Ending(BY_ACK, f"an ACK arrived, and let it go {here}", sent)
+        return Ending(BY_SENDING, f"it was sent for the first time {here}", sent)
+
+    def _opened(self, opened: WindowEvent, here: str) -> Ending:
+        """A window opened: by an update, or by the answer to a probe?"""
+        told = self._told(opened)
+        heard = self._heard(opened, "window opened")
+        where = f"on subflow {opened.subflow} at {_at(opened.time)}"
+        if told is not None and told.what == ANSWER:
+            probe = self._last(PROBE, opened.subflow, told.time)
+            if probe is not None:
+                words = (
+                    f"the window probe sent on subflow {probe.subflow} at {_at(probe.time)} was answered "
+                    f"with a window of {opened.window} bytes, which came {where}; it was sent {here}"
+                )
+                return Ending(BY_PROBE, words, probe.time, (self._probe(probe), heard))
+        if told is not None and told.what == UPDATE:
+            words = (
+                f"the window update sent at {_at(told.time)} came {where}, {opened.window} bytes; "
+                f"it was sent {here}"
+            )
+            return Ending(BY_UPDATE, words, told.time, (heard,))
+        words = f"an ACK {where} opened a window of {opened.window} bytes; it was sent {here}"
+        return Ending(BY_ACK, words, opened.time, (heard,))
+
+    def _told(self, opened: WindowEvent) -> WindowEvent | None:
+        """Return what the receiver noted when it sent the ACK that opened a window, or None."""
+        log = self.receiver.window_log
+        numbers = numbers_of(self.sender, self.receiver)
+        for event in reversed(log.events if log is not None else []):
+            if event.time < self.receiver.free_since:
+                break
+            if event.time > opened.time or event.what not in (ANSWER, UPDATE):
+                continue
+            if numbers.get(event.subflow) == opened.subflow and event.ack == opened.ack:
+                return event
+        return None
+
+    # --- Evidence ---------------------------------------------------------------------------------
+
+    def _events(self, first: int, last: int) -> list[Event]:
+        """Return what the sender's host noted of the connection from ``first`` to ``last``, ns."""
+        found: list[Event] = []
+        for event in reversed(self.sender.host_events()):
+            if event.time < first:
+                break
+            if event.time <= last and event.connection == self.sender.identifier:
+                found.append(event)
+        return found[::-1]
+
+    def _last(self, what: str, subflow: int, until: int) -> WindowEvent | None:
+        """Return the last event of a kind in the sender's log, on a subflow (-1: on any)."""
+        log = self.sender.window_log
+        for event in reversed(log.events if log is not None else []):
+            if event.what == what and event.time <= until and subflow in (-1, event.subflow):
+                return event
+        return None
+
+    def _probe(self, event: WindowEvent) -> Witness:
+        tcp = self.sender.subflows[event.subflow]
+        what = f"probe of {event.length} byte" if event.length else "probe without data"
+        seq = tcp.sequences.wire_seq(event.seq)
+        return Witness(what, event.time, True, True, event.subflow, tcp.flow, seq, event.length)
+
+    def _heard(self, event: WindowEvent, what: str) -> Witness:
+        tcp = self.sender.subflows[event.subflow]
+        seq = tcp.sequences.reverse().wire_seq(event.seq)
+        return Witness(what, event.time, True, False, event.subflow, tcp.flow.reverse(), seq, event.length)
+
+    def _sent(self, record: Sent) -> Witness:
+        tcp = self.mine
+        size = record.end - record.seq - (1 if record.fin else 0)
+        seq = tcp.sequences.wire_seq(record.seq)
+        return Witness("what ended it, sent", record.sent_at, True, True, tcp.identifier, tcp.flow, seq, size)
+
+    def _arrival(self, size: int) -> Witness:
+        flow = self.theirs.flow.reverse()
+        seq = self.theirs.sequences.reverse().wire_seq(self.seq)
+        number = self.mine.identifier
+        return Witness("what ended it, received", self.now, False, False, number, flow, seq, size)
+
+
+def _at(time: int) -> str:
+    return f"{time / SECOND:.6f} s"
