@@ -120,11 +120,11 @@ def test_a_run_can_be_recorded_and_drawn(tmp_path: Path) -> None:
     assert sum(row.kind == PROBE for row in rows) >= 8
     result = CliRunner().invoke(app, ["plot", str(out), "--dsn", "--from", "5", "--to", "7"])
     assert result.exit_code == 0, result.output
-    assert (out / "dsn.pdf").exists()
-    first = (out / "dsn.png").read_bytes()
+    assert (out / "dsn-from-5s-to-7s.pdf").exists()
+    first = (out / "dsn-from-5s-to-7s.png").read_bytes()
     summary = json.loads((out / "summary.json").read_text())
     draw_dsn(out, summary, 5.0, 7.0)
-    assert (out / "dsn.png").read_bytes() == first
+    assert (out / "dsn-from-5s-to-7s.png").read_bytes() == first
 
 
 def test_what_was_not_recorded_cannot_be_drawn(tmp_path: Path) -> None:
