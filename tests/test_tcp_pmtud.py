@@ -108,7 +108,7 @@ def test_mtu_only_shrinks() -> None:
     assert script.tcp.mtu == 1500
 
 
-@pytest.mark.parametrize("mtu", [0, 1, 67, 295])
+@pytest.mark.parametrize("mtu", [1, 67, 295])
 def test_floor(mtu: int) -> None:
     """A forged or absurd MTU does not cut segments to nothing (RFC 5927 section 7.2)."""
     script, sent = flight()
@@ -116,14 +116,48 @@ def test_floor(mtu: int) -> None:
     assert script.tcp.mtu == 296
 
 
-def test_floor_of_ipv6() -> None:
-    """RFC 8201 section 4: never below 1280."""
+@pytest.mark.parametrize(
+    ("told", "believed"), [(0, 1500), (600, 1500), (1279, 1500), (1280, 1280), (1400, 1400)]
+)
+def test_floor_of_ipv6(told: int, believed: int) -> None:
+    """RFC 8201 section 4: a message with less than 1280 "must be discarded"; there are no plateaus."""
     pair = Pair(addresses=("2001:db8::1", "2001:db8::2"))
     client, _ = pair.establish()
     client.write(50_000, pair.now)
     segment = next(packet for packet in pair.client.outbox if isinstance(packet, Segment) and packet.length)
-    pair.client.receive_packet(IcmpError("2001:db8::9", segment, ICMP_FRAGMENTATION_NEEDED, 600), pair.now)
-    assert client.subflows[0].mtu == 1280
+    pair.client.receive_packet(IcmpError("2001:db8::9", segment, ICMP_FRAGMENTATION_NEEDED, told), pair.now)
+    assert client.subflows[0].mtu == believed
+
+
+@pytest.mark.parametrize(
+    ("interface", "tried"),
+    [
+        (9000, [8166, 4352, 2002, 1492, 1006, 508, 296]),
+        (1500, [1492, 1006, 508, 296]),
+        (1492, [1006, 508, 296]),
+        (400, [296]),
+    ],
+)
+def test_router_that_does_not_tell_its_mtu(interface: int, tried: list[int]) -> None:
+    """RFC 1191 sections 5 and 7: the next plateau below the packet that was too big, and the floor stays."""
+    config = TcpConfig(initial_window_segments=1000)
+    script = Script.connected(config, rtt=100_000_000, ts_val=UNKNOWN, mtu=interface, mss=interface - 40)
+    script.write(40 * interface)
+    seen = []
+    for _ in range(len(tried) + 1):
+        sent = [segment for _, segment in script.fresh()]
+        full = [segment for segment in sent if segment.size == script.tcp.mtu]
+        assert full
+        for segment in (*full, full[0]):
+            # Each packet of a flight brings an error, and one may come twice: that is no further step.
+            script.icmp(segment, ICMP_FRAGMENTATION_NEEDED, 0)
+        seen.append(script.tcp.mtu)
+        if seen[-1] == tried[-1]:
+            break
+    assert seen == tried
+    for _, segment in script.fresh():
+        script.icmp(segment, ICMP_FRAGMENTATION_NEEDED, 0)
+    assert script.tcp.mtu == 296
 
 
 def test_error_about_nothing_in_flight_is_ignored() -> None:
@@ -158,8 +192,9 @@ def test_discovery_can_be_off() -> None:
 
 @pytest.mark.parametrize("sack", [True, False])
 @pytest.mark.parametrize("rack", [True, False])
-def test_transfer_through_a_narrow_hop(sack: bool, rack: bool) -> None:
-    """A router with an MTU of 600 in the path: everything arrives, promptly."""
+@pytest.mark.parametrize(("told", "found"), [(600, 600), (0, 508)])
+def test_transfer_through_a_narrow_hop(sack: bool, rack: bool, told: int, found: int) -> None:
+    """A router with an MTU of 600 in the path, which it tells or not: everything arrives, promptly."""
     config = TcpConfig(sack=sack, rack_tlp=rack)
     pair = Pair(config, config)
 
@@ -168,7 +203,7 @@ def test_transfer_through_a_narrow_hop(sack: bool, rack: bool) -> None:
             return [packet]
         assert isinstance(packet, Segment)
         assert packet.df
-        error = IcmpError("10.0.0.254", packet, ICMP_FRAGMENTATION_NEEDED, 600)
+        error = IcmpError("10.0.0.254", packet, ICMP_FRAGMENTATION_NEEDED, told)
         pair.at(now + pair.delay, lambda: pair.client.receive_packet(error, pair.now))
         return []
 
@@ -180,6 +215,7 @@ def test_transfer_through_a_narrow_hop(sack: bool, rack: bool) -> None:
     while client.acked < 300_000:
         assert pair.step()
     assert server.delivered == 300_000
+    assert client.subflows[0].mtu == found
     assert pair.now - begin < 3 * SECOND
     assert pair.client.counters["TcpExtTCPTimeouts"] == 0
 

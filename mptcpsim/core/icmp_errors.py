@@ -1,4 +1,4 @@
-"""What a TCP connection makes of ICMP errors (RFC 1122 section 4.2.3.9, RFC 1191, RFC 5927)."""
+"""What a TCP connection makes of ICMP errors (RFC 1122 section 4.2.3.9, RFC 1191, RFC 8201, RFC 5927)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,18 @@ from mptcpsim.core.segment import (
     is_ipv6,
 )
 from mptcpsim.core.states import ESTABLISHED, SYN_SENT
+from mptcpsim.units import NEVER
 
 if TYPE_CHECKING:
     from mptcpsim.core.tcp import Tcp
 
-#: RFC 1191 section 3 and RFC 8200 section 5.
+#: No path MTU is taken to be smaller: a plateau of RFC 1191 section 7, and a defence (RFC 5927 section 7.2).
 _MIN_MTU_IPV4: Final = 296
+#: RFC 8200 section 5.
 _MIN_MTU_IPV6: Final = 1280
+
+#: RFC 1191 section 7: the MTUs of links that there are, in groups, down to the floor.
+_PLATEAUS: Final = (65535, 32000, 17914, 8166, 4352, 2002, 1492, 1006, 508, _MIN_MTU_IPV4)
 
 
 def receive_icmp(tcp: Tcp, error: IcmpError, now: int) -> None:
@@ -29,7 +34,7 @@ def receive_icmp(tcp: Tcp, error: IcmpError, now: int) -> None:
         return
     if error.kind == ICMP_FRAGMENTATION_NEEDED:
         if tcp.config.path_mtu_discovery:
-            _shrink_mtu(tcp, error.mtu, now)
+            _shrink_mtu(tcp, _path_mtu(error), now)
     elif tcp.state == SYN_SENT and error.kind in (ICMP_PORT_UNREACHABLE, ICMP_PROTOCOL_UNREACHABLE):
         tcp.count("TcpAttemptFails")
         tcp.finish("connection refused", now)
@@ -39,8 +44,23 @@ def receive_icmp(tcp: Tcp, error: IcmpError, now: int) -> None:
         tcp.note("icmp", error.kind)
 
 
+def _path_mtu(error: IcmpError) -> int:
+    """Return the path MTU that an error tells; ``NEVER`` if it tells none.
+
+    A router that knows nothing of RFC 1191 leaves the field 0: the next plateau below the length of the
+    packet that was too big is what is tried (section 5). For IPv6 less than the least MTU of a link
+    is no answer that a router could give, and "must be discarded" (RFC 8201 section 4).
+    """
+    if is_ipv6(error.quoted_flow.dst):
+        return error.mtu if error.mtu >= _MIN_MTU_IPV6 else NEVER
+    if error.mtu == 0:
+        for plateau in _PLATEAUS:
+            if plateau < error.cause.size:
+                return plateau
+    return max(error.mtu, _MIN_MTU_IPV4)
+
+
 def _shrink_mtu(tcp: Tcp, mtu: int, now: int) -> None:
-    mtu = max(mtu, _MIN_MTU_IPV6 if is_ipv6(tcp.flow.dst) else _MIN_MTU_IPV4)
     if mtu >= tcp.mtu:
         return
     tcp.mtu = mtu
