@@ -193,7 +193,7 @@ def check_data_timers(stack: Stack, connection: MptcpConnection, now: int) -> No
             subflow = tcp.subflow
             assert subflow is not None
             probe = sender.window_probe
-            timers += [sender.rto_at, probe.at, probe.override_at, subflow.join_at, tcp.time_wait_at]
+            timers += [sender.rto_at, probe.at, probe.override_at, subflow.join_at, tcp.wait_over_at]
             if tcp.state == FIN_WAIT_2:
                 # It is the peer's turn to close, and then there is no subflow left.
                 return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from mptcp_pair import (
     C1,
     C2,
@@ -20,7 +21,7 @@ from mptcp_pair import (
     transfer,
     working,
 )
-from pair import PORT
+from pair import PORT, Pair
 
 from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.mptcp_options import MpCapable, RemoveAddr
@@ -61,7 +62,81 @@ def test_versions_that_a_peer_has_refused() -> None:
     pair.establish()
     assert counted(pair.client, "MPCapableSYNTX", "MPCapableSYNTXDisabled") == (1, 1)
     assert len(pair.sent(MpCapable)) == 1
+    # To a host without MPTCP the option is an unknown one.
+    assert not [name for name in pair.server.counters.as_dict() if name.startswith("MPTcpExt")]
+
+
+def test_offers_are_counted_where_mptcp_is_on() -> None:
+    """Also where it does not come to MPTCP: the listener speaks another version."""
+    pair = MptcpPair(mptcp(), mptcp(versions=(0,)))
+    client, _ = pair.establish()
+    assert client.is_plain
     assert counted(pair.server, "MPCapableSYNRX") == (1,)
+
+
+@pytest.mark.parametrize("port", [0, PORT, 9999])
+def test_joins_to_announced_ports(port: int) -> None:
+    """That is another port than the first subflow's, which an ADD_ADDR has named (as Linux counts)."""
+    pair = MptcpPair(
+        mptcp(Plan(announced=lambda view, remote: [OpenSubflow(C2, remote.address, remote.port)])),
+        mptcp(Plan(established=[Announce(S2, port)])),
+        client_addresses=(C1, C2),
+        server_addresses=(S1, S2),
+    )
+    start(pair)
+    other = int(port == 9999)
+    assert counted(pair.server, "MPJoinSynRx", "MPJoinAckRx") == (1, 1)
+    assert counted(pair.server, "MPJoinPortSynRx", "MPJoinPortAckRx") == (other, other)
+    assert counted(pair.client, "MPJoinPortSynAckRx") == (other,)
+
+
+def test_a_join_to_a_port_that_nobody_has_announced() -> None:
+    plan = Plan()
+    pair = MptcpPair(mptcp(plan), mptcp(), client_addresses=(C1, C2))
+    client, _ = start(pair)
+    act(pair, client, OpenSubflow(C2, S1, 9999))
+    pair.run(pair.now + SECOND)
+    assert counted(pair.server, "MPJoinSynRx", "MPJoinAckRx") == (1, 1)
+    assert counted(pair.server, "MPJoinPortSynRx", "MPJoinPortAckRx") == (0, 0)
+
+
+def test_a_port_that_was_withdrawn() -> None:
+    pair = MptcpPair(mptcp(Plan()), mptcp(), client_addresses=(C1, C2), server_addresses=(S1, S2))
+    client, server = start(pair)
+    act(pair, server, Announce(S2, 9999))
+    pair.run(pair.now + SECOND)
+    act(pair, server, Withdraw(S2))
+    pair.run(pair.now + SECOND)
+    act(pair, client, OpenSubflow(C2, S2, 9999))
+    pair.run(pair.now + SECOND)
+    assert counted(pair.server, "MPJoinSynRx", "MPJoinPortSynRx") == (1, 0)
+
+
+def test_joins_to_the_only_port() -> None:
+    """As in the scenario that showed it: every join had counted at a server."""
+    pair = MptcpPair(mptcp(), mptcp(), client_addresses=(C1, C2), server_addresses=(S1, S2))
+    client, _ = start(pair)
+    act(pair, client, OpenSubflow(C2, S2, PORT))
+    pair.run(pair.now + SECOND)
+    assert counted(pair.server, "MPJoinSynRx", "MPJoinPortSynRx", "MPJoinPortAckRx") == (1, 0, 0)
+
+
+def test_ends_that_rfc_4022_counts() -> None:
+    """tcpEstabResets: from ESTABLISHED or CLOSE-WAIT straight to CLOSED; tcpAttemptFails likewise."""
+    for ending, fails, resets in (("abort", 0, 1), ("close", 0, 0)):
+        pair = Pair()
+        client, server = pair.establish()
+        getattr(client, ending)(pair.now)
+        pair.run(pair.now + SECOND)
+        if ending == "close":
+            server.close(pair.now)
+        pair.run()
+        for stack in (pair.client, pair.server):
+            assert (stack.counters["TcpAttemptFails"], stack.counters["TcpEstabResets"]) == (fails, resets)
+    pair = Pair()
+    client = pair.connect()
+    client.close(pair.now)
+    assert pair.client.counters["TcpAttemptFails"] == 1
 
 
 def test_a_join_from_an_address_that_is_not_there() -> None:

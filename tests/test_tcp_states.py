@@ -555,6 +555,11 @@ def test_every_transition_is_visited() -> None:
     other.close(pair.now)
     pair.run()
     visited |= moves(pair)
+    pair = Pair()
+    client, _ = pair.establish()
+    client.release(pair.now)
+    pair.run()
+    visited |= moves(pair)
     table = {f"{STATE_NAMES[a]} -> {STATE_NAMES[b]} ({cause})" for (a, cause), b in TRANSITIONS.items()}
     assert visited == table
 

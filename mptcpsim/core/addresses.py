@@ -47,13 +47,24 @@ class Addresses:
         announced: identifiers of own addresses that the peer was told.
     """
 
-    __slots__ = ("_connection", "_failed", "_ids", "_next_id", "_unanswered", "announced", "remote")
+    __slots__ = (
+        "_announced_ports",
+        "_connection",
+        "_failed",
+        "_ids",
+        "_next_id",
+        "_unanswered",
+        "announced",
+        "remote",
+    )
 
     def __init__(self, connection: MptcpConnection) -> None:
         self._connection = connection
         self._ids: dict[str, int] = {}
         self._next_id: int = 1
         self._unanswered: dict[int, Announcement] = {}
+        #: Port named with each announced address; 0: none.
+        self._announced_ports: dict[str, int] = {}
         self.announced: dict[str, int] = {}
         self.remote: dict[int, RemoteAddress] = {}
         #: Addresses of the peer to which a join has failed.
@@ -93,12 +104,17 @@ class Addresses:
         )
         option = AddAddr(identifier, address, number, hmac)
         self.announced[address] = identifier
+        self._announced_ports[address] = port
         config = connection.config.mptcp
         if connection.version != VERSION_0 and config.add_addr_retries:
             at = now + config.add_addr_timeout
             self._unanswered[identifier] = Announcement(option, at)
             connection.wake_by(at)
         connection.signal(option, now)
+
+    def has_announced(self, address: str, port: int) -> bool:
+        """Return whether an ADD_ADDR that holds has named this own address with this port."""
+        return self._announced_ports.get(address, 0) == port
 
     def withdraw(self, address: str, now: int, gone: bool = False) -> None:
         """Tell the peer that an own address is no longer to be used (section 3.4.2).
@@ -113,6 +129,7 @@ class Addresses:
             return
         identifier = self._ids.pop(address)
         self.announced.pop(address, None)
+        self._announced_ports.pop(address, None)
         self._unanswered.pop(identifier, None)
         connection.signal_elsewhere(RemoveAddr((identifier,)), identifier, now)
         # A subflow that works is closed with a FIN by the side that removes the address; without an address

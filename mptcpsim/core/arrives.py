@@ -131,7 +131,6 @@ def in_syn_sent(tcp: Tcp, segment: Segment, now: int) -> None:
     if flags & RST:
         # Second: check the RST bit.
         if acceptable:
-            tcp.count("TcpAttemptFails")
             tcp.finish("connection refused", now)
         return
     if not flags & SYN:
@@ -280,10 +279,8 @@ def _unacceptable(tcp: Tcp, segment: Segment, now: int) -> None:
 
 def _reset_by_peer(tcp: Tcp, now: int) -> None:
     if tcp.state == SYN_RECEIVED:
-        tcp.count("TcpAttemptFails")
         tcp.finish("connection refused", now)
     elif tcp.state in (ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, CLOSE_WAIT):
-        tcp.count("TcpEstabResets")
         tcp.finish("connection reset by peer", now)
     else:
         tcp.finish("", now)
@@ -322,6 +319,8 @@ def _fin_acked(tcp: Tcp, now: int) -> None:
         tcp.move(states.FIN_ACKED)
         if tcp.state == TIME_WAIT:
             tcp.restart_time_wait(now)
+        elif tcp.state == FIN_WAIT_2:
+            tcp.wait_for_fin(now)
         elif tcp.state == CLOSED:
             tcp.finish("", now)
 

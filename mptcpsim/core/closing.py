@@ -16,6 +16,7 @@ from mptcpsim.core.data_states import (
     M_CLOSED,
     M_CLOSING,
     M_FASTCLOSE_WAIT,
+    M_FIN_WAIT_2,
     M_LAST_ACK,
     M_TIME_WAIT,
     SUBFLOWS_CLOSED,
@@ -78,8 +79,6 @@ def _close_subflows(connection: MptcpConnection, both: bool, heard: Subflow, now
         subflow = tcp.subflow
         if subflow is None or tcp.state == CLOSED:
             continue
-        if both:
-            subflow.watch.linger(now)
         if subflow.stage != READY:
             tcp.abort(now, "the connection is closing")
         elif both and subflow.failing and subflow is not heard:
@@ -87,6 +86,7 @@ def _close_subflows(connection: MptcpConnection, both: bool, heard: Subflow, now
             connection.reset_subflow(subflow, REASON_TOO_MUCH_OUTSTANDING, "stale data at the end", now)
         else:
             tcp.close(now)
+            tcp.wait_for_fin(now)
 
 
 def check(connection: MptcpConnection, now: int) -> None:
@@ -99,6 +99,9 @@ def check(connection: MptcpConnection, now: int) -> None:
         finish(connection, connection.error, now)
     elif connection.state == M_FASTCLOSE_WAIT:
         finish(connection, connection.error or "aborted", now)
+    elif connection.state == M_FIN_WAIT_2 and connection.orphaned:
+        # All of ours has arrived, and nobody would read what a new subflow brings.
+        finish(connection, connection.error, now)
     elif connection.abandoned_at == NEVER:
         # Break before make: a new subflow may still join.
         connection.note("no subflow left", "")

@@ -73,6 +73,9 @@ class TcpConfig:
     keepalive_probes: int = 9
     #: 2 MSL. The RFC's value is 4 minutes, Linux waits one.
     time_wait: int = MINUTE
+    #: How long FIN-WAIT-2 lasts, at most, once the application has given up reading, too (Linux:
+    #: ``tcp_fin_timeout``). After a half-close it lasts until the peer's FIN (RFC 9293 section 3.6).
+    fin_timeout: int = MINUTE
     #: Path MTU discovery (RFC 1191, RFC 8201).
     path_mtu_discovery: bool = True
     #: Slow-start restart after an idle RTO (RFC 5681 section 4.1).

@@ -59,6 +59,7 @@ class Connection(TimerOwner):
         eager: the application reads whatever arrives at once.
         peer_closed: the peer will send no more; all of it was delivered.
         closing: the application has closed its direction.
+        orphaned: it has given up reading, too.
         error: why the connection failed, or an empty string.
         wants_read, wants_write, wants_state: the application waits for data to read, for room
             to write, for a change of state; one of them puts the connection on ``Stack.ready``.
@@ -79,6 +80,7 @@ class Connection(TimerOwner):
         "name",
         "on_progress",
         "on_write",
+        "orphaned",
         "peer_closed",
         "receive_buffer",
         "send_buffer",
@@ -107,6 +109,7 @@ class Connection(TimerOwner):
         self.eager: bool = False
         self.peer_closed: bool = False
         self.closing: bool = False
+        self.orphaned: bool = False
         self.error: str = ""
         self.wants_read: bool = False
         self.wants_write: bool = False
@@ -141,6 +144,11 @@ class Connection(TimerOwner):
         """Bytes of the own stream that the peer has acknowledged."""
         sender = self.subflows[0].sender
         return max(0, min(sender.una, sender.end) - 1)
+
+    @property
+    def receives(self) -> bool:
+        """More of the peer's stream may come, and there is somebody to read it."""
+        return not self.orphaned and not self.peer_closed
 
     @property
     def readable(self) -> int:
@@ -236,6 +244,16 @@ class Connection(TimerOwner):
             self.closing = True
             for subflow in self.subflows:
                 subflow.close(now)
+
+    def release(self, now: int) -> None:
+        """Close the own direction and give up reading: nobody holds the connection any more.
+
+        What was written is still sent. ``close`` is ``shutdown(2)`` with SHUT_WR, this is ``close(2)``.
+        """
+        self.orphaned = True
+        self.close(now)
+        for subflow in self.subflows:
+            subflow.wait_for_fin(now)
 
     def abort(self, now: int) -> None:
         """Reset the connection; what is not acknowledged may be lost."""

@@ -214,7 +214,7 @@ def _join_answered(subflow: Subflow, segment: Segment, now: int) -> bool:
     for option in segment.options or ():
         if isinstance(option, MpJoinSynAck):
             connection.count("MPTcpExtMPJoinSynAckRx")
-            if subflow.has_other_port():
+            if subflow.goes_to_other_port():
                 connection.count("MPTcpExtMPJoinPortSynAckRx")
             if option.backup:
                 connection.count("MPTcpExtMPJoinSynAckBackupRx")
@@ -287,7 +287,7 @@ def _join_completed(subflow: Subflow, segment: Segment, now: int) -> bool:
             )
             if option.hmac == expected or not connection.config.mptcp.validate_hmac:
                 connection.count("MPTcpExtMPJoinAckRx")
-                if subflow.has_other_port():
+                if subflow.came_to_announced_port():
                     connection.count("MPTcpExtMPJoinPortAckRx")
                 subflow.speaks = True
                 subflow.stage = READY
@@ -305,7 +305,6 @@ def repeat_third_ack(subflow: Subflow, now: int) -> None:
     """The third ACK of a join was not answered: send it again, as a SYN would be (section 3.2)."""
     tcp = subflow.tcp
     if subflow.join_tries >= tcp.config.syn_retries:
-        tcp.count("TcpAttemptFails")
         tcp.finish("timed out: the third ACK of the join was not answered", now)
         return
     tcp.send_ack(now)

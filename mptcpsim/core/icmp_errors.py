@@ -36,7 +36,6 @@ def receive_icmp(tcp: Tcp, error: IcmpError, now: int) -> None:
         if tcp.config.path_mtu_discovery:
             _shrink_mtu(tcp, _path_mtu(error), now)
     elif tcp.state == SYN_SENT and error.kind in (ICMP_PORT_UNREACHABLE, ICMP_PROTOCOL_UNREACHABLE):
-        tcp.count("TcpAttemptFails")
         tcp.finish("connection refused", now)
     else:
         # A soft error: remembered, and reported if the connection times out.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from mptcpsim.core.mptcp_options import REASON_UNSPECIFIED
 from mptcpsim.core.segment import ACK, Segment
 from mptcpsim.core.stages import READY
-from mptcpsim.core.states import CLOSE_WAIT, ESTABLISHED, FIN_WAIT_2
+from mptcpsim.core.states import CLOSE_WAIT, ESTABLISHED
 from mptcpsim.units import NEVER
 
 if TYPE_CHECKING:
@@ -24,17 +24,15 @@ class PathWatch:
         stale: it has been in time-out for long while others worked, as Linux counts it.
         probe_at: when the peer is asked again whether the path is back.
         check_at: when a subflow whose address the peer has removed is judged.
-        linger_at: when FIN-WAIT-2 has lasted long enough.
     """
 
-    __slots__ = ("_asked_at", "_probed", "_subflow", "check_at", "linger_at", "probe_at", "stale")
+    __slots__ = ("_asked_at", "_probed", "_subflow", "check_at", "probe_at", "stale")
 
     def __init__(self, subflow: Subflow) -> None:
         self._subflow = subflow
         self.stale: bool = False
         self.probe_at: int = NEVER
         self.check_at: int = NEVER
-        self.linger_at: int = NEVER
         self._probed: bool = False
         self._asked_at: int = 0
 
@@ -85,21 +83,11 @@ class PathWatch:
         tcp.wake_by(self.check_at)
         tcp.emit(tcp.sender.una - 1, 0, ACK, False, now)
 
-    def linger(self, now: int) -> None:
-        """The connection is over: wait in FIN-WAIT-2 no longer than 2 MSL.
-
-        The peer may have reset the subflow, or forgotten it, and nothing else ends that wait
-        (RFC 9293 section 3.3.2). What the subflow was for has arrived.
-        """
-        tcp = self._subflow.tcp
-        self.linger_at = now + tcp.config.time_wait
-        tcp.wake_by(self.linger_at)
-
     # --- Timers ---------------------------------------------------------------------------------------
 
     def next_deadline(self) -> int:
         """Return when the next timer is due, ns, or ``NEVER``."""
-        return min(self.probe_at, self.check_at, self.linger_at)
+        return min(self.probe_at, self.check_at)
 
     def handle_timers(self, now: int) -> None:
         """Do what is due."""
@@ -112,10 +100,6 @@ class PathWatch:
                 self._probed = True
                 tcp.emit(tcp.sender.una - 1, 0, ACK, False, now)
                 self._wake(now + connection.config.mptcp.path_probe)
-        if self.linger_at <= now:
-            self.linger(now)
-            if tcp.state == FIN_WAIT_2:
-                tcp.finish("", now)
         if self.check_at <= now:
             self.check_at = NEVER
             if tcp.last_heard < self._asked_at:

@@ -342,12 +342,12 @@ class Stack:
         for option in segment.options or ():
             if isinstance(option, MpCapable):
                 offer = option
-        if offer is not None:
+        if offer is not None and listener.config.mptcp.enabled:
+            # Where MPTCP is off the option is an unknown one, and not counted either.
             self.counters.add("MPTcpExtMPCapableSYNRX")
-            if listener.config.mptcp.enabled:
-                if handshake.is_to_be_ignored(offer):
-                    return
-                version = handshake.answer_version(offer, listener.config.mptcp)
+            if handshake.is_to_be_ignored(offer):
+                return
+            version = handshake.answer_version(offer, listener.config.mptcp)
         connection = self._new_multipath(listener.config, len(self.connections), False, version)
         connection.local_port = listener.port
         connection.eager = listener.eager
@@ -384,7 +384,7 @@ class Stack:
         subflow = tcp.subflow
         assert subflow is not None
         joining.take_syn(connection, subflow, join, self.nonce())
-        if subflow.has_other_port():
+        if subflow.came_to_announced_port():
             self.counters.add("MPTcpExtMPJoinPortSynRx")
         tcp.open_passive(segment, now)
 

@@ -38,12 +38,13 @@ SYN_ACKED: Final = "ACK of SYN"
 CLOSE: Final = "close"
 FIN_ARRIVED: Final = "FIN"
 FIN_ACKED: Final = "ACK of FIN"
-TIME_WAIT_OVER: Final = "2 MSL"
+WAIT_OVER: Final = "wait is over"
 ABORTED: Final = "abort"
 
-#: RFC 9293 figure 5, with simultaneous open and close. ``ABORTED`` (RST, time-out,
-#: user abort) leads to CLOSED from everywhere and is not listed. SYN-RECEIVED is left by an
-#: ACK alone: a FIN carries one, which comes first (section 3.10.7.4), and a CLOSE waits for it.
+#: RFC 9293 figure 5, with simultaneous open and close, and with the end of FIN-WAIT-2 for who reads no
+#: more. ``ABORTED`` (RST, time-out, user abort) leads to CLOSED from everywhere and is not listed.
+#: SYN-RECEIVED is left by an ACK alone: a FIN carries one, which comes first (section 3.10.7.4), and a
+#: CLOSE waits for it.
 TRANSITIONS: Final[dict[tuple[int, str], int]] = {
     (CLOSED, ACTIVE_OPEN): SYN_SENT,
     (LISTEN, SYN_ARRIVED): SYN_RECEIVED,
@@ -58,5 +59,6 @@ TRANSITIONS: Final[dict[tuple[int, str], int]] = {
     (CLOSE_WAIT, CLOSE): LAST_ACK,
     (CLOSING, FIN_ACKED): TIME_WAIT,
     (LAST_ACK, FIN_ACKED): CLOSED,
-    (TIME_WAIT, TIME_WAIT_OVER): CLOSED,
+    (FIN_WAIT_2, WAIT_OVER): CLOSED,
+    (TIME_WAIT, WAIT_OVER): CLOSED,
 }

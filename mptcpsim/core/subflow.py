@@ -207,10 +207,19 @@ class Subflow(Path):
         """A retransmission time-out was not answered yet (Linux's out-of-tree line: potentially failed)."""
         return self.tcp.sender.timeouts_in_a_row > 0
 
-    def has_other_port(self) -> bool:
-        """Return whether the responder of this join uses another port than for the first subflow."""
-        own, first = self.tcp.flow, self.connection.subflows[0].flow
-        return own.sport != first.sport if self.tcp.passive else own.dport != first.dport
+    def goes_to_other_port(self) -> bool:
+        """Return whether this join of ours goes to another port of the peer than the first subflow."""
+        return self.tcp.flow.dport != self.connection.subflows[0].flow.dport
+
+    def came_to_announced_port(self) -> bool:
+        """Return whether the peer's join has come to a port that an ADD_ADDR of ours has named.
+
+        The port of the first subflow is none of these, announced or not (as Linux counts them).
+        """
+        flow = self.tcp.flow
+        return flow.sport != self.connection.subflows[0].flow.sport and (
+            self.connection.addresses.has_announced(flow.src, flow.sport)
+        )
 
     def syn_window(self) -> int:
         """Return the window field of a SYN, and note the edge that it promises on this subflow."""

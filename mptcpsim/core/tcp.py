@@ -133,8 +133,8 @@ class Tcp(TimerOwner):
         "soft_error",
         "state",
         "subflow",
-        "time_wait_at",
         "timestamps",
+        "wait_over_at",
     )
 
     def __init__(
@@ -174,7 +174,8 @@ class Tcp(TimerOwner):
         self.infinite_due: bool = False
         #: Bytes of the options of MPTCP on a data segment.
         self.signal_bytes: int = 0
-        self.time_wait_at: int = NEVER
+        #: When FIN-WAIT-2 or TIME-WAIT ends by itself.
+        self.wait_over_at: int = NEVER
         self.last_heard: int = 0
         #: Bytes of the options of every segment (timestamps), SACK blocks excluded.
         self.option_bytes: int = 0
@@ -502,6 +503,11 @@ class Tcp(TimerOwner):
         self.ended = True
         before = self.state
         self.state = CLOSED
+        if before in (SYN_SENT, SYN_RECEIVED):
+            # RFC 4022: tcpAttemptFails and tcpEstabResets count direct transitions to CLOSED.
+            self.count("TcpAttemptFails")
+        elif before in (ESTABLISHED, CLOSE_WAIT):
+            self.count("TcpEstabResets")
         if error:
             self.error = error
             self.note("closed", f"{STATE_NAMES[before]} -> CLOSED: {error}")
@@ -509,7 +515,7 @@ class Tcp(TimerOwner):
         sender.rto_at = NEVER
         sender.window_probe.stop()
         sender.recovery.tlp_at = sender.recovery.reo_at = NEVER
-        self.receiver.ack_at = self.time_wait_at = self.keepalive.at = NEVER
+        self.receiver.ack_at = self.wait_over_at = self.keepalive.at = NEVER
         self._stack.forget(self)
         self.connection.on_closed(self, now)
 
@@ -581,8 +587,19 @@ class Tcp(TimerOwner):
         sender = self.sender
         sender.rto_at = NEVER
         sender.window_probe.stop()
-        self.time_wait_at = now + self.config.time_wait
-        self.wake_by(self.time_wait_at)
+        self.wait_over_at = now + self.config.time_wait
+        self.wake_by(self.wait_over_at)
+
+    def wait_for_fin(self, now: int) -> None:
+        """In FIN-WAIT-2: bound the wait for the peer's FIN, unless somebody may still read what it sends.
+
+        RFC 9293 section 3.6 has no end of it: after a half-close reading goes on as long as the peer
+        likes. A connection that its application has given up is forgotten by itself (Linux:
+        ``tcp_fin_timeout``), whatever the peer does, and so is a subflow for which no data can come.
+        """
+        if self.state == FIN_WAIT_2 and self.wait_over_at == NEVER and not self.connection.receives:
+            self.wait_over_at = now + self.config.fin_timeout
+            self.wake_by(self.wait_over_at)
 
     # --- Segments -----------------------------------------------------------------------------
 
@@ -611,7 +628,7 @@ class Tcp(TimerOwner):
             recovery.tlp_at,
             recovery.reo_at,
             self.receiver.ack_at,
-            self.time_wait_at,
+            self.wait_over_at,
             self.keepalive.at,
             NEVER if self.subflow is None else self.subflow.next_deadline(),
         )
@@ -640,15 +657,14 @@ class Tcp(TimerOwner):
             self.keepalive.on_timer(now)
         if self.subflow is not None:
             self.subflow.handle_timers(now)
-        if self.time_wait_at <= now and not self.ended:
-            self.move(states.TIME_WAIT_OVER)
+        if self.wait_over_at <= now and not self.ended:
+            self.move(states.WAIT_OVER)
             self.finish("", now)
         self.wake_by(self.next_deadline())
 
     def _on_syn_timeout(self, now: int) -> None:
         """The SYN or SYN,ACK was not answered (RFC 6298 section 5.7, RFC 9293 section 3.8.3)."""
         if self.sender.rtt.backoff >= self.config.syn_retries:
-            self.count("TcpAttemptFails")
             self.finish(self.soft_error or "timed out: the SYN was not answered", now)
             return
         self.count("TcpExtTCPTimeouts")

@@ -58,6 +58,7 @@ class TcpSettings(Model):
     keepalive_interval: PositiveTime | None = None
     keepalive_probes: Annotated[Whole, Field(ge=1, le=127)] | None = None
     time_wait: Time | None = None
+    fin_timeout: Time | None = None
     path_mtu_discovery: StrictBool | None = None
     slow_start_after_idle: StrictBool | None = None
     challenge_ack_limit: Annotated[Whole, Field(ge=0)] | None = None

@@ -183,6 +183,7 @@ class Flow:
         """Run an application; a connection that fails, even after it, is a result and not a crash."""
         try:
             yield from application
+            socket.release()
             yield socket.closed()
             if socket.connection.error:
                 self._fail(socket.connection.error)

@@ -47,6 +47,7 @@ class Socket:
         self.writes: bool = True
         self._eager: bool = False
         self._to_close: bool = False
+        self._released: bool = False
 
     # --- Events -------------------------------------------------------------------------------
 
@@ -96,12 +97,26 @@ class Socket:
         return count
 
     def close(self) -> None:
-        """Close the own direction; what was written is still sent."""
+        """Close the own direction, as ``shutdown(2)`` with SHUT_WR; what was written is still sent.
+
+        Reading goes on, however long the peer writes.
+        """
         if not self.writes:
             self._to_close = True
             return
-        self.connection.close(self._env.now)
+        if self._released:
+            self.connection.release(self._env.now)
+        else:
+            self.connection.close(self._env.now)
         self._host.drain()
+
+    def release(self) -> None:
+        """Close the own direction and read no more, as ``close(2)`` and the end of a process do.
+
+        A peer that never closes holds the connection for ``fin_timeout`` then, no longer.
+        """
+        self._released = True
+        self.close()
 
     def abort(self) -> None:
         """Reset the connection."""
