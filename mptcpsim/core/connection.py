@@ -53,6 +53,7 @@ class Connection(TimerOwner):
             until it can (True), while stalls are watched.
         on_progress: called once with the subflow and the instant when bytes arrive in order, while stalls
             are watched.
+        driver: what the driver of the host keeps with the connection, such as its socket.
         window_log: what happened to the windows, if somebody wants to know.
         tuning: the receive buffer grows by itself.
         send_buffer, receive_buffer: limits, bytes.
@@ -72,6 +73,7 @@ class Connection(TimerOwner):
         "consumed",
         "delivered",
         "delivered_at",
+        "driver",
         "eager",
         "error",
         "free_since",
@@ -118,6 +120,7 @@ class Connection(TimerOwner):
         self.free_since: int = 0
         self.on_write: Callable[[int, bool], None] | None = None
         self.on_progress: Callable[[Tcp, int], None] | None = None
+        self.driver: object | None = None
         self.window_log: WindowLog | None = WindowLog() if stack.logs_windows else None
         self.tuning: Autotuning | None = None
         if config.receive_autotune:

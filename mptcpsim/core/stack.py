@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Final
 
 from mptcpsim.core import handshake, joining
@@ -55,6 +55,9 @@ _LAST_PORT: Final = 65535
 
 _DEFAULT_MTU: Final = 1500
 
+#: So many connections or timers are not worth looking through.
+_FEW: Final = 16
+
 
 class Listener:
     """A port that accepts connections.
@@ -91,7 +94,10 @@ class Stack:
             in a simulation they are a fault of ours, or of a middlebox. A driver whose peer is somebody else
             turns it off; then nothing that a peer sends raises.
         logs_windows: connections opened from now on note what happens to their windows.
-        connections: all connections ever, by identifier.
+        remembers: connections that have ended stay in ``connections``, and their events in ``events``.
+            Else they are forgotten: after any number of them there are no more than twice those that
+            are open, and a few.
+        connections: the connections, oldest first.
         addresses: local addresses and the MTU behind them.
         wake_at: no timer is due before this instant, ns; ``next_timer`` says more exactly.
         now: time of the current or last call, ns.
@@ -101,6 +107,9 @@ class Stack:
     """
 
     __slots__ = (
+        "_connections_ever",
+        "_most_connections",
+        "_most_wakeups",
         "_order",
         "_ports",
         "_rng",
@@ -120,6 +129,7 @@ class Stack:
         "now",
         "outbox",
         "ready",
+        "remembers",
         "tokens",
         "versions_refused",
         "wake_at",
@@ -137,6 +147,7 @@ class Stack:
         self.events: list[Event] = []
         self.checks_content: bool = True
         self.logs_windows: bool = False
+        self.remembers: bool = False
         self.connections: list[Connection] = []
         self.addresses: dict[str, int] = {}
         self.listeners: dict[int, Listener] = {}
@@ -148,6 +159,10 @@ class Stack:
         self.choose_source: Callable[[str], str] | None = None
         self._order: int = 0
         self._ports: int = _FIRST_PORT
+        self._connections_ever: int = 0
+        #: With so many it is time to look for those that have ended.
+        self._most_connections: int = _FEW
+        self._most_wakeups: int = _FEW
 
     # --- Addresses ------------------------------------------------------------------------------
 
@@ -219,13 +234,13 @@ class Stack:
             raise LocalProtocolError(f"{flow} is in use at host {self.name}")
         connection = self._new_client(config or self.config, remote[0])
         connection.local_port = flow.sport
-        self.connections.append(connection)
+        self._add(connection)
         subflow = self._new_subflow(connection, flow, False)
         subflow.open_active(now)
         return connection
 
     def _new_client(self, config: TcpConfig, remote: str) -> Connection:
-        identifier = len(self.connections)
+        identifier = self._connections_ever
         version = UNKNOWN
         if config.mptcp.enabled:
             refused = self.versions_refused.get(remote, set())
@@ -236,6 +251,18 @@ class Stack:
             if version == UNKNOWN:
                 self.counters.add("MPTcpExtMPCapableSYNTXDisabled")
         return self._new_multipath(config, identifier, True, version)
+
+    def _add(self, connection: Connection) -> None:
+        """Take a new connection, and forget others that have ended if there are many."""
+        connections = self.connections
+        if not self.remembers and len(connections) >= self._most_connections:
+            going_on = [other for other in connections if not other.closed]
+            known = {other.identifier for other in going_on}
+            connections[:] = going_on
+            self.events[:] = [event for event in self.events if event.connection in known]
+            self._most_connections = 2 * len(going_on) + _FEW
+        connections.append(connection)
+        self._connections_ever += 1
 
     def _new_multipath(self, config: TcpConfig, identifier: int, is_client: bool, version: int) -> Connection:
         """Return a connection that offers or answers MPTCP, a plain one without a version or a key."""
@@ -348,10 +375,10 @@ class Stack:
             if handshake.is_to_be_ignored(offer):
                 return
             version = handshake.answer_version(offer, listener.config.mptcp)
-        connection = self._new_multipath(listener.config, len(self.connections), False, version)
+        connection = self._new_multipath(listener.config, self._connections_ever, False, version)
         connection.local_port = listener.port
         connection.eager = listener.eager
-        self.connections.append(connection)
+        self._add(connection)
         subflow = self._new_subflow(connection, segment.flow.reverse(), False)
         if isinstance(connection, MptcpConnection) and offer is not None:
             handshake.take_offer(connection, offer, segment.window)
@@ -455,7 +482,14 @@ class Stack:
         """Note that a subflow or a connection wants its timers handled at ``at``."""
         if at < NEVER:
             self._order += 1
-            heappush(self._wakeups, (at, self._order, owner))
+            wakeups = self._wakeups
+            if len(wakeups) >= self._most_wakeups:
+                # Lazy timers leave calls behind that nobody waits for; an owner that has ended need not
+                # be kept until they are due.
+                wakeups[:] = [call for call in wakeups if not call[2].ended]
+                heapify(wakeups)
+                self._most_wakeups = 2 * len(wakeups) + _FEW
+            heappush(wakeups, (at, self._order, owner))
             if at < self.wake_at:
                 self.wake_at = at
 
@@ -474,6 +508,10 @@ class Stack:
     def forget(self, subflow: Tcp) -> None:
         """A subflow is CLOSED: its four-tuple is free again."""
         self._subflows.pop(subflow.flow.reverse(), None)
+
+    def open_subflows(self) -> int:
+        """Return how many TCP connections and subflows there are that have not ended."""
+        return len(self._subflows)
 
     def sequence_map(self, flow: FourTuple) -> SequenceMap | None:
         """Return the map of the connection that ``flow`` (as received) belongs to, or None.

@@ -47,7 +47,7 @@ NO_LINK: Final = "no-link"
 DOWN: Final = "down"
 
 #: Flows that a node remembers for each interface, at most.
-CACHE_SIZE: Final = 1 << 16
+CACHE_SIZE: Final = 1 << 12
 
 #: Queues on the way of one packet through one node, at most, when it is traced.
 _MOST_QUEUES: Final = 100
@@ -90,6 +90,14 @@ class Trace(NamedTuple):
     neighbour: Interface | None
     taken: bool
     reason: str
+
+
+def remember(kept: dict[FourTuple, Course], flow: FourTuple, course: Course, most: int = CACHE_SIZE) -> None:
+    """Keep the course of a flow; of too many the older half is forgotten, and judged anew if it goes on."""
+    if len(kept) >= most:
+        for old in list(kept)[: most // 2]:
+            del kept[old]
+    kept[flow] = course
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -256,10 +264,7 @@ class IpNode(Node):
 
     def keep(self, flow: FourTuple, received: Interface | None, course: Course) -> None:
         """Remember a course for the packets that follow."""
-        kept = self._kept.setdefault("" if received is None else received.name, {})
-        if len(kept) >= CACHE_SIZE:
-            kept.clear()
-        kept[flow] = course
+        remember(self._kept.setdefault("" if received is None else received.name, {}), flow, course)
 
     def judge(self, packet: Packet, received: Interface | None) -> Course:
         """Return what becomes of a packet, from the start and without regard to what was decided before.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from mypy_extensions import mypyc_attr
 
@@ -10,10 +11,13 @@ from mptcpsim.core.connection import Connection
 from mptcpsim.core.segment import ICMP_FRAGMENTATION_NEEDED, FourTuple, IcmpError, Packet, Segment
 from mptcpsim.core.stack import Listener, Stack
 from mptcpsim.net.course import Course, Leaving
-from mptcpsim.net.forwarding import TOO_BIG, IpNode
+from mptcpsim.net.forwarding import TOO_BIG, IpNode, remember
 from mptcpsim.net.node import Interface
 from mptcpsim.sim.loop import Loop
 from mptcpsim.units import NEVER
+
+#: Courses of past flows that are not worth looking through.
+_FEW: Final = 64
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -115,7 +119,8 @@ class Host(IpNode):
             and isinstance(course, Leaving)
             and course.mtu >= self.stack.addresses.get(flow.src, course.mtu)
         ):
-            self._decisions[flow] = course
+            # Flows of the past make room, those of the present always find it.
+            remember(self._decisions, flow, course, _FEW + 2 * self.stack.open_subflows())
         else:
             super().keep(flow, received, course)
 

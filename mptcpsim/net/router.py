@@ -16,7 +16,7 @@ from mptcpsim.core.segment import (
     is_ipv6,
 )
 from mptcpsim.net.course import Course, Leaving
-from mptcpsim.net.forwarding import CACHE_SIZE, TOO_BIG, IpNode
+from mptcpsim.net.forwarding import TOO_BIG, IpNode, remember
 from mptcpsim.net.node import Interface
 from mptcpsim.sim.loop import Loop
 from mptcpsim.units import SECOND
@@ -98,9 +98,7 @@ class Router(IpNode):
         if self.filters or not isinstance(course, Leaving) or not isinstance(received, RouterPort):
             super().keep(flow, received, course)
             return
-        if len(received.decisions) >= CACHE_SIZE:
-            received.decisions.clear()
-        received.decisions[flow] = course
+        remember(received.decisions, flow, course)
 
     def receive(self, packet: Packet, interface: Interface) -> None:
         """Forward a packet: the whole way."""

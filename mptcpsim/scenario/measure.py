@@ -60,7 +60,7 @@ class Sampler:
             _FlowProbe(spec, flow, recorder, self._interval, self._loop, threshold) for spec, flow in pairs
         ]
         for host in simulation.hosts.values():
-            host.stack.logs_windows = True
+            host.stack.logs_windows = host.stack.remembers = True
         self._links = [
             _QueueProbe(f"{name} {direction}", pipe, recorder)
             for name, link in simulation.topology.links.items()

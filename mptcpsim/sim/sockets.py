@@ -258,7 +258,6 @@ class Sockets:
     def __init__(self, env: Environment, host: Host) -> None:
         self.env = env
         self.host = host
-        self._sockets: dict[int, Socket] = {}
         self._listening: dict[int, ListeningSocket] = {}
         host.on_ready = self._on_ready
         host.on_arrival = self._on_arrival
@@ -295,9 +294,10 @@ class Sockets:
 
     def of(self, connection: Connection) -> Socket:
         """Return the socket of a connection of this host."""
-        socket = self._sockets.get(connection.identifier)
-        if socket is None:
-            socket = self._sockets[connection.identifier] = Socket(self, connection)
+        # Kept there, so that it is forgotten with the connection and not before.
+        socket = connection.driver
+        if not isinstance(socket, Socket):
+            socket = connection.driver = Socket(self, connection)
         return socket
 
     def _on_ready(self, connection: Connection) -> None:
