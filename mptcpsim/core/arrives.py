@@ -317,6 +317,7 @@ def _take_ack(tcp: Tcp, segment: Segment, now: int) -> bool:
 def _fin_acked(tcp: Tcp, now: int) -> None:
     if tcp.state in (FIN_WAIT_1, CLOSING, LAST_ACK):
         tcp.move(states.FIN_ACKED)
+        tcp.connection.on_fin_acked(tcp, now)
         if tcp.state == TIME_WAIT:
             tcp.restart_time_wait(now)
         elif tcp.state == FIN_WAIT_2:

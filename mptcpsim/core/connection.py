@@ -331,6 +331,9 @@ class Connection(TimerOwner):
         self.peer_closed = True
         self._state_changed()
 
+    def on_fin_acked(self, subflow: Tcp, now: int) -> None:
+        """The peer has acknowledged our FIN: all that was sent has arrived."""
+
     def on_closed(self, subflow: Tcp, now: int) -> None:
         """A subflow has reached CLOSED."""
         if subflow.error:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from mptcpsim.core.mapped_data import judge_unmapped
 from mptcpsim.core.mappings import narrow, widen
 from mptcpsim.core.mptcp_options import Dss
 from mptcpsim.core.ranges import Ranges
@@ -31,6 +32,7 @@ class DataReceiver:
         fin_at: DSN of the peer's DATA_FIN, or -1.
         ack_octets: octets of a DATA_ACK, 4 or 8.
         duplicate_bytes: bytes that had arrived before, on whichever subflow.
+        waits_for_mappings: some subflow has data without a mapping.
     """
 
     __slots__ = (
@@ -54,6 +56,7 @@ class DataReceiver:
         "nxt",
         "out_of_order",
         "told",
+        "waits_for_mappings",
         "zero_window",
     )
 
@@ -73,6 +76,7 @@ class DataReceiver:
         self.duplicate_bytes: int = 0
         self.mss: int = 536
         self.zero_window: bool = False
+        self.waits_for_mappings: bool = False
         mptcp = connection.config.mptcp
         #: Bytes that may arrive beyond ``limit``: promises that were rounded up, or given twice.
         self._spare: int = buffer
@@ -171,13 +175,16 @@ class DataReceiver:
         """Return by how many bytes the edge moves at least."""
         return self._step(scale)
 
-    def most_unmapped(self) -> int:
-        """Return how many bytes without a mapping fill the window that the peer has.
+    def is_filled_by(self, unmapped: int) -> bool:
+        """Return whether so many bytes without a mapping leave nothing of the window that the peer has.
 
-        Its last segment may leave a gap; and a window that a slow reader keeps small proves nothing.
+        What came out of order has its share of it. The last segment may leave a gap; and a window that a
+        slow reader keeps small proves nothing.
         """
         least = max(self.buffer // 2, 1)
-        return least if self.edge == NEVER else max(self.edge - self.nxt - self.mss, least)
+        if self.edge == NEVER:
+            return unmapped >= least
+        return unmapped + self.out_of_order.total >= max(self.edge - self.nxt - self.mss, least)
 
     def syn_window(self) -> int:
         """Return the window field of a SYN, which is not scaled (RFC 7323 section 2.2)."""
@@ -240,6 +247,8 @@ class DataReceiver:
             for low, high in fresh:
                 known -= high - low
             self._duplicate(known, subflow)
+            if self.waits_for_mappings:
+                judge_unmapped(connection, now)
             return
         if self.out_of_order.total:
             known = right - left

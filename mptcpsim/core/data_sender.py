@@ -8,11 +8,12 @@ subflow never holds data that another one could carry.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from mptcpsim.core import closing
 from mptcpsim.core.mappings import widen
 from mptcpsim.core.mptcp_options import REASON_MIDDLEBOX
+from mptcpsim.core.reinjection import NOBODY, Reinjection, Repair, merged
 from mptcpsim.core.window_log import OPENED, PROBE
 from mptcpsim.core.window_probe import SWS_OVERRIDE
 from mptcpsim.plugins import PENALISE, RESEND, Path, Scheduler, SendView
@@ -23,22 +24,12 @@ if TYPE_CHECKING:
     from mptcpsim.core.segment import Segment
     from mptcpsim.core.subflow import Subflow
 
-_NOBODY: Final = -1
-
 #: Bytes after which the rate is looked at, and the Maximum Segment Lifetime (RFC 9293 section 3.4.2).
 _RATE_SPAN: Final = 1 << 26
 _MSL: Final = 2 * MINUTE
 
 #: Retransmissions at the connection without an answer before subflows without DATA_ACKs are suspected.
 _PATIENCE: Final = 4
-
-
-class Reinjection(NamedTuple):
-    """Data that another subflow than ``origin`` is to carry, too; relative DSNs [dsn, end)."""
-
-    dsn: int
-    end: int
-    origin: int
 
 
 class DataSender(SendView):
@@ -53,6 +44,7 @@ class DataSender(SendView):
         rto_at: when the connection-level retransmission timer is due.
         override_at: when a small window is used after all.
         reinjections: data to be sent on other subflows, too, lowest DSN first.
+        repair: how a retransmission of the connection goes on.
         repeated_while_closed: bytes sent again while the peer's window was closed, probes included.
         moved: a DATA_ACK or window has opened something that ``push`` has not looked at.
         awake: ``push`` is not waiting for a DATA_ACK, which it does where a window alone does not wake it.
@@ -88,6 +80,7 @@ class DataSender(SendView):
         "octets",
         "override_at",
         "reinjections",
+        "repair",
         "repeated_while_closed",
         "rto_at",
         "scheduler",
@@ -128,6 +121,7 @@ class DataSender(SendView):
         self.rto_at: int = NEVER
         self.override_at: int = NEVER
         self.reinjections: deque[Reinjection] = deque()
+        self.repair = Repair()
         self.moved: bool = False
         self.repeated_while_closed: int = 0
         #: Under a redundant scheduler: how far each subflow has gone through the stream.
@@ -208,6 +202,8 @@ class DataSender(SendView):
         self.moved = False
         if self._pushing or not self.awake:
             return
+        if self.una >= self.repair.end:
+            self._go_on_repairing()
         new = self.nxt < self.end
         if not new and not self.reinjections and not (self.fin_wanted and not self.fin_sent):
             if self.scheduler.REDUNDANT and self.una < self.nxt:
@@ -502,14 +498,7 @@ class DataSender(SendView):
 
     def reinject(self, items: list[Reinjection]) -> None:
         """Queue data for other subflows, lowest DSN first; what one subflow carries twice is queued once."""
-        queued: list[Reinjection] = []
-        right: dict[int, int] = {}
-        for item in sorted([*self.reinjections, *items]):
-            dsn = max(item.dsn, right.get(item.origin, 0))
-            if dsn < item.end:
-                queued.append(Reinjection(dsn, item.end, item.origin))
-                right[item.origin] = item.end
-        self.reinjections = deque(sorted(queued))
+        self.reinjections = merged([*self.reinjections, *items])
         self.awake = True
 
     def _timeout(self) -> int:
@@ -559,7 +548,8 @@ class DataSender(SendView):
             self._connection.note("data retransmission", f"dsn {self.una}")
             # First a segment; when that did not help, everything, as after a time-out of TCP.
             end = self.nxt if self.backoff else min(self.nxt, self.una + self._first_try)
-            self.reinject([Reinjection(self.una, end, _NOBODY)])
+            self.reinject([Reinjection(self.una, end, self._misled())])
+            self.repair.begin(self.una, end, self.nxt)
             self.backoff += 1
         elif self.una == self.nxt and self.fin_sent:
             self.send_fin(now)
@@ -580,6 +570,25 @@ class DataSender(SendView):
             self._connection.reset_subflow(subflow, REASON_MIDDLEBOX, "no DATA_ACK passes any more", now)
         return len(silent) > 0
 
+    def _misled(self) -> int:
+        """Return the subflow that has acknowledged the oldest data in vain, if another one can have it."""
+        usable = self._connection.usable()
+        if len(usable) > 1:
+            for subflow in usable:
+                if subflow.mappings.has_left(self.una):
+                    return subflow.number
+        return NOBODY
+
+    def _go_on_repairing(self) -> None:
+        """What was sent again is DATA_ACKed: is the next byte missing, too?"""
+        repair = self.repair
+        if self.una >= self.nxt or any(subflow.failed_at >= 0 for subflow in self._connection.open):
+            repair.stop()
+        elif not self._held():
+            self.reinject([repair.follow(self.una, self.nxt, self._misled())])
+        elif self.una >= repair.point:
+            repair.stop()
+
     def _held(self) -> bool:
         """Return whether a subflow that works still has the oldest data to deliver."""
         usable = self._connection.usable()
@@ -587,7 +596,7 @@ class DataSender(SendView):
             # All of them are in time-out, and send again themselves what they have.
             return True
         for subflow in usable:
-            if subflow.mappings.lowest() <= self.una:
+            if subflow.mappings.carries(self.una):
                 return True
         for item in self.reinjections:
             if item.dsn <= self.una < item.end and any(s.number != item.origin for s in usable):

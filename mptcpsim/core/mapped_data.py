@@ -21,6 +21,7 @@ from mptcpsim.core.stages import PLAIN
 from mptcpsim.units import NEVER
 
 if TYPE_CHECKING:
+    from mptcpsim.core.multipath import MptcpConnection
     from mptcpsim.core.subflow import Subflow
 
 _32_BITS: Final = 0xFFFFFFFF
@@ -130,11 +131,15 @@ class MappedData:
             received.forget_below(end)
             connection.inbound.on_data(mapping.dsn + left - mapping.ssn, end - left, subflow, now)
         self._segments.forget_below(self.done)
-        unmapped = self._arrived - self.done if received.at(self.done) is None else 0
-        if unmapped >= connection.inbound.most_unmapped() and not self._stopped():
-            # A whole window without a mapping: nothing of it can ever be delivered (section 3.7).
-            connection.count("MPTcpExtDSSNoMatchTCP")
-            connection.reset_subflow(subflow, REASON_MIDDLEBOX, "a window of data without mapping", now)
+        if self.unmapped():
+            connection.inbound.waits_for_mappings = True
+            judge_unmapped(connection, now)
+
+    def unmapped(self) -> int:
+        """Return how many bytes wait for a mapping that has not come."""
+        if self.done >= self._arrived or self._stopped() or self.received.at(self.done) is not None:
+            return 0
+        return self._arrived - self.done
 
     def _stopped(self) -> bool:
         subflow = self._subflow
@@ -205,6 +210,22 @@ class MappedData:
         self.done = self._arrived
         self._segments.clear()
         return held
+
+
+def judge_unmapped(connection: MptcpConnection, now: int) -> None:
+    """Reset a subflow whose mapping has not come within a window of data (RFC 8684 section 3.3.1).
+
+    The window is that of the connection. Where all of it has arrived, be it without a mapping or out of order
+    for want of what has none, the peer can send nothing more, and nothing of it can ever be delivered.
+    """
+    inbound = connection.inbound
+    waiting = [(subflow.incoming.unmapped(), subflow.number) for subflow in connection.open]
+    most, number = max(waiting, default=(0, 0))
+    inbound.waits_for_mappings = most > 0
+    if most and inbound.is_filled_by(sum(count for count, _ in waiting)):
+        connection.count("MPTcpExtDSSNoMatchTCP")
+        subflow = connection.subflow_of(number)
+        connection.reset_subflow(subflow, REASON_MIDDLEBOX, "a window of data without mapping", now)
 
 
 def _join(segments: list[Segment], left: int, right: int) -> bytes:

@@ -57,20 +57,26 @@ class Mapping:
 
 
 class SentMappings:
-    """The mappings of a subflow whose data is not acknowledged on that subflow, oldest first."""
+    """The mappings of a subflow whose data is not acknowledged, oldest first.
 
-    __slots__ = ("_head", "_lowest", "_mappings", "_ordered")
+    Outstanding is what the subflow has not acknowledged. Behind it stands what the subflow has
+    acknowledged and the connection has not: should the subflow end, others have to carry it.
+    """
+
+    __slots__ = ("_done", "_head", "_lowest", "_mappings", "_ordered")
 
     def __init__(self) -> None:
         self._mappings: list[Mapping] = []
+        #: Indices: of the first one that is outstanding, of the first one not acknowledged at both levels.
         self._head: int = 0
+        self._done: int = 0
         #: Those than which none that came later has a lower DSN: the first one has the lowest of all.
         self._lowest: deque[Mapping] = deque()
         #: DSNs increase: nothing was sent here that other subflows had before.
         self._ordered: bool = True
 
     def __len__(self) -> int:
-        """Return the number of mappings."""
+        """Return the number of mappings that are outstanding."""
         return len(self._mappings) - self._head
 
     def append(self, mapping: Mapping) -> None:
@@ -91,8 +97,8 @@ class SentMappings:
             return last
         return mappings[bisect_right(mappings, seq, lo=self._head, key=_ssn) - 1]
 
-    def acknowledge(self, ack: int) -> None:
-        """Forget what the subflow has acknowledged."""
+    def acknowledge(self, ack: int, data_ack: int) -> None:
+        """Take an acknowledgment of the subflow, and what the connection has acknowledged until then."""
         mappings = self._mappings
         head = self._head
         lowest = self._lowest
@@ -103,14 +109,30 @@ class SentMappings:
             if lowest[0] is mapping:
                 lowest.popleft()
             head += 1
-        if head >= _COMPACT and head * 2 >= len(mappings):
-            del mappings[:head]
-            head = 0
+        done = self._done
+        while done < head and mappings[done].dsn + mappings[done].length <= data_ack:
+            done += 1
+        if done >= _COMPACT and done * 2 >= len(mappings):
+            del mappings[:done]
+            head -= done
+            done = 0
         self._head = head
+        self._done = done
 
     def lowest(self) -> int:
         """Return the lowest DSN that is outstanding, ``NEVER`` without any."""
         return self._lowest[0].dsn if self._lowest else NEVER
+
+    def carries(self, dsn: int) -> bool:
+        """Return whether the byte of a DSN is outstanding."""
+        if self.lowest() > dsn:
+            return False
+        return any(m.dsn <= dsn < m.dsn + m.length for m in self.outstanding())
+
+    def has_left(self, dsn: int) -> bool:
+        """Return whether the subflow has acknowledged the byte of a DSN, as far as is remembered."""
+        behind = self._mappings[self._done : self._head]
+        return any(m.dsn <= dsn < m.dsn + m.length for m in behind)
 
     def bytes_below(self, dsn: int) -> int:
         """Return how many of the bytes that are outstanding come before a DSN."""
@@ -125,8 +147,12 @@ class SentMappings:
         return total
 
     def outstanding(self) -> list[Mapping]:
-        """Return all of them."""
+        """Return all that the subflow has not acknowledged."""
         return self._mappings[self._head :]
+
+    def undelivered(self) -> list[Mapping]:
+        """Return all that the subflow or the connection had not acknowledged at the last ACK."""
+        return self._mappings[self._done :]
 
 
 def _ssn(mapping: Mapping) -> int:

@@ -14,7 +14,7 @@ from mptcpsim.core.addresses import Addresses
 from mptcpsim.core.connection import Connection, LocalProtocolError
 from mptcpsim.core.counters import Counters
 from mptcpsim.core.data_receiver import DataReceiver
-from mptcpsim.core.data_sender import DataSender, Reinjection
+from mptcpsim.core.data_sender import DataSender
 from mptcpsim.core.data_states import (
     DATA_STATE_NAMES,
     DATA_TRANSITIONS,
@@ -29,6 +29,7 @@ from mptcpsim.core.keys import Key
 from mptcpsim.core.late_acks import LateReceiver
 from mptcpsim.core.mptcp_options import REASON_MIDDLEBOX, REASON_NAMES, VERSION_0, MptcpOption, MpTcprst
 from mptcpsim.core.paths import ConnectionPaths, subflow_info
+from mptcpsim.core.reinjection import Reinjection
 from mptcpsim.core.sequences import UNKNOWN
 from mptcpsim.core.stages import OPENING, READY
 from mptcpsim.core.states import CLOSE_WAIT, CLOSED, SYN_SENT, TIME_WAIT
@@ -482,7 +483,7 @@ class MptcpConnection(Connection):
         """Data was acknowledged on a subflow."""
         extra = subflow.subflow
         if extra is not None and not self.is_plain:
-            extra.mappings.acknowledge(subflow.sender.una)
+            extra.mappings.acknowledge(subflow.sender.una, self.outbound.una)
             if extra.watch.stale:
                 extra.watch.on_progress()
         if not self.wants_write:
@@ -564,12 +565,25 @@ class MptcpConnection(Connection):
         info = subflow_info(extra)
         if extra.stage != READY and not subflow.passive:
             self.addresses.on_join_failed(subflow.flow.dst)
-        self.outbound.reinject(extra.lost())
         if self.state not in (M_CLOSED, M_FASTCLOSE_WAIT):
             self.act(self.path_manager.on_subflow_closed(self.paths, info), now)
-            self._push(now)
+            self._hand_over(extra, now)
         closing.check(self, now)
         self._state_changed()
+
+    def on_fin_acked(self, subflow: Tcp, now: int) -> None:
+        """The peer has all of a subflow: what it has not DATA_ACKed by now it did not know a place for."""
+        extra = subflow.subflow
+        if extra is not None and extra.speaks and self.state not in (M_CLOSED, M_FASTCLOSE_WAIT):
+            self._hand_over(extra, now)
+
+    def _hand_over(self, subflow: Subflow, now: int) -> None:
+        """A subflow sends nothing any more: others take what it leaves, the DATA_FIN included."""
+        outbound = self.outbound
+        outbound.reinject(subflow.lost())
+        outbound.push(now)
+        if outbound.fin_sent and outbound.una == outbound.end:
+            outbound.send_fin(now)
 
     def uncount_established(self) -> None:
         """It is no longer an established MPTCP connection (``MPCurrEstab`` is a gauge)."""

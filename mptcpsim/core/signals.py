@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from mptcpsim.core import closing, fallback, handshake
-from mptcpsim.core.data_sender import Reinjection
 from mptcpsim.core.mappings import Mapping
 from mptcpsim.core.mptcp_options import (
     VERSION_0,
@@ -221,22 +220,3 @@ def on_reset(subflow: Subflow, segment: Segment, now: int) -> None:
             connection.count("MPTcpExtMPFailRx")
         elif isinstance(option, MpFastclose):
             closing.on_fastclose_reset(connection, option, subflow, now)
-
-
-# --- Reinjection ----------------------------------------------------------------------------------
-
-
-def to_reinject(subflow: Subflow) -> list[Reinjection]:
-    """Return what is not acknowledged on a subflow nor at the connection, and mark it as queued."""
-    una = subflow.connection.outbound.una
-    items: list[Reinjection] = []
-    for mapping in subflow.mappings.outstanding():
-        end = mapping.dsn + mapping.length
-        if mapping.reinjected or end <= una:
-            continue
-        mapping.reinjected = True
-        if items and items[-1].end == mapping.dsn:
-            items[-1] = Reinjection(items[-1].dsn, end, subflow.number)
-        else:
-            items.append(Reinjection(max(mapping.dsn, una), end, subflow.number))
-    return items

@@ -22,6 +22,7 @@ from mptcpsim.core.mptcp_options import (
 from mptcpsim.core.options import OPTION_SPACE, mptcp_length, sack_blocks_that_fit, sack_length
 from mptcpsim.core.path_watch import PathWatch
 from mptcpsim.core.payload import content_is, pattern
+from mptcpsim.core.reinjection import NOBODY, Reinjection, unqueued
 from mptcpsim.core.segment import ACK, ECE, ECT0, FIN, NOT_ECT, Segment
 from mptcpsim.core.sequences import UNKNOWN, unwrap
 from mptcpsim.core.stages import OPENING, PLAIN, PRE_ESTABLISHED, READY
@@ -31,7 +32,6 @@ from mptcpsim.plugins import Path
 from mptcpsim.units import NEVER
 
 if TYPE_CHECKING:
-    from mptcpsim.core.data_sender import Reinjection
     from mptcpsim.core.multipath import MptcpConnection
     from mptcpsim.core.tcp import Tcp
 
@@ -601,12 +601,17 @@ class Subflow(Path):
     def on_timeout(self, now: int) -> None:
         """The subflow's retransmission timer expired: what it carries goes elsewhere, too."""
         connection = self.connection
-        connection.on_subflow_timeout(self, self.lost(), now)
+        items = unqueued(self.mappings.outstanding(), connection.outbound.una, self.number)
+        connection.on_subflow_timeout(self, items, now)
         self.watch.on_timeout(now)
 
     def lost(self) -> list[Reinjection]:
-        """Return what is not acknowledged here and was not yet queued for other subflows."""
-        return signals.to_reinject(self)
+        """Return what was sent here, is not acknowledged at the connection and not yet queued for others.
+
+        That this subflow has acknowledged it is no reason to leave it out: its mapping may never have
+        arrived, and now nobody is left to ask for it (section 3.3.6).
+        """
+        return unqueued(self.mappings.undelivered(), self.connection.outbound.una, NOBODY)
 
     # --- Timers ---------------------------------------------------------------------------------------
 
