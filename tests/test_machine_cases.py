@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from test_machine import NewRenoMachine
-from test_mptcp_machine import ChecksumMachine, Version1Machine
+from test_mptcp_machine import ChecksumMachine, EncodedMptcpMachine, Version1Machine
 
 from mptcpsim.units import NEVER
 
@@ -107,6 +107,28 @@ CASES = {
         do("black_hole", length=250, wait=0, ways=("c>s",)),
         do("black_hole", length=30_000, wait=0, ways=BOTH_WAYS),
         do("noise", path=(0,), percent=0, seed=0, wait=7_000, way="c>s"),
+    ),
+    # By reference the third ACK for an earlier SYN/ACK was taken for that of the join made by a late SYN.
+    "run by reference differs": (
+        EncodedMptcpMachine,
+        opened(
+            tcp=(_TCP, _TCP | {"timestamps": False}),
+            mptcp=(mptcp(joins=1, announces=1), mptcp()),
+            delays=(50, 50, 400, 50),
+        ),
+        do("dribble", end=0, sizes=[1], wait=0),
+        do(
+            "write_spoilt",
+            back=["twice, once late"],
+            end=1,
+            fates=["drop"],
+            path=(2,),
+            segments=2,
+            wait=1_000,
+        ),
+        do("close", ends=(1,), wait=0),
+        do("close", ends=(1,), wait=0),
+        do("spoil_checksum", count=1, path=(0,), wait=1_000, way="c>s"),
     ),
     # Window probes were answered, by segments too old to name a window.
     "failed without cause: window probes": (

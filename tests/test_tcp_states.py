@@ -11,7 +11,18 @@ from script import PEER_PORT, Script
 
 from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.connection import Connection, LocalProtocolError
-from mptcpsim.core.segment import ACK, FIN, NOT_ECT, RST, SYN, FourTuple, Segment, reset_for
+from mptcpsim.core.segment import (
+    ACK,
+    FIN,
+    ICMP_FRAGMENTATION_NEEDED,
+    NOT_ECT,
+    RST,
+    SYN,
+    FourTuple,
+    Packet,
+    Segment,
+    reset_for,
+)
 from mptcpsim.core.sequences import UNKNOWN, SequenceMap
 from mptcpsim.core.states import LISTEN, STATE_NAMES, TRANSITIONS
 from mptcpsim.units import MILLISECOND, MINUTE, SECOND
@@ -617,3 +628,53 @@ def test_a_reset_of_who_knows_of_no_connection_is_the_same_by_reference_and_as_b
     found = wire(encode=False)
     assert any(packet[0] == RST | ACK and packet[1] == 0 for _, _, packet in found)
     assert found == wire(encode=True)
+
+
+def conversation(encode: bool, second_iss: int) -> list[tuple[Any, ...]]:
+    """Two connections of one four-tuple; what both ends said in the first arrives again during the second."""
+    config = TcpConfig(timestamps=False, time_wait=SECOND, initial_sequence=1_000)
+    pair = Pair(config, config, encode=encode)
+    late: list[tuple[str, Packet]] = []
+    for iss in (1_000, second_iss):
+        config = TcpConfig(timestamps=False, time_wait=SECOND, initial_sequence=iss)
+        client = pair.client.connect(CLIENT, (SERVER, PORT), pair.now, local_port=PEER_PORT, config=config)
+        pair.run(pair.now + 200 * MS)
+        server = pair.server.connections[-1]
+        client.write(20_000, pair.now)
+        server.write(20_000, pair.now)
+        pair.pump()
+        for way, packet in late:
+            pair.inject(pair.server if way == "c>s" else pair.client, packet)
+            pair.run(pair.now + 10 * MS)
+        for _ in range(4):
+            pair.run(pair.now + SECOND)
+            for connection in (client, server):
+                connection.read(connection.readable, pair.now)
+                connection.close(pair.now)
+            pair.pump()
+        late = [(way, packet) for _, way, packet in pair.wire]
+        pair.run(pair.now + 10 * SECOND)
+        assert client.closed
+    assert (client.delivered, server.delivered) == (20_000, 20_000)
+    return [(when, way, numbers(packet)) for when, way, packet in pair.wire]
+
+
+@pytest.mark.parametrize("second_iss", [1_000_000, 50_000, 0x9000_0000])
+def test_late_segments_of_an_earlier_connection_are_the_same_by_reference_and_as_bytes(
+    second_iss: int,
+) -> None:
+    """By reference they have relative numbers, which mean something else in the new one."""
+    assert conversation(False, second_iss) == conversation(True, second_iss)
+
+
+def test_an_icmp_error_about_an_earlier_connection_means_nothing_to_the_new_one() -> None:
+    """RFC 5927 section 4.1: the number on the wire is not in flight."""
+    script = Script.accepted()
+    script.write(1_000)
+    (sent,) = [segment for _, segment in script.fresh() if segment.length]
+    earlier = sent.clone()
+    earlier.sequences = SequenceMap(sent.sequences.iss - 100_000, sent.sequences.irs)
+    script.icmp(earlier, ICMP_FRAGMENTATION_NEEDED, 600)
+    assert script.tcp.mtu == 1500
+    script.icmp(sent, ICMP_FRAGMENTATION_NEEDED, 600)
+    assert script.tcp.mtu == 600

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from mptcpsim.core import handshake, signals, states
 from mptcpsim.core.recovery import OPEN
 from mptcpsim.core.segment import ACK, CE, FIN, PSH, RST, SYN, Segment
-from mptcpsim.core.sequences import UNKNOWN, unwrap
+from mptcpsim.core.sequences import UNKNOWN
 from mptcpsim.core.states import (
     CLOSE_WAIT,
     CLOSED,
@@ -170,10 +170,6 @@ def arrives(tcp: Tcp, segment: Segment, now: int) -> None:
         return
     if tcp.subflow is not None and tcp.subflow.speaks:
         tcp.subflow.stretch_window(segment)
-    if flags & RST and flags & ACK and segment.seq == 0:
-        # Of somebody who knows of no connection: 0 on the wire (section 3.5.2), wherever that is for us.
-        segment = segment.clone()
-        segment.seq = unwrap(-tcp.sequences.irs & _MASK, receiver.nxt)
     if not receiver.acceptable(segment):
         _unacceptable(tcp, segment, now)
         return

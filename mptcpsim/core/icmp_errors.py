@@ -11,6 +11,7 @@ from mptcpsim.core.segment import (
     IcmpError,
     is_ipv6,
 )
+from mptcpsim.core.sequences import unwrap
 from mptcpsim.core.states import ESTABLISHED, SYN_SENT
 from mptcpsim.units import NEVER
 
@@ -29,7 +30,11 @@ _PLATEAUS: Final = (65535, 32000, 17914, 8166, 4352, 2002, 1492, 1006, 508, _MIN
 def receive_icmp(tcp: Tcp, error: IcmpError, now: int) -> None:
     """Take an ICMP error about a segment of ours."""
     sender = tcp.sender
-    if not sender.una <= error.quoted_seq < max(sender.nxt, sender.window_probe.end):
+    quoted = error.quoted_seq
+    if error.quoted_sequences.iss != tcp.sequences.iss:
+        # Another incarnation of the connection has sent it: the number on the wire decides.
+        quoted = unwrap(error.quoted_sequences.wire_seq(quoted) - tcp.sequences.iss, sender.una)
+    if not sender.una <= quoted < max(sender.nxt, sender.window_probe.end):
         # RFC 5927 section 4.1: not about anything in flight.
         return
     if error.kind == ICMP_FRAGMENTATION_NEEDED:

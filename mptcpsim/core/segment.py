@@ -305,6 +305,22 @@ def reset_for(cause: Segment) -> Segment:
     )
 
 
+def in_numbers_of(segment: Segment, own: SequenceMap) -> Segment:
+    """Return a copy of a segment with the relative numbers that its receiver makes of those on the wire."""
+    sent = segment.sequences
+    copy = segment.clone()
+    copy.sequences = own.reverse()
+    copy.seq = own.relative_seq(sent.wire_seq(segment.seq))
+    if segment.flags & ACK:
+        copy.ack = own.relative_ack(sent.wire_ack(segment.ack))
+    if segment.sack is not None:
+        copy.sack = tuple(
+            (own.relative_ack(sent.wire_ack(left)), own.relative_ack(sent.wire_ack(right)))
+            for left, right in segment.sack
+        )
+    return copy
+
+
 def _dss_text(dss: Dss) -> str:
     """Print a DSS in the manner of tcpdump."""
     text = "dss fin" if dss.data_fin else "dss"

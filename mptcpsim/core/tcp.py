@@ -37,6 +37,7 @@ from mptcpsim.core.segment import (
     Packet,
     Segment,
     SynOptions,
+    in_numbers_of,
     ip_header_length,
     is_ipv6,
 )
@@ -102,6 +103,7 @@ class Tcp(TimerOwner):
         "_closing",
         "_offered_scale",
         "_outbox",
+        "_peer_map",
         "_peer_mss",
         "_stack",
         "_syn_sent_at",
@@ -159,6 +161,8 @@ class Tcp(TimerOwner):
         self.mtu = mtu
         self.state: int = CLOSED
         self.sequences = SequenceMap(iss)
+        #: The map of a peer that means the same initial sequence numbers.
+        self._peer_map: SequenceMap | None = None
         self.timestamps: bool = config.timestamps
         self.ecn: bool = config.ecn
         self.snd_scale: int = 0
@@ -606,6 +610,8 @@ class Tcp(TimerOwner):
     def receive(self, segment: Segment, now: int) -> None:
         """Take a segment of this connection."""
         self.last_heard = now
+        if segment.sequences is not self._peer_map:
+            segment = self._in_own_numbers(segment)
         if expected(self, segment, now):
             return
         if self.state == SYN_SENT:
@@ -614,6 +620,22 @@ class Tcp(TimerOwner):
             arrives(self, segment, now)
         if self.receiver.ack_now and self.state > SYN_RECEIVED:
             self.send_ack(now)
+
+    def _in_own_numbers(self, segment: Segment) -> Segment:
+        """Return a segment with its numbers relative to our initial sequence numbers.
+
+        By reference it has those of its sender, who means the same ones, unless it has spoken to, or is,
+        another incarnation of the connection (RFC 9293 section 3.4.3): then the wire decides.
+        """
+        own, sent = self.sequences, segment.sequences
+        numbered = segment.flags & ACK
+        if own.irs in (UNKNOWN, sent.iss) and (not numbered or own.iss == sent.irs):
+            if numbered and own.irs == sent.iss:
+                self._peer_map = sent
+            return segment
+        own.rcv_near = self.receiver.nxt
+        own.snd_near = self.sender.una
+        return in_numbers_of(segment, own)
 
     # --- Timers -------------------------------------------------------------------------------
 
