@@ -181,7 +181,7 @@ MISTAKES = [
     ("sysctl", "nothing is set"),
     ("pfctl", "does nothing"),
     ("pfctl -e -d", "exclude"),
-    ("pfctl -s rules", "no switch -s"),
+    ("pfctl -s queue", "known are rules"),
     ("pfctl -f", "value of -f is missing"),
     ("pf_enabled=YES", "did you mean 'pf_enable'?"),
     ("pf_enable=maybe", "YES or NO"),

@@ -285,6 +285,7 @@ CASES = [
          "line 6", 24),
     Case("W309", PF, "pass out route-to (em1", "pass out quick route-to (em1 192.168.0.1) from $mp_net to any\n"
          "pass out route-to (em1", "has 'quick'", 23),
+    Case("N311", PF, "pass out route-to (em1", "pass out log route-to (em1", "nothing is logged", 22),
     Case("W310", PF, 'pf_enable="YES"', 'pf_enable="NO"', "pf is not enabled"),
     Case("E401", IPFW, "200 pipe 1", "200 pipe 2", "there is no pipe 2: pipes are 1", 16),
     Case("E401", IPFW, "ipfw add 200 pipe 1", "ipfw queue 4 config pipe 2\nipfw add 50 pipe 1 ip from any to 9.9.9.9\n"

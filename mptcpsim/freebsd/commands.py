@@ -120,18 +120,30 @@ class Pfctl(NamedTuple):
         file: with the rules to load (-f), or empty.
         enable: True for -e, False for -d, None for neither.
         flush: "all", "rules" or "states" (-F), or empty.
+        dry: the file is read and not loaded (-n).
+        table: whose entries are changed (-t), or empty.
+        verb: what is done with the table (-T): "add", "delete", "replace", "flush", "kill".
+        entries: of -T.
+        show: what is printed (-s): "rules", "states" or "Tables"; or empty.
     """
 
     at: Line
     file: str = ""
     enable: bool | None = None
     flush: str = ""
+    dry: bool = False
+    table: str = ""
+    verb: str = ""
+    entries: tuple[str, ...] = ()
+    show: str = ""
 
     def __str__(self) -> str:
-        words = ["pfctl"]
+        words = ["pfctl", "-n"] if self.dry else ["pfctl"]
+        words += ["-t", self.table, "-T", self.verb, *map(quoted, self.entries)] if self.table else []
         words += ["-F", self.flush] if self.flush else []
         words += ["-f", quoted(self.file)] if self.file else []
         words += [] if self.enable is None else ["-e" if self.enable else "-d"]
+        words += ["-s", self.show] if self.show else []
         return " ".join(words)
 
 
@@ -487,7 +499,11 @@ def _letters(letters: str) -> str:
 
 
 def _pfctl(at: Line, words: list[str]) -> list[Command]:
-    found = _switches(at, "pfctl", words, "edq", "fF")
+    words, entries = list(words), tuple[str, ...]()
+    if "-T" in words:
+        place = words.index("-T") + 2
+        words, entries = words[:place], tuple(words[place:])
+    found = _switches(at, "pfctl", words, "ednNOARqrvz", "fFstT")
     if "e" in found and "d" in found:
         raise at.error("-e and -d exclude each other: leave one of them out")
     enable = True if "e" in found else False if "d" in found else None
@@ -497,9 +513,21 @@ def _pfctl(at: Line, words: list[str]) -> list[Command]:
         flush = next((known for known in ("all", "rules", "states") if known.startswith(word)), "")
         if not flush:
             raise at.error(f"pfctl -F {word}: known are all, rules and states")
-    if not ({"e", "d", "f", "F"} & set(found)):
+    if not ({"e", "d", "f", "F", "s", "T"} & set(found)):
         raise at.error("pfctl does nothing without -f FILE, -F, -e or -d: write one of them")
-    return [Pfctl(at, found.get("f", ""), enable, flush)]
+    table, verb = found.get("t", ""), found.get("T", "")
+    if bool(table) != bool(verb):
+        raise at.error("a table is changed by 'pfctl -t NAME -T add|delete|replace|flush ADDRESS...'")
+    if verb not in ("", "add", "delete", "replace", "flush", "kill"):
+        raise at.error(f"pfctl -T {verb}: known are add, delete, replace, flush and kill")
+    show = found.get("s", "")
+    if show:
+        # A beginning is enough here, too.
+        printed = ("rules", "states", "Tables")
+        show = next((word for word in printed if word.startswith(show)), "")
+        if not show:
+            raise at.error(f"pfctl -s {found['s']}: known are {', '.join(printed)}")
+    return [Pfctl(at, found.get("f", ""), enable, flush, "n" in found, table, verb, entries, show)]
 
 
 def _tcpdump(at: Line, words: list[str]) -> list[Command]:

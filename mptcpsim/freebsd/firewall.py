@@ -86,4 +86,5 @@ def _then(first: Verdict, packet: Packet, ask: Callable[[Packet], Verdict]) -> V
         second.resume,
         second.answer,
         first.lasting and second.lasting,
+        second.unreachable,
     )

@@ -46,6 +46,20 @@ class Line(NamedTuple):
         return DialectError(self.file, self.number, self.text, problem)
 
 
+class PassedOver(NamedTuple):
+    """A word that changes nothing that is simulated, and is not acted upon.
+
+    Attributes:
+        at: the line.
+        word: the word, or the statement that it begins.
+        why: what makes no difference.
+    """
+
+    at: Line
+    word: str
+    why: str
+
+
 #: Where something that was not read comes from.
 NOWHERE: Final = Line("", 0, "")
 

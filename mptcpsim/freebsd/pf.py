@@ -1,588 +1,300 @@
-r"""pf.conf(5), the part that decides where packets go: macros, lists and filter rules.
+r"""pf.conf(5), the part that decides what becomes of packets: macros, tables, options and filter rules.
 
-Read are macros (``name = "value"``, ``$name``), comments, continued lines, lists in braces,
-``set state-policy``, ``set skip on``, and the rules::
+Read is what FreeBSD's and OpenBSD's manuals and examples contain: macros (``name = "value"``, ``$name``),
+comments, continued lines, lists in braces, tables, ``set`` options, ``antispoof``, and the rules::
 
-    pass | block [drop | return] [in | out] [quick] [on [!] IF] [route-to | reply-to (IF [GATEWAY])]
+    pass | block [drop | return | return-rst | return-icmp [(CODE)]] | match
+        [in | out] [log] [quick] [on [!] IF] [route-to | reply-to (IF [GATEWAY])]
         [inet | inet6] [proto P] [all | from [!] ADDR [port OP] to [!] ADDR [port OP]]
-        [flags A/B | flags any] [keep state [(if-bound | floating | sloppy)] | no state]
+        [flags A/B | flags any] [icmp-type T] [probability P] [keep | modulate state [(OPTIONS)] | no state]
 
-A list in braces expands to one rule for each combination. What pf would refuse is refused: a
-``route-to`` without a direction, ports without tcp or udp, flags that nothing can match. What pf
-takes and the simulation does not (nat, tables, anchors, queues) is an error that says so.
+ADDR is a prefix, a range, ``<TABLE>``, the name of an interface, with ``:network``, ``:broadcast`` or ``:0``,
+in parentheses where it follows the interface, ``self``, ``no-route`` or ``urpf-failed``.
 
-Kept as pf has it: an address without a prefix length is one host; macros are not expanded inside
-quotes; a comment goes to the end of a continued line; a stateful rule matches ``flags S/SA`` unless
-it says otherwise, so that only a SYN creates a state.
+A word without an effect on what is simulated (``log``, ``scrub``, ``label``) is passed over and stands in
+``PfConf.passed_over``, of which lint tells. One that would change what happens and is not simulated (``nat``,
+``rdr``, ``altq``) is an error that says what to write instead.
+
+Kept as pf has it: an address without a prefix length is one host; a list in braces expands to one rule
+for each combination; a stateful rule matches ``flags S/SA`` unless it says otherwise, so that only a SYN
+creates a state.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from itertools import product
-from typing import Final, NamedTuple, TypeVar
+from typing import Final
 
-from mptcpsim.core.segment import ACK, SYN
-from mptcpsim.freebsd.addresses import Prefix, is_address, read_address, read_prefix
-from mptcpsim.freebsd.lines import (
-    LONGEST_WORD,
-    DialectError,
-    Line,
-    did_you_mean,
-    physical_lines,
-    whole_number,
-)
-from mptcpsim.freebsd.pf_conf import (
-    ANYWHERE,
-    COMPARISONS,
-    FLAG_LETTERS,
-    End,
-    Macro,
-    PfConf,
-    PfRule,
-    Ports,
-    RouteOption,
-)
+from mptcpsim.freebsd.address_sets import AddressTable
+from mptcpsim.freebsd.addresses import prefix_of, version_of
+from mptcpsim.freebsd.lines import PassedOver, did_you_mean, whole_number
+from mptcpsim.freebsd.pf_conf import End, Macro, PfConf, PfRule
+from mptcpsim.freebsd.pf_hosts import Hosts
+from mptcpsim.freebsd.pf_rule import NO_NAT, NO_RDR, RuleReader, read_scrub
+from mptcpsim.freebsd.pf_state_options import OPTIMIZATIONS, TIMEOUTS, Defaults, read_defaults, read_timeout
+from mptcpsim.freebsd.pf_words import MOST_RULES, Statements, Words
+from mptcpsim.freebsd.site import Site
 
-#: Rules that lists may expand to: more are a mistake, or hostile.
-MOST_RULES: Final = 10_000
-#: Lists of hosts in one another, as macros bring them about.
-DEEPEST_LIST: Final = 20
-#: Words of a file with its macros expanded, and characters of a macro.
-MOST_WORDS: Final = 300_000
-LONGEST_VALUE: Final = 20_000
-
-_PROTOCOLS: Final = {"tcp": "tcp", "udp": "udp", "icmp": "icmp", "icmp6": "icmp6", "ipv6-icmp": "icmp6",
-                     "6": "tcp", "17": "udp", "1": "icmp", "58": "icmp6"}  # fmt: skip
-
-#: Statements and words of pf.conf that are not simulated, and what to do instead.
-_STATEMENTS: Final = {
-    "nat": "addresses are not translated here: put a NAT on a link of the scenario",
-    "rdr": "addresses are not translated here: put a NAT on a link of the scenario",
-    "binat": "addresses are not translated here: put a NAT on a link of the scenario",
-    "scrub": "packets are not normalised here: leave the line out",
-    "table": "tables are not simulated: write the addresses as a list in braces",
-    "anchor": "anchors are not simulated: write the rules in the file itself",
-    "load": "anchors are not simulated: write the rules in the file itself",
-    "include": "files are not included: write the rules in the file itself",
-    "antispoof": "antispoof is not simulated: write the block rules that it stands for",
-    "altq": "queues are those of ipfw here: use a pipe of dummynet",
-    "queue": "queues are those of ipfw here: use a pipe of dummynet",
-    "match": "match rules are not simulated: write pass rules",
+#: Statements that would change what happens, and what to write instead.
+_REFUSED: Final = {
+    "nat": NO_NAT,
+    "binat": NO_NAT,
+    "rdr": NO_RDR,
+    "altq": "queues are those of ipfw here: configure a pipe or a queue of dummynet, and leave the line out",
+    "queue": "queues are those of ipfw here: configure a pipe or a queue of dummynet, and leave the line out",
+    "load": "anchors are not filled here: write the rules in the file itself",
 }
-_WORDS: Final = {
-    "log": "nothing is logged: leave it out; captures and 'mptcpsim route' show what happened",
-    "dup-to": "packets are not copied: use route-to",
-    "fastroute": "fastroute is not simulated: leave it out",
-    "modulate": "sequence numbers are not changed: write 'keep state'",
-    "synproxy": "pf does not answer for others here: write 'keep state'",
-    "os": "systems have no fingerprints here: leave it out",
-    "self": "write the addresses of the host, as a list in braces",
-    "no-route": "it is not simulated: write the prefixes",
-    "urpf-failed": "it is not simulated: write the prefixes",
-    "return-rst": "write 'return', which answers TCP with a RST",
-    "return-icmp": "write 'return' or 'drop'",
-    **dict.fromkeys(("label", "tag", "queue", "allow-opts"), "it has no effect here: leave it out"),
-    **dict.fromkeys(("tagged", "user", "group", "tos", "probability", "rtable", "icmp-type", "icmp6-type"),
-                    "it is not simulated: a rule cannot depend on it here"),
-}  # fmt: skip
-_RESERVED: Final = frozenset(
-    ("all", "any", "block", "flags", "from", "in", "inet", "inet6", "keep", "no", "on", "out", "pass", "port",
-     "proto", "quick", "reply-to", "route-to", "set", "state", "to")
-)  # fmt: skip
+#: Statements that change nothing: nothing is ever put into the anchors.
+_ANCHORS: Final = ("anchor", "nat-anchor", "rdr-anchor", "binat-anchor")
+#: ``set`` options that change nothing here, and why.
+_OPTIONS: Final = {
+    "loginterface": "counters of interfaces are in summary.json",
+    "ruleset-optimization": "rules are tried as they stand, which decides alike",
+    "debug": "nothing is logged",
+    "fingerprints": "systems have no fingerprints here",
+    "hostid": "states are told to nobody",
+    "reassemble": "packets are never fragmented here",
+    "require-order": "statements are read in any order",
+    "keepcounters": "rules have no counters",
+    "fail-policy": "states never fail for lack of memory",
+    "syncookies": "pf does not answer for others here",
+    "skip-steps": "rules are tried as they stand",
+    "timeout-interval": "states end at their time",
+}
+#: ``set limit states`` from which on it makes no difference here (FreeBSD's default).
+MANY_STATES: Final = 100_000
 
 
-def read_pf(text: str, file: str = "pf.conf") -> PfConf:
+def read_pf(text: str, file: str = "pf.conf", site: Site | None = None) -> PfConf:
     """Return what a pf.conf says.
 
+    Args:
+        text: the file.
+        file: its name.
+        site: the node that it is loaded at; without one no interface has addresses.
+
     Raises:
-        DialectError: the first line that is not understood.
+        DialectError: the first line that is not understood, or not simulated.
     """
-    return _Reader(text, file).read()
-
-
-# --- Words ---------------------------------------------------------------------------------------
-
-
-class _Word(NamedTuple):
-    """A word and where it stands; ``plain`` if it was not in quotes."""
-
-    text: str
-    at: Line
-    plain: bool = True
-
-
-_TOKEN: Final = re.compile(r"""(?P<string>"[^"]*"|'[^']*')|(?P<sign>!=|<=|>=|><|<>|[{}(),/=!<>])"""
-                           r"""|(?P<macro>\$[A-Za-z0-9_]*)|(?P<word>[^\s{}(),/=!<>"'$#]+)""")  # fmt: skip
-
-
-def _words(text: str, at: Line, macros: dict[str, Macro]) -> Iterator[_Word]:
-    """Yield the words of a line, macros expanded once, as pf does it: outside of quotes only."""
-    position = 0
-    while position < len(text):
-        if text[position].isspace():
-            position += 1
-            continue
-        match = _TOKEN.match(text, position)
-        if match is None:
-            sign = text[position]
-            raise at.error(f"the quote {sign} is not closed: close it on the same line" if sign in "\"'" else
-                           f"{sign!r} is not understood here: take it out")  # fmt: skip
-        if match.end() - position > LONGEST_WORD:
-            raise at.error(f"a word of more than {LONGEST_WORD} characters: this is no configuration")
-        position = match.end()
-        if match["macro"] is not None:
-            yield from _expanded(match["macro"][1:], at, macros)
-        elif match["string"] is not None:
-            yield _Word(match["string"][1:-1], at, plain=False)
-        else:
-            yield _Word(match.group(), at)
-
-
-def _expanded(name: str, at: Line, macros: dict[str, Macro]) -> Iterator[_Word]:
-    if name not in macros:
-        remedy = did_you_mean(name, macros) if macros else "define it"
-        raise at.error(f"macro '${name}' is not defined above this line: {remedy}")
-    value = macros[name].value
-    inner = re.search(r"\$\w*", value)
-    if inner is not None:
-        raise macros[name].at.error(
-            f"macro {name!r} has {inner.group()} inside quotes, where pf does not expand it: write it outside"
-        )
-    try:
-        yield from list(_words(value, at, {}))
-    except DialectError as error:
-        raise at.error(f"in macro ${name}, whose value is {value!r}: {error.problem}") from None
-
-
-def _uncommented(line: str) -> str:
-    """Return a line without its comment; a ``#`` inside quotes is none."""
-    quote = ""
-    for position, char in enumerate(line):
-        if quote:
-            quote = "" if char == quote else quote
-        elif char in "\"'":
-            quote = char
-        elif char == "#":
-            return line[:position]
-    return line
-
-
-# --- Statements ----------------------------------------------------------------------------------
-
-T = TypeVar("T")
+    return _Reader(text, file, site or Site()).read()
 
 
 class _Reader:
-    """Reads one file; ``words`` are those of the statement at hand, ``next`` the first unread one."""
+    """Reads one file."""
 
-    def __init__(self, text: str, file: str) -> None:
-        self.file = file
-        self.lines = physical_lines(text, file)
-        self.macros: dict[str, Macro] = {}
-        self.defined: list[Macro] = []
+    def __init__(self, text: str, file: str, site: Site) -> None:
+        self.statements = Statements(text, file)
+        self.site = site
+        self.passed_over: list[PassedOver] = []
+        self.hosts = Hosts(site, self.passed_over.append)
+        self.defaults = Defaults()
+        self.macros: list[Macro] = []
         self.rules: list[PfRule] = []
+        self.timeouts: dict[str, int] = {}
         self.if_bound = False
+        self.answers = False
+        self.most_states = 0
         self.skip: set[str] = set()
-        self.words: list[_Word] = []
-        self.next = 0
-        self.count = 0
-        self.at = Line(file, 1, "")
+        self.included = 0
 
     def read(self) -> PfConf:
-        for _ in self._statements():
-            self.next = 0
-            if len(self.words) > 1 and self.words[1].text == "=" and self.words[1].plain:
-                self._macro()
+        self._all(self.statements)
+        return PfConf(
+            tuple(self.macros),
+            tuple(self.rules),
+            self.if_bound,
+            frozenset(self.skip),
+            tuple(self.hosts.tables.values()),
+            tuple(self.timeouts.items()),
+            self.most_states,
+            tuple(dict.fromkeys(self.passed_over)),
+        )
+
+    def _all(self, statements: Statements) -> None:
+        for words in statements:
+            if len(words.words) > 1 and words.words[1].text == "=" and words.words[1].plain:
+                self.macros.append(statements.define(words))
             else:
-                self._statement()
-        return PfConf(tuple(self.defined), tuple(self.rules), self.if_bound, frozenset(self.skip))
+                self._statement(words)
 
-    def _statements(self) -> Iterator[None]:
-        """Put one statement after the other into ``words``: a line, or more while a brace is open."""
-        number = 0
-        while number < len(self.lines):
-            first = number
-            self.words = []
-            parts: list[str] = []
-            depth = 0
-            while number < len(self.lines):
-                start = number
-                while self.lines[number].endswith("\\") and number + 1 < len(self.lines):
-                    number += 1
-                number += 1
-                # pf joins continued lines before it looks for comments.
-                whole = " ".join(self.lines[k].removesuffix("\\") for k in range(start, number))
-                parts.append(_uncommented(whole))
-                self.at = Line(self.file, start + 1, whole.strip())
-                words = self._within_limits(_words(parts[-1], self.at, self.macros))
-                self.words += words
-                depth += sum((w.text == "{") - (w.text == "}") for w in words if w.plain)
-                if depth <= 0:
-                    break
-            self.at = Line(self.file, first + 1, " ".join(part.strip() for part in parts).strip())
-            if depth > 0:
-                raise self.at.error("a brace { is not closed: close it with }")
-            self.words = [word._replace(at=self.at) for word in self.words]
-            if self.words:
-                yield
-
-    def _within_limits(self, words: Iterator[_Word]) -> list[_Word]:
-        """Return the words; macros that are made of macros could make more of them than fit anywhere."""
-        found = []
-        for word in words:
-            found.append(word)
-            self.count += 1
-            if self.count > MOST_WORDS:
-                raise self.at.error(
-                    f"with its macros the file has more than {MOST_WORDS} words: use prefixes"
-                )
-        return found
-
-    def _macro(self) -> None:
-        name = self.words[0].text
-        if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) is None or not self.words[0].plain:
-            raise self.at.error(f"{name!r} is no name of a macro: letters, digits and _ only, a letter first")
-        if name in _RESERVED:
-            raise self.at.error(f"{name!r} is a word of pf.conf and cannot name a macro: choose another name")
-        values = self.words[2:]
-        if not values:
-            raise self.at.error(f'macro {name!r} has no value: write {name} = "value"')
-        macro = Macro(self.at, name, _joined(values))
-        if len(macro.value) > LONGEST_VALUE:
-            raise self.at.error(
-                f"the value of {name!r} has more than {LONGEST_VALUE} characters: use prefixes"
-            )
-        self.macros[name] = macro
-        self.defined.append(macro)
-
-    def _statement(self) -> None:
-        word = self._take("a statement")
-        if word in ("pass", "block"):
-            self._rule(word)
+    def _statement(self, words: Words) -> None:
+        at, word = words.at, words.take("a statement")
+        if word in ("pass", "block", "match"):
+            reader = RuleReader(words, self.hosts, self.defaults, self.answers, self.passed_over.append)
+            self._add(words, reader.read(word))
         elif word == "set":
-            self._option()
-        elif word in _STATEMENTS:
-            raise self.at.error(f"{word!r}: {_STATEMENTS[word]}")
-        else:
-            known = ["pass", "block", "set"]
-            raise self.at.error(
-                f"{word!r} begins no statement that is known here: {did_you_mean(word, known)}"
+            self._option(words)
+        elif word == "table":
+            self._table(words)
+        elif word == "antispoof":
+            self._antispoof(words)
+        elif word == "scrub":
+            read_scrub(words, [each.text for each in words.words], self.passed_over.append)
+        elif word == "no" and words.peek() in ("nat", "rdr", "binat", "scrub"):
+            self._note(
+                words, f"no {words.peek()}", "addresses are not translated, and packets stay as they are"
             )
+        elif word in _ANCHORS:
+            self._anchor(words, word)
+        elif word == "include":
+            self._include(words)
+        elif word in _REFUSED:
+            raise at.error(f"{word!r}: {_REFUSED[word]}")
+        else:
+            known = ["pass", "block", "match", "set", "table", "antispoof", "scrub", "anchor", "include"]
+            raise at.error(f"{word!r} begins no statement that is known here: {did_you_mean(word, known)}")
 
-    def _option(self) -> None:
-        name = self._take("an option")
+    def _add(self, words: Words, rules: list[PfRule]) -> None:
+        self.rules += rules
+        if len(self.rules) > MOST_RULES:
+            raise words.at.error(f"the file has more than {MOST_RULES} rules: use prefixes")
+
+    def _note(self, words: Words, word: str, why: str) -> None:
+        self.passed_over.append(PassedOver(words.at, word, why))
+
+    # --- set ---
+
+    def _option(self, words: Words) -> None:
+        at, name = words.at, words.take("an option")
         if name == "state-policy":
-            policy = self._take("a policy")
+            policy = words.take("a policy")
             if policy not in ("if-bound", "floating"):
-                raise self.at.error(f"{policy!r} is no state policy: write if-bound or floating")
+                raise at.error(f"{policy!r} is no state policy: write if-bound or floating")
             self.if_bound = policy == "if-bound"
         elif name == "skip":
-            self._expect("on", "set skip")
-            self.skip.update(self._list(lambda: self._name("an interface")))
+            words.expect("on", "set skip")
+            self.skip.update(words.items(lambda: words.name("an interface")))
+        elif name == "block-policy":
+            policy = words.take("a policy")
+            if policy not in ("drop", "return"):
+                raise at.error(f"{policy!r} is no block policy: write drop or return")
+            self.answers = policy == "return"
+        elif name == "optimization":
+            kind = words.take("an optimization")
+            if kind not in OPTIMIZATIONS:
+                raise at.error(f"{kind!r} is no optimization: {did_you_mean(kind, OPTIMIZATIONS)}")
+            self.timeouts.update(zip(TIMEOUTS, OPTIMIZATIONS[kind], strict=True))
+            if kind in ("default", "normal"):
+                self.timeouts.clear()
+        elif name == "timeout":
+            words.items(lambda: read_timeout(words, words.take("a timeout"), self.timeouts,
+                                            self.passed_over.append))  # fmt: skip
+        elif name == "limit":
+            words.items(lambda: self._limit(words))
+        elif name == "state-defaults":
+            read_defaults(words, self.defaults, self.hosts, self.passed_over.append)
+        elif name in _OPTIONS:
+            words.next = len(words.words)
+            self._note(words, f"set {name}", _OPTIONS[name])
         else:
-            raise self.at.error(f"'set {name}' is not simulated: known are set state-policy and set skip on")
-        self._end()
+            known = [
+                "skip",
+                "block-policy",
+                "state-policy",
+                "optimization",
+                "timeout",
+                "limit",
+                "state-defaults",
+            ]
+            raise at.error(f"'set {name}' is not known here: {did_you_mean(name, [*known, *_OPTIONS])}")
+        words.end()
 
-    # --- The parts of a rule, in the order of pf's grammar ---
+    def _limit(self, words: Words) -> None:
+        name = words.take("what is limited")
+        known = ("states", "src-nodes", "frags", "tables", "table-entries", "anchors", "pktdelay-pkts")
+        if name not in known:
+            raise words.at.error(f"'set limit {name}': {did_you_mean(name, known)}")
+        number = whole_number(words.at, words.take("a number"), f"limit of {name}", 0, 1 << 32)
+        if name == "states" and 0 < number < MANY_STATES:
+            self.most_states = number
+        elif name != "states":
+            self._note(words, f"set limit {name}", "memory is not short here")
 
-    def _rule(self, action: str) -> None:
-        answer = False
-        if action == "block" and self._peek() in ("drop", "return"):
-            answer = self._take("") == "return"
-        direction = self._take("") if self._peek() in ("in", "out") else ""
-        quick = self._maybe("quick")
-        interfaces = self._list(self._interface) if self._maybe("on") else [("", False)]
-        route = self._route(direction) if self._peek() in ("route-to", "reply-to") else None
-        family = {"inet": 4, "inet6": 6}[self._take("")] if self._peek() in ("inet", "inet6") else 0
-        protocols = self._list(self._protocol) if self._maybe("proto") else [""]
-        sources, destinations = self._hosts()
-        flags, any_flags = None, False
-        state, bound = action == "pass", None
-        stated = flagged = False
-        while (word := self._peek()) and word in ("flags", "keep", "no"):
-            if word == "flags":
-                if flagged:
-                    raise self.at.error("'flags' stands twice: leave one of them out")
-                flagged = True
-                flags = self._flags()
-                any_flags = flags is None
+    # --- Tables ---
+
+    def _table(self, words: Words) -> None:
+        at = words.at
+        words.expect("<", "'table'")
+        name = words.take("the name of a table")
+        words.expect(">", "the name of a table")
+        if re.fullmatch(r"[\w.-]{1,31}", name) is None:
+            raise at.error(f"{name!r} is no name of a table: letters, digits, _ and - only, at most 31")
+        known = self.hosts.tables.get(name)
+        table = known if known is not None else AddressTable(name, at)
+        table.at = at
+        self.hosts.tables[name] = table
+        self.passed_over[:] = [note for note in self.passed_over if note.word != f"<{name}>"]
+        while word := words.peek():
+            if word in ("persist", "const", "counters"):
+                words.next += 1
+                table.constant = table.constant or word == "const"
+            elif words.maybe("file"):
+                for prefix, belongs in self.hosts.entries_of_file(at, words.take("the name of a file")):
+                    table.add(prefix, belongs)
+            elif word == "{":
+                for prefix, belongs in self.hosts.entries(words):
+                    table.add(prefix, belongs)
             else:
-                if stated:
-                    raise self.at.error("the rule speaks twice of its state: leave one of both out")
-                stated = True
-                state, bound = self._state(action)
-        self._end()
-        if route is not None and action == "block":
-            raise self.at.error(f"a block rule sends nothing: leave {route.kind} out")
-        ports = any(end.ports is not None for end in (*sources, *destinations))
-        if state and flags is None and not any_flags:
-            flags = (SYN, SYN | ACK)
-        self._expand(PfRule(self.at, action, answer, direction, quick, "", False, route, family, "", ANYWHERE,
-                            ANYWHERE, flags, state, bound), interfaces, protocols, sources, destinations,
-                     ports, flagged and not any_flags)  # fmt: skip
+                known_words = ["persist", "const", "counters", "file"]
+                raise at.error(f"{word!r}: {did_you_mean(word, known_words)}, or addresses in braces")
 
-    def _expand(
-        self,
-        rule: PfRule,
-        interfaces: list[tuple[str, bool]],
-        protocols: list[str],
-        sources: list[End],
-        destinations: list[End],
-        ports: bool,
-        flagged: bool,
-    ) -> None:
-        """Add one rule for each combination; those that mix IPv4 and IPv6 are left out, as in pf."""
-        if len(interfaces) * len(protocols) * len(sources) * len(destinations) > MOST_RULES:
-            raise self.at.error(f"the lists expand to more than {MOST_RULES} rules: use prefixes")
-        for protocol in protocols:
-            if ports and protocol not in ("tcp", "udp"):
-                raise self.at.error("'port' is for tcp and udp only: write 'proto tcp' in front of 'from'")
-            if flagged and protocol not in ("", "tcp"):
-                raise self.at.error(f"'flags' is for tcp only, and the rule is for {protocol}: leave it out")
-        found = False
-        route_family = 0
-        if rule.route is not None and rule.route.gateway:
-            route_family = 6 if ":" in rule.route.gateway else 4
-        for (interface, other), protocol, source, destination in product(
-            interfaces, protocols, sources, destinations
-        ):
-            families = {end.prefix.version for end in (source, destination) if end.prefix is not None}
-            families |= {family for family in (rule.family, route_family) if family}
-            families |= {{"icmp": 4, "icmp6": 6}[protocol]} if protocol.startswith("icmp") else set()
-            if len(families) > 1:
-                continue
-            found = True
-            self.rules.append(
-                rule._replace(
-                    interface=interface,
-                    other_interface=other,
-                    family=next(iter(families), 0),
-                    protocol=protocol,
-                    source=source,
-                    destination=destination,
-                    flags=rule.flags if protocol in ("", "tcp") else None,
-                )
-            )
-        if not found:
-            raise self.at.error(
-                "the rule mixes IPv4 and IPv6, so that no packet matches: write one rule for each"
-            )
-        if len(self.rules) > MOST_RULES:
-            raise self.at.error(f"the file has more than {MOST_RULES} rules: use prefixes")
+    # --- antispoof, anchors, include ---
 
-    def _interface(self) -> tuple[str, bool]:
-        other = self._maybe("!")
-        return self._name("an interface"), other
+    def _antispoof(self, words: Words) -> None:
+        """Add the rules that ``antispoof for em0`` stands for (pf.conf(5), BLOCKING SPOOFED TRAFFIC)."""
+        at = words.at
+        quick = False
+        while (word := words.peek()) in ("log", "quick"):
+            words.next += 1
+            quick = quick or word == "quick"
+        words.expect("for", "'antispoof'")
+        interfaces = words.items(lambda: _name_in_parentheses(words))
+        family = {"inet": 4, "inet6": 6}.get(words.peek(), 0)
+        words.next += family > 0
+        if words.maybe("label"):
+            words.skip()
+        words.end()
+        for name in interfaces:
+            found = self.site.interfaces(name)
+            if not found:
+                known = ", ".join(self.site.names.system_names()) or "not known here"
+                raise at.error(f"there is no interface {name}: interfaces are {known}")
+            self.site.deferred = self.site.deferred or not self.site.settled
+            for interface in found:
+                for own in self.site.addresses(interface):
+                    version = version_of(own.address)
+                    if family not in (0, version):
+                        continue
+                    network = End(prefix_of(at, own.address, own.length))
+                    host = End(prefix_of(at, own.address, None))
+                    block = PfRule(at, "block", False, "in", quick, family=version)
+                    self._add(words, [
+                        block._replace(interface=interface, other_interface=True, source=network),
+                        *([block._replace(source=host)] if interface != "lo0" else []),
+                    ])  # fmt: skip
 
-    def _route(self, direction: str) -> RouteOption:
-        kind = self._take("")
-        if not direction:
-            raise self.at.error(
-                f"a rule with {kind} needs a direction: write 'in' or 'out' behind its first word"
-            )
-        hosts = self._list(lambda: self._route_host(kind))
-        if len(hosts) > 1:
-            raise self.at.error(
-                f"{kind} to more than one (IF GATEWAY) in turn is not simulated: write one of them"
-            )
-        if self._peek() in ("round-robin", "random", "source-hash", "bitmask", "sticky-address"):
-            raise self.at.error(
-                f"{self._peek()!r} chooses among several gateways, and there is one: leave it out"
-            )
-        return hosts[0]
+    def _anchor(self, words: Words, word: str) -> None:
+        if any(each.text == "{" and each.plain for each in words.words):
+            raise words.at.error("rules inside an anchor are not read: write them in the file itself")
+        self._note(words, word, "nothing is put into anchors while a simulation runs")
 
-    def _route_host(self, kind: str) -> RouteOption:
-        if not self._maybe("("):
-            raise self.at.error(
-                f"{kind} needs an interface and a gateway in parentheses, such as (em1 192.168.0.1)"
-            )
-        interface = self._name("an interface")
-        gateway = ""
-        if self._peek() != ")":
-            gateway = read_address(self.at, self._take("the address of a gateway"))
-            if self._peek() == "/":
-                raise self.at.error(
-                    f"the gateway {gateway} has a prefix length: write the address of one router"
-                )
-        self._expect(")", f"the parenthesis of {kind}")
-        return RouteOption(kind, interface, gateway)
-
-    def _protocol(self) -> str:
-        word = self._take("a protocol")
-        if word not in _PROTOCOLS:
-            raise self.at.error(
-                f"{word!r} is no protocol that is simulated: {did_you_mean(word, _PROTOCOLS)}"
-            )
-        return _PROTOCOLS[word]
-
-    def _hosts(self) -> tuple[list[End], list[End]]:
-        if self._maybe("all"):
-            return [ANYWHERE], [ANYWHERE]
-        sources = self._ends() if self._maybe("from") else [ANYWHERE]
-        destinations = self._ends() if self._maybe("to") else [ANYWHERE]
-        if self._peek() == "from":
-            raise self.at.error("'from' stands behind 'to': write 'from ... to ...'")
-        return sources, destinations
-
-    def _ends(self) -> list[End]:
-        hosts: list[tuple[Prefix | None, bool]] = [(None, False)]
-        if self._peek() != "port":
-            hosts = self._list(self._host, DEEPEST_LIST)
-        ports: list[Ports | None] = [None]
-        if self._maybe("port"):
-            ports = list(self._list(self._ports))
-        if len(hosts) * len(ports) > MOST_RULES:
-            raise self.at.error(f"the lists expand to more than {MOST_RULES} rules: use prefixes and ranges")
-        return [End(prefix, negated, port) for (prefix, negated), port in product(hosts, ports)]
-
-    def _host(self) -> tuple[Prefix | None, bool]:
-        negated = self._maybe("!")
-        word = self._take("an address")
-        if word == "any":
-            if negated:
-                raise self.at.error("'! any' is no address at all: write the prefixes that are meant")
-            return None, False
-        if word in ("<", "("):
-            what = "tables are" if word == "<" else "addresses that follow an interface are"
-            raise self.at.error(f"{what} not simulated: write the addresses, in braces if there are several")
-        if word in _WORDS:
-            raise self.at.error(f"{word!r}: {_WORDS[word]}")
-        slash = self._maybe("/")
-        length = self._take("a prefix length") if slash else ""
-        if re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,3}){0,2}", word):
-            if not slash:
-                raise self.at.error(f"{word!r} is no whole address: write four numbers and a prefix length")
-            word += ".0" * (3 - word.count("."))  # 10/8 is 10.0.0.0/8
-        if not is_address(word):
-            raise self.at.error(f"{word!r} is no address: write numbers, such as 192.168.0.0/24; "
-                                "names of hosts and interfaces are not looked up")  # fmt: skip
-        if self._peek() == "-":
-            raise self.at.error(
-                "ranges of addresses are not simulated: write prefixes, in braces if there are several"
-            )
-        return read_prefix(self.at, f"{word}/{length}" if slash else word), negated
-
-    def _ports(self) -> Ports:
-        word = self._take("a port")
-        if word in COMPARISONS:
-            return Ports(word, self._port(self._take("a port")))
-        first, colon, last = word.partition(":")
-        if colon:
-            return self._range(":", first, last)
-        if self._peek() in ("><", "<>"):
-            return self._range(self._take(""), word, self._take("a port"))
-        return Ports("=", self._port(word))
-
-    def _range(self, operator: str, first: str, last: str) -> Ports:
-        ports = Ports(operator, self._port(first), self._port(last))
-        if ports.first > ports.last:
-            raise self.at.error(f"the range of ports runs from {first} down to {last}: exchange them")
-        return ports
-
-    def _port(self, word: str) -> int:
-        if re.fullmatch(r"[A-Za-z][\w-]*", word):
-            raise self.at.error(
-                f"{word!r}: names of services are not looked up: write the number of the port"
-            )
-        return whole_number(self.at, word, "port", 0, 65535)
-
-    def _flags(self) -> tuple[int, int] | None:
-        self._take("")
-        if self._maybe("any"):
-            return None
-        letters = "" if self._peek() == "/" else self._take("flags")
-        self._expect("/", "'flags', as in 'flags S/SA',")
-        wanted = self._bits(letters)
-        looked_at = self._bits(self._take("flags"))
-        if wanted & ~looked_at:
-            raise self.at.error("no packet has flags that are not looked at: name in front of the slash only "
-                                "letters that stand behind it, as in S/SA")  # fmt: skip
-        return wanted, looked_at
-
-    def _bits(self, letters: str) -> int:
-        bits = 0
-        for letter in letters:
-            if letter not in FLAG_LETTERS:
-                raise self.at.error(f"{letter!r} is no flag of TCP: letters are {' '.join(FLAG_LETTERS)}")
-            bits |= FLAG_LETTERS[letter]
-        return bits
-
-    def _state(self, action: str) -> tuple[bool, bool | None]:
-        keep = self._take("") == "keep"
-        self._expect("state", "'keep' or 'no'")
-        if not keep:
-            return False, None
-        if action == "block":
-            raise self.at.error("a block rule keeps no state: leave 'keep state' out")
-        bound = None
-        if self._maybe("("):
-            while not self._maybe(")"):
-                option = self._take("an option of the state")
-                if option not in ("if-bound", "floating", "sloppy", ","):
-                    raise self.at.error(f"{option!r}: known options are if-bound, floating and sloppy")
-                if option in ("if-bound", "floating"):
-                    bound = option == "if-bound"
-        return True, bound
-
-    # --- Words ---
-
-    def _peek(self) -> str:
-        return self.words[self.next].text if self.next < len(self.words) else ""
-
-    def _take(self, what: str) -> str:
-        if self.next >= len(self.words):
-            raise self.at.error(f"the line ends where {what} is missing: write it")
-        self.next += 1
-        return self.words[self.next - 1].text
-
-    def _maybe(self, word: str) -> bool:
-        if self._peek() != word:
-            return False
-        self.next += 1
-        return True
-
-    def _expect(self, word: str, where: str) -> None:
-        if not self._maybe(word):
-            found = f"{self._peek()!r} stands" if self._peek() else "the line ends"
-            raise self.at.error(f"{found} where {word!r} is missing behind {where}: write it")
-
-    def _name(self, what: str) -> str:
-        word = self._take(what)
-        if re.fullmatch(r"[A-Za-z][\w.-]{0,31}", word) is None or word in _RESERVED:
-            raise self.at.error(f"{word!r} stands where the name of {what} is missing, such as em0")
-        return word
-
-    def _list(self, item: Callable[[], T], nested: int = 0) -> list[T]:
-        """Return one item, or those of a list in braces, with or without commas; lists may nest so deep."""
-        if not self._maybe("{"):
-            return [item()]
-        items: list[T] = []
-        while not self._maybe("}"):
-            items += self._list(item, nested - 1) if nested else [item()]
-            self._maybe(",")
-            if len(items) > MOST_RULES:
-                raise self.at.error(f"the list has more than {MOST_RULES} items: use prefixes")
-        if not items:
-            raise self.at.error("the list in braces is empty: write what belongs there")
-        return items
-
-    def _end(self) -> None:
-        word = self._peek()
-        if not word and self.next >= len(self.words):
-            return
-        if word in _WORDS:
-            raise self.at.error(f"{word!r}: {_WORDS[word]}")
-        hint = (
-            "it stands in the wrong place" if word in _RESERVED else "it is not known, or in the wrong place"
-        )
-        raise self.at.error(
-            f"{word!r}: {hint}; the order is pass|block, in|out, quick, on, route-to|reply-to, inet|inet6, "
-            "proto, from, to, flags, keep state"
-        )
+    def _include(self, words: Words) -> None:
+        at, name = words.at, words.take("the name of a file")
+        words.end()
+        if name not in self.site.files:
+            raise at.error(f"{name}: No such file: write its text under 'files' of the host")
+        self.included += 1
+        if self.included > 20:
+            raise at.error("more than 20 files are included: one of them includes itself")
+        inner = Statements(self.site.files[name], name)
+        inner.macros = self.statements.macros
+        self._all(inner)
 
 
-def _joined(words: list[_Word]) -> str:
-    """Return the value of a macro: its words with spaces, prefixes in one piece."""
-    return re.sub(r" ?/ ?", "/", " ".join(word.text for word in words))
+def _name_in_parentheses(words: Words) -> str:
+    """Return the name of an interface, which may stand in parentheses."""
+    if not words.maybe("("):
+        return words.name("an interface")
+    name = words.name("an interface")
+    words.expect(")", "the name of an interface in parentheses")
+    return name

@@ -17,35 +17,23 @@ Rules can send a packet back and forth. pf counts the turns of a packet, that is
 state with ``route-to`` or ``reply-to`` decided about it, and drops it at the fifth (``pf_route`` in
 FreeBSD's pf.c tests a counter of four). The same count holds here.
 
-Simplified: states live until ``forget``; pf removes them when the connection is closed or was
-silent for long. Sequence numbers are not checked against the state.
+Simplified: sequence numbers are not checked against the state (``sloppy`` is how all states are), and
+states end only where somebody counts them or says how long they live (``pf_states``).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from mptcpsim.core.segment import ACK, SYN
 from mptcpsim.freebsd.addresses import FiveTuple, version_of
 from mptcpsim.freebsd.pf_conf import PfConf, PfRule
+from mptcpsim.freebsd.pf_state_options import TIMEOUTS
+from mptcpsim.freebsd.pf_states import PfState, PfStates, key_of
 
 #: Decisions with route-to or reply-to that a packet may meet; at the next one pf drops it.
 MOST_TURNS: Final = 4
-
-
-class PfState(NamedTuple):
-    """A connection that a rule has let pass.
-
-    Attributes:
-        rule: it decides for all packets of the connection.
-        direction: in which the first packet went, "in" or "out".
-        packet: that packet.
-        interface: where packets find it; empty is everywhere.
-    """
-
-    rule: PfRule
-    direction: str
-    packet: FiveTuple
-    interface: str = ""
 
 
 class Step(NamedTuple):
@@ -59,6 +47,7 @@ class Step(NamedTuple):
         state: that decided; None if the rules did.
         created: the state that the rule made.
         sent: (interface, gateway) that ``route-to`` or ``reply-to`` sent the packet to, or None.
+        limit: which limit of states the packet has met, and is dropped for; else empty.
     """
 
     direction: str
@@ -68,6 +57,7 @@ class Step(NamedTuple):
     state: PfState | None = None
     created: PfState | None = None
     sent: tuple[str, str] | None = None
+    limit: str = ""
 
     def __str__(self) -> str:
         where = f"{self.direction} on {self.interface}: "
@@ -82,6 +72,8 @@ class Step(NamedTuple):
             text = f"rule in {rule}: {self.action}"
         if self.created is not None:
             text += ", keeps state"
+        if self.limit:
+            text += f" ({self.limit})"
         if self.sent is not None:
             assert self.rule.route is not None
             gateway = f" by {self.sent[1]}" if self.sent[1] else ""
@@ -115,8 +107,23 @@ class Verdict(NamedTuple):
 
     @property
     def answers(self) -> bool:
-        """A RST or an ICMP error goes back (``block return``)."""
-        return self.action == "block" and not self.reason and self.rule is not None and self.rule.answer
+        """A RST goes back (``block return``)."""
+        return self._blocked and self.rule is not None and self.rule.answer
+
+    @property
+    def unreachable(self) -> str:
+        """The ICMP error that goes back (``block return-icmp``), or empty."""
+        return self.rule.unreachable if self._blocked and self.rule is not None else ""
+
+    @property
+    def limited(self) -> bool:
+        """The packet was dropped because of a limit of states."""
+        return bool(self.steps[-1].limit)
+
+    @property
+    def _blocked(self) -> bool:
+        """A block rule has decided."""
+        return self.action == "block" and not self.reason and not self.limited
 
     def __str__(self) -> str:
         return "; ".join([*map(str, self.steps), *([self.reason] if self.reason else [])])
@@ -126,12 +133,40 @@ class PfRules:
     """The rules of one host, with the states that they have made.
 
     Attributes:
-        conf: what pf.conf says.
+        states: that they have made.
+        draw: a number from 0 to 1, 1 excluded, for ``probability``.
+        on_overload: called when an address was put into a table, or states were ended, by a limit.
     """
 
-    def __init__(self, conf: PfConf) -> None:
+    def __init__(
+        self,
+        conf: PfConf,
+        clock: Callable[[], int] = lambda: 0,
+        draw: Callable[[], float] | None = None,
+    ) -> None:
+        self._states = PfStates(clock)
+        self.draw = draw
+        self.on_overload: Callable[[], None] = lambda: None
         self.conf = conf
-        self._states: dict[FiveTuple, list[PfState]] = {}
+
+    @property
+    def conf(self) -> PfConf:
+        """What pf.conf says."""
+        return self._conf
+
+    @conf.setter
+    def conf(self, conf: PfConf) -> None:
+        self._conf = conf
+        states = self._states
+        # Once states are counted they go on being counted: those of the old rules are still there.
+        states.follows = states.follows or conf.follows_connections
+        states.timeouts = {**TIMEOUTS, **dict(conf.timeouts)}
+        states.most = conf.most_states
+
+    @property
+    def follows_connections(self) -> bool:
+        """Every packet has to be shown to it: states end."""
+        return self._states.follows
 
     def evaluate(
         self,
@@ -140,6 +175,7 @@ class PfRules:
         packet: FiveTuple,
         flags: int = 0,
         quoted: FiveTuple | None = None,
+        icmp: tuple[int, int] = (-1, -1),
     ) -> Verdict:
         """Decide about a packet; a rule that keeps state makes one.
 
@@ -149,13 +185,14 @@ class PfRules:
             packet: addresses in canonical text form.
             flags: those of TCP, as in ``core.segment``.
             quoted: of an ICMP error: the packet that it is about, whose state it follows.
+            icmp: its type and code.
         """
         steps: list[Step] = []
         gateway = ""
         turns = 0
         routed = False
         while True:
-            step = self._decide(direction, interface, packet, flags, quoted)
+            step = self._decide(direction, interface, packet, flags, quoted, icmp)
             route = step.rule.route if step.rule is not None else None
             if step.action == "block" or step.rule is None or route is None:
                 steps.append(step)
@@ -184,51 +221,82 @@ class PfRules:
 
     def states(self) -> list[PfState]:
         """Return the states, in the order of their connections' first packets."""
-        return [state for found in self._states.values() for state in found]
+        return self._states.all()
 
     def _decide(
-        self, direction: str, interface: str, packet: FiveTuple, flags: int, quoted: FiveTuple | None
+        self,
+        direction: str,
+        interface: str,
+        packet: FiveTuple,
+        flags: int,
+        quoted: FiveTuple | None,
+        icmp: tuple[int, int],
     ) -> Step:
         if interface in self.conf.skip:
             return Step(direction, interface, "pass")
         # An ICMP error goes against the packet that it is about.
         key = (
-            _key(direction, packet) if quoted is None else _key("out" if direction == "in" else "in", quoted)
+            key_of(direction, packet)
+            if quoted is None
+            else key_of("out" if direction == "in" else "in", quoted)
         )
-        for state in self._states.get(key, ()):
-            if state.interface in ("", interface):
-                return Step(direction, interface, "pass", state.rule, state)
-        rule = self._last_match(direction, interface, packet, flags)
+        state = self._states.find(key, interface)
+        if state is not None and quoted is None and state.over and flags & (SYN | ACK) == SYN:
+            self._states.end(state)  # of the connection before this one
+            state = None
+        if state is not None:
+            return self._by_state(state, direction, interface, packet, flags, quoted)
+        rule = self._last_match(direction, interface, packet, flags, icmp)
         if rule is None:
             return Step(direction, interface, "pass")
-        created = None
-        if rule.state:
-            bound = self.conf.if_bound if rule.bound is None else rule.bound
-            created = PfState(rule, direction, packet, interface if bound else "")
-            self._states.setdefault(_key(direction, packet), []).append(created)
+        if not rule.state:
+            return Step(direction, interface, rule.action, rule)
+        if refusal := self._states.refusal(rule, packet.src):
+            return Step(direction, interface, "block", rule, limit=refusal)
+        bound = self.conf.if_bound if rule.bound is None else rule.bound
+        created = PfState(rule, direction, packet, interface if bound else "")
+        self._states.add(key_of(direction, packet), created, flags)
         return Step(direction, interface, rule.action, rule, created=created)
 
-    def _last_match(self, direction: str, interface: str, packet: FiveTuple, flags: int) -> PfRule | None:
+    def _by_state(
+        self,
+        state: PfState,
+        direction: str,
+        interface: str,
+        packet: FiveTuple,
+        flags: int,
+        quoted: FiveTuple | None,
+    ) -> Step:
+        if self._states.follows and quoted is None:
+            limit = self._states.see(state, direction, packet, flags)
+            if limit:
+                self.on_overload()
+                return Step(direction, interface, "block", state.rule, state, limit=limit)
+        return Step(direction, interface, "pass", state.rule, state)
+
+    def _last_match(
+        self, direction: str, interface: str, packet: FiveTuple, flags: int, icmp: tuple[int, int]
+    ) -> PfRule | None:
         family = version_of(packet.src)
         found = None
         for rule in self.conf.rules:
             if (
                 rule.direction in ("", direction)
-                and (not rule.interface or (rule.interface == interface) != rule.other_interface)
+                and rule.concerns(interface)
                 and rule.family in (0, family)
                 and rule.protocol in ("", packet.protocol)
-                and rule.source.matches(packet.src, packet.sport)
-                and rule.destination.matches(packet.dst, packet.dport)
+                and rule.source.matches(packet.src, packet.sport, interface)
+                and rule.destination.matches(packet.dst, packet.dport, interface)
                 and (rule.flags is None or packet.protocol != "tcp" or flags & rule.flags[1] == rule.flags[0])
+                and (not rule.icmp_types or icmp in rule.icmp_types or (icmp[0], -1) in rule.icmp_types)
+                and (rule.probability >= 1.0 or self._drawn(rule))
             ):
                 if rule.quick:
                     return rule
                 found = rule
         return found
 
-
-def _key(direction: str, packet: FiveTuple) -> FiveTuple:
-    """Return what a state is kept under: the packet as it would be inbound; ports of tcp and udp only."""
-    if packet.protocol not in ("tcp", "udp"):
-        packet = packet._replace(sport=0, dport=0)
-    return packet if direction == "in" else packet.reverse()
+    def _drawn(self, rule: PfRule) -> bool:
+        if self.draw is None:
+            return rule.probability > 0.5
+        return self.draw() < rule.probability

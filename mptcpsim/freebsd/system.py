@@ -22,12 +22,14 @@ from mptcpsim.freebsd.dummynet_host import Dummynet
 from mptcpsim.freebsd.firewall import Firewall
 from mptcpsim.freebsd.ipfw import DeleteRules, IpfwRule, ObjectCommand, ShowRules, Switch
 from mptcpsim.freebsd.ipfw_filter import IpfwFilter
-from mptcpsim.freebsd.lines import Line, did_you_mean
+from mptcpsim.freebsd.lines import Line, PassedOver, did_you_mean
 from mptcpsim.freebsd.names import InterfaceNames
 from mptcpsim.freebsd.network import Network
 from mptcpsim.freebsd.pf import read_pf
 from mptcpsim.freebsd.pf_filter import PfFilter
+from mptcpsim.freebsd.pf_hosts import Hosts, read_entries
 from mptcpsim.freebsd.settings import Settings
+from mptcpsim.freebsd.site import Site
 from mptcpsim.net.node import Node
 from mptcpsim.net.policy import Queue
 
@@ -95,12 +97,35 @@ class System:
         self.network = Network(node, names)
         self.settings = Settings()
         self.dummynet = dummynet
-        self.firewall = Firewall(PfFilter(node, names))
+        self.site = Site(node, names, self.files)
+        self.firewall = Firewall(PfFilter(node, names, self.site, draw))
+        #: Words of pf.conf and of commands that change nothing here.
+        self.passed_over: list[PassedOver] = []
+        #: The pf.conf that was loaded last, and the command that did it.
+        self._loaded: Pfctl | None = None
         self.launched: list[Launch] = []
         self._forwards = forwards
         self._ipfw = IpfwFilter(node, names, self._queue, draw, default_to_accept)
 
     # --- Booting ---
+
+    def begin(self, commands: Iterable[Command]) -> None:
+        """Boot, and carry out what is typed at the beginning.
+
+        Until its end names of interfaces in rules follow them; then they stand for the addresses that the
+        interfaces have, as those that ifconfig has given are there at once in a run.
+
+        Raises:
+            DialectError: a line that is not understood, or cannot be done.
+        """
+        self.site.settled = False
+        typed = list(commands)
+        self.boot(typed)
+        for command in typed:
+            self.execute(command)
+        self.site.settled = True
+        if self._loaded is not None and self.site.deferred:
+            self._load(self._loaded)
 
     def boot(self, typed: Iterable[Command] = ()) -> None:
         """Do what rc.conf says; lines of it may stand among the commands, too.
@@ -124,8 +149,8 @@ class System:
             self._start_ipfw()
 
     def leave_nothing_to_chance(self) -> None:
-        """Let a rule of ipfw with ``prob`` match if that is likelier than not: probes show what is usual."""
-        self._ipfw.rules.draw = lambda: 0.5
+        """Let a rule with ``prob`` or ``probability`` match if that is likelier than not: that is usual."""
+        self._ipfw.rules.draw = self.firewall.pf.rules.draw = lambda: 0.5
 
     # --- Commands ---
 
@@ -142,7 +167,7 @@ class System:
         elif isinstance(command, Sysctl):
             self._sysctl(command)
         elif isinstance(command, Pfctl):
-            self._pfctl(command)
+            return self._pfctl(command)
         elif isinstance(command, IperfServer | IperfClient | Tcpdump):
             self._launch(command)
         elif not isinstance(command, RcConf):
@@ -193,14 +218,45 @@ class System:
 
     # --- Firewalls ---
 
-    def _pfctl(self, command: Pfctl) -> None:
+    def _pfctl(self, command: Pfctl) -> str:
         pf = self.firewall.pf
         if command.flush:
             pf.flush(command.flush)
+            self._loaded = None
         if command.file:
-            pf.load(read_pf(self._file(command.at, command.file), command.file))
+            self._load(command)
+            self._loaded = self._loaded if command.dry else command
+        if command.table:
+            self._table(command)
         if command.enable is not None:
             pf.enable(command.enable)
+        return pf.listing(command.show) if command.show else ""
+
+    def _table(self, command: Pfctl) -> None:
+        """Change a table (``pfctl -t NAME -T VERB ADDRESS...``)."""
+        at, pf = command.at, self.firewall.pf
+        table = pf.table(at, command.table)
+        entries = read_entries(at, list(command.entries), Hosts(self.site, self.passed_over.append))
+        if table.constant:
+            raise at.error(f"table {table.name} is const: take that word out of pf.conf")
+        if command.verb in ("flush", "kill"):
+            table.clear()
+        elif command.verb == "replace":
+            table.replace(entries)
+        for prefix, belongs in entries:
+            if command.verb == "add":
+                table.add(prefix, belongs)
+            elif command.verb == "delete" and not table.remove(prefix):
+                raise at.error(f"{prefix} is not in table {table.name}: nothing is deleted")
+        pf.changed()
+
+    def _load(self, command: Pfctl) -> None:
+        file = command.file
+        conf = read_pf(self._file(command.at, file), file, self.site)
+        self.passed_over = [note for note in self.passed_over if note.at.file != file]
+        self.passed_over += conf.passed_over
+        if not command.dry:
+            self.firewall.pf.load(conf)
 
     def _file(self, at: Line, name: str) -> str:
         if name not in self.files:

@@ -72,8 +72,7 @@ def _shown(conf: PfConf, source: str, interface: str) -> Verdict:
 
 def _sources(host: FreebsdNode, end: End) -> list[str]:
     """Return the addresses of the host that a rule is for."""
-    prefix = end.prefix
-    return [a for a in host.addresses if prefix is None or prefix.contains(a) != end.negated]
+    return [address for address in host.addresses if end.has(address)]
 
 
 def _named_by(host: FreebsdNode, rule: PfRule, prefix: Prefix) -> Line:
@@ -386,13 +385,16 @@ def _covers(other: PfRule, rule: PfRule) -> bool:
         other.direction in ("", rule.direction)
         and (
             not other.interface
-            or (other.interface, other.other_interface) == (rule.interface, rule.other_interface)
+            or (other.interface, other.other_interface, other.members)
+            == (rule.interface, rule.other_interface, rule.members)
         )
         and other.family in (0, rule.family)
         and other.protocol in ("", rule.protocol)
         and _contains(other.source, rule.source)
         and _contains(other.destination, rule.destination)
         and (other.flags is None or other.flags == rule.flags)
+        and other.icmp_types in (frozenset(), rule.icmp_types)
+        and other.probability >= 1.0
     )  # fmt: skip
 
 
@@ -400,9 +402,9 @@ def _contains(outer: End, inner: End) -> bool:
     """Return whether an end of a rule has all addresses and ports of another one."""
     if outer.ports is not None and outer.ports != inner.ports:
         return False
-    if outer.prefix is None or outer == inner:
+    if (outer.prefix is None and outer.among is None) or outer == inner:
         return True
-    if outer.negated or inner.negated or inner.prefix is None:
+    if outer.prefix is None or outer.negated or inner.negated or inner.prefix is None:
         return False
     wide, narrow = outer.prefix, inner.prefix
     return (
@@ -410,6 +412,27 @@ def _contains(outer: End, inner: End) -> bool:
         and wide.mask & narrow.mask == wide.mask
         and narrow.network & wide.mask == wide.network
     )
+
+
+# --- What is passed over -------------------------------------------------------------------------
+
+
+@FAMILY.rule("N311", "pf-passed-over")
+def pf_passed_over(subject: Subject) -> Iterator[Remark]:
+    """A word of pf.conf changes nothing in a simulation, and is passed over.
+
+    It is there in the file of a real system, and may stay. What would change the fate of packets and is not
+    simulated, such as nat, is an error instead.
+    """
+    for host in subject.systems:
+        for note in host.system.passed_over:
+            if note.at.file in host.system.files:
+                yield host.remark(
+                    note.at,
+                    f"{note.word!r} is passed over: {note.why}",
+                    "nothing needs to be changed",
+                    cause=False,
+                )
 
 
 # --- Whether it is asked at all ------------------------------------------------------------------

@@ -87,12 +87,13 @@ class Dropped(Course):
     """The end.
 
     Attributes:
-        kind: the ICMP error that a router sends about it; empty: none.
+        kind: the ICMP error that is sent about it, by a router if not by a filter; empty: none.
         answer: the sender of a segment gets a RST.
         own: the packet is the node's own.
+        filtered: a filter has dropped it, and ``kind`` is what the filter answers.
     """
 
-    __slots__ = ("_node", "answer", "kind", "own")
+    __slots__ = ("_node", "answer", "filtered", "kind", "own")
 
     def __init__(
         self,
@@ -103,8 +104,10 @@ class Dropped(Course):
         kind: str = "",
         answer: bool = False,
         own: bool = False,
+        filtered: bool = False,
     ) -> None:
         super().__init__(crosses, lasting)
+        self.filtered = filtered
         self._node = node
         self.reason = reason
         self.kind = kind

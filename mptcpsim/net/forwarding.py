@@ -23,6 +23,7 @@ from mptcpsim.core.segment import (
     RST,
     SYN,
     FourTuple,
+    IcmpError,
     Packet,
     Segment,
     reset_for,
@@ -334,7 +335,8 @@ class IpNode(Node):
                 lasting = lasting and verdict.lasting
                 if verdict.reason:
                     own = received is None
-                    return Dropped(crosses, lasting, self, verdict.reason, "", verdict.answer, own)
+                    kind = verdict.unreachable
+                    return Dropped(crosses, lasting, self, verdict.reason, kind, verdict.answer, own, True)
                 if verdict.queue is not None:
                     return Queued(crosses, lasting, self, verdict, (phase, index), received, routed)
                 if verdict.interface is not None:
@@ -395,8 +397,10 @@ class IpNode(Node):
         if course.answer:
             if not packet.flags & RST:
                 self._answer(reset_for(packet), course.own)
-        elif course.kind:
+        elif course.kind and not course.filtered:
             self.report(packet, course.kind)
+        elif course.kind:
+            self._tell(packet, course)
 
     def is_let_pass(self, packet: Packet, mtu: int) -> bool:
         """Return whether a packet larger than the MTU goes on; if not, it is dropped here."""
@@ -405,6 +409,15 @@ class IpNode(Node):
 
     def report(self, cause: Segment, kind: str, mtu: int = 0) -> None:
         """Tell the sender of a dropped segment why, by an ICMP error; hosts do not."""
+
+    def _tell(self, packet: Segment, course: Dropped) -> None:
+        """Send the ICMP error of a filter, which hosts send, too."""
+        destination = packet.flow.dst
+        if self.FORWARDS and not course.own and destination not in self.addresses:
+            self.report(packet, course.kind)
+        else:
+            source = packet.flow.src if course.own else destination
+            self._answer(IcmpError(source, packet, course.kind), course.own)
 
     def take_answer(self, packet: Packet) -> None:
         """Take the answer to a packet of the node's own that a filter has dropped."""

@@ -46,11 +46,22 @@ class Verdict:
         queue: what it goes through first, or None.
         resume: behind the queue the packet is shown to ``resume`` instead of going on.
         answer: of a dropped segment: its sender gets a RST.
+        unreachable: of a dropped segment: the ICMP error that its sender gets; empty: none.
         lasting: the next packets of the flow without SYN get the same verdict.
         steps: why, a sentence each.
     """
 
-    __slots__ = ("answer", "gateway", "interface", "lasting", "queue", "reason", "resume", "steps")
+    __slots__ = (
+        "answer",
+        "gateway",
+        "interface",
+        "lasting",
+        "queue",
+        "reason",
+        "resume",
+        "steps",
+        "unreachable",
+    )
 
     def __init__(
         self,
@@ -62,6 +73,7 @@ class Verdict:
         resume: Callable[[Packet], Verdict] | None = None,
         answer: bool = False,
         lasting: bool = True,
+        unreachable: str = "",
     ) -> None:
         self.steps = steps
         self.reason = reason
@@ -71,6 +83,7 @@ class Verdict:
         self.resume = resume
         self.answer = answer
         self.lasting = lasting
+        self.unreachable = unreachable
 
 
 #: Passes without a word.

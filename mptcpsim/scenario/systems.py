@@ -48,9 +48,7 @@ def _begin(simulation: Simulation, node: IpNode, spec: FreebsdSpec) -> System:
     forwards = node.name in simulation.scenario.routers
     system = System(node, names, files, dummynet, draw, spec.default_to_accept, forwards)
     commands = read_script(str(spec.commands), COMMANDS)
-    system.boot(commands)
-    for command in commands:
-        system.execute(command)
+    system.begin(commands)
     later = [read_script(str(block.commands), later_label(index)) for index, block in enumerate(spec.later)]
     if system.firewall.asks or any(firewalls(command) for block in later for command in block):
         node.add_filter(system.firewall)

@@ -136,9 +136,7 @@ class Typed:
         spec, system = self.spec, self.system
         label, text = self.texts.read((COMMANDS,), COMMANDS, spec.commands)
         commands = read_script(text, label)
-        system.boot(commands)
-        for command in commands:
-            system.execute(command)
+        system.begin(commands)
         self._note(0)
         self._make_tables()
         self.residue: dict[str, Any] = spec.model_dump(mode="json", exclude_none=True)
