@@ -5,6 +5,7 @@
 #   make check       ruff, mypy --strict, import layering
 #   make fuzz        the Hypothesis machines with 100,000 examples each
 #   make bench       the benchmarks
+#   make lowest      a part of the suite on the lowest versions of the libraries that pyproject.toml allows
 #   make compiled    build the hot modules with mypyc, in place, and run the suite on them
 #   make uncompiled  remove what `make compiled` built
 #   make clean       remove everything that was built, the environment included
@@ -17,6 +18,11 @@ BIN := $(VENV)/bin
 PYTEST_ARGS ?= -n auto --dist loadgroup
 DEMO_DIR ?= .demo/fairness
 DEMO_SCENARIO := experiments/demo/scenario.toml
+
+# What stands closest to the libraries: command line, validation, tables, figures, graphs.
+LOWEST ?= .venv-lowest
+LOWEST_TESTS ?= tests/test_cli.py tests/test_readme.py tests/test_results.py tests/test_scenario_errors.py \
+	tests/test_sweep_plan.py tests/test_sweep_figures.py tests/test_topologies.py tests/test_topology_figure.py
 
 RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
@@ -31,7 +37,7 @@ echo "mptcpsim needs Python 3.11 or newer with the venv module (Debian and Ubunt
 exit 1
 endef
 
-.PHONY: demo test check fuzz bench compiled uncompiled clean
+.PHONY: demo test check fuzz bench lowest compiled uncompiled clean
 
 $(BIN)/python:
 	@p=$$($(FIND_PYTHON)) && echo "Making the environment $(VENV) with $$p" && "$$p" -m venv $(VENV)
@@ -64,6 +70,14 @@ fuzz: $(DEV)
 bench: $(DEV)
 	$(BIN)/python -m pytest benchmarks --benchmark-only
 
+# The libraries in their lowest versions under newer ones that they need themselves: what those
+# deprecate is not our affair, so warnings are no errors here.
+lowest: $(DEV)
+	@rm -rf $(LOWEST) && $(BIN)/python -m venv $(LOWEST)
+	@$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --editable '.[dev]'
+	$(LOWEST)/bin/python -m pytest $(PYTEST_ARGS) -W default $(LOWEST_TESTS)
+
 compiled: $(DEV) uncompiled
 	MPTCPSIM_COMPILE=1 $(BIN)/python setup.py --quiet build_ext --inplace
 	MPTCPSIM_EXPECT=compiled $(BIN)/python -m pytest $(PYTEST_ARGS)
@@ -73,4 +87,4 @@ uncompiled:
 	@rm -rf build
 
 clean: uncompiled
-	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks mptcpsim.egg-info
+	rm -rf $(VENV) $(LOWEST) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks mptcpsim.egg-info
