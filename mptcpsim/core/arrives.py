@@ -166,7 +166,11 @@ def arrives(tcp: Tcp, segment: Segment, now: int) -> None:
     # First: sequence number, preceded by PAWS (RFC 7323 section 5.3, R1).
     if tcp.timestamps and not flags & RST and _fails_paws(tcp, segment, now):
         tcp.count("TcpExtPAWSEstab")
-        tcp.answer(now)
+        if segment.length or flags & (SYN | FIN):
+            tcp.answers.give(now)
+        else:
+            # The answer of a peer that finds our timestamps old, too, would be answered for ever.
+            tcp.answers.challenge(now)
         return
     if tcp.subflow is not None and tcp.subflow.speaks:
         tcp.subflow.stretch_window(segment)
@@ -180,14 +184,14 @@ def arrives(tcp: Tcp, segment: Segment, now: int) -> None:
                 signals.on_reset(tcp.subflow, segment, now)
             _reset_by_peer(tcp, now)
         else:
-            tcp.challenge(now)
+            tcp.answers.challenge(now)
         return
     # Fourth: the SYN bit (RFC 5961 section 4.2).
     if flags & SYN:
         if tcp.state == SYN_RECEIVED and segment.seq == 0 and not flags & ACK:
             tcp.emit_syn(now)
         elif not (tcp.state == SYN_RECEIVED and segment.seq == 0):
-            tcp.challenge(now)
+            tcp.answers.challenge(now)
             return
     # Fifth: the ACK field.
     if not flags & ACK or not _take_ack(tcp, segment, now):
@@ -236,7 +240,7 @@ def _unacceptable(tcp: Tcp, segment: Segment, now: int) -> None:
             else:
                 tcp.emit_syn(now)
         else:
-            tcp.challenge(now)
+            tcp.answers.challenge(now)
         return
     receiver = tcp.receiver
     if flags & ACK and segment.seq <= receiver.nxt:
@@ -259,16 +263,16 @@ def _unacceptable(tcp: Tcp, segment: Segment, now: int) -> None:
         return
     known = segment.ack <= max(tcp.sender.nxt, tcp.sender.window_probe.end)
     if segment.length or flags & FIN:
-        tcp.answer(now)
+        tcp.answers.give(now)
         if segment.seq == receiver.nxt and segment.length <= 1:
             _note_answer(tcp, now)
     elif segment.seq == receiver.nxt - 1 and known:
         if receiver.may_answer(now):
-            tcp.answer(now)
+            tcp.answers.give(now)
             _note_answer(tcp, now)
     else:
         # Two ends that disagree could answer each other's bare ACKs for ever: limit them.
-        tcp.challenge(now)
+        tcp.answers.challenge(now)
     if tcp.state >= ESTABLISHED:
         tcp.sender.output(now)
 
@@ -298,7 +302,7 @@ def _take_ack(tcp: Tcp, segment: Segment, now: int) -> bool:
         tcp.establish(now)
     if ack > max(sender.nxt, sender.window_probe.end) or ack < sender.una - sender.max_window:
         # RFC 5961 section 5.2.
-        tcp.challenge(now)
+        tcp.answers.challenge(now)
         return False
     if tcp.subflow is not None and not tcp.subflow.take(segment, now):
         return False

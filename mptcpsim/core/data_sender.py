@@ -536,7 +536,7 @@ class DataSender(SendView):
         if self.backoff >= self._retries:
             closing.time_out(self._connection, "nothing was acknowledged at the connection", now)
             return
-        if any(subflow.failed_at >= 0 for subflow in self._connection.open):
+        if any(subflow.fail.dsn >= 0 for subflow in self._connection.open):
             # On the way back to plain TCP what is in flight has to stay one piece of the stream.
             self._arm(now)
             return
@@ -582,7 +582,7 @@ class DataSender(SendView):
     def _go_on_repairing(self) -> None:
         """What was sent again is DATA_ACKed: is the next byte missing, too?"""
         repair = self.repair
-        if self.una >= self.nxt or any(subflow.failed_at >= 0 for subflow in self._connection.open):
+        if self.una >= self.nxt or any(subflow.fail.dsn >= 0 for subflow in self._connection.open):
             repair.stop()
         elif not self._held():
             self.reinject([repair.follow(self.una, self.nxt, self._misled())])

@@ -56,6 +56,7 @@ def become_plain(
     subflow.speaks = False
     subflow.join_at = subflow.signal_at = subflow.watch.probe_at = subflow.watch.check_at = NEVER
     subflow.signals = []
+    subflow.fail.stop()
     for other in list(connection.subflows):
         if other is not tcp and other.state != CLOSED:
             other.abort(now, "the connection has fallen back to plain TCP")
@@ -91,7 +92,7 @@ def may_be_plain(connection: MptcpConnection, subflow: Subflow) -> bool:
     It may have got our MP_FAIL. Or options do not pass, which it finds out (``on_options_missing``) until it
     has acknowledged data of ours at the connection: from data of ours, from ACKs of its own, or from a FIN.
     """
-    if subflow.failed_at >= 0:
+    if subflow.fail.dsn >= 0:
         return True
     if subflow.is_join or subflow.fin_with_dss or _had_joins(connection, subflow, READY):
         return False
@@ -209,7 +210,9 @@ def on_infinite_mapping(
     _count_infinite(connection, subflow)
     # It acts retroactively: what was held before the byte that comes next is sent again behind it.
     start = ssn + connection.inbound.nxt - dsn
-    if not _is_contiguous(connection, subflow, ack) or not subflow.incoming.skip_to(start):
+    if not _is_contiguous(connection, subflow, ack) or not subflow.incoming.skip_to(
+        start, connection.inbound.nxt
+    ):
         connection.reset_subflow(subflow, REASON_MIDDLEBOX, "an infinite mapping that does not fit", now)
         return False
     # Should the peer wait for one, too, having found our data damaged, it asks again.
@@ -226,13 +229,24 @@ def on_checksum_failure(connection: MptcpConnection, subflow: Subflow, mapping: 
     contiguous = contiguous and _is_contiguous(connection, subflow)
     if connection.is_only(subflow) and contiguous and connection.config.mptcp.infinite_mapping:
         connection.count("MPTcpExtDSSCorruptionFallback")
-        subflow.failed_at = mapping.dsn
-        subflow.tcp.receiver.ack_now = True
+        subflow.fail.begin(mapping.dsn, now)
         return
     connection.count("MPTcpExtDSSCorruptionReset")
     connection.count("MPTcpExtMPFailTx")
     subflow.extra_reset_option = MpFail(connection.inbound.absolute(mapping.dsn))
     connection.reset_subflow(subflow, REASON_MIDDLEBOX, "a checksum was wrong", now)
+
+
+def on_fail_answered(connection: MptcpConnection, subflow: Subflow, now: int) -> None:
+    """New data without a mapping follows our MP_FAIL: the peer is plain, though it does not say so.
+
+    Linux counts its infinite mapping, and with segmentation offload it is not on the wire.
+    """
+    incoming = subflow.incoming
+    if _is_contiguous(connection, subflow) and incoming.skip_to(incoming.line(), connection.inbound.nxt):
+        _fall_back(connection, subflow, "MP_FAIL was answered by data without a mapping", now)
+    else:
+        connection.reset_subflow(subflow, REASON_MIDDLEBOX, "data after MP_FAIL does not fit", now)
 
 
 def on_mp_fail(connection: MptcpConnection, option: MpFail, subflow: Subflow, now: int) -> None:
@@ -246,10 +260,10 @@ def on_mp_fail(connection: MptcpConnection, option: MpFail, subflow: Subflow, no
         connection.count("MPTcpExtMPFailTx")
         connection.reset_subflow(subflow, REASON_MIDDLEBOX, "data after MP_FAIL is not contiguous", now)
         return
-    if subflow.failed_at >= 0:
+    if subflow.fail.dsn >= 0:
         # The answer to ours, and the infinite mapping follows it: only that says how to go on. Or both
         # directions are damaged: then the peer waits for ours.
-        if connection.outbound.una < connection.outbound.nxt:
+        if connection.outbound.una < connection.outbound.nxt and subflow.tcp.answers.allowed(now):
             send_with(subflow.tcp, _infinite(connection, subflow), (), now)
         return
     # It reverts to plain TCP in both directions (section 3.7).
@@ -283,7 +297,7 @@ def on_options_when_plain(connection: MptcpConnection, subflow: Subflow, segment
             return False
         tcp.infinite_due = tcp.infinite_dss is not None
     for option in segment.options or ():
-        if isinstance(option, MpFail) and tcp.infinite_dss is not None:
+        if isinstance(option, MpFail) and tcp.infinite_dss is not None and tcp.answers.allowed(now):
             send_with(tcp, tcp.infinite_dss, (), now)
             break
     return True

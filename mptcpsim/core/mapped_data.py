@@ -111,6 +111,18 @@ class MappedData:
                 return
             self.received.add(Mapping(self.current_ssn, dsn, self.current_length, False))
         self._drain(now)
+        if self._subflow.fail.dsn >= 0 and self._subflow.speaks and self._unmapped_follows():
+            fallback.on_fail_answered(self._subflow.connection, self._subflow, now)
+
+    def _unmapped_follows(self) -> bool:
+        """Return whether data in order goes on where the mappings end."""
+        seq = self.done
+        while seq < self._arrived:
+            mapping = self.received.at(seq)
+            if mapping is None:
+                return True
+            seq = mapping.ssn + mapping.length
+        return False
 
     def _drain(self, now: int) -> None:
         subflow = self._subflow
@@ -143,7 +155,7 @@ class MappedData:
 
     def _stopped(self) -> bool:
         subflow = self._subflow
-        return subflow.tcp.ended or subflow.stage == PLAIN or subflow.failed_at >= 0
+        return subflow.tcp.ended or subflow.stage == PLAIN or subflow.fail.dsn >= 0
 
     def _skip_unmapped(self) -> bool:
         """Drop data without a mapping where the profile does not hold it; return whether it did."""
@@ -188,12 +200,24 @@ class MappedData:
             if not part_is(segment, low + left - dsn, low + right - dsn, left - 1):
                 connection.refuse(self._subflow.tcp, segment)
 
-    def skip_to(self, seq: int) -> bool:
-        """Drop what is held below a sequence number; return whether data has arrived so far."""
+    def skip_to(self, seq: int, dsn: int) -> bool:
+        """Take everything from ``seq`` on for the stream from ``dsn`` on, and drop what is held below.
+
+        Return False if data has not arrived so far, or what has arrived belongs elsewhere.
+        """
         if not self.done <= seq <= self._arrived:
+            return False
+        shift = dsn - seq
+        if any(m.dsn - m.ssn != shift for m in self.received.mappings if m.ssn + m.length > seq):
             return False
         self.done = seq
         return True
+
+    def line(self) -> int:
+        """Return the sequence number at which the stream goes on if what waits first lies on its line."""
+        mapping = self.received.at(self.done)
+        dsn = self._subflow.connection.inbound.nxt
+        return self.done if mapping is None else mapping.ssn + dsn - mapping.dsn
 
     def release(self, shift: int) -> int:
         """Go over to plain TCP: check the bytes that were held; return how many there are.

@@ -109,6 +109,8 @@ class MptcpConfig:
     #: ADD_ADDR without an echo is sent again after this long, so often (Linux: 120 s, 3).
     add_addr_timeout: int = 2 * MINUTE
     add_addr_retries: int = 3
+    #: MP_FAIL on the only subflow that gets no answer for so long ends it (Linux: TCP_RTO_MAX, 120 s).
+    fail_timeout: int = 2 * MINUTE
     #: Retransmission time-outs in a row after which a subflow is given up, if another one works.
     subflow_retries: int = 7
     #: Time-outs in a row after which a subflow counts as stale (Linux: ``stale_loss_cnt``).

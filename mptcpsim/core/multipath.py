@@ -535,7 +535,7 @@ class MptcpConnection(Connection):
             super().on_peer_closed(subflow, now)
             return
         extra = subflow.subflow
-        if extra is not None and extra.failed_at >= 0:
+        if extra is not None and extra.fail.dsn >= 0:
             # A peer that has got our MP_FAIL may be plain already: its infinite mapping is under way.
             return
         if extra is not None and not self.peer_closed and fallback.may_be_plain(self, extra):

@@ -60,12 +60,10 @@ def ack_options(subflow: Subflow, room: int) -> tuple[Dss | None, tuple[MptcpOpt
     chosen: list[MptcpOption] = []
     if subflow.stage == PRE_ESTABLISHED:
         chosen.append(handshake.join_ack_option(subflow))
+    elif subflow.fail.due:
+        chosen.append(subflow.fail.option())
     elif subflow.keys_due:
         chosen.append(handshake.third_ack_option(subflow.connection))
-    elif subflow.failed_at >= 0:
-        # Repeated until the infinite mapping comes (section 3.7): ACKs are not.
-        subflow.connection.count("MPTcpExtMPFailTx")
-        chosen.append(MpFail(subflow.connection.inbound.absolute(subflow.failed_at)))
     left = room
     for option in chosen:
         left -= padded_length(option)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from mptcpsim.core import fallback, handshake, signals, window_updates
 from mptcpsim.core.dss_checksum import checksum_is_right, dss_checksum, payload_sum
+from mptcpsim.core.fail_signal import FailSignal
 from mptcpsim.core.mapped_data import MappedData
 from mptcpsim.core.mappings import Mapping, SentMappings, narrow, widen
 from mptcpsim.core.mptcp_options import (
@@ -55,6 +56,7 @@ class Subflow(Path):
         mappings: what was sent and is not acknowledged on this subflow.
         incoming: data that has arrived, and where it belongs.
         watch: whether its path is there.
+        fail: MP_FAIL, where it is the only subflow.
         bare_acks: ACKs of new data since the last DATA_ACK came.
         signals: options that wait for room on an ACK.
         blocked_at: the DSN that was last sent here because another subflow held it up.
@@ -74,7 +76,7 @@ class Subflow(Path):
         "connection",
         "duplicate_bytes",
         "extra_reset_option",
-        "failed_at",
+        "fail",
         "fin_with_dss",
         "heard",
         "incoming",
@@ -127,8 +129,6 @@ class Subflow(Path):
         #: A DSS was sent, from which the peer may have learned that options pass.
         self.spoke: bool = False
         self.keys_due: bool = False
-        #: DSN at which a checksum was wrong on the only subflow, or -1; nothing goes on from there.
-        self.failed_at: int = -1
         #: The infinite mapping of the peer has come.
         self.took_infinite: bool = False
         self.join_at: int = NEVER
@@ -136,6 +136,7 @@ class Subflow(Path):
         self.mappings = SentMappings()
         self.incoming = MappedData(self)
         self.watch = PathWatch(self)
+        self.fail = FailSignal(self)
         #: DATA_ACK and window field of the last segment, as on the wire.
         self._seen_ack: int = UNKNOWN
         self._seen_window: int = UNKNOWN
@@ -370,7 +371,7 @@ class Subflow(Path):
         elif data_fin:
             dss = self._data_fin_dss()
             used = mptcp_length(dss, None)
-        elif self.signals or self.keys_due or self.stage == PRE_ESTABLISHED or self.failed_at >= 0:
+        elif self.signals or self.keys_due or self.stage == PRE_ESTABLISHED or self.fail.due:
             dss, options, stamped = signals.ack_options(self, OPTION_SPACE - tcp.option_bytes)
             used = mptcp_length(dss, options)
         elif self._ack_on_updates:
@@ -584,7 +585,9 @@ class Subflow(Path):
                 ):
                     connection.count("MPTcpExtDataCsumErr")
                     return True
-                self.tcp.receiver.ack_now = True
+                if inbound.fin_at == UNKNOWN or self.tcp.answers.allowed(now):
+                    # Again is no news. But our answer may be lost, and Linux has it on every ACK till then.
+                    self.tcp.receiver.ack_now = True
                 inbound.on_fin(dsn, self, now)
                 return not self.tcp.ended
         ssn = unwrap(dss.ssn, self.tcp.receiver.nxt)
@@ -617,7 +620,7 @@ class Subflow(Path):
 
     def next_deadline(self) -> int:
         """Return when the next timer is due, ns, or ``NEVER``."""
-        return min(self.join_at, self.signal_at, self.watch.next_deadline())
+        return min(self.join_at, self.signal_at, self.watch.next_deadline(), self.fail.next_deadline())
 
     def handle_timers(self, now: int) -> None:
         """Do what is due."""
@@ -630,3 +633,4 @@ class Subflow(Path):
             self.signal_acks = 0
             signals.flush(self, now)
         self.watch.handle_timers(now)
+        self.fail.handle_timers(now)

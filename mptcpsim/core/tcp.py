@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from mptcpsim.core import fallback, handshake, states
+from mptcpsim.core.answers import Answers
 from mptcpsim.core.arrives import arrives, expected, in_syn_sent
 from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.keepalive import Keepalive
@@ -73,8 +74,6 @@ DEFAULT_MSS_IPV6: Final = 1220
 #: A smaller MSS, of the peer or of an MTU, is not obeyed: 40 bytes of options leave no room (as in Linux).
 LEAST_MSS: Final = OPTION_SPACE + 8
 
-_CHALLENGE_PERIOD: Final = 5 * SECOND
-
 
 class Tcp(TimerOwner):
     """State of one TCP connection; sequence numbers relative, sizes in bytes, times in ns.
@@ -85,6 +84,7 @@ class Tcp(TimerOwner):
         sequences: converter to the numbers on the wire.
         sender, receiver: the two halves.
         keepalive: the timer that probes an idle connection.
+        answers: to what cannot be taken.
         mtu: path MTU known so far.
         established_at: when ESTABLISHED was reached, or -1.
         ended: CLOSED was reached and the connection told.
@@ -98,8 +98,6 @@ class Tcp(TimerOwner):
     """
 
     __slots__ = (
-        "_challenges",
-        "_challenges_since",
         "_closing",
         "_offered_scale",
         "_outbox",
@@ -109,6 +107,7 @@ class Tcp(TimerOwner):
         "_syn_sent_at",
         "_syn_transmissions",
         "_timestamp_offset",
+        "answers",
         "config",
         "connection",
         "ecn",
@@ -190,11 +189,10 @@ class Tcp(TimerOwner):
         self._syn_sent_at: int = 0
         self._syn_transmissions: int = 0
         self._closing: bool = False
-        self._challenges: int = 0
-        self._challenges_since: int = -_CHALLENGE_PERIOD
         self.sender = Sender(self, congestion, config)
         self.receiver = Receiver(self, config)
         self.keepalive = Keepalive(self, config)
+        self.answers = Answers(self, config)
 
     # --- Small services for the two halves ----------------------------------------------------
 
@@ -421,27 +419,6 @@ class Tcp(TimerOwner):
         self.count("TcpOutRsts")
         self._stack.counters.out_segs += 1
         self._outbox.append(segment)
-
-    def answer(self, now: int) -> None:
-        """Answer what cannot be taken with where we are (RFC 9293 section 3.10.7.4, first step).
-
-        A join that still waits for the third ACK says so with its SYN,ACK, which acknowledges as much: its
-        opener would take an ACK for the fourth one, and go on without MP_JOIN (RFC 8684 section 3.2).
-        """
-        if self.state == SYN_RECEIVED and self.subflow is not None and self.subflow.is_join:
-            self.emit_syn(now)
-        else:
-            self.send_ack(now)
-
-    def challenge(self, now: int) -> None:
-        """Send a challenge ACK, at most ten in five seconds (RFC 5961 sections 3 to 5 and 7)."""
-        if now - self._challenges_since >= _CHALLENGE_PERIOD:
-            self._challenges_since = now
-            self._challenges = 0
-        if self._challenges < self.config.challenge_ack_limit:
-            self._challenges += 1
-            self.count("TcpExtTCPChallengeACK")
-            self.answer(now)
 
     # --- Commands (RFC 9293 sections 3.10.1, 3.10.4, 3.10.5) --------------------------------------
 

@@ -95,6 +95,7 @@ class MptcpSettings(Model):
     data_retransmit: PositiveSize | None = None
     add_addr_timeout: PositiveTime | None = None
     add_addr_retries: Tries | None = None
+    fail_timeout: PositiveTime | None = None
     subflow_retries: Annotated[Whole, Field(ge=1, le=127)] | None = None
     stale_timeouts: Annotated[Whole, Field(ge=1, le=127)] | None = None
     path_probe: Time | None = None

@@ -1,0 +1,62 @@
+"""ACKs that answer what cannot be taken, or brings no news: what they are, and how many there may be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from mptcpsim.core.config import TcpConfig
+from mptcpsim.core.states import SYN_RECEIVED
+from mptcpsim.units import SECOND
+
+if TYPE_CHECKING:
+    from mptcpsim.core.tcp import Tcp
+
+_PERIOD: Final = 5 * SECOND
+#: Without challenge ACKs, too: the answer that was given may be lost.
+_LEAST: Final = 10
+
+
+class Answers:
+    """Those of one connection or subflow."""
+
+    __slots__ = ("_count", "_limit", "_since", "_tcp")
+
+    def __init__(self, tcp: Tcp, config: TcpConfig) -> None:
+        self._tcp = tcp
+        self._limit: int = config.challenge_ack_limit
+        self._count: int = 0
+        self._since: int = -_PERIOD
+
+    def give(self, now: int) -> None:
+        """Answer what cannot be taken with where we are (RFC 9293 section 3.10.7.4, first step).
+
+        A join that still waits for the third ACK says so with its SYN,ACK, which acknowledges as much: its
+        opener would take an ACK for the fourth one, and go on without MP_JOIN (RFC 8684 section 3.2).
+        """
+        tcp = self._tcp
+        if tcp.state == SYN_RECEIVED and tcp.subflow is not None and tcp.subflow.is_join:
+            tcp.emit_syn(now)
+        else:
+            tcp.send_ack(now)
+
+    def allowed(self, now: int) -> bool:
+        """Return whether one more segment may be answered that brings no news: ten in five seconds.
+
+        What the peer may put on every segment, an answer to ours included, would be answered for ever.
+        """
+        return self._within(max(self._limit, _LEAST), now)
+
+    def challenge(self, now: int) -> None:
+        """Send a challenge ACK, at most ten in five seconds (RFC 5961 sections 3 to 5 and 7)."""
+        if self._within(self._limit, now):
+            self._tcp.count("TcpExtTCPChallengeACK")
+            self.give(now)
+
+    def _within(self, limit: int, now: int) -> bool:
+        if now - self._since >= _PERIOD:
+            self._since = now
+            self._count = 0
+        if self._count >= limit:
+            return False
+        self._count += 1
+        return True
