@@ -2,16 +2,14 @@
 
 Exit status: 0 success; 1 a flow failed (it was refused, reset or timed out); 2 wrong input, with one
 message on stderr that says what to do; 3 the event budget was used up (the run makes no progress in
-time); 4 bytes were delivered wrongly; 141 nobody reads what is printed. Heavy modules are imported
-by the commands that need them.
+time); 4 bytes were delivered wrongly; 130 interrupted (what was measured until then is kept); 141
+nobody reads what is printed. Heavy modules are imported by the commands that need them.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -19,6 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from mptcpsim.commands.lint import lint, warn_of
+from mptcpsim.commands.progress import Progress
 from mptcpsim.commands.route import route
 from mptcpsim.commands.sweep import app as sweep_app
 
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from mptcpsim.results.rundir import RunDirectory
+    from mptcpsim.results.summary import Summary
     from mptcpsim.scenario.schema import Scenario
 
 EXIT_INPUT = 2
@@ -33,9 +33,7 @@ EXIT_BUDGET = 3
 EXIT_INTEGRITY = 4
 EXIT_PIPE = 141
 EXIT_FAILED = 1
-
-#: Wall-clock seconds after which a run shows its progress.
-PROGRESS_AFTER_S = 2.0
+EXIT_INTERRUPTED = 130
 
 #: What ``list`` calls the profiles of MPTCP, which are no plug-ins.
 PROFILE = "profile"
@@ -159,22 +157,27 @@ def run(
     overrides = [*(changes or []), *([] if seed is None else [f"seed={seed}"])]
     if stall_threshold is not None:
         overrides.append(f"results.stall_threshold={stall_threshold}")
+    directory: RunDirectory | None = None
     try:
-        loaded, places = open_source(scenario, overrides).read()
-        if loaded.sweep is not None:
-            print(
-                "mptcpsim: the scenario has a [sweep]; this is one run, of the values in the file. "
-                f"All of it: mptcpsim sweep run {scenario}",
-                file=sys.stderr,
-            )
-        directory = RunDirectory(_default_directory(scenario) if out is None else out, force)
-        if warn:
-            warn_of(loaded, places)
+        with Progress("reading the scenario"):
+            loaded, places = open_source(scenario, overrides).read()
+            if loaded.sweep is not None:
+                print(
+                    "mptcpsim: the scenario has a [sweep]; this is one run, of the values in the file. "
+                    f"All of it: mptcpsim sweep run {scenario}",
+                    file=sys.stderr,
+                )
+            directory = RunDirectory(_default_directory(scenario) if out is None else out, force)
+            if warn:
+                warn_of(loaded, places)
         _run(loaded, directory, pcap, dsn, roundtrip, figures)
     except (ScenarioError, RunDirectoryError) as error:
         _fail(str(error), EXIT_INPUT)
     except KeyboardInterrupt:
-        _fail("interrupted; nothing was written", 130)
+        what = "nothing was written"
+        if directory is not None and directory.published:
+            what = f"the results are in {directory.final}"
+        _fail(f"interrupted; {what}", EXIT_INTERRUPTED)
 
 
 def _default_directory(scenario: Path) -> Path:
@@ -189,29 +192,40 @@ def _default_directory(scenario: Path) -> Path:
 def _run(
     scenario: Scenario, directory: RunDirectory, pcap: bool, dsn: bool, roundtrip: bool, figures: bool
 ) -> None:
+    from mptcpsim.commands.interrupts import Interrupts
     from mptcpsim.core.connection import IntegrityError
-    from mptcpsim.results.report import failure_lines, pause_lines, stall_lines, tables
+    from mptcpsim.results.report import failure_lines, pause_lines, speed_line, stall_lines, tables
+    from mptcpsim.results.rundir import META, read_json
     from mptcpsim.results.terminal import Terminal
     from mptcpsim.scenario.run import run_scenario
     from mptcpsim.sim.loop import EventBudgetExceeded
 
     try:
-        with directory, Progress(scenario.duration) as progress:
+        with (
+            Interrupts() as interrupts,
+            directory,
+            Progress("building the network", scenario.duration) as progress,
+        ):
             summary = run_scenario(
-                scenario, directory, pcap=pcap, dsn=dsn or pcap, roundtrip=roundtrip, progress=progress
+                scenario,
+                directory,
+                pcap=pcap,
+                dsn=dsn or pcap,
+                roundtrip=roundtrip,
+                progress=progress,
+                stop=interrupts.stop,
             )
-            if figures:
-                from mptcpsim.results.figures import draw_figures
-
-                draw_figures(directory.path, scenario.title)
-                if dsn or (pcap and any(flow.stalls for flow in summary.flows)):
-                    from mptcpsim.results.figures_dsn import draw_dsn
-
-                    draw_dsn(directory.path, summary.as_dict())
+            if figures and not interrupts.stop.asked:
+                progress.begin("drawing the figures")
+                stalled = any(flow.stalls for flow in summary.flows)
+                drawn = _draw(directory.path, scenario.title, summary, dsn or (pcap and stalled))
+            else:
+                drawn = not interrupts.stop.asked
     except EventBudgetExceeded as error:
         _fail(f"{error}; nothing was written", EXIT_BUDGET)
     except IntegrityError as error:
         _fail(f"the bytes delivered are not those sent: {error}; nothing was written", EXIT_INTEGRITY)
+    meta = read_json(directory.final / META)
     console = Terminal()
     found = summary.as_dict()
     for table in tables(found):
@@ -223,60 +237,36 @@ def _run(
         console.print(
             "To see it, run again with --dsn (data sequence numbers over time) or --pcap (that and captures)."
         )
+    console.print(speed_line(meta, summary.duration_s), highlight=False)
     console.print(f"Results: {directory.final}", highlight=False, soft_wrap=True)
     if not summary.intact:
         broken = "; ".join(f"flow {f.name!r}: {f.integrity}" for f in summary.flows if f.integrity != "ok")
         _fail(f"the bytes delivered are not those sent: {broken}", EXIT_INTEGRITY)
+    if not drawn:
+        ended = meta.get("ended", "interrupted when all was simulated")
+        _fail(
+            f"{ended}; what was measured is in {directory.final}; `mptcpsim plot {directory.final}` draws it",
+            EXIT_INTERRUPTED,
+        )
     if failures := failure_lines(found):
         _fail("; ".join(failures), EXIT_FAILED)
 
 
-class Progress:
-    """A progress bar on stderr, in simulated time, that appears only on long runs.
+def _draw(directory: Path, title: str, summary: Summary, dsn: bool) -> bool:
+    """Draw the figures of a run; return False, and leave none, if that is interrupted."""
+    from mptcpsim.results.figures import draw_figures
 
-    Call it with the simulated instant, ns, as the run goes on.
-    """
+    try:
+        draw_figures(directory, title)
+        if dsn:
+            from mptcpsim.results.figures_dsn import draw_dsn
 
-    def __init__(self, duration: int) -> None:
-        self._duration = duration
-        self._started = time.perf_counter()
-        self._bar: Callable[[int], None] | None = None
-        self._stop: Callable[[], None] | None = None
-
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(self, *unused: object) -> None:
-        if self._stop is not None:
-            self._stop()
-
-    def __call__(self, now: int) -> None:
-        """Show that the run has come to the instant ``now``, ns."""
-        if self._bar is None:
-            if time.perf_counter() - self._started < PROGRESS_AFTER_S:
-                return
-            self._show()
-        if self._bar is not None:
-            self._bar(now)
-
-    def _show(self) -> None:
-        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bars
-
-        from mptcpsim.results.terminal import Terminal
-
-        bars = Bars(
-            BarColumn(bar_width=None),
-            TextColumn("{task.fields[now]:.1f} of {task.fields[end]:.1f} s simulated, left:"),
-            TimeRemainingColumn(compact=True),
-            console=Terminal(stderr=True),
-            transient=True,
-        )
-        end = self._duration / 1e9
-        task = bars.add_task("", total=self._duration, now=0.0, end=end)
-        bars.start()
-        self._bar = lambda now: bars.update(task, completed=now, now=now / 1e9)
-        self._stop = bars.stop
+            draw_dsn(directory, summary.as_dict())
+    except KeyboardInterrupt:
+        for picture in (*directory.glob("*.png"), *directory.glob("*.pdf")):
+            picture.unlink()
+        return False
+    return True
 
 
 app.command(epilog="Example: [bold]mptcpsim route experiments/demo/scenario.toml bob bob server[/bold]")(
@@ -338,15 +328,19 @@ def plot(
             from mptcpsim.results.figures_topology import draw_topology
             from mptcpsim.scenario.picture import picture_of
 
-            drawn = picture_of(source, changes or [])
-            written = out or (source if source.is_dir() else Path())
-            with made(written):
-                print(draw_topology(drawn, written))
+            with Progress("drawing"):
+                drawn = picture_of(source, changes or [])
+                written = out or (source if source.is_dir() else Path())
+                with made(written):
+                    picture = draw_topology(drawn, written)
+            print(picture)
         elif dsn:
             from mptcpsim.results.figures_dsn import draw_dsn
             from mptcpsim.results.rundir import read_json
 
-            for picture in draw_dsn(source, read_json(source / "summary.json"), start, end):
+            with Progress("drawing"):
+                pictures = draw_dsn(source, read_json(source / "summary.json"), start, end)
+            for picture in pictures:
                 print(picture)
         else:
             _draw_again(source)
@@ -377,10 +371,15 @@ def _check_span(start: float | None, end: float | None, dsn: bool) -> None:
 
 def _draw_again(directory: Path) -> None:
     from mptcpsim.results.figures import draw_figures
-    from mptcpsim.results.rundir import read_json
+    from mptcpsim.results.rundir import META, read_json
 
     summary = read_json(directory / "summary.json")
-    for picture in draw_figures(directory, str(summary.get("scenario", ""))):
+    with Progress("drawing"):
+        pictures = draw_figures(directory, str(summary.get("scenario", "")))
+    ended = read_json(directory / META).get("ended") if (directory / META).exists() else None
+    if ended:
+        print(f"mptcpsim: {directory}: the run was {ended}", file=sys.stderr)
+    for picture in pictures:
         print(picture)
 
 

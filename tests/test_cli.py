@@ -15,9 +15,9 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 import mptcpsim.scenario.run as run_module
-from mptcpsim import cli
 from mptcpsim.cli import app
 from mptcpsim.codec.pcap_reader import read_capture
+from mptcpsim.commands import progress as progress_module
 from mptcpsim.core.connection import IntegrityError
 from mptcpsim.results import terminal
 from mptcpsim.results.figures_dsn import draw_flow
@@ -485,14 +485,30 @@ class TestProgress:
         self, after_s: float, shown: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         screen = io.StringIO()
-        monkeypatch.setattr(cli, "PROGRESS_AFTER_S", after_s)
+        monkeypatch.setattr(progress_module, "PROGRESS_AFTER_S", after_s)
         monkeypatch.setattr(
             terminal, "Terminal", lambda **_: Console(file=screen, force_terminal=True, width=80)
         )
-        with cli.Progress(10 * SECOND) as progress:
+        with progress_module.Progress("building", 10 * SECOND) as progress:
             for second in range(10):
                 progress(second * SECOND)
         assert ("9.0 of 10.0 s simulated" in screen.getvalue()) is shown
+
+    def test_what_is_no_simulation_says_what_it_does(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(progress_module, "PROGRESS_AFTER_S", 0.0)
+        progress = progress_module.Progress("building", SECOND)
+        assert progress.shown() == "building..."
+        progress(SECOND // 2)
+        progress.begin("drawing")
+        assert progress.shown() == "drawing..."
+
+    def test_a_pipe_gets_none(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr(progress_module, "PROGRESS_AFTER_S", 0.0)
+        with progress_module.Progress("building", SECOND) as progress:
+            progress(SECOND // 2)
+        assert capsys.readouterr() == ("", "")
 
 
 class TestPlot:

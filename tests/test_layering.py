@@ -56,7 +56,7 @@ EXTERNAL: dict[str, tuple[str, ...]] = {
     "select": ("wire.",),
     "selectors": ("wire.",),
     "asyncio": ("wire.",),
-    "time": ("wire.", "cli", "results.meta", "sweep."),
+    "time": ("wire.", "commands.progress", "results.meta", "sweep."),
     "datetime": ("wire.", "cli", "results.meta"),
 }
 

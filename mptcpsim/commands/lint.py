@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
+from mptcpsim.commands.progress import Progress
+
 if TYPE_CHECKING:
     from mptcpsim.scenario.places import Places
     from mptcpsim.scenario.schema import Scenario
@@ -83,10 +85,11 @@ def lint(
     if scenario is None:
         _fail("name a scenario: mptcpsim lint SCENARIO")
     try:
-        subject = subject_of(scenario, changes or [])
+        with Progress("looking at the scenario"):
+            subject = subject_of(scenario, changes or [])
+            findings = find(subject, ignored)
     except ScenarioError as error:
         _fail(str(error))
-    findings = find(subject, ignored)
     print(json_of(findings, subject.name) if form == "json" else text_of(findings, subject))
     if count(findings)["error"]:
         raise typer.Exit(EXIT_ERRORS)

@@ -12,6 +12,8 @@ from typing import Annotated, Literal, NoReturn
 
 import typer
 
+from mptcpsim.commands.progress import Progress
+
 EXIT_LOST = 1
 EXIT_INPUT = 2
 
@@ -65,15 +67,16 @@ def route(
     if (len(words) == 3) + (pairs is not None) + (random is not None) != 1 or len(words) in (1, 2):
         _fail("say who sends what where: HOST SRC DST, or --pairs FILE, or --random N")
     try:
-        network = Network(load(scenario, changes or []), parse_time(at))
-        wanted: list[Pair] = []
-        if pairs is not None:
-            wanted = read_pairs(pairs.read_text(encoding="utf-8-sig"), str(pairs))
-        elif random is not None:
-            wanted = list(random_pairs(network, random, seed))
-        else:
-            wanted = [(words[0], words[1], words[2])]
-        trips = [network.trip(pair, sport, port, size) for pair in wanted]
+        with Progress("following packets"):
+            network = Network(load(scenario, changes or []), parse_time(at))
+            wanted: list[Pair] = []
+            if pairs is not None:
+                wanted = read_pairs(pairs.read_text(encoding="utf-8-sig"), str(pairs))
+            elif random is not None:
+                wanted = list(random_pairs(network, random, seed))
+            else:
+                wanted = [(words[0], words[1], words[2])]
+            trips = [network.trip(pair, sport, port, size) for pair in wanted]
     except UnitError as error:
         _fail(f"--at {error}")
     except (OSError, UnicodeDecodeError) as error:

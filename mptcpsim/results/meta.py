@@ -80,6 +80,7 @@ def collect(seed: int, events: int, watch: Stopwatch, options: dict[str, Any]) -
         "libraries": {name: version(name) for name in LIBRARIES},
         "compiled": is_compiled(),
         "seed": seed,
+        "complete": True,
         "options": options,
         "events": events,
         "wall_s": round(watch.wall_s(), 6),

@@ -82,6 +82,13 @@ def _failure(flow: dict[str, Any]) -> str:
     return f"{flow['error']} at {flow['failed_s']:.3f} s"
 
 
+def speed_line(meta: dict[str, Any], duration_s: float) -> str:
+    """Return how long a run has taken, in words."""
+    wall = meta["wall_s"]
+    speed = f", {duration_s / wall:.3g} simulated seconds per second" if wall else ""
+    return f"Wall time: {wall:.1f} s, {meta['events']} events{speed}"
+
+
 def stall_lines(summary: dict[str, Any], most: int = 5) -> list[str]:
     """Return in words why flows stalled, the longest stalls of each first; nothing if none did."""
     lines: list[str] = []

@@ -33,6 +33,7 @@ class RunDirectory:
     Attributes:
         final: the directory as it will be called.
         path: the directory to write into; valid inside the ``with`` block.
+        published: it has its final name.
     """
 
     def __init__(self, final: Path, force: bool = False) -> None:
@@ -49,6 +50,7 @@ class RunDirectory:
         self.force = force
         self.path = self.final
         self._around = ExitStack()
+        self.published = False
         self._check()
 
     def _check(self) -> None:
@@ -116,15 +118,24 @@ class RunDirectory:
         os.umask(mask)
         self.path.chmod(0o777 & ~mask)
         former: Path | None = None
-        if self.final.exists():
-            former = Path(
-                tempfile.mkdtemp(prefix=f".{self.final.name}.", suffix=".former", dir=self.final.parent)
-            )
-            self.final.rename(former / self.final.name)
-        self.path.rename(self.final)
+        try:
+            if self.final.exists():
+                former = Path(
+                    tempfile.mkdtemp(prefix=f".{self.final.name}.", suffix=".former", dir=self.final.parent)
+                )
+                self.final.rename(former / self.final.name)
+            self.path.rename(self.final)
+        except BaseException:
+            # Whoever interrupts this finds what stood there before.
+            if former is not None and not self.final.exists():
+                (former / self.final.name).rename(self.final)
+            shutil.rmtree(self.path, ignore_errors=True)
+            raise
+        finally:
+            if former is not None:
+                shutil.rmtree(former, ignore_errors=True)
         self.path = self.final
-        if former is not None:
-            shutil.rmtree(former, ignore_errors=True)
+        self.published = True
 
     def write_text(self, name: str, text: str) -> None:
         """Write a text file in UTF-8."""

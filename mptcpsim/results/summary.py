@@ -268,7 +268,7 @@ class NodeResult:
 
 @dataclass
 class Summary:
-    """A whole run."""
+    """A run; ``duration_s`` was simulated, all of it unless somebody interrupted the run."""
 
     scenario: str
     seed: int

@@ -83,7 +83,7 @@ class Sampler:
 
     def finish(self) -> None:
         """Take the last sample, at the end of the run, and close the stalls that are open."""
-        if self._end % self._interval == 0:
+        if self._loop.now == self._end and self._end % self._interval == 0:
             self.sample()
         for flow in self.flows:
             flow.watch.finish(self._loop.now)
@@ -218,7 +218,7 @@ def summarise(simulation: Simulation, sampler: Sampler) -> Summary:
     return Summary(
         scenario=scenario.title,
         seed=scenario.seed,
-        duration_s=scenario.duration / SECOND,
+        duration_s=now / SECOND,
         flows=[
             _flow_result(simulation, spec, flow, probe, tracks)
             for spec, flow, probe in zip(scenario.flows, simulation.flows, sampler.flows, strict=True)

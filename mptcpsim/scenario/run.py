@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 
@@ -22,12 +22,28 @@ from mptcpsim.scenario.load import dumps
 from mptcpsim.scenario.measure import Sampler, event_lines, summarise
 from mptcpsim.scenario.schema import Scenario
 from mptcpsim.scenario.segment_trace import SegmentTrace
+from mptcpsim.sim.loop import Loop
+from mptcpsim.units import SECOND
 
 #: Where in a run directory the files of tcpdump stand: ``tcpdump/HOST/FILE``.
 DUMPS = "tcpdump"
 
-#: Reports of progress in a run.
-_STEPS = 200
+
+class Stop:
+    """A way to end a run early, and to keep what it has measured until then.
+
+    Attributes:
+        possible: the simulation is under way; what is asked before or after that has no effect.
+        asked: end it.
+    """
+
+    def __init__(self) -> None:
+        self.possible = False
+        self.asked = False
+
+
+class _Stopped(Exception):
+    """The run was asked to end."""
 
 
 def run_scenario(
@@ -38,6 +54,7 @@ def run_scenario(
     dsn: bool = False,
     roundtrip: bool = False,
     progress: Callable[[int], None] | None = None,
+    stop: Stop | None = None,
 ) -> Summary:
     """Build and run a scenario; the results are in ``directory`` when this returns.
 
@@ -48,6 +65,8 @@ def run_scenario(
         dsn: record the segments of the flows, from which ``results.figures_dsn`` draws.
         roundtrip: every packet is encoded and decoded at every hop.
         progress: called now and then with the simulated instant, ns.
+        stop: ends the run early, if somebody says so; the summary is of the time that was simulated, and
+            ``meta.json`` says that the run is not complete.
 
     Raises:
         EventBudgetExceeded: the run makes no progress in time.
@@ -73,7 +92,9 @@ def run_scenario(
         segments = SegmentRecorder(directory.path / SEGMENTS)
         if dsn:
             SegmentTrace(simulation, segments)
-        summary = measure(simulation, recorder, progress)
+        loop = simulation.env.loop
+        loop.watch = partial(_look, loop, stop or Stop(), progress)
+        summary = measure(simulation, recorder, stop)
     if dsn:
         segments.close()
     if pcap:
@@ -84,22 +105,40 @@ def run_scenario(
     lines = [json.dumps(line, sort_keys=True, ensure_ascii=False) for line in events_found]
     directory.write_text("events.jsonl", "".join(f"{line}\n" for line in lines))
     events = simulation.env.loop.executed
-    directory.write_json(META, collect(scenario.seed, events, watch, {"pcap": pcap, "roundtrip": roundtrip}))
+    meta = collect(scenario.seed, events, watch, {"pcap": pcap, "roundtrip": roundtrip})
+    if simulation.env.now < scenario.duration:
+        meta |= {"complete": False, "ended": interrupted_at(simulation.env.now, scenario.duration)}
+    directory.write_json(META, meta)
     return summary
 
 
-def measure(
-    simulation: Simulation, recorder: SeriesRecorder, progress: Callable[[int], None] | None = None
-) -> Summary:
+def interrupted_at(now: int, duration: int) -> str:
+    """Return when a run was interrupted, in words."""
+    return f"interrupted at {now / SECOND:.1f} s of {duration / SECOND:g} s"
+
+
+def _look(loop: Loop, stop: Stop, progress: Callable[[int], None] | None) -> None:
+    """Look up from the simulation, as the loop does now and then, between two callbacks."""
+    if stop.asked:
+        raise _Stopped
+    if progress is not None:
+        progress(loop.now)
+
+
+def measure(simulation: Simulation, recorder: SeriesRecorder, stop: Stop | None = None) -> Summary:
     """Run a simulation that was just built to its end; return what it amounts to.
 
     Args:
         simulation: as ``scenario.build.build`` returns it.
         recorder: takes the time series.
-        progress: called now and then with the simulated instant, ns.
+        stop: is possible while the simulation runs.
     """
     sampler = Sampler(simulation, recorder)
-    _advance(simulation, progress)
+    stop = stop or Stop()
+    stop.possible = True
+    with suppress(_Stopped):
+        simulation.env.run(simulation.scenario.duration)
+    stop.possible = False
     sampler.finish()
     return summarise(simulation, sampler)
 
@@ -112,16 +151,6 @@ def _with_plugins(scenario: Scenario, directory: RunDirectory) -> Scenario:
         copies.append(f"{number}-{source.name}" if len(scenario.plugins) > 1 else source.name)
         directory.write_text(copies[-1], source.read_text(encoding="utf-8"))
     return scenario.model_copy(update={"plugins": tuple(copies)})
-
-
-def _advance(simulation: Simulation, progress: Callable[[int], None] | None) -> None:
-    """Run to the end; in slices, which change nothing, if somebody watches."""
-    end = simulation.scenario.duration
-    if progress is not None:
-        for step in range(1, _STEPS):
-            simulation.env.run(end * step // _STEPS)
-            progress(simulation.env.now)
-    simulation.env.run(end)
 
 
 def _captured(scenario: Scenario) -> list[str]:
