@@ -5,6 +5,8 @@ from __future__ import annotations
 from hypothesis import HealthCheck, Phase, settings
 
 FUZZ_EXAMPLES = 100_000
+#: Tests of a machine in `make fuzz`.
+FUZZ_PARTS = 20
 
 
 def register() -> None:
@@ -25,10 +27,15 @@ def register() -> None:
     settings.load_profile("suite")
 
 
+def fuzzing() -> bool:
+    """Return whether this is `make fuzz`."""
+    return settings.default is not None and settings.default.max_examples >= FUZZ_EXAMPLES
+
+
 def examples(count: int, share: int = 1) -> settings:
     """Return settings for ``count`` examples in the suite, and for all of them in `make fuzz`.
 
-    ``share`` is the number of tests among which one machine's examples in `make fuzz` are divided.
+    ``share`` is the number of tests among which the examples in `make fuzz` are divided.
 
     A number given to ``settings`` directly would override the profile; use this instead::
 
@@ -39,5 +46,13 @@ def examples(count: int, share: int = 1) -> settings:
         TestMachine = Machine.TestCase
         TestMachine.settings = examples(2000)
     """
-    fuzzing = settings.default is not None and settings.default.max_examples >= FUZZ_EXAMPLES
-    return settings(max_examples=FUZZ_EXAMPLES // share if fuzzing else count)
+    return settings(max_examples=FUZZ_EXAMPLES // share if fuzzing() else count)
+
+
+def parts() -> range:
+    """Return the numbers of the tests into which `make fuzz` divides a machine; one in the suite.
+
+    Hypothesis remembers every example of a test, some 250 kB each for a machine: all of them in one
+    test would need more memory than there is. Parts also share out over processes, and show progress.
+    """
+    return range(FUZZ_PARTS if fuzzing() else 1)

@@ -58,7 +58,8 @@ MACHINES = [RackMachine, SackMachine, NewRenoMachine, EncodedMachine]
 
 @pytest.mark.fuzz
 @pytest.mark.slow
+@pytest.mark.parametrize("part", profiles.parts())
 @pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: machine.__name__)
-def test_tcp_machine(machine: type[TcpMachine]) -> None:
-    share = len(MACHINES)
-    run_state_machine_as_test(machine, settings=profiles.examples(2_000 // share, share))
+def test_tcp_machine(machine: type[TcpMachine], part: int) -> None:
+    share = len(MACHINES) * len(profiles.parts())
+    run_state_machine_as_test(machine, settings=profiles.examples(2_000 // len(MACHINES), share))

@@ -59,8 +59,9 @@ MACHINES = [Version1Machine, Version0Machine, ChecksumMachine, EncodedMptcpMachi
 
 @pytest.mark.fuzz
 @pytest.mark.slow
+@pytest.mark.parametrize("part", profiles.parts())
 @pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: machine.__name__)
-def test_mptcp_machine(machine: type[MptcpMachine]) -> None:
-    share = len(MACHINES)
-    chosen = settings(profiles.examples(2_000 // share, share), stateful_step_count=30)
+def test_mptcp_machine(machine: type[MptcpMachine], part: int) -> None:
+    share = len(MACHINES) * len(profiles.parts())
+    chosen = settings(profiles.examples(2_000 // len(MACHINES), share), stateful_step_count=30)
     run_state_machine_as_test(machine, settings=chosen)
