@@ -326,6 +326,14 @@ CASES = [
     Case("W703", TWO_LINKS + ROUTE_TWICE, '"\n\n[[events]]\nat = "4s"\nnode', '"\n\n[[events]]\nat = "2.5s"\nnode', "no route"),
     Case("W703", TWO_LINKS + PAUSE_TWICE, 'action = "resume"', 'action = "pause"', "is paused already"),
     Case("W703", TWO_LINKS + PAUSE_TWICE, 'action = "pause"', 'action = "resume"', "is not paused"),
+    Case("W801", TWO_NETWORKS, "[hosts.A]\n", "[defaults.tcp]\ncongestion = 'reno'\n[hosts.A]\n"
+         "tcp = { congestion = 'cubic' }\n", "hosts.A.tcp.congestion stands closer, B sends no data", 9),
+    Case("W801", TWO_NETWORKS, 'app = "bulk"', "mptcp = 'caia-v0.4'", "flows.0.mptcp.profile stands closer", 6),
+    Case("W801", TWO_NETWORKS, 'r5"]\n', 'r5"]\nforward = { rate = "10Mbps" }\nbackward = { rate = "10Mbps" }\n',
+         "links.0.forward.rate and links.0.backward.rate stand closer", 24),
+    Case("W802", TWO_NETWORKS, "[hosts.B]\n", "[hosts.B]\nmptcp = { scheduler = 'redundant' }\n", "B sends no data", 13),
+    Case("W802", TWO_NETWORKS, "[hosts.A]\n", "[hosts.A]\ntcp = { receive_buffer = '1MiB' }\n", "A receives no data", 9),
+    Case("W803", TWO_NETWORKS, "[hosts.B]\n", "[hosts.B]\ntcp = { keepalive_idle = '1s' }\n", "it needs keepalive", 13),
 ]  # fmt: skip
 
 

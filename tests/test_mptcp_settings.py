@@ -132,10 +132,28 @@ class TestLayers:
         assert (here.max_subflows, here.fastclose, here.mapping_segments, here.dsn_octets) == (3, "ack", 4, 8)
         assert (there.max_subflows, there.mapping_segments, there.dsn_octets) == (2, 4, 4)
 
-    def test_a_profile_starts_anew(self) -> None:
-        outer = ("defaults.mptcp.max_subflows=2", "hosts.A.mptcp.scheduler=roundrobin")
-        assert client(*outer, "flows.0.mptcp=linux-6.18") == PROFILES["linux-6.18"]
-        assert client(*outer, "flows.0.mptcp=true") == PROFILES["rfc8684"]
+    def test_the_switches_of_a_profile_lie_below_all_that_is_written_by_hand(self) -> None:
+        outer = ("defaults.mptcp.max_subflows=2", "hosts.A.mptcp.dsn_octets=4")
+        by_hand = {"max_subflows": 2, "dsn_octets": 4}
+        for name in ("linux-6.18", "rfc8684"):
+            expected = dataclasses.replace(PROFILES[name], **by_hand)
+            assert client(*outer, f"flows.0.mptcp={name}") == expected
+        assert client(*outer, "flows.0.mptcp=true") == dataclasses.replace(PROFILES["rfc8684"], **by_hand)
+
+    def test_the_closest_profile_is_the_one(self) -> None:
+        outer = ("defaults.mptcp=caia-v0.4", "hosts.A.mptcp=rfc6824")
+        assert client(*outer) == PROFILES["rfc6824"]
+        assert client(*outer, "flows.0.client_mptcp=linux-6.18") == PROFILES["linux-6.18"]
+        assert not client(*outer, "flows.0.client_mptcp={profile='linux-6.18', enabled=false}").enabled
+
+    def test_a_scheduler_by_default_holds_on_hosts_that_name_only_a_profile(self) -> None:
+        both = ends(
+            "defaults.mptcp.scheduler=redundant", "hosts.A.mptcp=linux-6.18", "hosts.B.mptcp=linux-6.18"
+        )
+        for end in both:
+            assert (end.scheduler, end.scheduler_parameters) == ("redundant", {})
+            assert end.profile == "linux-6.18"
+            assert end.share_send_window
         inner = client("defaults.mptcp=caia-v0.4", "flows.0.client_mptcp.max_subflows=2")
         assert inner == dataclasses.replace(PROFILES["caia-v0.4"], max_subflows=2)
 

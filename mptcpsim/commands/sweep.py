@@ -89,6 +89,9 @@ def run(
     figures: Annotated[
         bool, typer.Option("--figures/--no-figures", help="Draw the figures when all is done.")
     ] = True,
+    warn: Annotated[
+        bool, typer.Option("--lint/--no-lint", help="Say first what `lint` finds at the points, and go on.")
+    ] = True,
 ) -> None:
     """Run what is missing of a campaign; called again, it goes on where it was."""
     from mptcpsim.scenario.errors import ScenarioError
@@ -104,9 +107,9 @@ def run(
         pool = _pool(executor, address, jobs)
         try:
             if dry_run:
-                _dry_run(sweep, pool, target, part)
+                _dry_run(sweep, pool, target, part, warn)
             else:
-                _run(sweep, pool, target, part, retry_failed, figures)
+                _run(sweep, pool, target, part, retry_failed, figures, warn)
         finally:
             pool.stop()
     except (ScenarioError, StoreError, PoolError) as error:
@@ -151,12 +154,20 @@ def _pool(executor: str, address: str | None, jobs: int | None) -> Pool:
     return ProcessPool(jobs or available_cores())
 
 
-def _dry_run(sweep: Sweep, pool: Pool, target: Path, shard: Shard) -> None:
+def _advise(sweep: Sweep) -> None:
+    """Say what lint has found at the points."""
+    for line in sweep.advice:
+        _say(line)
+
+
+def _dry_run(sweep: Sweep, pool: Pool, target: Path, shard: Shard, warn: bool) -> None:
     from mptcpsim.sweep.agenda import Agenda
     from mptcpsim.sweep.estimate import seconds_per_packet
     from mptcpsim.sweep.store import DATABASE, Store
 
     resolved = sweep.resolve(pool)
+    if warn:
+        _advise(sweep)
     packets = seconds = 0.0
     if (target / DATABASE).exists():
         with Store(target, create=True) as store:  # be it without a plan
@@ -191,7 +202,10 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def _run(sweep: Sweep, pool: Pool, target: Path, shard: Shard, retry_failed: bool, figures: bool) -> None:
+def _run(
+    sweep: Sweep, pool: Pool, target: Path, shard: Shard, retry_failed: bool, figures: bool, warn: bool
+) -> None:
+    from mptcpsim.sweep.equality import equalities, results_of
     from mptcpsim.sweep.execute import Execution
     from mptcpsim.sweep.store import Store, refuse_taken
     from mptcpsim.sweep.worker import DIED, FAILED, TIMEOUT
@@ -199,6 +213,8 @@ def _run(sweep: Sweep, pool: Pool, target: Path, shard: Shard, retry_failed: boo
     refuse_taken(target)
     # All that can be refused is refused before anything is written.
     resolved = sweep.resolve(pool)
+    if warn:
+        _advise(sweep)
     former = signal.signal(signal.SIGTERM, _terminated)
     try:
         with Store(target, create=True) as store, Bar(pool) as bar:
@@ -206,10 +222,13 @@ def _run(sweep: Sweep, pool: Pool, target: Path, shard: Shard, retry_failed: boo
             execution = Execution(sweep, resolved, store, pool, shard, bar)
             tally = execution.run(retry=(FAILED, TIMEOUT, DIED) if retry_failed else ())
             others = store.beside()
+            equal = equalities(results_of(store.runs()), sweep.plan.axes)
             bare = _without_series(store) if sweep.spec.series else 0
     finally:
         signal.signal(signal.SIGTERM, former)
     print(_report(tally, target, others))
+    for line in equal:
+        _say(line)
     if bare:
         _say(
             f"{bare} runs have no series, which were not wanted when they ran; `mptcpsim sweep repro` makes "

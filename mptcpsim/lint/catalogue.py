@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from mptcpsim.lint import buffers, ipfw, multipath, names, paths, pf, sizes, timing
+from mptcpsim.lint import buffers, ipfw, multipath, names, paths, pf, settings, sizes, timing
 from mptcpsim.lint.finding import FAMILIES, Rule
 
-_MODULES: Final = (names, paths, pf, ipfw, multipath, buffers, sizes, timing)
+_MODULES: Final = (names, paths, pf, ipfw, multipath, buffers, sizes, timing, settings)
 
 #: In the order of the digits of the codes.
 RULES: Final[dict[str, Rule]] = {

@@ -81,6 +81,7 @@ FAMILIES: Final = {
     "5": "Multipath TCP",
     "6": "Buffers, queues and packets",
     "7": "Time",
+    "8": "Settings without effect",
 }
 
 

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Final, NamedTuple
 
 from mptcpsim.freebsd.lines import Line
+from mptcpsim.lint.effect import Vain, vain_keys
 from mptcpsim.lint.finding import Remark
 from mptcpsim.lint.firewalls import FreebsdNode
 from mptcpsim.lint.prose import Prose, prose_of_conf, prose_of_toml
@@ -305,6 +306,13 @@ class Subject:
     def names_of(self, ports: set[Port]) -> set[str]:
         """Return all names of some ports."""
         return {name for port in ports for name in self.port_names[port]}
+
+    # --- Settings -----------------------------------------------------------------------------
+
+    @cached_property
+    def vain_keys(self) -> list[Vain]:
+        """The keys that change nothing."""
+        return vain_keys(self.scenario, self.places)
 
     # --- Flows --------------------------------------------------------------------------------
 

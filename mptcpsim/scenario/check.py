@@ -377,16 +377,21 @@ def _mptcp_contradiction(config: MptcpConfig) -> tuple[str, str] | None:
 
 def setter(scenario: Scenario, index: int, host: str, side: str, kind: str, key: str) -> Path:
     """Return the innermost table of a kind that sets a key for one end of a flow."""
+    tables = tables_of_end(scenario, index, host, side, kind)
+    return next((path for path, settings in tables if getattr(settings, key) is not None), ("defaults", kind))
+
+
+def tables_of_end(
+    scenario: Scenario, index: int, host: str, side: str, kind: str
+) -> list[tuple[Path, TcpSettings | MptcpSettings]]:
+    """Return the tables of a kind, "tcp" or "mptcp", for one end of a flow; the closest one first."""
     flow = scenario.flows[index]
-    places: list[tuple[Path, Any]] = [
+    return [
         (("flows", index, f"{side}_{kind}"), getattr(flow, f"{side}_{kind}")),
         (("flows", index, kind), getattr(flow, kind)),
         (("hosts", host, kind), getattr(scenario.hosts[host], kind)),
+        (("defaults", kind), getattr(scenario.defaults, kind)),
     ]
-    for path, settings in places:
-        if getattr(settings, key) is not None:
-            return path
-    return ("defaults", kind)
 
 
 def _blocks(scenario: Scenario) -> None:

@@ -13,10 +13,9 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from mptcpsim.core.config import TcpConfig
-from mptcpsim.core.mptcp_config import MptcpConfig
 from mptcpsim.freebsd.commands import IperfClient, IperfServer, Tcpdump
 from mptcpsim.freebsd.settings import size_text
-from mptcpsim.scenario.mptcp_settings import MptcpSettings, mptcp_table
+from mptcpsim.scenario.mptcp_settings import MptcpSettings, mptcp_config, mptcp_table
 from mptcpsim.scenario.quantities import time_text
 from mptcpsim.scenario.tcp_settings import TcpSettings
 from mptcpsim.scenario.typed import Launched, Malformed, Origin, Typed
@@ -245,10 +244,8 @@ def _before(key: str, own: Any, data: dict[str, Any], kind: str) -> Any:
                 config = TcpSettings.model_validate(layer).over(config)
             value = getattr(config, key)
             return size_text(value) if key in _SIZES else value
-        mptcp = MptcpConfig()
-        for layer in layers:
-            layer = mptcp_table(layer) if isinstance(layer, str | bool) else layer
-            mptcp = MptcpSettings.model_validate(layer).over(mptcp)
+        tables = [mptcp_table(layer) if isinstance(layer, str | bool) else layer for layer in layers]
+        mptcp = mptcp_config([MptcpSettings.model_validate(table) for table in tables])
     except ValidationError:
         raise Malformed from None
     value = getattr(mptcp, key)

@@ -4,7 +4,8 @@ They stand where the ``tcp`` tables stand: ``[defaults.mptcp]``, ``[hosts.A.mptc
 flow ``mptcp``, ``client_mptcp`` and ``server_mptcp``; the closer one wins, key by key. Without
 any of them the ends speak plain TCP. Three rules go beyond that:
 
-* Whoever names a ``profile`` starts from it: nothing remains of the tables further out.
+* The switches of a ``profile`` lie below every key that is written by hand, be it in a table further out: the
+  closest table that names a profile decides which one it is.
 * Any key enables MPTCP, unless ``enabled = false`` stands beside it.
 * ``mptcp = "linux-6.18"`` is short for ``{profile = "linux-6.18"}``, ``mptcp = true`` for
   ``{profile = "rfc8684"}`` and ``mptcp = false`` for ``{enabled = false}``.
@@ -12,6 +13,7 @@ any of them the ends speak plain TCP. Three rules go beyond that:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Final, Literal
 
@@ -112,7 +114,7 @@ class MptcpSettings(Model):
         return self
 
     def over(self, base: MptcpConfig) -> MptcpConfig:
-        """Return ``base``, or the profile that is named here, with the fields given here replaced."""
+        """Return ``base`` with the fields given here replaced; a profile lies below, see ``mptcp_config``."""
         given: dict[str, Any] = {
             name: value
             for name in type(self).model_fields
@@ -127,8 +129,16 @@ class MptcpSettings(Model):
                 given[f"{key}_parameters"] = parameters(family, choice.name, choice.parameters)
         if not given and self.profile is None:
             return base
-        start = base if self.profile is None else PROFILES[self.profile]
-        return replace(start, **{"enabled": True, **given})
+        return replace(base, **{"enabled": True, **given})
+
+
+def mptcp_config(layers: Sequence[MptcpSettings]) -> MptcpConfig:
+    """Return what tables amount to, the closest one last: its profile, and on it the keys of all of them."""
+    profiles = [layer.profile for layer in layers if layer.profile is not None]
+    config = PROFILES[profiles[-1]] if profiles else MptcpConfig()
+    for layer in layers:
+        config = layer.over(config)
+    return config
 
 
 def mptcp_table(short: str | bool) -> dict[str, Any]:

@@ -61,7 +61,7 @@ class Places:
 
     def message(self, problem: Problem) -> str:
         """Return a problem with its place, for people."""
-        path = problem.path if self.patterns is None else self.patterns.entry(problem.path)
+        path = self.written(problem.path)
         key = dotted(path)
         if not key:
             return f"{self.name}: {problem.text}"
@@ -73,7 +73,7 @@ class Places:
 
     def of(self, path: Path) -> Place:
         """Return the place of a part of the scenario."""
-        path = path if self.patterns is None else self.patterns.entry(path)
+        path = self.written(path)
         key = dotted(path)
         if made := self._made(path):
             return Place(self.name, 0, key, origin=made)
@@ -83,6 +83,14 @@ class Places:
         if graph := self._graph(path):
             return Place(self.name, 0, key, origin=graph)
         return Place(self.name, self._line(path), key)
+
+    def written(self, path: Path) -> Path:
+        """Return the path of what is written: of a flow that a pattern made, that of its entry."""
+        return path if self.patterns is None else self.patterns.entry(path)
+
+    def is_typed(self, path: Path) -> bool:
+        """Return whether commands of a host have made a part of the scenario."""
+        return bool(origin_of(self.origins, path)) and not self._made(path)
 
     def of_text(self, table: Path, at: Line) -> Place:
         """Return the place of a line of the commands or files of a host.

@@ -13,12 +13,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from mptcpsim.core.config import TcpConfig
-from mptcpsim.core.mptcp_config import MptcpConfig
 from mptcpsim.scenario.events import AnyEvent
 from mptcpsim.scenario.fields import Model
 from mptcpsim.scenario.flows import AnyFlow, FlowSpec
 from mptcpsim.scenario.links import LinkSpec
-from mptcpsim.scenario.mptcp_settings import MptcpField, MptcpSettings
+from mptcpsim.scenario.mptcp_settings import MptcpField, MptcpSettings, mptcp_config
 from mptcpsim.scenario.nodes import HostSpec, NodeSpec, RouterSpec, SwitchSpec
 from mptcpsim.scenario.quantities import (
     PositiveTime,
@@ -111,13 +110,12 @@ class Scenario(Model):
     def tcp_config(self, host: str, *settings: TcpSettings | MptcpSettings) -> TcpConfig:
         """Return the configuration of a host, the given settings of a flow on top."""
         own = self.hosts[host]
-        config, mptcp = TcpConfig(), MptcpConfig()
-        for layer in (self.defaults.tcp, self.defaults.mptcp, own.tcp, own.mptcp, *settings):
-            if isinstance(layer, MptcpSettings):
-                mptcp = layer.over(mptcp)
-            else:
+        config = TcpConfig()
+        for layer in (self.defaults.tcp, own.tcp, *settings):
+            if isinstance(layer, TcpSettings):
                 config = layer.over(config)
-        return replace(config, mptcp=mptcp)
+        mptcp = [layer for layer in settings if isinstance(layer, MptcpSettings)]
+        return replace(config, mptcp=mptcp_config([self.defaults.mptcp, own.mptcp, *mptcp]))
 
     def flow_configs(self, flow: FlowSpec) -> tuple[TcpConfig, TcpConfig]:
         """Return the configurations of client and server of a flow."""

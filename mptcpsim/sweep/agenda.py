@@ -12,6 +12,7 @@ from mptcpsim.scenario.errors import Problem, ScenarioError, did_you_mean
 from mptcpsim.scenario.load import Source
 from mptcpsim.scenario.overrides import Override
 from mptcpsim.scenario.sweep_settings import SweepSpec
+from mptcpsim.sweep.advice import advice, point_text, sample
 from mptcpsim.sweep.identity import PluginFile, code_version, run_id
 from mptcpsim.sweep.metrics import metrics
 from mptcpsim.sweep.plan import Plan, Point
@@ -40,6 +41,7 @@ class Sweep:
         plan: the points.
         plugins: the user's plug-in files.
         title: the scenario's title.
+        advice: what lint says of the points, once they are resolved; a line each.
     """
 
     def __init__(self, source: Source) -> None:
@@ -49,6 +51,7 @@ class Sweep:
             ScenarioError: the scenario or its sweep is wrong.
         """
         self.source = source
+        self.advice: list[str] = []
         scenario = source.scenario()
         if scenario.sweep is None:
             raise ScenarioError(
@@ -74,7 +77,7 @@ class Sweep:
         if not isinstance(pool, ProcessPool):
             with ProcessPool(available_cores()) as local:
                 return self.resolve(local)
-        question = Question(self.source, self.plugins, self.plan)
+        question = Question(self.source, self.plugins, self.plan, sample(len(self.plan.points)))
         points = self.plan.points
         size = max(1, min(CHUNK, len(points) // (4 * pool.slots())))
         chunks = [points[start : start + size] for start in range(0, len(points), size)]
@@ -85,6 +88,7 @@ class Sweep:
                     raise ScenarioError(found.error)
                 resolved.append(found)
         self._refuse_twins(resolved)
+        self.advice = advice(self.plan.points, [found.look for found in resolved], self.plan.axes)
         return resolved
 
     def _refuse_twins(self, resolved: Sequence[Resolved]) -> None:
@@ -93,11 +97,12 @@ class Sweep:
         for point, found in zip(self.plan.points, resolved, strict=True):
             mark = found.point, self.plan.seed(found.base_seed, point, 0)
             if (twin := seen.setdefault(mark, point)) is not point:
+                both = f"{point_text(twin)} and {point_text(point)}"
                 raise self.source.error(
                     Problem(
                         ("sweep",),
-                        f"the points {_text(twin)} and {_text(point)} are one and the same scenario: "
-                        "drop one of them, or the axis in which they differ",
+                        f"the points {both} are one and the same scenario: drop one of them, or the axis in "
+                        "which they differ",
                     )
                 )
 
@@ -216,7 +221,3 @@ class Agenda:
                 )
             self._values[run.run] = math.nan if value is None else float(value)
         return self._values[run.run]
-
-
-def _text(point: Point) -> str:
-    return "{" + ", ".join(f"{name} = {value!r}" for name, value in point.parameters.items()) + "}"

@@ -29,6 +29,7 @@ from mptcpsim.scenario.load import Source
 from mptcpsim.scenario.run import measure
 from mptcpsim.scenario.schema import Scenario
 from mptcpsim.sim.loop import EventBudgetExceeded
+from mptcpsim.sweep.advice import Look, look_at
 from mptcpsim.sweep.cost import expected_packets
 from mptcpsim.sweep.identity import PluginFile, code_version, point_id, scenario_data
 from mptcpsim.sweep.plan import Plan, Point
@@ -88,6 +89,8 @@ class Resolved(NamedTuple):
     cost: float
     code: str
     error: str = ""
+    #: What lint says of it.
+    look: Look = Look({}, None)
 
 
 class Question(NamedTuple):
@@ -96,6 +99,8 @@ class Question(NamedTuple):
     source: Source
     plugins: tuple[PluginFile, ...]
     plan: Plan
+    #: Points that lint looks at.
+    sample: frozenset[int] = frozenset()
 
 
 def pack(data: dict[str, Any]) -> bytes:
@@ -117,10 +122,12 @@ def resolve(question: Question, points: Sequence[Point]) -> list[Resolved]:
     code = code_version(question.plugins)
     try:
         for point in points:
-            scenario = question.source.scenario(question.plan.changes(point))
+            changes = question.plan.changes(point)
+            scenario, places = question.source.read(changes)
             data = scenario_data(scenario)
             cost = expected_packets(scenario)
-            found.append(Resolved(point_id(data), pack(data), scenario.seed, cost, code))
+            look = look_at(scenario, places, changes, point.number in question.sample)
+            found.append(Resolved(point_id(data), pack(data), scenario.seed, cost, code, "", look))
     except Problem as problem:
         found.append(Resolved("", b"", 0, 0.0, code, str(question.source.error(problem))))
     except ScenarioError as error:

@@ -1,0 +1,210 @@
+"""Which keys of ``tcp`` and ``mptcp`` tables, and of links, change nothing, and why.
+
+A key has an effect if it has one at any end of any flow that its table is for. That is judged from the
+scenario alone, without building its network, so that each point of a sweep can be judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+from mptcpsim.core.config import TcpConfig
+from mptcpsim.pathmanagers.ndiffports import NDiffPorts
+from mptcpsim.scenario.check import tables_of_end
+from mptcpsim.scenario.errors import Path, dotted
+from mptcpsim.scenario.flows import AnyFlow, RequestResponseFlow
+from mptcpsim.scenario.links import DirectionSpec, LinkSpec
+from mptcpsim.scenario.places import Places
+from mptcpsim.scenario.schema import Scenario
+
+#: Kinds of reasons.
+HIDDEN: Final = "hidden"
+UNUSED: Final = "unused"
+LACKING: Final = "lacking"
+
+#: What only an end that sends data looks at: TCP's keys, and those of MPTCP.
+_OF_SENDER: Final = {
+    "tcp": {
+        "congestion", "initial_window_segments", "initial_ssthresh", "send_buffer", "limited_transmit",
+        "nagle", "slow_start_after_idle", "persist_max", "zero_window_probe",
+    },
+    "mptcp": {
+        "scheduler", "mapping_segments", "keep_until_acked", "share_send_window", "connection_window",
+        "fill_window", "wake_on_window", "map_ahead", "subflow_probe", "persist_min", "persist_shift",
+        "persist_blocks", "data_probe", "data_retransmit",
+    },
+}  # fmt: skip
+
+#: What only an end that receives data looks at.
+_OF_RECEIVER: Final = {
+    "tcp": {"receive_buffer", "receive_autotune", "receive_buffer_max", "ack_every", "delayed_ack"},
+    "mptcp": {
+        "window_update", "window_update_rule", "receive_window", "data_ack_on_updates", "data_ack_lag",
+    },
+}  # fmt: skip
+
+#: What only the end that opens the connection looks at.
+_OF_CLIENT: Final = {"tcp": set[str](), "mptcp": {"cache_versions", "syns_with_option"}}
+
+#: Keys that do something only where another one is true.
+_NEEDS: Final = {
+    "receive_buffer_max": "receive_autotune",
+    "keepalive_idle": "keepalive",
+    "keepalive_interval": "keepalive",
+    "keepalive_probes": "keepalive",
+    "window_scale": "window_scaling",
+}
+
+#: Two keys for one thing.
+_SAME: Final = {"versions": "version"}
+
+#: The same of a link: what does nothing without another key.
+_LINK_NEEDS: Final = {
+    "jitter_reorders": "jitter",
+    "reorder_delay": "reorder",
+    "burst": "rate",
+}
+
+
+class Vain(NamedTuple):
+    """A key that changes nothing.
+
+    Attributes:
+        path: of the key.
+        kind: ``HIDDEN``, ``UNUSED`` or ``LACKING``.
+        why: the reason, as a clause.
+    """
+
+    path: Path
+    kind: str
+    why: str
+
+
+def vain_keys(scenario: Scenario, places: Places) -> list[Vain]:
+    """Return the keys that change nothing, in the order of tables.
+
+    What commands of a host have set is left out: they configure a machine, whatever it is used for.
+    """
+    found = _Settings(scenario, places).vain()
+    for index, link in enumerate(scenario.links):
+        found += _vain_of_link(("links", index), link)
+    return [vain for vain in found if not places.is_typed(vain.path)]
+
+
+class _Settings:
+    """The tables of all ends, and for each key why it has had no effect so far."""
+
+    def __init__(self, scenario: Scenario, places: Places) -> None:
+        self._scenario = scenario
+        self._places = places
+        #: By table and key; None once it has an effect somewhere.
+        self._reasons: dict[tuple[Path, str], dict[str, str] | None] = {}
+
+    def vain(self) -> list[Vain]:
+        for index, flow in enumerate(self._scenario.flows):
+            configs = self._scenario.flow_configs(flow)
+            ends = (flow.client, "client"), (flow.server, "server")
+            for (host, side), config in zip(ends, configs, strict=True):
+                for kind in ("tcp", "mptcp"):
+                    if kind == "tcp" or config.mptcp.enabled:
+                        self._judge(index, flow, host, side, kind, config)
+            if isinstance(flow, RequestResponseFlow) and flow.reader is not None:
+                why = "both ends of a request-response flow read at once whatever there is"
+                self._note(("flows", index), "reader", UNUSED, why)
+        self._judge_idle_hosts()
+        return [
+            Vain((*path, key), kind, why)
+            for (path, key), reasons in self._reasons.items()
+            if reasons
+            for kind, why in [_joined(reasons)]
+        ]
+
+    def _judge_idle_hosts(self) -> None:
+        busy = {host for flow in self._scenario.flows for host in (flow.client, flow.server)}
+        for name, host in self._scenario.hosts.items():
+            if name not in busy:
+                for kind, settings in (("tcp", host.tcp), ("mptcp", host.mptcp)):
+                    for key in sorted(settings.model_fields_set):
+                        self._note(("hosts", name, kind), key, UNUSED, f"{name} has no flow")
+
+    def _judge(self, index: int, flow: AnyFlow, host: str, side: str, kind: str, config: TcpConfig) -> None:
+        """Judge each key of each table of an end."""
+        closer: dict[str, Path] = {}
+        for path, settings in tables_of_end(self._scenario, index, host, side, kind):
+            here: dict[str, Path] = {}
+            for key in settings.model_fields_set:
+                value = getattr(settings, key)
+                if value is None or key == "enabled":
+                    continue  # other keys enable MPTCP, too: what is in vain can only be false, and is meant
+                name = _SAME.get(key, key)
+                here[name] = (*path, key)
+                if name in closer:
+                    self._note(path, key, HIDDEN, dotted(self._places.written(closer[name])))
+                elif why := _unused(flow, host, side, kind, key, value):
+                    self._note(path, key, UNUSED, why)
+                elif (needed := _NEEDS.get(key)) and not getattr(config, needed):
+                    self._note(path, key, LACKING, f"it needs {needed} = true")
+                else:
+                    self._reasons[self._places.written(path), key] = None
+            closer = {**here, **closer}
+
+    def _note(self, path: Path, key: str, kind: str, why: str) -> None:
+        reasons = self._reasons.setdefault((self._places.written(path), key), {})
+        if reasons is not None:
+            reasons.setdefault(why, kind)
+
+
+def _unused(flow: AnyFlow, host: str, side: str, kind: str, key: str, value: Any) -> str:
+    """Return why one end of a flow does not look at a key, or nothing."""
+    both = isinstance(flow, RequestResponseFlow)
+    sends = both or (side == "server") == bool(getattr(flow, "reverse", False))
+    if key in _OF_SENDER[kind] and not sends:
+        return f"{host} sends no data"
+    if key in _OF_RECEIVER[kind] and sends and not both:
+        return f"{host} receives no data"
+    if key in _OF_CLIENT[kind] and side == "server":
+        return f"{host} opens no connection"
+    if key == "path_manager" and value.name == NDiffPorts.NAME and side == "server":
+        return f"{value.name} opens subflows at the client, and {host} is the server"
+    return ""
+
+
+#: Reasons that are told, at most.
+_MOST_REASONS: Final = 3
+
+
+def _joined(reasons: dict[str, str]) -> tuple[str, str]:
+    """Return the kind of several reasons together, and a clause with all of them."""
+    hiding = [why for why, kind in reasons.items() if kind == HIDDEN]
+    others = [why for why, kind in reasons.items() if kind != HIDDEN]
+    clauses = others[:_MOST_REASONS]
+    if hiding:
+        named = " and ".join(hiding[:_MOST_REASONS])
+        if len(hiding) > _MOST_REASONS:
+            named = f"{', '.join(hiding[:_MOST_REASONS])} and {len(hiding) - _MOST_REASONS} more"
+        clauses.insert(0, f"{named} {'stands' if len(hiding) == 1 else 'stand'} closer")
+    if len(others) > _MOST_REASONS:
+        clauses.append(f"and so on ({len(others)} ends)")
+    kind = HIDDEN if hiding else next(iter(reasons.values()))
+    return kind, ", ".join(clauses)
+
+
+# --- Links ---------------------------------------------------------------------------------------
+
+
+def _vain_of_link(path: Path, link: LinkSpec) -> Iterator[Vain]:
+    sides = ("forward", "backward")
+    directions = [link.direction(True), link.direction(False)]
+    for key in sorted(link.model_fields_set & set(DirectionSpec.model_fields)):
+        if all(getattr(getattr(link, side), key) is not None for side in sides):
+            named = " and ".join(dotted((*path, side, key)) for side in sides)
+            yield Vain((*path, key), HIDDEN, f"{named} stand closer")
+        elif key in _LINK_NEEDS and getattr(link, key):
+            needed = _LINK_NEEDS[key]
+            if not any(getattr(direction, needed) for direction in directions):
+                yield Vain((*path, key), LACKING, f"it needs {needed}")
+    for side, direction in zip(sides, directions, strict=True):
+        for key, needed in _LINK_NEEDS.items():
+            if getattr(getattr(link, side), key) and not getattr(direction, needed):
+                yield Vain((*path, side, key), LACKING, f"it needs {needed}")
