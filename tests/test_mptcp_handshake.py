@@ -16,6 +16,7 @@ from mptcp_pair import (
     MptcpPair,
     alter,
     carries,
+    chain,
     counted,
     drop,
     mptcp,
@@ -388,6 +389,19 @@ def test_invalid_mp_capable_on_a_syn(direction: str, version: int, change: Calla
 
 
 @pytest.mark.parametrize("version", [1, 0])
+@pytest.mark.parametrize("direction", ["c>s", "s>c"])
+def test_several_algorithms(direction: str, version: int) -> None:
+    """The initiator may propose any number; the responder answers with the one that it has chosen."""
+    change = replaced(MpCapable, lambda option: option._replace(flags=option.flags | 0x04))
+    syn = alter(lambda seen: seen.direction == direction and bool(seen.segment.flags & SYN), change)
+    config = mptcp(versions=(version,))
+    pair = MptcpPair(config, config, hook=syn)
+    transfer(pair, *pair.establish(), 10_000)
+    assert is_mptcp(pair) == (direction == "c>s")
+    assert {option.crypto_bits() for option in capable(pair, "s>c")} == {HMAC_SHA}
+
+
+@pytest.mark.parametrize("version", [1, 0])
 def test_a_higher_version_in_the_answer(version: int) -> None:
     """The version of the SYN/ACK must be equal to or lower than what was offered."""
     change = replaced(MpCapable, lambda option: option._replace(version=version + 1))
@@ -419,6 +433,62 @@ def test_key_of_another_server_in_the_third_ack() -> None:
     client, server = pair.establish()
     transfer(pair, client, server, 50_000)
     assert not pair.sent(Dss, "s>c")
+
+
+WRONG_IN_THE_THIRD_ACK = [
+    pytest.param(lambda option: option._replace(flags=option.flags | EXTENSIBILITY), id="flag B"),
+    pytest.param(lambda option: option._replace(flags=option.flags & ~HMAC_SHA), id="no algorithm"),
+    pytest.param(
+        lambda option: option._replace(flags=option.flags & ~HMAC_SHA | 0x02), id="another algorithm"
+    ),
+    pytest.param(lambda option: option._replace(flags=option.flags | 0x04), id="two algorithms"),
+    pytest.param(lambda option: option._replace(version=1 - option.version), id="the other version"),
+    pytest.param(lambda option: option._replace(version=7), id="another version"),
+]
+
+
+@pytest.mark.parametrize("version", [1, 0])
+@pytest.mark.parametrize("writer", ["client", "server"])
+@pytest.mark.parametrize("change", WRONG_IN_THE_THIRD_ACK)
+def test_the_third_ack_is_judged_like_the_syn(change: Any, version: int, writer: str) -> None:
+    """What does not mean what was agreed on is none (section 3.1): the server goes back to plain TCP."""
+    config = mptcp(versions=(version,))
+    pair = MptcpPair(config, config, hook=alter(lambda seen: seen.number == 3, replaced(MpCapable, change)))
+    client, server = pair.establish()
+    assert (server.is_plain, server.fell_back) == (True, False)
+    assert counted(pair.server, "MPCapableFallbackACK", "MPCapableACKRX") == (1, 0)
+    ends = (client, server) if writer == "client" else (server, client)
+    transfer(pair, *ends, 50_000)
+    transfer(pair, *reversed(ends), 50_000)
+    assert client.is_plain
+    assert not pair.sent(Dss, "s>c")
+
+
+def with_another_key(option: MpCapable) -> MpCapable:
+    return option._replace(sender_key=option.sender_key ^ 1)
+
+
+KEYS_WITH_DATA = [
+    (third, *param.values) for third in ("arrives", "is lost") for param in WRONG_IN_THE_THIRD_ACK
+]
+
+
+@pytest.mark.parametrize(("third", "change"), [*KEYS_WITH_DATA, ("arrives", with_another_key)])
+def test_the_keys_with_the_first_data_are_judged_alike(third: str, change: Any) -> None:
+    """Where they do not mean what was agreed on, the first data has no mapping."""
+    wrong = alter(
+        lambda seen: seen.number > 3 and carries(MpCapable, "c>s")(seen), replaced(MpCapable, change)
+    )
+    lost = drop(lambda seen: seen.number == 3 and third == "is lost")
+    pair = MptcpPair(hook=chain(wrong, lost))
+    client = pair.connect()
+    pair.run(pair.now + 15 * MS)
+    client.write(50_000, pair.now)
+    pair.run(pair.now + 5 * SECOND)
+    (server,) = pair.listener.accepted
+    assert server.is_plain
+    assert client.is_plain
+    assert server.delivered == 50_000
 
 
 # --- Versions -----------------------------------------------------------------------------------

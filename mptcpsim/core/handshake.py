@@ -63,6 +63,19 @@ def is_to_be_ignored(offer: MpCapable) -> bool:
     return offer.version == VERSION_0 and bool(offer.flags & EXTENSIBILITY)
 
 
+def is_agreed(option: MpCapable, version: int) -> bool:
+    """Return whether an MP_CAPABLE from the SYN/ACK on means what we speak (section 3.1).
+
+    That is: this version, no extension that nobody knows, and of the algorithms just the one chosen.
+    """
+    return (
+        option.version == version
+        and not option.flags & EXTENSIBILITY
+        and option.crypto_bits() == HMAC_SHA
+        and option.sender_key != UNKNOWN
+    )
+
+
 def _switch_version(connection: MptcpConnection, version: int) -> bool:
     """Go over to the lower version that the peer has chosen; return whether the token is free."""
     key = derive(connection.local_key.value, version, connection.config.mptcp.initial_dsn)
@@ -185,9 +198,7 @@ def on_syn_ack(subflow: Subflow, segment: Segment, now: int) -> bool:
     option = _capable(segment)
     if (
         option is None
-        or option.sender_key == UNKNOWN
-        or not option.flags & HMAC_SHA
-        or option.flags & EXTENSIBILITY
+        or not is_agreed(option, option.version)
         or option.version > connection.version
         or option.version not in connection.config.mptcp.versions
     ):
@@ -255,7 +266,7 @@ def on_third_ack(subflow: Subflow, segment: Segment, now: int) -> bool:
         # and no reason to give up: the peer repeats both.
         return False
     known = option is not None and (
-        option.sender_key != UNKNOWN
+        is_agreed(option, connection.version)
         and option.receiver_key == connection.local_key.value
         and (connection.version != VERSION_0 or option.sender_key == connection.remote_key.value)
     )

@@ -183,7 +183,12 @@ def _take_keys(subflow: Subflow, option: MpCapable, segment: Segment, now: int) 
     """MP_CAPABLE with data parameters is a mapping of the first bytes (RFC 8684 section 3.1)."""
     connection = subflow.connection
     length = option.data_level_length
-    if length == UNKNOWN or option.receiver_key != connection.local_key.value or not segment.length:
+    if length <= 0 or not segment.length or connection.version == VERSION_0:
+        return True
+    keys = option.sender_key, option.receiver_key
+    ours = connection.remote_key.value, connection.local_key.value
+    if keys != ours or not handshake.is_agreed(option, connection.version):
+        # Not what was agreed on: the data has no mapping.
         return True
     if (option.checksum != UNKNOWN) != connection.checksum:
         return fallback.on_options_missing(connection, subflow, "checksum presence of the first data", now)
