@@ -49,6 +49,8 @@ class DataSender(SendView):
         moved: a DATA_ACK or window has opened something that ``push`` has not looked at.
         awake: ``push`` is not waiting for a DATA_ACK, which it does where a window alone does not wake it.
         ahead: data is mapped onto a subflow before the subflow may send it.
+        declined_at: when the scheduler was last asked for a subflow and chose none, ns, or -1.
+        timer_at: when the connection-level retransmission timer last made data go, ns, or -1.
     """
 
     __slots__ = (
@@ -69,6 +71,7 @@ class DataSender(SendView):
         "ahead",
         "awake",
         "backoff",
+        "declined_at",
         "edge",
         "end",
         "fin_sent",
@@ -84,6 +87,7 @@ class DataSender(SendView):
         "repeated_while_closed",
         "rto_at",
         "scheduler",
+        "timer_at",
         "una",
         "view",
     )
@@ -98,6 +102,8 @@ class DataSender(SendView):
         self.octets: int = mptcp.dsn_octets
         self.ahead: bool = mptcp.map_ahead
         self.awake: bool = True
+        self.declined_at: int = -1
+        self.timer_at: int = -1
         self._wakes: bool = mptcp.wake_on_window
         self._probes: bool = mptcp.data_probe
         self._subflows_probe: bool = mptcp.subflow_probe != "none"
@@ -268,6 +274,7 @@ class DataSender(SendView):
                 break
             chosen = self.scheduler.choose(idle, now)
             if chosen is None:
+                self.declined_at = now
                 break
             subflow = self._connection.subflow_of(chosen.identifier)
             most = subflow.tcp.sender.mss * segments
@@ -294,6 +301,7 @@ class DataSender(SendView):
             return -1
         chosen = self.scheduler.choose(available, now)
         if chosen is None:
+            self.declined_at = now
             return -1
         if chosen is usable[last]:
             return last
@@ -324,7 +332,10 @@ class DataSender(SendView):
         if not available:
             return None
         chosen = scheduler.choose(available, now)
-        return None if chosen is None else self._connection.subflow_of(chosen.identifier)
+        if chosen is None:
+            self.declined_at = now
+            return None
+        return self._connection.subflow_of(chosen.identifier)
 
     def _send_new(self, subflow: Subflow, length: int, now: int) -> None:
         dsn = self.nxt
@@ -558,6 +569,7 @@ class DataSender(SendView):
             self.backoff += 1
         self._arm(now)
         self.awake = True
+        self.timer_at = now
         self.push(now)
 
     def _reset_silent(self, now: int) -> bool:

@@ -14,6 +14,7 @@ from mptcpsim.core.rtt import RttEstimator
 from mptcpsim.core.scoreboard import Scoreboard, Sent
 from mptcpsim.core.segment import ACK, CWR, ECE, FIN, PSH, SYN, Segment
 from mptcpsim.core.sequences import UNKNOWN
+from mptcpsim.core.window_log import TIMED_OUT
 from mptcpsim.core.window_probe import WindowProbe
 from mptcpsim.plugins import CongestionControl
 from mptcpsim.units import MILLISECOND, NEVER
@@ -607,6 +608,8 @@ class Sender:
             "retransmission time-out", f"seq {board.records[board.head].seq} rto {self.rtt.timeout()}"
         )
         self.retransmit(board.records[board.head], now)
+        sent = self.tcp.last_sent()
+        self.tcp.log(TIMED_OUT, now, sent.seq, sent.length)
         self.arm_rto(now)
 
     def _probe_accepted(self, ack: int) -> None:

@@ -9,12 +9,13 @@ from typing import Final, NamedTuple
 
 #: At the end that sends data. A window closed (``subflow`` -1: the connection's) or opened again; a probe
 #: was sent; an update came that says nothing to the connection, because it has no DATA_ACK; a probe for a
-#: lost tail went out (RFC 8985 section 7), which is no probe of a window.
+#: lost tail went out (RFC 8985 section 7), which is no probe of a window; the retransmission timer expired.
 CLOSED: Final = "window closed"
 OPENED: Final = "window opened"
 PROBE: Final = "window probe"
 IGNORED: Final = "window without DATA_ACK"
 LOSS_PROBE: Final = "loss probe"
+TIMED_OUT: Final = "retransmission time-out"
 
 #: At the end that receives. A segment with window 0 was sent; an update after a read; a read was not worth
 #: one; a probe was answered, or not because of the rate limit.

@@ -70,6 +70,7 @@ class Middlebox(Plugin):
 
     Attributes:
         forward, backward: what it did, by direction.
+        on_drop: called with each packet that the box drops, if set.
         rng: the box's own stream of random numbers.
         first_address: the first address of an IP version at the link's first end:
             ``first_address(ipv6)``; empty if there is none.
@@ -82,6 +83,7 @@ class Middlebox(Plugin):
     def __init__(self) -> None:
         self.forward = BoxCounts()
         self.backward = BoxCounts()
+        self.on_drop: Callable[[Packet], None] | None = None
         self.rng: random.Random = random.Random(0)
         self.first_address: Callable[[bool], str] = _no_address
         self._passage: Passage | None = None
@@ -141,6 +143,8 @@ class Middlebox(Plugin):
         result = self.on_packet(packet, forward, now)
         if result is None:
             counts.dropped += 1
+            if self.on_drop is not None:
+                self.on_drop(packet)
             return None
         if result is HELD:
             return None

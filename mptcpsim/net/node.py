@@ -271,6 +271,7 @@ class Node:
         addresses: the interface that has it, by address in canonical text form.
         routes: the routing table; a switch makes no use of it.
         drops: packets that the node itself dropped, by reason.
+        on_drop: called as ``on_drop(packet, reason)`` for each of them, if set.
     """
 
     #: It passes on packets that are not for itself.
@@ -278,7 +279,7 @@ class Node:
     #: It passes them on below IP: it has no addresses, and is no router on a path.
     BELOW_IP: ClassVar[bool] = False
 
-    __slots__ = ("addresses", "drops", "interfaces", "loop", "name", "routes")
+    __slots__ = ("addresses", "drops", "interfaces", "loop", "name", "on_drop", "routes")
 
     def __init__(self, loop: Loop, name: str) -> None:
         self.loop = loop
@@ -287,6 +288,7 @@ class Node:
         self.addresses: dict[str, Interface] = {}
         self.routes = RoutingTable()
         self.drops: dict[str, int] = {}
+        self.on_drop: Callable[[Packet, str], None] | None = None
 
     def add_interface(
         self, name: str = "", addresses: Sequence[str] = (), mtu: int = DEFAULT_MTU
@@ -343,3 +345,5 @@ class Node:
     def drop(self, packet: Packet, reason: str) -> None:
         """Count a packet that ends here."""
         self.drops[reason] = self.drops.get(reason, 0) + 1
+        if self.on_drop is not None:
+            self.on_drop(packet, reason)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final, NamedTuple
 
 from mptcpsim.codec.pcap import OUTBOUND
 from mptcpsim.codec.pcap_reader import CapturedPacket, read_capture
@@ -12,36 +14,72 @@ from mptcpsim.codec.raw import parse_ip
 from mptcpsim.results.summary import Packet
 from mptcpsim.units import SECOND
 
+_TCP: Final = 6
 
-def locate(directory: Path, packets: Iterable[Packet]) -> None:
-    """Fill in ``capture`` and ``frame`` of packets that captures ``HOST.INTERFACE.pcapng`` of a run have.
 
-    A packet is found by its instant, its direction and its sequence number; the captures are read once, and
-    only if there is something to look for.
+class _Key(NamedTuple):
+    """What a packet is found by: host, instant (ns), direction, address and port, number on the wire, payload."""
+
+    host: str
+    time_ns: int
+    sent: bool
+    source: str
+    raw_seq: int
+    length: int
+
+
+def locate(captures: Iterable[Path], explanations: Iterable[list[Packet]]) -> None:
+    """Fill in file, frame, filter and time of the packets that captures of a run have.
+
+    Two packets that an explanation names may be equal in all that they are found by, such as two window
+    updates of one nanosecond: the first one is the first frame, the second one the second. The captures
+    are read once, and only if there is something to look for.
+
+    Args:
+        captures: files of one or more interfaces, each named ``HOST.INTERFACE`` in it.
+        explanations: the packets of each.
     """
-    wanted: dict[tuple[str, int], list[Packet]] = {}
-    for packet in packets:
-        wanted.setdefault((packet.host, round(packet.time_s * SECOND)), []).append(packet)
-    if not wanted:
-        return
-    for path in sorted(directory.glob("*.pcapng")):
-        host = path.name.partition(".")[0]
-        if not any(key[0] == host for key in wanted):
-            continue
+    wanted: dict[_Key, dict[int, list[Packet]]] = {}
+    for packets in explanations:
+        copies: Counter[_Key] = Counter()
+        for packet in packets:
+            key = _Key(
+                packet.host,
+                round(packet.time_s * SECOND),
+                packet.sent,
+                packet.source,
+                packet.raw_seq,
+                packet.length,
+            )
+            wanted.setdefault(key, {}).setdefault(copies[key], []).append(packet)
+            copies[key] += 1
+    instants = {key.time_ns for key in wanted}
+    seen: Counter[_Key] = Counter()
+    for path in captures if wanted else ():
+        first = -1
         for number, captured in enumerate(read_capture(path), 1):
-            for packet in wanted.get((host, captured.time_ns), ()):
-                if packet.frame is None and _is(packet, captured):
-                    packet.capture = path.name
-                    packet.frame = number
+            if first < 0:
+                first = captured.time_ns
+            if captured.time_ns not in instants:
+                continue
+            found = _key(captured)
+            if found is None or found not in wanted:
+                continue
+            for packet in wanted[found].get(seen[found], ()):
+                packet.capture = path.name
+                packet.frame = number
+                packet.filter = f"frame.number == {number}"
+                packet.capture_time_s = (captured.time_ns - first) / SECOND
+            seen[found] += 1
 
 
-def _is(packet: Packet, captured: CapturedPacket) -> bool:
-    if packet.sent != (captured.direction == OUTBOUND):
-        return False
+def _key(captured: CapturedPacket) -> _Key | None:
+    """Return what a captured packet is found by, None if it is no segment."""
     ip = parse_ip(captured.data)
+    if ip.protocol != _TCP:
+        return None
     tcp = captured.data[ip.header_length :]
-    ports, seq, offset = tcp[:4], tcp[4:8], tcp[12] >> 4
-    if f"{ip.src}:{struct.unpack('>H', ports[:2])[0]}" != packet.source:
-        return False
-    length = len(captured.data) - ip.header_length - 4 * offset
-    return int.from_bytes(seq, "big") == packet.raw_seq and length == packet.length
+    (port,), seq, offset = struct.unpack(">H", tcp[:2]), int.from_bytes(tcp[4:8], "big"), tcp[12] >> 4
+    host = captured.interface.partition(".")[0]
+    length = ip.total_length - ip.header_length - 4 * offset
+    return _Key(host, captured.time_ns, captured.direction == OUTBOUND, f"{ip.src}:{port}", seq, length)

@@ -1,4 +1,4 @@
-"""Why a connection is stalled: the two ends, and what they noted of their windows, as evidence.
+"""Why nothing arrives: the two ends of a connection, their logs and the network's drops as evidence.
 
 ``explain`` finds one of the causes of ``results.stalls.CAUSES``, in words, and the segments that show it.
 """
@@ -9,17 +9,25 @@ from typing import TYPE_CHECKING
 
 from mptcpsim.core.fallback import survivor
 from mptcpsim.core.multipath import MptcpConnection
-from mptcpsim.core.window_log import CLOSED, IGNORED, OPENED, PROBE, UPDATE, WITHHELD, ZERO, WindowEvent
-from mptcpsim.results.ends import numbers_of
+from mptcpsim.core.window_log import IGNORED, OPENED, UPDATE, WITHHELD, WindowEvent
+from mptcpsim.results.drops import BOX, NODE, Drop, DropLog
+from mptcpsim.results.stall_evidence import Evidence, in_a_row, instant, next_probe, timeouts
 from mptcpsim.results.stalls import (
+    ACKS_LOST,
     BACK_OFF,
+    BLACK_HOLE,
     ELSEWHERE,
     HEAD_OF_LINE,
+    LOSS,
     LOST,
+    MIDDLEBOX,
     NO_DATA_ACK,
     NO_SUBFLOW,
+    NODE_DROPS,
     NOT_SENT,
+    SCHEDULER,
     STARVED,
+    TIME_OUT,
     UNEXPLAINED,
     Explanation,
     Witness,
@@ -28,127 +36,36 @@ from mptcpsim.units import NEVER, SECOND, format_time
 
 if TYPE_CHECKING:
     from mptcpsim.core.connection import Connection
+    from mptcpsim.core.scoreboard import Sent
+    from mptcpsim.core.segment import Segment
     from mptcpsim.core.subflow import Subflow
     from mptcpsim.core.tcp import Tcp
 
+#: Reasons for which links and nodes drop everything: what was sent that way is not late but dead.
+_DEAD = ("down", "interface-down")
+_TOO_BIG = "too-big"
 
-def explain(sender: Connection, receiver: Connection, now: int, since: int) -> Explanation:
-    """Return why nothing arrives at ``receiver`` at the instant ``now``, and has not since ``since``, ns."""
+
+def explain(
+    sender: Connection, receiver: Connection, now: int, since: int, drops: DropLog | None = None
+) -> Explanation:
+    """Return why nothing arrives at an instant of a gap.
+
+    Args:
+        sender: the end that sends the data.
+        receiver: the other one.
+        now: ns.
+        since: when the gap began, ns.
+        drops: what the network dropped, as far as it was noted.
+    """
+    noted = DropLog() if drops is None else drops
     if isinstance(sender, MptcpConnection) and isinstance(receiver, MptcpConnection) and not sender.is_plain:
-        return _Multipath(sender, receiver, now, since).explain()
-    return _Single(sender, receiver, now, since).explain()
+        return _Multipath(sender, receiver, now, since, noted).explain()
+    return _Single(sender, receiver, now, since, noted).explain()
 
 
-class _Ends:
-    """What both levels have in common: the two logs, and which subflow is which."""
-
-    def __init__(self, sender: Connection, receiver: Connection, now: int, since: int) -> None:
-        self.sender = sender
-        self.receiver = receiver
-        self.now = now
-        self.since = since
-        self.room_since = receiver.free_since
-        self.numbers = numbers_of(sender, receiver)
-
-    def number(self, theirs: int) -> int:
-        """Return the sender's number of a subflow from the receiver's."""
-        return self.numbers.get(theirs, -1)
-
-    def said(self, *what: str) -> list[WindowEvent]:
-        """Return what the receiver noted since there is room."""
-        log = self.receiver.window_log
-        events = log.events if log is not None else []
-        return [event for event in events if event.what in what and event.last >= self.room_since]
-
-    def heard(self, *what: str) -> list[WindowEvent]:
-        """Return what the sender noted since there is room."""
-        log = self.sender.window_log
-        events = log.events if log is not None else []
-        return [event for event in events if event.what in what and event.time >= self.room_since]
-
-    def arrived(self, event: WindowEvent) -> bool:
-        """Return whether an update, or a segment behind it, has come to the sender, or may be on its way."""
-        number = self.number(event.subflow)
-        if number < 0:
-            return False
-        tcp = self.sender.subflows[number]
-        if tcp.sender.edge >= event.ack + event.window:
-            return True
-        # What is heard within a round trip of it may have been sent before it.
-        due = event.time + tcp.sender.rtt.srtt
-        return self.now < due or tcp.last_heard >= due
-
-    def unheard(self, tcps: list[Tcp]) -> list[Tcp]:
-        """Return the subflows that get no ACK of what has arrived, though one was sent a round trip ago."""
-        theirs = {number: self.receiver.subflows[index].receiver for index, number in self.numbers.items()}
-        found: list[Tcp] = []
-        for tcp in tcps:
-            receiver = theirs.get(tcp.identifier)
-            if receiver is None or receiver.last_ack_sent <= tcp.sender.una:
-                continue
-            # An ACK may be delayed.
-            sent = max(self.receiver.delivered_at, 0) + receiver.delayed_ack
-            if self.now > sent + tcp.sender.rtt.srtt:
-                found.append(tcp)
-        return found
-
-    def _unheard(self, tcps: list[Tcp], cause: str) -> Explanation:
-        """All that was sent has arrived, and the ACKs are lost."""
-        each = [
-            f"what was sent on subflow {tcp.identifier} has arrived, and no ACK of it: nothing was heard "
-            f"since {tcp.last_heard / SECOND:.6f} s{_timeouts(tcp, ', ')}"
-            for tcp in tcps
-        ]
-        return Explanation(cause, "; ".join(each), timeouts=max(_in_a_row(tcp) for tcp in tcps))
-
-    def sent_by_receiver(self, what: str, event: WindowEvent) -> Witness:
-        """Return an event of the receiver's log as a witness."""
-        tcp = self.receiver.subflows[event.subflow]
-        number = self.number(event.subflow)
-        seq = tcp.sequences.wire_seq(event.seq)
-        return Witness(what, event.time, False, True, number, tcp.flow, seq, event.length)
-
-    def heard_by_sender(self, what: str, event: WindowEvent) -> Witness:
-        """Return an event of the sender's log, something that it has heard, as a witness."""
-        tcp = self.sender.subflows[event.subflow]
-        seq = tcp.sequences.reverse().wire_seq(event.seq)
-        flow = tcp.flow.reverse()
-        return Witness(what, event.time, True, False, event.subflow, flow, seq, event.length)
-
-    def zero(self) -> list[Witness]:
-        """Return the segment that closed the window."""
-        log = self.receiver.window_log
-        events = log.events if log is not None else []
-        found = [event for event in events if event.what == ZERO and event.time <= self.room_since]
-        return [self.sent_by_receiver("window 0", event) for event in found[-1:]]
-
-    def last_probe(self, tcps: list[Tcp]) -> list[Witness]:
-        """Return the last probe that the sender has sent on some subflows since their windows closed."""
-        log = self.sender.window_log
-        left = {tcp.identifier for tcp in tcps}
-        for event in reversed(log.events if log is not None else []):
-            if event.subflow not in left:
-                continue
-            if event.what == CLOSED:
-                left.remove(event.subflow)
-            elif event.what == PROBE:
-                tcp = self.sender.subflows[event.subflow]
-                what = f"probe of {event.length} byte" if event.length else "probe without data"
-                seq = tcp.sequences.wire_seq(event.seq)
-                return [Witness(what, event.time, True, True, event.subflow, tcp.flow, seq, event.length)]
-        return []
-
-    def next_probe(self, tcps: list[Tcp]) -> str:
-        """Return in words when the next probe is due on some subflows."""
-        at, tcp = min(((tcp.sender.window_probe.at, tcp) for tcp in tcps), key=lambda item: item[0])
-        if at >= NEVER:
-            return "no probe is due"
-        probe = tcp.sender.window_probe
-        after = "the one before" if probe.shift else "the window was found closed"
-        return (
-            f"the next probe is due on subflow {tcp.identifier} at {at / SECOND:.3f} s, "
-            f"{format_time(probe.interval)} after {after}"
-        )
+class _Causes(Evidence):
+    """The causes that plain TCP and MPTCP have in common."""
 
     def closed(self, tcps: list[Tcp], whose: str) -> Explanation:
         """Explain why the sender still holds a window for closed; ``tcps``: the subflows that matter."""
@@ -160,33 +77,52 @@ class _Ends:
         if ignored and not lost:
             return self._ignored(ignored)
         if lost:
-            where = ", ".join(sorted({str(self.number(event.subflow)) for event in lost}))
-            words = (
-                f"the receiver announced a window of {lost[0].window} bytes on subflow {where} at "
-                f"{lost[0].time / SECOND:.6f} s; the announcement never arrived, and {self.next_probe(tcps)}"
-            )
-            witnesses = [self.sent_by_receiver("window update, lost", event) for event in lost]
-            return Explanation(LOST, words, (*self.zero(), *witnesses, *self.last_probe(tcps)))
+            return self._lost(lost, tcps)
         if updates and not mine:
             return self._elsewhere(updates, tcps)
         withheld = self.said(WITHHELD)
         if withheld:
             last = withheld[-1]
-            times = sum(event.times for event in withheld)
             words = (
-                f"the application has read, {times} times since {withheld[0].time / SECOND:.3f} s, but "
-                f"{last.window} bytes more are needed for a window update; {self.next_probe(tcps)}"
+                f"{_reads(withheld)}, but "
+                f"{last.window} bytes more are needed for a window update; {next_probe(tcps)}"
             )
-            return Explanation(NOT_SENT, words, (*self.zero(), *self.last_probe(tcps)))
-        words = f"no segment has announced the room that there is {whose}; {self.next_probe(tcps)}"
-        return Explanation(BACK_OFF, words, (*self.zero(), *self.last_probe(tcps)))
+            return Explanation(NOT_SENT, words, (*self.zero(), *self.probed(tcps)))
+        answers = self._answers(tcps)
+        words = f"no segment has announced the room that there is {whose}{answers}; {next_probe(tcps)}"
+        return Explanation(BACK_OFF, words, (*self.zero(), *self.probed(tcps)))
 
-    def _silly(self, left: int, until: int) -> Explanation:
+    def _lost(self, lost: list[WindowEvent], tcps: list[Tcp]) -> Explanation:
+        where = ", ".join(sorted({str(self.number(event.subflow)) for event in lost}))
+        fates = {self._fate(event) for event in lost} - {""}
+        fate = f" ({', '.join(sorted(fates))})" if fates else ""
         words = (
-            f"{left} bytes are left of the window, less than a segment: the sender waits for more of it, "
-            f"up to {_instant(until)}, and nothing has announced that there is (silly-window avoidance)"
+            f"the receiver announced a window of {lost[0].window} bytes on subflow {where} at "
+            f"{lost[0].time / SECOND:.6f} s; the announcement never arrived{fate}{self._answers(tcps)}, "
+            f"and {next_probe(tcps)}"
         )
-        return Explanation(NOT_SENT, words)
+        shown = self.shown("window update, lost", lost)
+        return Explanation(LOST, words, (*self.zero(), *shown, *self.probed(tcps)))
+
+    def _fate(self, event: WindowEvent) -> str:
+        """Return in words who dropped a segment of the receiver's, as far as it is known."""
+        tcp = self.sender.subflows[self.number(event.subflow)]
+        drop = self.dropped_back(tcp, event.seq, event.ack, event.time)
+        return "" if drop is None else drop.words
+
+    def _answers(self, tcps: list[Tcp]) -> str:
+        """Return in words which answers to probes were lost."""
+        lost = self.lost_answers(tcps)
+        if not lost:
+            return ""
+        last = lost[-1]
+        fate = self._fate(last)
+        how = f", {fate}" if fate else ""
+        what = (
+            f"the answers to {len(lost)} probes, the last one" if len(lost) > 1 else "the answer to a probe,"
+        )
+        where = f"subflow {self.number(last.subflow)} at {last.time / SECOND:.6f} s"
+        return f", nor did {what} sent on {where}{how}"
 
     def _ignored(self, ignored: list[WindowEvent]) -> Explanation:
         first = ignored[0]
@@ -203,42 +139,115 @@ class _Ends:
         words = (
             f"the receiver announced a window of {updates[0].window} bytes at "
             f"{updates[0].time / SECOND:.6f} s on subflow {told} only; "
-            f"what comes next waits on subflow {waits}, whose window is closed, and {self.next_probe(tcps)}"
+            f"what comes next waits on subflow {waits}, whose window is closed, and {next_probe(tcps)}"
         )
-        witnesses = [self.sent_by_receiver("window update", event) for event in updates[:1]]
-        return Explanation(ELSEWHERE, words, (*self.zero(), *witnesses, *self.last_probe(tcps)))
+        shown = self.shown("window update", updates[:1])
+        return Explanation(ELSEWHERE, words, (*self.zero(), *shown, *self.probed(tcps)))
 
-    def in_flight(self, tcp: Tcp, seq: int, what: str) -> Explanation:
-        """Explain a stall while a byte is outstanding on a subflow."""
+    def silly(self, left: int, until: int) -> Explanation:
+        """The sender waits for more of a window than is left (silly-window avoidance)."""
+        words = (
+            f"{left} bytes are left of the window, less than a segment: the sender waits for more of it, "
+            f"up to {instant(until)}, and nothing has announced that there is (silly-window avoidance)"
+        )
+        return Explanation(NOT_SENT, words)
+
+    def acks_lost(self, tcps: list[Tcp]) -> Explanation:
+        """All that was sent has arrived, and the ACKs of it have not."""
+        each: list[str] = []
+        again = 0
+        for tcp in tcps:
+            lost = self.dropped_since(tcp, max(self.since, 0))
+            again += 1 if lost and in_a_row(tcp) else 0
+            drops = self.dropped_acks(tcp)
+            many = f"{len(drops)} ACKs were" if len(drops) > 1 else "an ACK was"
+            how = f" ({many} {drops[-1].words})" if drops else ""
+            due = timeouts(tcp, "") or (
+                f"the retransmission time-out is due at {instant(tcp.sender.rto_at)}"
+                if tcp.sender.rto_at < NEVER
+                else "no timer is running"
+            )
+            each.append(
+                f"what was sent on subflow {tcp.identifier} has arrived, and no ACK of it{how}: nothing was "
+                f"heard since {tcp.last_heard / SECOND:.6f} s, {due}"
+                + (f"; what was sent again was {lost[-1].words}" if lost else "")
+            )
+        # Where nothing passes in either direction, the ACKs are not what is missing.
+        cause = TIME_OUT if again == len(tcps) else ACKS_LOST
+        return Explanation(cause, "; ".join(each), timeouts=max(in_a_row(tcp) for tcp in tcps))
+
+    def in_flight(self, tcp: Tcp, seq: int, what: str, elsewhere: bool = False) -> Explanation:
+        """Explain a gap while a byte is outstanding on a subflow.
+
+        Args:
+            tcp: the subflow.
+            seq: the byte, relative.
+            what: begin of a sentence about it.
+            elsewhere: other subflows could carry it.
+        """
+        record = _record(tcp, seq)
+        drops = self.dropped(tcp, seq)
+        last, segment = drops[-1] if drops else (None, None)
+        if last is not None and (record is None or last.time < record.sent_at):
+            # Another copy has been sent since.
+            last = None
+        missing = self._missing_segment(tcp, record)
+        count = in_a_row(tcp)
+        if last is not None and segment is not None and last.who == NODE and last.reason == _TOO_BIG:
+            return self._black_hole(tcp, last, segment.size, missing)
+        if last is not None and last.who in (BOX, NODE) and last.reason not in _DEAD:
+            cause = MIDDLEBOX if last.who == BOX else NODE_DROPS
+            words = f"{what}, and {_dropped(drops, last)}{timeouts(tcp, '; ')}"
+            return Explanation(cause, words, missing, count)
+        lost = last is not None or count > 0 or (record is not None and record.lost)
+        if not lost:
+            return self._on_its_way(tcp, record, what, missing)
+        how = f", and {_dropped(drops, last)}" if last is not None else " and not acknowledged"
+        due = timeouts(tcp, "") or f"the retransmission time-out is due at {instant(tcp.sender.rto_at)}"
+        words = f"{what}{how}; {due}"
+        dead = count > 1 or (last is not None and last.reason in _DEAD)
+        if elsewhere and dead:
+            return Explanation(HEAD_OF_LINE, words, missing, count)
+        return Explanation(TIME_OUT if count else LOSS, words, missing, count)
+
+    def _on_its_way(
+        self, tcp: Tcp, record: Sent | None, what: str, missing: tuple[Witness, ...]
+    ) -> Explanation:
+        """Nothing says that the byte is lost: it is late."""
         sender = tcp.sender
-        record = sender.board.records[sender.board.index_at(seq)] if len(sender.board) else None
-        timeouts = _in_a_row(tcp)
-        round_trip = sender.rtt.srtt
-        if record is not None and not record.retransmissions and not timeouts:
-            fresh = self.now - record.sent_at < round_trip
+        if record is not None and not record.retransmissions:
             withheld = self.said(WITHHELD)
+            fresh = self.now - record.sent_at < sender.rtt.srtt
             if fresh and withheld and record.sent_at > self.since:
-                times = sum(event.times for event in withheld)
                 words = (
-                    f"the application has read, {times} times since {withheld[0].time / SECOND:.3f} s, "
+                    f"{_reads(withheld)}, "
                     f"without a window update; {what} at {record.sent_at / SECOND:.6f} s, and is on its way"
                 )
                 return Explanation(NOT_SENT, words, tuple(self.zero()))
-        words = f"{what} and not acknowledged{_timeouts(tcp, ': ')}"
-        if not timeouts:
-            words += (
-                f"; smoothed round trip {format_time(round_trip)}, time-out {format_time(sender.rtt.rto)}"
-            )
-        witnesses: tuple[Witness, ...] = ()
-        if record is not None:
-            size = record.end - record.seq - (1 if record.fin else 0)
-            raw = tcp.sequences.wire_seq(record.seq)
-            what = "what is missing, last sent"
-            witnesses = (Witness(what, record.sent_at, True, True, tcp.identifier, tcp.flow, raw, size),)
-        return Explanation(HEAD_OF_LINE, words, witnesses, timeouts)
+        words = (
+            f"{what} and not acknowledged; smoothed round trip {format_time(sender.rtt.srtt)}, "
+            f"time-out {format_time(sender.rtt.rto)}"
+        )
+        return Explanation(HEAD_OF_LINE, words, missing)
+
+    def _black_hole(self, tcp: Tcp, drop: Drop, size: int, missing: tuple[Witness, ...]) -> Explanation:
+        """The path drops packets of a size, and the sender is not told (RFC 2923 section 2.1)."""
+        words = f"packets of {size:,} bytes are dropped at {drop.place}; no ICMP came back"
+        errors = self.dropped_errors(tcp, drop.time)
+        if errors:
+            words += f" (it was {errors[-1].words})"
+        return Explanation(BLACK_HOLE, words + timeouts(tcp, "; "), missing, in_a_row(tcp))
+
+    def _missing_segment(self, tcp: Tcp, record: Sent | None) -> tuple[Witness, ...]:
+        if record is None:
+            return ()
+        size = record.end - record.seq - (1 if record.fin else 0)
+        raw = tcp.sequences.wire_seq(record.seq)
+        what = "what is missing, last sent"
+        return (Witness(what, record.sent_at, True, True, tcp.identifier, tcp.flow, raw, size),)
 
 
-class _Single(_Ends):
+class _Single(_Causes):
     """A plain TCP connection, or one that MPTCP has become."""
 
     def explain(self) -> Explanation:
@@ -250,21 +259,20 @@ class _Single(_Ends):
         missing = other.receiver.nxt
         if missing < sender.nxt:
             return self.in_flight(tcp, missing, f"byte {missing} was sent")
-        left = sender.edge - sender.nxt
         if self.unheard([tcp]):
-            fits = left >= min(sender.mss, sender.end - sender.nxt)
-            return self._unheard([tcp], NO_SUBFLOW if fits else LOST)
+            return self.acks_lost([tcp])
+        left = sender.edge - sender.nxt
         if sender.edge <= sender.nxt < sender.end:
             return self.closed([tcp], "in the receive buffer")
         if left < min(sender.mss, sender.end - sender.nxt):
-            return self._silly(left, sender.window_probe.override_at)
+            return self.silly(left, sender.window_probe.override_at)
         words = f"{sender.end - sender.nxt} bytes wait, the window is open, and nothing is sent"
         if len(sender.board):
             words += " until the peer acknowledges what it has (Nagle, or the congestion window)"
         return Explanation(UNEXPLAINED, words)
 
 
-class _Multipath(_Ends):
+class _Multipath(_Causes):
     """An MPTCP connection."""
 
     sender: MptcpConnection
@@ -274,10 +282,7 @@ class _Multipath(_Ends):
         """Return the explanation."""
         out = self.sender.outbound
         if not self.sender.open_subflows():
-            why = "; ".join(
-                f"subflow {tcp.identifier}: {tcp.error or 'closed'}" for tcp in self.sender.subflows
-            )
-            return Explanation(NO_SUBFLOW, f"every subflow has ended ({why})")
+            return self._all_ended()
         if self.sender.written == self.receiver.delivered:
             return self._starved()
         missing = self.receiver.inbound.nxt
@@ -285,11 +290,23 @@ class _Multipath(_Ends):
             return self._missing(missing)
         tcps = [subflow.tcp for subflow in self.sender.open]
         silent = self.unheard(tcps)
-        if silent and len(silent) == len(tcps) and out.edge - out.nxt < self.receiver.least_free:
-            return self._unheard(silent, LOST)
+        # The window that the sender knows of has no room for a segment; the one that was announced has.
+        short = out.edge - out.nxt < self.receiver.least_free
+        told = self.receiver.inbound.edge > out.edge
+        if silent and (len(silent) == len(tcps) or (short and told)):
+            return self.acks_lost(silent)
         if out.edge <= out.nxt:
             return self.closed(tcps, "in the receive buffer")
         return self._unsent()
+
+    def _all_ended(self) -> Explanation:
+        subflows = self.sender.subflows
+        why = "; ".join(f"subflow {tcp.identifier}: {tcp.error or 'closed'}" for tcp in subflows)
+        ended = [e.time for e in self.sender.host_events() if self._is_end(e.connection, e.what)]
+        return Explanation(NO_SUBFLOW, f"every subflow has ended ({why})", since=max(ended, default=-1))
+
+    def _is_end(self, connection: int, what: str) -> bool:
+        return connection == self.sender.identifier and what == "SF_CLOSED"
 
     def _missing(self, missing: int) -> Explanation:
         """The next byte was mapped onto a subflow."""
@@ -298,13 +315,22 @@ class _Multipath(_Ends):
             for mapping in subflow.mappings.outstanding():
                 if mapping.dsn <= missing < mapping.dsn + mapping.length:
                     holders.append((subflow, mapping.ssn + missing - mapping.dsn))
-        for subflow, seq in holders:
-            if seq < subflow.tcp.sender.nxt:
-                return self.in_flight(subflow.tcp, seq, f"DSN {missing} was sent on subflow {subflow.number}")
+        sent = [(subflow, seq) for subflow, seq in holders if seq < subflow.tcp.sender.nxt]
+        usable = self.sender.usable()
+        if sent:
+            # The copy that comes first matters: one on a subflow that is not in time-out, if there is one.
+            subflow, seq = min(sent, key=lambda item: in_a_row(item[0].tcp))
+            others = any(other is not subflow for other in usable)
+            what = f"DSN {missing} was sent on subflow {subflow.number}"
+            found = self.in_flight(subflow.tcp, seq, what, others)
+            if found.cause == TIME_OUT and not usable and len(self.sender.open) > 1:
+                states = "; ".join(_why_not(one) for one in self.sender.open)
+                found = found._replace(words=f"{found.words}; no subflow is left to send it on: {states}")
+            return found
         if not holders:
             words = (
                 f"DSN {missing} was acknowledged on its subflow and not taken by the connection; "
-                f"its data-level retransmission is due at {_instant(self.sender.outbound.rto_at)}"
+                f"its data-level retransmission is due at {instant(self.sender.outbound.rto_at)}"
             )
             return Explanation(HEAD_OF_LINE, words)
         return self.closed([subflow.tcp for subflow, _ in holders], "for what waits")
@@ -318,26 +344,34 @@ class _Multipath(_Ends):
         witnesses = [self.heard_by_sender("window update", event) for event in opened[:1]]
         if not usable:
             states = "; ".join(_why_not(subflow) for subflow in self.sender.open)
+            dead = all(in_a_row(tcp) for tcp in tcps)
             return Explanation(
-                NO_SUBFLOW,
+                TIME_OUT if dead else NO_SUBFLOW,
                 f"{out.unsent} bytes wait, and no subflow may have them: {states}",
-                (*self.zero(), *witnesses, *self.last_probe(tcps)),
+                (*self.zero(), *witnesses, *self.probed(tcps)),
+                timeouts=max((in_a_row(tcp) for tcp in tcps), default=0),
             )
         silent = self.unheard([subflow.tcp for subflow in usable])
         if len(silent) == len(usable):
-            return self._unheard(silent, NO_SUBFLOW)
+            return self.acks_lost(silent)
         if all(subflow.own_window_closed() for subflow in usable):
             return self.closed([subflow.tcp for subflow in usable], "on the subflows that are left")
         if not out.awake:
             words = (
                 f"{out.unsent} bytes wait, windows are open, and nothing wakes the scheduler: only a "
-                f"DATA_ACK that advances does; the data-level timer is due at {_instant(out.rto_at)}"
+                f"DATA_ACK that advances does; the data-level timer is due at {instant(out.rto_at)}"
             )
-            return Explanation(NO_SUBFLOW, words, (*self.zero(), *witnesses, *self.last_probe(tcps)))
+            return Explanation(NO_SUBFLOW, words, (*self.zero(), *witnesses, *self.probed(tcps)))
+        names = ", ".join(str(subflow.number) for subflow in usable)
+        if out.declined_at >= max(subflow.tcp.sender.last_sent_at for subflow in usable):
+            words = (
+                f"{out.unsent} bytes wait, windows are open, and the scheduler {out.scheduler.NAME} chose no "
+                f"subflow when it was asked last, at {out.declined_at / SECOND:.6f} s ({names} are there)"
+            )
+            return Explanation(SCHEDULER, words)
         left = min(out.edge - out.nxt, out.unsent)
         if left < min(subflow.tcp.sender.mss for subflow in usable) and left < out.unsent:
-            return self._silly(left, out.override_at)
-        names = ", ".join(str(subflow.number) for subflow in usable)
+            return self.silly(left, out.override_at)
         words = f"{out.unsent} bytes wait, windows are open, and nothing is sent on subflow {names}"
         if any(len(subflow.tcp.sender.board) for subflow in usable):
             words += " until the peer acknowledges what it has (Nagle, or the congestion window)"
@@ -363,22 +397,24 @@ def _only(connection: Connection) -> Tcp:
     return survivor(connection) if isinstance(connection, MptcpConnection) else connection.subflows[0]
 
 
-def _in_a_row(tcp: Tcp) -> int:
-    return tcp.sender.timeouts_in_a_row
+def _record(tcp: Tcp, seq: int) -> Sent | None:
+    """Return what is known of the segment that carries a byte, None if it is not outstanding."""
+    board = tcp.sender.board
+    if not len(board):
+        return None
+    index = board.index_at(seq)
+    return board.records[index] if index < len(board.records) else None
 
 
-def _timeouts(tcp: Tcp, before: str) -> str:
-    """Return in words how a subflow is in time-out; nothing if it is not."""
-    if not _in_a_row(tcp):
-        return ""
-    return (
-        f"{before}{_in_a_row(tcp)} retransmission time-outs in a row, "
-        f"the next one is due at {_instant(tcp.sender.rto_at)}"
-    )
+def _dropped(drops: list[tuple[Drop, Segment]], last: Drop) -> str:
+    """Return in words what became of the copies of a segment."""
+    many = f"{len(drops)} times lost, the last time " if len(drops) > 1 else ""
+    return f"{many}{last.words} at {last.time / SECOND:.6f} s"
 
 
-def _instant(at: int) -> str:
-    return f"{at / SECOND:.3f} s" if at < NEVER else "no time"
+def _reads(withheld: list[WindowEvent]) -> str:
+    times = sum(event.times for event in withheld)
+    return f"the application has read, {times} times since {withheld[0].time / SECOND:.3f} s"
 
 
 def _why_not(subflow: Subflow) -> str:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from mptcpsim.core.window_log import ANSWER, LOSS_PROBE, OPENED, PROBE, UPDATE, WindowEvent
+from mptcpsim.core.multipath import MptcpConnection
+from mptcpsim.core.window_log import ANSWER, LOSS_PROBE, OPENED, PROBE, TIMED_OUT, UPDATE, WindowEvent
 from mptcpsim.results.ends import numbers_of
 from mptcpsim.results.stalls import Witness
 from mptcpsim.units import SECOND, format_time
@@ -40,7 +41,7 @@ ENDINGS: Final[dict[str, str]] = {
     BY_TIME_OUT: "the retransmission timer expired, and what was sent then arrived, or its ACK let data go",
     BY_LOSS_PROBE: "the same of the probe for a lost tail (RFC 8985 section 7)",
     BY_RETRANSMISSION: "it was sent again because ACKs showed that it was lost",
-    BY_DATA_TIME_OUT: "the connection sent again what the subflows had acknowledged (RFC 8684 section 3.3.6)",
+    BY_DATA_TIME_OUT: "the connection's timer expired, and let it go, maybe again (RFC 8684 section 3.3.6)",
     BY_REINJECTION: "it was sent on another subflow: the one that had it was in time-out, or ended",
     BY_SUBFLOW: "a subflow was added, and carried it",
     BY_ACK: "an ACK arrived, and let it go",
@@ -53,7 +54,6 @@ ENDINGS: Final[dict[str, str]] = {
 
 # Events of a host that make a sender send (``Stack.note``).
 _TIME_OUT: Final = "retransmission time-out"
-_DATA_TIME_OUT: Final = "data retransmission"
 _ADDED: Final = "SF_ESTABLISHED"
 _ENDED: Final = "SF_CLOSED"
 
@@ -126,23 +126,18 @@ class _Ending:
         sent = record.sent_at
         subflow = self.mine.identifier
         here = f"on subflow {subflow} at {_at(sent)}"
+        if isinstance(self.sender, MptcpConnection) and self.sender.outbound.timer_at == sent:
+            return Ending(BY_DATA_TIME_OUT, f"the data-level timer expired, and it was sent {here}", sent)
         for event in self._events(sent, sent):
             if event.what == _TIME_OUT and event.subflow == subflow and record.retransmissions:
                 words = f"the retransmission timer expired {here}, and it was sent again"
                 return Ending(BY_TIME_OUT, words, sent)
-            if event.what == _DATA_TIME_OUT:
-                return Ending(
-                    BY_DATA_TIME_OUT, f"the data-level timer expired; it was sent again {here}", sent
-                )
             if event.what == _ADDED and event.subflow == subflow:
                 return Ending(BY_SUBFLOW, f"subflow {subflow} was added at {_at(sent)}, and carried it", sent)
             if event.what in (_TIME_OUT, _ENDED) and event.subflow != subflow:
                 why = "was in time-out" if event.what == _TIME_OUT else "ended"
                 words = f"subflow {event.subflow} {why}, and it was sent {here} instead"
                 return Ending(BY_REINJECTION, words, sent)
-        opened = self._last(OPENED, -1, sent)
-        if opened is not None and opened.time == sent:
-            return self._opened(opened, here)
         probe = self._last(LOSS_PROBE, subflow, sent)
         if probe is not None and probe.time == sent:
             return Ending(BY_LOSS_PROBE, f"a loss probe carried it {here}", sent)
@@ -151,6 +146,11 @@ class _Ending:
     def _before(self, record: Sent, here: str) -> Ending:
         """Nothing special happened when it was sent: an ACK let it go. What brought that ACK?"""
         sent = record.sent_at
+        opened = self._last(OPENED, -1, sent)
+        if opened is not None and opened.time == sent:
+            told = self._told(opened)
+            if told is not None:
+                return self._opened(opened, told, here)
         for event in reversed(self._events(max(self.since, 0), sent)):
             where = f"on subflow {event.subflow} at {_at(event.time)}"
             if event.what == _TIME_OUT:
@@ -164,20 +164,19 @@ class _Ending:
         if record.retransmissions:
             words = f"it was sent again {here}, when ACKs showed that it was lost"
             return Ending(BY_RETRANSMISSION, words, sent)
-        opened = self._last(OPENED, -1, sent)
         if opened is not None and opened.time >= self.since:
-            return self._opened(opened, here)
+            return self._opened(opened, self._told(opened), here)
         probe = self._last(LOSS_PROBE, -1, sent)
         if probe is not None and probe.time > self.since:
             went = f"a loss probe went out on subflow {probe.subflow} at {_at(probe.time)}"
-            return Ending(BY_LOSS_PROBE, f"{went}; its ACK let more go {here}", probe.time)
+            shown = (self._sent_by_sender("loss probe", probe),)
+            return Ending(BY_LOSS_PROBE, f"{went}; its ACK let more go {here}", probe.time, shown)
         if any(tcp.last_heard == sent for tcp in self.sender.subflows):
             return Ending(BY_ACK, f"an ACK arrived, and let it go {here}", sent)
         return Ending(BY_SENDING, f"it was sent for the first time {here}", sent)
 
-    def _opened(self, opened: WindowEvent, here: str) -> Ending:
+    def _opened(self, opened: WindowEvent, told: WindowEvent | None, here: str) -> Ending:
         """A window opened: by an update, or by the answer to a probe?"""
-        told = self._told(opened)
         heard = self._heard(opened, "window opened")
         where = f"on subflow {opened.subflow} at {_at(opened.time)}"
         if told is not None and told.what == ANSWER:
@@ -231,8 +230,11 @@ class _Ending:
         return None
 
     def _probe(self, event: WindowEvent) -> Witness:
-        tcp = self.sender.subflows[event.subflow]
         what = f"probe of {event.length} byte" if event.length else "probe without data"
+        return self._sent_by_sender(what, event)
+
+    def _sent_by_sender(self, what: str, event: WindowEvent) -> Witness:
+        tcp = self.sender.subflows[event.subflow]
         seq = tcp.sequences.wire_seq(event.seq)
         return Witness(what, event.time, True, True, event.subflow, tcp.flow, seq, event.length)
 

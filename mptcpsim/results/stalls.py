@@ -33,6 +33,13 @@ BACK_OFF: Final = "persist back-off"
 NO_SUBFLOW: Final = "no subflow schedulable"
 NO_DATA_ACK: Final = "update without DATA_ACK"
 HEAD_OF_LINE: Final = "head-of-line"
+LOSS: Final = "loss recovery"
+TIME_OUT: Final = "retransmission time-out"
+ACKS_LOST: Final = "acknowledgments lost"
+BLACK_HOLE: Final = "path-MTU black hole"
+MIDDLEBOX: Final = "dropped by a middlebox"
+NODE_DROPS: Final = "dropped by a node"
+SCHEDULER: Final = "scheduler"
 STARVED: Final = "send buffer starved"
 UNEXPLAINED: Final = "unknown"
 
@@ -45,6 +52,13 @@ CAUSES: Final[dict[str, str]] = {
     NO_SUBFLOW: "the sender may send, and has no subflow that it would send on",
     NO_DATA_ACK: "the announcement came without a DATA_ACK, and says nothing to the connection",
     HEAD_OF_LINE: "the next byte was sent on a subflow that is slow or dead",
+    LOSS: "the next byte was lost, and sent again once ACKs or a loss probe had shown it",
+    TIME_OUT: "the next byte was lost, and only the retransmission timer sends it again",
+    ACKS_LOST: "all that was sent has arrived, and the ACKs of it have not",
+    BLACK_HOLE: "packets are too big for a link of the path, and nothing tells the sender",
+    MIDDLEBOX: "a middlebox drops what comes next",
+    NODE_DROPS: "a router, a firewall or a host drops what comes next",
+    SCHEDULER: "the scheduler was asked for a subflow, and chose none",
     STARVED: "the send buffer is full of data that was delivered and is kept",
     UNEXPLAINED: "none of these",
 }
@@ -77,13 +91,15 @@ class Witness(NamedTuple):
 class Explanation(NamedTuple):
     """Why a connection is stalled: a cause of ``CAUSES``, in words, with the segments that show it.
 
-    ``timeouts``: the retransmission time-outs in a row that it speaks of.
+    ``timeouts``: the retransmission time-outs in a row that it speaks of. ``since``: it has been so since
+    that instant, ns, if that is known, or -1.
     """
 
     cause: str
     words: str
     witnesses: tuple[Witness, ...] = ()
     timeouts: int = 0
+    since: int = -1
 
 
 def waiting(sender: Connection, receiver: Connection) -> bool:

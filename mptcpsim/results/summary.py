@@ -19,7 +19,8 @@ class Packet:
     """A segment that shows why a flow stalled: it passed at a host, which sent it or got it.
 
     ``subflow`` as the sender of the data counts them; ``source``: address and port; ``raw_seq``: the number
-    on the wire; ``frame`` its number in the file ``capture``, if captures were written.
+    on the wire; ``frame``: its number in the file ``capture``, if captures were written; ``filter`` finds it
+    there (a display filter of Wireshark's); ``capture_time_s``: since the first frame of that file.
     """
 
     what: str
@@ -32,6 +33,8 @@ class Packet:
     length: int
     capture: str | None = None
     frame: int | None = None
+    filter: str | None = None
+    capture_time_s: float | None = None
 
 
 @dataclass
@@ -282,14 +285,14 @@ class Summary:
         """Return the content of ``summary.json``."""
         return asdict(self)
 
-    def packets(self) -> Iterator[Packet]:
-        """Return the packets of all explanations of stalls."""
+    def packets(self) -> Iterator[list[Packet]]:
+        """Return the packets of all explanations of stalls, explanation by explanation."""
         for flow in self.flows:
             for stall in flow.stalls:
-                yield from stall.packets
-                yield from stall.ended.packets
+                yield stall.packets
+                yield stall.ended.packets
                 for part in stall.parts:
-                    yield from part.packets
+                    yield part.packets
 
     @property
     def intact(self) -> bool:

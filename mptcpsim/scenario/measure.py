@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from mptcpsim.core.multipath import MptcpConnection
 from mptcpsim.core.states import CLOSED
-from mptcpsim.core.window_log import WITHHELD, WindowEvent
+from mptcpsim.core.window_log import TIMED_OUT, WITHHELD, WindowEvent
 from mptcpsim.net.link import Link
 from mptcpsim.net.middlebox import BoxCounts
 from mptcpsim.net.node import Node
 from mptcpsim.net.pipe import Pipe
 from mptcpsim.net.router import Router
 from mptcpsim.net.tracks import Tracks
+from mptcpsim.results.drops import DropLog
 from mptcpsim.results.ends import numbers_of
 from mptcpsim.results.limits import LIMITS, limit_of
 from mptcpsim.results.series import SeriesRecorder
@@ -28,6 +29,7 @@ from mptcpsim.results.summary import (
     SubflowResult,
     Summary,
 )
+from mptcpsim.scenario.drop_watch import watch_drops
 from mptcpsim.scenario.flows import FlowSpec, RequestResponseFlow
 from mptcpsim.scenario.stall_watch import StallWatch
 from mptcpsim.sim.flow import Flow
@@ -56,8 +58,10 @@ class Sampler:
         self._interval = simulation.scenario.output.sample_interval
         pairs = zip(simulation.scenario.flows, simulation.flows, strict=True)
         threshold = simulation.scenario.results.stall_threshold
+        drops = watch_drops(simulation)
         self.flows = [
-            _FlowProbe(spec, flow, recorder, self._interval, self._loop, threshold) for spec, flow in pairs
+            _FlowProbe(spec, flow, recorder, self._interval, self._loop, drops, threshold)
+            for spec, flow in pairs
         ]
         for host in simulation.hosts.values():
             host.stack.logs_windows = host.stack.remembers = True
@@ -113,6 +117,7 @@ class _FlowProbe:
         recorder: SeriesRecorder,
         interval: int,
         loop: Loop,
+        drops: DropLog,
         threshold: int | None,
     ) -> None:
         self._spec = spec
@@ -122,7 +127,7 @@ class _FlowProbe:
         self._received: dict[int, int] = {}
         ends = (spec.client, spec.server)
         self._sender, self._receiver = ends if _client_sends(spec) else ends[::-1]
-        self.watch = StallWatch(loop, flow, (self._sender, self._receiver), spec.start, threshold)
+        self.watch = StallWatch(loop, flow, (self._sender, self._receiver), spec.start, drops, threshold)
         self.unread: int = 0
         #: Samples in which a limit has held a subflow back, by subflow and limit.
         self._limited: dict[int, dict[str, int]] = {}
@@ -452,6 +457,9 @@ def _window_lines(host: str, name: str, events: list[WindowEvent]) -> list[tuple
     """Return what an end has noted of its windows; sequence numbers are relative."""
     lines: list[tuple[int, dict[str, Any]]] = []
     for event in events:
+        if event.what == TIMED_OUT:
+            # The host has noted it, too.
+            continue
         line: dict[str, Any] = {"time_s": event.time / SECOND, "host": host, "event": event.what}
         line["connection"] = name
         if event.subflow >= 0:

@@ -12,10 +12,21 @@ from typing import NamedTuple
 
 from mptcpsim.core.connection import Connection
 from mptcpsim.core.tcp import Tcp
+from mptcpsim.results.drops import DropLog
 from mptcpsim.results.stall_causes import explain
-from mptcpsim.results.stall_ends import BY_END, BY_FAILURE, BY_WRITER, Ending, ending
+from mptcpsim.results.stall_ends import (
+    BY_END,
+    BY_FAILURE,
+    BY_REINJECTION,
+    BY_TIME_OUT,
+    BY_WRITER,
+    Ending,
+    ending,
+)
 from mptcpsim.results.stalls import (
+    LOSS,
     SHORTEST,
+    TIME_OUT,
     UNEXPLAINED,
     Explanation,
     Witness,
@@ -59,7 +70,13 @@ class StallWatch:
     """
 
     def __init__(
-        self, loop: Loop, flow: Flow, hosts: tuple[str, str], start: int, threshold: int | None = None
+        self,
+        loop: Loop,
+        flow: Flow,
+        hosts: tuple[str, str],
+        start: int,
+        drops: DropLog,
+        threshold: int | None = None,
     ) -> None:
         """Begin to watch.
 
@@ -68,6 +85,7 @@ class StallWatch:
             flow: as it was built.
             hosts: names of the host that sends the data and of the one that gets it.
             start: when the flow begins, ns.
+            drops: what the network drops.
             threshold: gaps from this duration on are stalls, ns; None: see ``results.stalls.least_stall``.
         """
         self.found: list[Stall] = []
@@ -75,6 +93,7 @@ class StallWatch:
         self._loop = loop
         self._flow = flow
         self._hosts = hosts
+        self._drops = drops
         self._threshold = threshold
         #: Durations of pauses by cause, number and sum, ns; and the first of them.
         self._pauses: dict[str, tuple[int, int]] = {}
@@ -175,7 +194,7 @@ class StallWatch:
         if lasts < half:
             return min(since + half, now + SHORTEST)
         # It may end before it counts: what is said a little too early is better than nothing.
-        self._looks.append(_Look(now, explain(sender, receiver, now, since)))
+        self._looks.append(_Look(now, explain(sender, receiver, now, since, self._drops)))
         if lasts < least:
             return min(since + least, now + SHORTEST)
         return now + max(SHORTEST, lasts // _SHARE)
@@ -201,13 +220,13 @@ class StallWatch:
         has_data = sender.written > receiver.delivered or bool(self._looks)
         if has_data and receiver.free >= receiver.least_free and now - since >= quiet(sender):
             if not flow.error:
-                self._looks.append(_Look(now - 1, explain(sender, receiver, now, since)))
+                self._looks.append(_Look(now - 1, explain(sender, receiver, now, since, self._drops)))
             self._close(sender, since, now, why)
         self._looks = []
 
     def _close(self, sender: Connection, since: int, end: int, ended: Ending) -> None:
         """Count the gap from ``since`` to ``end``, ns."""
-        parts = self._told(since, end, quiet(sender), ended.began)
+        parts = _settled(self._told(since, end, quiet(sender), ended.began), ended)
         times = [*(part.time for part in parts[1:]), end]
         shares: dict[str, int] = {}
         for part, until in zip(parts, times, strict=True):
@@ -261,11 +280,12 @@ class StallWatch:
         looks = [look for look in self._looks if look.time < began] or self._looks[:1]
         looks = [look for look in looks if look.time >= since + least] or looks[-1:]
         parts: list[_Part] = []
-        for look in looks:
+        for index, look in enumerate(looks):
             if not parts:
                 parts.append(_Part(since, look.why))
             elif parts[-1].why.cause != look.why.cause:
-                parts.append(_Part(look.time, look.why))
+                known = look.why.since
+                parts.append(_Part(look.time if known < 0 else max(known, looks[index - 1].time), look.why))
             elif look.why.timeouts >= parts[-1].why.timeouts:
                 # Of time-outs and probes the later ones say more than the first.
                 parts[-1] = _Part(parts[-1].time, look.why)
@@ -294,3 +314,11 @@ class StallWatch:
             )
             for witness in witnesses
         ]
+
+
+def _settled(parts: list[_Part], ended: Ending) -> list[_Part]:
+    """Return the parts as the end shows them: was a loss mended in time, or by the timer only?"""
+    last = parts[-1]
+    if last.why.cause != LOSS or ended.by not in (BY_TIME_OUT, BY_REINJECTION):
+        return parts
+    return [*parts[:-1], last._replace(why=last.why._replace(cause=TIME_OUT))]

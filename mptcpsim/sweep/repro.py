@@ -54,8 +54,8 @@ def reproduce(
     except Exception as error:
         return Reproduction(run.status == FAILED and str(error) in run.message, other, str(error))
     # A run with captures knows the frames in which the packets of a stall are; a run of a campaign has none.
-    for packet in summary.packets():
-        packet.capture = packet.frame = None
+    for packet in (packet for packets in summary.packets() for packet in packets):
+        packet.capture = packet.frame = packet.filter = packet.capture_time_s = None
     return Reproduction(json_text(summary.as_dict()) == run.summary, other, "")
 
 
