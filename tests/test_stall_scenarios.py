@@ -13,10 +13,13 @@ from typer.testing import CliRunner
 from mptcpsim import loads
 from mptcpsim.cli import app
 from mptcpsim.results.figures_dsn import updates
+from mptcpsim.results.report import stall_lines
 from mptcpsim.results.segments import read_segments
 from mptcpsim.results.series import SeriesRecorder, read_series
-from mptcpsim.results.stalls import HEAD_OF_LINE, LOST, NO_SUBFLOW
+from mptcpsim.results.stall_ends import BY_PROBE
+from mptcpsim.results.stalls import ACKS_LOST, LOST, NO_SUBFLOW, TIME_OUT
 from mptcpsim.scenario.build import build
+from mptcpsim.scenario.measure import event_lines
 from mptcpsim.scenario.run import measure
 from mptcpsim.sim.engine import Environment
 from mptcpsim.sim.flow import Flow
@@ -168,7 +171,7 @@ def test_time_outs_are_not_forgotten_when_the_way_back_is_there_again(tmp_path: 
     down, up = WAY_BACK_DOWN[0].format("1s"), WAY_BACK_DOWN[1].format("5s")
     (flow,) = run(two_paths('bytes = "20MB"\n', down, up, delay="40ms", duration="9s"), tmp_path)["flows"]
     (stall,) = flow["stalls"]
-    assert stall["cause"] == HEAD_OF_LINE
+    assert stall["cause"] == TIME_OUT
     assert "4 retransmission time-outs in a row" in stall["words"]
     assert stall["packets"][0]["time_s"] < 1
 
@@ -179,7 +182,7 @@ def test_lost_acks_are_no_head_of_line_blocking(tmp_path: Path) -> None:
     flow = 'bytes = "20MB"\n'
     (result,) = run(two_paths(flow, down, up, delay="150ms", duration="9s"), tmp_path)["flows"]
     stall = max(result["stalls"], key=lambda one: one["end_s"] - one["start_s"])
-    assert stall["cause"] == NO_SUBFLOW
+    assert stall["cause"] == ACKS_LOST
     assert "has arrived, and no ACK of it" in stall["words"]
 
 
@@ -301,3 +304,129 @@ def test_begin_and_end_of_a_stall_are_exact(tmp_path: Path) -> None:
         if flow == quiet:
             # A message every 0.7 s after the handshake of 20 ms: the third one is the first that is lost.
             assert stall["start_s"] == pytest.approx(0.020064 + 2 * 0.7, abs=1e-4)
+
+
+# --- What is said of causes -----------------------------------------------------------------------
+
+
+def test_the_story_of_a_connection_whose_paths_die_is_told_in_parts(tmp_path: Path) -> None:
+    """Time-outs as long as there are subflows, then no subflow: with the instants, to the nanosecond."""
+    flow = mptcp("rfc8684") + 'bytes = "20MB"\ntcp = { data_retries = 3 }\n'
+    text = two_paths(
+        flow,
+        'at = "1s"; action = "down"; link = "path0"',
+        'at = "1s"; action = "down"; link = "path1"',
+        duration="20s",
+    )
+    simulation = build(loads(text))
+    with SeriesRecorder(tmp_path / "series.parquet") as recorder:
+        (result,) = measure(simulation, recorder).as_dict()["flows"]
+    (stall,) = result["stalls"]
+    dead, ended = stall["parts"]
+    assert (dead["cause"], ended["cause"]) == (TIME_OUT, NO_SUBFLOW)
+    assert "3 retransmission time-outs in a row" in dead["words"]
+    assert dead["words"].count("is in time-out") == 2
+    closed = [event.time for event in simulation.hosts["C"].stack.events if event.what == "SF_CLOSED"]
+    assert dead["end_s"] == ended["start_s"] == max(closed) / SECOND
+    assert (dead["start_s"], ended["end_s"]) == (stall["start_s"], stall["end_s"])
+    text = "\n".join(stall_lines({"flows": [result]}))
+    assert f"{dead['start_s']:.3f} to {dead['end_s']:.3f} s: retransmission time-out." in text
+
+
+LOST_ANSWERS = """
+middleboxes = [
+  {{ name = "drop", match = "pure-ack", direction = "backward", from = "3s", until = "{}" }},
+]
+"""
+
+
+def slow_reader(until: str, flow: str = "", duration: str = "20s") -> str:
+    """Return a scenario whose reader pauses for 3 s; what opens the window is lost up to an instant."""
+    flow = flow + (
+        'bytes = "600kB"\nserver_tcp = { receive_buffer = "64KiB" }\n'
+        'reader = { read_size = "16KiB", pause = "3s", pause_after = "200kB" }\n'
+    )
+    text = two_paths(flow, duration=duration) + '[results]\nstall_threshold = "200ms"\n'
+    return text.replace('delay = "10ms"\n', 'delay = "10ms"\n' + LOST_ANSWERS.format(until))
+
+
+@pytest.mark.parametrize("until", ["3500ms", "4s"])
+def test_the_probe_that_was_due_next_is_the_one_that_ended_it(tmp_path: Path, until: str) -> None:
+    """What is said of the time before a probe is not said of the time after it."""
+    (flow,) = run(slow_reader(until, mptcp("rfc8684")), tmp_path)["flows"]
+    (stall,) = flow["stalls"]
+    assert stall["cause"] == LOST
+    due = float(stall["words"].split(" is due on subflow ")[1].split(" at ")[1].split(" s")[0])
+    assert stall["ended"]["by"] == BY_PROBE
+    probe = stall["ended"]["packets"][0]
+    assert probe["what"].startswith("probe")
+    assert probe["time_s"] == pytest.approx(due, abs=0.001)
+    assert probe["time_s"] < stall["end_s"] < probe["time_s"] + 0.2
+
+
+def test_the_answer_to_a_probe_that_was_lost_is_named(tmp_path: Path) -> None:
+    """It is why the stall lasts until the next probe."""
+    (flow,) = run(slow_reader("4s", mptcp("rfc8684")), tmp_path)["flows"]
+    (stall,) = flow["stalls"]
+    what = [packet["what"] for packet in stall["packets"]]
+    assert "answer to a probe, lost" in what
+    assert "dropped by the middlebox drop of link path" in stall["words"]
+
+
+def test_packets_of_one_nanosecond_have_frames_of_their_own(tmp_path: Path) -> None:
+    """Two reads at one instant, each with an update on each subflow: one frame behind the other."""
+    scenario = tmp_path / "scenario.toml"
+    scenario.write_text(slow_reader("3500ms", mptcp("rfc8684")))
+    out = tmp_path / "out"
+    result = CliRunner().invoke(app, ["run", str(scenario), "--pcap", "--no-figures", "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    (stall,) = json.loads((out / "summary.json").read_text())["flows"][0]["stalls"]
+    lost = [packet for packet in stall["packets"] if packet["what"] == "window update, lost"]
+    assert len({packet["time_s"] for packet in lost}) == 1
+    for subflow in (0, 1):
+        first, second = (packet["frame"] for packet in lost if packet["subflow"] == subflow)
+        assert second == first + 1
+
+
+def test_the_ack_of_a_retransmission_is_lost_and_no_window_is_to_blame(tmp_path: Path) -> None:
+    """The last segment is lost, its copy arrives, the ACK of that is lost: only the timer goes on."""
+    down, up = 'at = "{}"; action = "down"; link = "path0"', 'at = "{}"; action = "up"; link = "path0"'
+    back = '; direction = "backward"'
+    text = two_paths(
+        'app = "constant-rate"\nrate = "16kbps"\nmessage = "1000B"\nbytes = "6kB"\n',
+        (down + back).format("1s"),
+        (up + back).format("3s"),
+        duration="9s",
+    )
+    simulation = build(loads(text + '\n[results]\nstall_threshold = "200ms"\n'))
+    with SeriesRecorder(tmp_path / "series.parquet") as recorder:
+        summary = measure(simulation, recorder)
+    (flow,) = summary.as_dict()["flows"]
+    assert flow["completed_s"] is not None
+    causes = {stall["cause"] for stall in flow["stalls"]} | set(flow["pauses"]["causes"])
+    assert causes <= {ACKS_LOST}
+    happened = {line["event"] for line in event_lines(simulation, summary)}
+    assert "retransmission time-out" in happened
+    assert not {"window probe", "window probe answered"} & happened
+
+
+def test_a_copy_of_old_data_in_front_of_a_closed_window_is_no_probe(tmp_path: Path) -> None:
+    """The ACKs of what filled the buffer are lost: its copies are answered, and are not called probes."""
+    text = two_paths(
+        'bytes = "600kB"\nserver_tcp = { receive_buffer = "64KiB" }\n'
+        'reader = { read_size = "64KiB", pause = "5s", pause_after = "200kB" }\n',
+        'at = "300ms"; action = "down"; link = "path0"; direction = "backward"',
+        'at = "2s"; action = "up"; link = "path0"; direction = "backward"',
+        duration="15s",
+    )
+    simulation = build(loads(text))
+    with SeriesRecorder(tmp_path / "series.parquet") as recorder:
+        summary = measure(simulation, recorder)
+    lines = event_lines(simulation, summary)
+    probes = [line["time_s"] for line in lines if line["event"] == "window probe"]
+    answers = [line["time_s"] for line in lines if line["event"] == "window probe answered"]
+    again = [line["time_s"] for line in lines if line["event"] == "retransmission time-out"]
+    assert again
+    assert min(again) < min(probes)
+    assert len(answers) == len([probe for probe in probes if probe < max(answers)])
+    assert min(answers) > min(probes)

@@ -14,7 +14,7 @@ from mptcpsim.core import closing
 from mptcpsim.core.mappings import widen
 from mptcpsim.core.mptcp_options import REASON_MIDDLEBOX
 from mptcpsim.core.reinjection import NOBODY, Reinjection, Repair, merged
-from mptcpsim.core.window_log import OPENED, PROBE
+from mptcpsim.core.window_log import OPENED, OVERRIDE, PROBE
 from mptcpsim.core.window_probe import SWS_OVERRIDE
 from mptcpsim.plugins import PENALISE, RESEND, Path, Scheduler, SendView
 from mptcpsim.units import MINUTE, NEVER
@@ -629,8 +629,12 @@ class DataSender(SendView):
             if again is not None:
                 if subflow.number != again.origin and self.una < again.end:
                     dsn = max(again.dsn, self.una)
-                    self._resend(subflow, dsn, min(again.end - dsn, most), now)
+                    length = min(again.end - dsn, most)
+                    self._resend(subflow, dsn, length, now)
+                    subflow.tcp.log(OVERRIDE, now, sender.nxt - length, length)
                     return
             elif left > 0:
-                self._send_new(subflow, min(left, most), now)
+                length = min(left, most)
+                self._send_new(subflow, length, now)
+                subflow.tcp.log(OVERRIDE, now, sender.nxt - length, length)
                 return

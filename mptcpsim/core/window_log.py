@@ -9,13 +9,15 @@ from typing import Final, NamedTuple
 
 #: At the end that sends data. A window closed (``subflow`` -1: the connection's) or opened again; a probe
 #: was sent; an update came that says nothing to the connection, because it has no DATA_ACK; a probe for a
-#: lost tail went out (RFC 8985 section 7), which is no probe of a window; the retransmission timer expired.
+#: lost tail went out (RFC 8985 section 7), which is no probe of a window; the retransmission timer expired;
+#: a segment went out because nothing else had for a while (RFC 9293 section 3.8.6.2.1).
 CLOSED: Final = "window closed"
 OPENED: Final = "window opened"
 PROBE: Final = "window probe"
 IGNORED: Final = "window without DATA_ACK"
 LOSS_PROBE: Final = "loss probe"
 TIMED_OUT: Final = "retransmission time-out"
+OVERRIDE: Final = "small window used"
 
 #: At the end that receives. A segment with window 0 was sent; an update after a read; a read was not worth
 #: one; a probe was answered, or not because of the rate limit.

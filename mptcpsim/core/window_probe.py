@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from mptcpsim.core.segment import ACK, FIN, PSH
-from mptcpsim.core.window_log import CLOSED, PROBE
+from mptcpsim.core.window_log import CLOSED, OVERRIDE, PROBE
 from mptcpsim.units import MILLISECOND, NEVER
 
 if TYPE_CHECKING:
@@ -133,5 +133,9 @@ class WindowProbe:
         """A window too small to be worth a segment has been offered for long enough: use it."""
         self.override_at = NEVER
         sender = self._sender
-        if sender.nxt < sender.end and not len(sender.board) and not sender.send_new_segment(now):
-            self.wait(now)
+        if sender.nxt < sender.end and not len(sender.board):
+            if sender.send_new_segment(now):
+                sent = sender.tcp.last_sent()
+                sender.tcp.log(OVERRIDE, now, sent.seq, sent.length)
+            else:
+                self.wait(now)

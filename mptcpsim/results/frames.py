@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from mptcpsim.codec.errors import DecodeError
 from mptcpsim.codec.pcap import OUTBOUND
 from mptcpsim.codec.pcap_reader import CapturedPacket, read_capture
 from mptcpsim.codec.raw import parse_ip
@@ -15,10 +16,12 @@ from mptcpsim.results.summary import Packet
 from mptcpsim.units import SECOND
 
 _TCP: Final = 6
+#: Bytes of a TCP header up to its length.
+_TCP_START: Final = 13
 
 
 class _Key(NamedTuple):
-    """What a packet is found by: host, instant (ns), direction, address and port, number on the wire, payload."""
+    """What a packet is found by: host, instant (ns), direction, address and port, number, payload."""
 
     host: str
     time_ns: int
@@ -28,7 +31,7 @@ class _Key(NamedTuple):
     length: int
 
 
-def locate(captures: Iterable[Path], explanations: Iterable[list[Packet]]) -> None:
+def locate(captures: Iterable[Path], hosts: Mapping[str, str], explanations: Iterable[list[Packet]]) -> None:
     """Fill in file, frame, filter and time of the packets that captures of a run have.
 
     Two packets that an explanation names may be equal in all that they are found by, such as two window
@@ -36,7 +39,8 @@ def locate(captures: Iterable[Path], explanations: Iterable[list[Packet]]) -> No
     are read once, and only if there is something to look for.
 
     Args:
-        captures: files of one or more interfaces, each named ``HOST.INTERFACE`` in it.
+        captures: files of one or more interfaces.
+        hosts: whose interface is whose, by its name in the captures.
         explanations: the packets of each.
     """
     wanted: dict[_Key, dict[int, list[Packet]]] = {}
@@ -62,7 +66,7 @@ def locate(captures: Iterable[Path], explanations: Iterable[list[Packet]]) -> No
                 first = captured.time_ns
             if captured.time_ns not in instants:
                 continue
-            found = _key(captured)
+            found = _key(captured, hosts.get(captured.interface, ""))
             if found is None or found not in wanted:
                 continue
             for packet in wanted[found].get(seen[found], ()):
@@ -73,13 +77,15 @@ def locate(captures: Iterable[Path], explanations: Iterable[list[Packet]]) -> No
             seen[found] += 1
 
 
-def _key(captured: CapturedPacket) -> _Key | None:
-    """Return what a captured packet is found by, None if it is no segment."""
-    ip = parse_ip(captured.data)
-    if ip.protocol != _TCP:
+def _key(captured: CapturedPacket, host: str) -> _Key | None:
+    """Return what a captured packet is found by, None if it is no segment, or cut off before its end."""
+    try:
+        ip = parse_ip(captured.data)
+    except DecodeError:
         return None
-    tcp = captured.data[ip.header_length :]
+    tcp = ip.payload
+    if ip.protocol != _TCP or len(tcp) < _TCP_START:
+        return None
     (port,), seq, offset = struct.unpack(">H", tcp[:2]), int.from_bytes(tcp[4:8], "big"), tcp[12] >> 4
-    host = captured.interface.partition(".")[0]
-    length = ip.total_length - ip.header_length - 4 * offset
+    length = ip.length - ip.header_length - 4 * offset
     return _Key(host, captured.time_ns, captured.direction == OUTBOUND, f"{ip.src}:{port}", seq, length)

@@ -8,7 +8,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mptcpsim.core.multipath import MptcpConnection
-from mptcpsim.core.window_log import ANSWER, LOSS_PROBE, OPENED, PROBE, TIMED_OUT, UPDATE, WindowEvent
+from mptcpsim.core.window_log import (
+    ANSWER,
+    LOSS_PROBE,
+    OPENED,
+    OVERRIDE,
+    PROBE,
+    TIMED_OUT,
+    UPDATE,
+    WindowEvent,
+)
+from mptcpsim.core.window_probe import SWS_OVERRIDE
 from mptcpsim.results.ends import numbers_of
 from mptcpsim.results.stalls import Witness
 from mptcpsim.units import SECOND, format_time
@@ -27,6 +37,7 @@ BY_RETRANSMISSION: Final = "retransmission"
 BY_DATA_TIME_OUT: Final = "data-level retransmission"
 BY_REINJECTION: Final = "reinjection"
 BY_SUBFLOW: Final = "new subflow"
+BY_OVERRIDE: Final = "small window used"
 BY_ACK: Final = "acknowledgment"
 BY_SENDING: Final = "sending went on"
 BY_ARRIVAL: Final = "late arrival"
@@ -44,6 +55,7 @@ ENDINGS: Final[dict[str, str]] = {
     BY_DATA_TIME_OUT: "the connection's timer expired, and let it go, maybe again (RFC 8684 section 3.3.6)",
     BY_REINJECTION: "it was sent on another subflow: the one that had it was in time-out, or ended",
     BY_SUBFLOW: "a subflow was added, and carried it",
+    BY_OVERRIDE: "nothing had been sent for a while, and it was, whatever windows and scheduler say",
     BY_ACK: "an ACK arrived, and let it go",
     BY_SENDING: "it was sent for the first time",
     BY_ARRIVAL: "it had been sent before the stall began, and was under way",
@@ -141,11 +153,16 @@ class _Ending:
         probe = self._last(LOSS_PROBE, subflow, sent)
         if probe is not None and probe.time == sent:
             return Ending(BY_LOSS_PROBE, f"a loss probe carried it {here}", sent)
+        small = self._last(OVERRIDE, subflow, sent)
+        if small is not None and small.time == sent:
+            words = f"nothing had been sent for {format_time(SWS_OVERRIDE)}, and so it was {here}"
+            return Ending(BY_OVERRIDE, words, sent)
         return self._before(record, here)
 
     def _before(self, record: Sent, here: str) -> Ending:
         """Nothing special happened when it was sent: an ACK let it go. What brought that ACK?"""
         sent = record.sent_at
+        subflow = self.mine.identifier
         opened = self._last(OPENED, -1, sent)
         if opened is not None and opened.time == sent:
             told = self._told(opened)
@@ -153,13 +170,14 @@ class _Ending:
                 return self._opened(opened, told, here)
         for event in reversed(self._events(max(self.since, 0), sent)):
             where = f"on subflow {event.subflow} at {_at(event.time)}"
-            if event.what == _TIME_OUT:
-                words = (
-                    f"the retransmission timer expired {where}; the ACK of what it sent let more go {here}"
-                )
-                return Ending(BY_TIME_OUT, words, event.time)
-            if event.what == _ADDED and not record.retransmissions:
-                words = f"subflow {event.subflow} was added at {_at(event.time)}; it was sent {here}"
+            if event.what == _TIME_OUT and not self.sender.subflows[event.subflow].sender.timeouts_in_a_row:
+                then = f"the ACK of what it sent let more go {here}"
+                words = f"the retransmission timer expired {where}; {then}"
+                again = self._last(TIMED_OUT, event.subflow, event.time)
+                shown = () if again is None else (self._sent_by_sender("sent by the timer", again),)
+                return Ending(BY_TIME_OUT, words, event.time, shown)
+            if event.what == _ADDED and event.subflow == subflow and not record.retransmissions:
+                words = f"subflow {subflow} was added at {_at(event.time)}; it was sent {here}"
                 return Ending(BY_SUBFLOW, words, event.time)
         if record.retransmissions:
             words = f"it was sent again {here}, when ACKs showed that it was lost"
@@ -167,13 +185,17 @@ class _Ending:
         if opened is not None and opened.time >= self.since:
             return self._opened(opened, self._told(opened), here)
         probe = self._last(LOSS_PROBE, -1, sent)
-        if probe is not None and probe.time > self.since:
+        if probe is not None and probe.time > self.since and self._is_acked(probe):
             went = f"a loss probe went out on subflow {probe.subflow} at {_at(probe.time)}"
             shown = (self._sent_by_sender("loss probe", probe),)
             return Ending(BY_LOSS_PROBE, f"{went}; its ACK let more go {here}", probe.time, shown)
         if any(tcp.last_heard == sent for tcp in self.sender.subflows):
             return Ending(BY_ACK, f"an ACK arrived, and let it go {here}", sent)
         return Ending(BY_SENDING, f"it was sent for the first time {here}", sent)
+
+    def _is_acked(self, event: WindowEvent) -> bool:
+        """Return whether what the sender sent was acknowledged."""
+        return self.sender.subflows[event.subflow].sender.una > event.seq
 
     def _opened(self, opened: WindowEvent, told: WindowEvent | None, here: str) -> Ending:
         """A window opened: by an update, or by the answer to a probe?"""

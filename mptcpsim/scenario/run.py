@@ -8,8 +8,6 @@ from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 
-from mptcpsim.codec.pcap import INBOUND, OUTBOUND, CaptureWriter
-from mptcpsim.core.segment import Packet
 from mptcpsim.results.frames import locate
 from mptcpsim.results.meta import Stopwatch, collect
 from mptcpsim.results.rundir import META, RunDirectory
@@ -18,15 +16,13 @@ from mptcpsim.results.segments import SegmentRecorder
 from mptcpsim.results.series import FILE_NAME, SeriesRecorder
 from mptcpsim.results.summary import Summary
 from mptcpsim.scenario.build import Simulation, build
+from mptcpsim.scenario.captures import labels, write_captures, write_dumps
 from mptcpsim.scenario.load import dumps
 from mptcpsim.scenario.measure import Sampler, event_lines, summarise
 from mptcpsim.scenario.schema import Scenario
 from mptcpsim.scenario.segment_trace import SegmentTrace
 from mptcpsim.sim.loop import Loop
 from mptcpsim.units import SECOND
-
-#: Where in a run directory the files of tcpdump stand: ``tcpdump/HOST/FILE``.
-DUMPS = "tcpdump"
 
 
 class Stop:
@@ -51,6 +47,8 @@ def run_scenario(
     directory: RunDirectory,
     *,
     pcap: bool = False,
+    merged: bool = False,
+    snaplen: int = 0,
     dsn: bool = False,
     roundtrip: bool = False,
     progress: Callable[[int], None] | None = None,
@@ -62,6 +60,8 @@ def run_scenario(
         scenario: as ``scenario.load`` returns it.
         directory: entered, so that it has its temporary name.
         pcap: write a capture for each interface in ``output.capture``, or of every host.
+        merged: write one of all of them instead.
+        snaplen: bytes kept of each packet; 0 keeps all.
         dsn: record the segments of the flows, from which ``results.figures_dsn`` draws.
         roundtrip: every packet is encoded and decoded at every hop.
         progress: called now and then with the simulated instant, ns.
@@ -76,19 +76,8 @@ def run_scenario(
     simulation = build(scenario, roundtrip=roundtrip)
     with ExitStack() as files:
         recorder = files.enter_context(SeriesRecorder(directory.path / FILE_NAME))
-        if pcap:
-            for end in _captured(scenario):
-                writer = CaptureWriter(directory.path / f"{end.replace(':', '.')}.pcapng")
-                _capture(simulation, end, files.enter_context(writer))
-        for dump in scenario.output.dumps:
-            path = directory.path / DUMPS / dump.interface.partition(":")[0] / dump.file
-            path.parent.mkdir(parents=True, exist_ok=True)
-            writer = files.enter_context(CaptureWriter(path, dump.snap_length))
-            start = partial(_capture, simulation, dump.interface, writer)
-            if dump.start:
-                simulation.env.loop.schedule(dump.start, start)
-            else:
-                start()
+        captures = write_captures(simulation, directory.path, files, merged, snaplen) if pcap else []
+        write_dumps(simulation, directory.path, files)
         segments = SegmentRecorder(directory.path / SEGMENTS)
         if dsn:
             SegmentTrace(simulation, segments)
@@ -97,8 +86,7 @@ def run_scenario(
         summary = measure(simulation, recorder, stop)
     if dsn:
         segments.close()
-    if pcap:
-        locate(directory.path, summary.packets())
+    locate(captures, labels(simulation), summary.packets())
     directory.write_text("scenario.toml", dumps(_with_plugins(scenario, directory)))
     directory.write_json("summary.json", summary.as_dict())
     events_found = event_lines(simulation, summary)
@@ -151,23 +139,3 @@ def _with_plugins(scenario: Scenario, directory: RunDirectory) -> Scenario:
         copies.append(f"{number}-{source.name}" if len(scenario.plugins) > 1 else source.name)
         directory.write_text(copies[-1], source.read_text(encoding="utf-8"))
     return scenario.model_copy(update={"plugins": tuple(copies)})
-
-
-def _captured(scenario: Scenario) -> list[str]:
-    if scenario.output.capture:
-        return list(scenario.output.capture)
-    return [f"{name}:{interface}" for name, host in scenario.hosts.items() for interface in host.interfaces]
-
-
-def _capture(simulation: Simulation, end: str, writer: CaptureWriter) -> None:
-    """Write what passes an interface from now on."""
-    interface = simulation.interface(end)
-    number = writer.add_interface(interface.label)
-    before = interface.tap
-
-    def tap(packet: Packet, now: int, outgoing: bool) -> None:
-        if before is not None:
-            before(packet, now, outgoing)
-        writer.write_packet(number, now, packet, OUTBOUND if outgoing else INBOUND)
-
-    interface.tap = tap

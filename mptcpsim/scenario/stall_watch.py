@@ -283,6 +283,9 @@ class StallWatch:
         for index, look in enumerate(looks):
             if not parts:
                 parts.append(_Part(since, look.why))
+            elif parts[-1].why.cause == LOSS and look.why.cause == TIME_OUT:
+                # What was hoped for did not happen.
+                parts[-1] = _Part(parts[-1].time, look.why)
             elif parts[-1].why.cause != look.why.cause:
                 known = look.why.since
                 parts.append(_Part(look.time if known < 0 else max(known, looks[index - 1].time), look.why))
