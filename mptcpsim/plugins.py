@@ -467,10 +467,11 @@ class Scheduler(Plugin):
         raise NotImplementedError
 
     def on_blocked(self, path: Path, holder: Path, now: int) -> int:
-        """The connection's window is closed while ``path`` could send.
+        """Nothing new can be sent, though ``path`` could: the connection is held up.
 
-        ``holder`` carries the oldest data that is not acknowledged. ``RESEND`` sends that data on
-        ``path``, too; ``PENALISE`` halves the congestion window of ``holder`` for holding the
+        The next segment does not fit into the connection's window, or the send buffer is full of what
+        is on its way. ``holder`` carries the oldest data that is not acknowledged. ``RESEND`` sends that
+        data on ``path``, too; ``PENALISE`` halves the congestion window of ``holder`` for holding the
         connection up; ``WAIT`` does neither. Not asked for data that ``path`` has sent before.
         """
         return WAIT

@@ -116,7 +116,7 @@ def test_a_run_can_be_recorded_and_drawn(tmp_path: Path) -> None:
     assert not (out / "dsn.png").exists()
     rows = read_segments(out)
     lost = [update for update in updates(rows) if update.lost]
-    assert [(update.subflow, round(update.time_s, 3)) for update in lost] == [(0, 5.172), (1, 5.172)]
+    assert [(update.subflow, round(update.time_s, 3)) for update in lost] == [(0, 5.167), (1, 5.167)]
     assert sum(row.kind == PROBE for row in rows) >= 8
     result = CliRunner().invoke(app, ["plot", str(out), "--dsn", "--from", "5", "--to", "7"])
     assert result.exit_code == 0, result.output

@@ -212,8 +212,12 @@ class DataSender(SendView):
             self._go_on_repairing()
         new = self.nxt < self.end
         if not new and not self.reinjections and not (self.fin_wanted and not self.fin_sent):
-            if self.scheduler.REDUNDANT and self.una < self.nxt:
-                self._push_copies(self._connection.usable(), now)
+            if self.una < self.nxt:
+                if self.scheduler.REDUNDANT:
+                    self._push_copies(self._connection.usable(), now)
+                elif self._connection.wants_write:
+                    # The send buffer is full of what is on its way.
+                    self._blocked(self._connection.usable(), now)
             return
         self._pushing = True
         usable = self._connection.usable()
@@ -257,7 +261,12 @@ class DataSender(SendView):
             length = left
             if left > mss:
                 length = mss if segments == 1 else self._several(left, mss * segments, rooms[index], mss)
-            if rooms[index] < length or (length < mss and self._wait_for_more(length)):
+            if rooms[index] < length:
+                break
+            if length < mss and self._wait_for_more(length):
+                if self.nxt + length < self.end or self._connection.wants_write:
+                    # A window or the send buffer, not the application, has no more for the next segment.
+                    self._blocked(usable, now)
                 break
             self._send_new(subflow, length, now)
             rooms[index] -= length
@@ -437,10 +446,13 @@ class DataSender(SendView):
                     subflow.send_data(dsn, length, fin, dsn + length == self.end, now)
 
     def _blocked(self, usable: list[Subflow], now: int) -> None:
-        """The window is closed: maybe the oldest data is held up on a subflow that is slower."""
+        """Nothing new can be sent: maybe the oldest data is held up on a subflow that is slower.
+
+        That is opportunistic retransmission and penalisation (Raiciu et al., NSDI 2012, section 4.2).
+        """
         holder: Subflow | None = None
         for subflow in usable:
-            if subflow.mappings.lowest() <= self.una:
+            if subflow.mappings.carries(self.una):
                 holder = subflow
                 break
         if holder is None:
@@ -453,7 +465,7 @@ class DataSender(SendView):
                 continue
             verdict = self.scheduler.on_blocked(path, holder, now)
             if verdict & PENALISE:
-                holder.penalise(now)
+                holder.penalise()
             if verdict & RESEND:
                 path.blocked_at = self.una
                 self._resend(path, self.una, length, now)

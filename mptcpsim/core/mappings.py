@@ -127,7 +127,13 @@ class SentMappings:
         """Return whether the byte of a DSN is outstanding."""
         if self.lowest() > dsn:
             return False
-        return any(m.dsn <= dsn < m.dsn + m.length for m in self.outstanding())
+        for index in range(self._head, len(self._mappings)):
+            mapping = self._mappings[index]
+            if mapping.dsn <= dsn < mapping.dsn + mapping.length:
+                return True
+            if self._ordered and mapping.dsn > dsn:
+                break
+        return False
 
     def has_left(self, dsn: int) -> bool:
         """Return whether the subflow has acknowledged the byte of a DSN, as far as is remembered."""

@@ -23,6 +23,7 @@ from mptcpsim.core.mptcp_options import (
 from mptcpsim.core.options import OPTION_SPACE, mptcp_length, sack_blocks_that_fit, sack_length
 from mptcpsim.core.path_watch import PathWatch
 from mptcpsim.core.payload import content_is, pattern
+from mptcpsim.core.recovery import OPEN
 from mptcpsim.core.reinjection import NOBODY, Reinjection, unqueued
 from mptcpsim.core.segment import ACK, ECE, ECT0, FIN, NOT_ECT, Segment
 from mptcpsim.core.sequences import UNKNOWN, unwrap
@@ -90,7 +91,6 @@ class Subflow(Path):
         "number",
         "own_backup",
         "peer_backup",
-        "penalised_at",
         "probe_dsn",
         "proven",
         "reinjected_bytes",
@@ -161,7 +161,6 @@ class Subflow(Path):
         self.duplicate_bytes: int = 0
         self.blocked_at: int = -1
         self.bare_acks: int = 0
-        self.penalised_at: int = -1
 
     # --- What a scheduler sees ------------------------------------------------------------------
 
@@ -262,12 +261,11 @@ class Subflow(Path):
             return True
         return (outbound.nxt < outbound.end or len(outbound.reinjections) > 0) and self.own_window_closed()
 
-    def penalise(self, now: int) -> None:
-        """Halve the window of a subflow that holds the connection up, at most once a round trip."""
+    def penalise(self) -> None:
+        """Halve the window of a subflow that holds the connection up; how often is the scheduler's affair."""
         sender = self.tcp.sender
-        if now - self.penalised_at < sender.rtt.srtt or sender.recovery.state != 0:
+        if sender.recovery.state != OPEN:
             return
-        self.penalised_at = now
         congestion = sender.congestion
         if congestion.cwnd >= congestion.ssthresh:
             congestion.ssthresh = max(congestion.ssthresh // 2, 2 * sender.mss)
