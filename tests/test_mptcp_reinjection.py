@@ -235,7 +235,8 @@ def stripped(count: str, profile: str = "rfc8684", **buffers: str) -> Run:
     """Run a transfer over two paths, on one of which all options vanish after a second."""
     sizes = ", ".join(f'{key} = "{size}"' for key, size in buffers.items())
     ends = [
-        f'mptcp = {{ profile = "{profile}", path_manager = {{ name = "endpoints", {manager} }} }}\n'
+        f'mptcp = {{ profile = "{profile}", scheduler = "roundrobin", '
+        f'path_manager = {{ name = "endpoints", {manager} }} }}\n'
         f"tcp = {{ {sizes} }}"
         for manager in ("add_addr_accepted = 1", 'endpoints = "10.0.2.2 signal"')
     ]
