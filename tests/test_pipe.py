@@ -310,6 +310,39 @@ def test_a_new_rate_leaves_the_packet_in_service_alone(general: bool) -> None:
     assert wire.times == [100, 300, 500, 500]
 
 
+def test_a_new_rate_for_the_packet_in_service(general: bool) -> None:
+    wire = Wire(general, rate_bps=8 * SECOND)
+    wire.send_at(0, 100, 100, 100)
+    # At 50 half of the first is left; at 300 a quarter of the second, which has begun at 150.
+    wire.at(50, lambda: wire.pipe.set_rate(4 * SECOND, in_service=True))
+    wire.at(300, lambda: wire.pipe.set_rate(1 * SECOND, in_service=True))
+    wire.run()
+    assert wire.times == [150, 500, 1300]
+
+
+def test_a_packet_keeps_its_own_rate_until_an_event_gives_it_the_new_one(general: bool) -> None:
+    """Of a packet that has begun at 8 bit/ns 60 bytes are left at 40, whatever the rate was meanwhile."""
+    wire = Wire(general, rate_bps=8 * SECOND)
+    wire.send_at(0, 100, 100)
+    wire.at(20, lambda: wire.pipe.set_rate(1 * SECOND))
+    wire.at(30, lambda: wire.pipe.set_rate(0))
+    wire.at(40, lambda: wire.pipe.set_rate(4 * SECOND, in_service=True))
+    wire.at(60, lambda: wire.pipe.set_rate(2 * SECOND, in_service=True))
+    wire.run()
+    # 50 bytes left at 60: 200 ns more; the second one at 2 bit/ns.
+    assert wire.times == [260, 660]
+
+
+def test_an_unlimited_rate_ends_the_packet_in_service_at_once(general: bool) -> None:
+    wire = Wire(general, rate_bps=1)
+    wire.send_at(0, 100, 100)
+    wire.at(70, lambda: wire.pipe.set_rate(0, in_service=True))
+    wire.send_at(70, 100)
+    wire.run()
+    assert wire.times == [70, 70, 70]
+    assert wire.pipe.busy_time(100) == 70
+
+
 def test_a_new_delay_holds_from_the_transmitter_on_and_never_reorders(general: bool) -> None:
     wire = Wire(general, rate_bps=8 * SECOND, delay_ns=1000)
     wire.send_at(0, 100, 100, 100)

@@ -67,6 +67,7 @@ STEPS = st.one_of(
     st.tuples(st.just("send"), SIZES),
     st.tuples(st.just("burst"), st.integers(2, 12)),
     st.tuples(st.just("rate"), RATES),
+    st.tuples(st.just("rate in service"), RATES),
     st.tuples(st.just("delay"), DELAYS),
     st.tuples(st.just("down"), st.just(0)),
     st.tuples(st.just("up"), st.just(0)),
@@ -142,6 +143,8 @@ class Run:
                 self._send(10)
         elif what == "rate":
             pipe.set_rate(value)
+        elif what == "rate in service":
+            pipe.set_rate(value, in_service=True)
         elif what == "delay":
             pipe.set_delay(value)
         elif what == "loss":

@@ -30,6 +30,8 @@ class FifoPipe(Pipe):
         "_floor",
         "_free",
         "_idle",
+        "_kept_rate",
+        "_kept_until",
         "_plain",
         "_qdisc",
         "_service",
@@ -66,6 +68,9 @@ class FifoPipe(Pipe):
         self._unsent_bytes: int = 0
         #: Instants of pending events that have become void.
         self._stale: list[int] = []
+        #: The end of a packet that was in service when the rate changed, and its own rate.
+        self._kept_until: int = -1
+        self._kept_rate: int = 0
         self._arrival: Callable[[], None] = self._arrive
         self._plain: bool = False
         self._configured()
@@ -204,6 +209,18 @@ class FifoPipe(Pipe):
         )
 
     # --- rare changes ---------------------------------------------------------------------
+
+    def _retime(self, now: int, before: int, anew: bool) -> None:
+        departures = self._departures
+        if not departures:
+            return
+        until = departures[0]
+        rate = self._kept_rate if until == self._kept_until else before
+        if anew:
+            departures[0] = until = now + self._left(until - now, rate)
+            rate = self.rate_bps
+        self._kept_until = until
+        self._kept_rate = rate
 
     def _rate_changed(self, now: int) -> None:
         self._service = {}

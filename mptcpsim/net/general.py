@@ -46,6 +46,7 @@ class GeneralPipe(Pipe):
         "_line",
         "_order",
         "_service_end",
+        "_service_rate",
         "_service_start",
         "_serving",
         "queue",
@@ -59,6 +60,7 @@ class GeneralPipe(Pipe):
         self._doomed: bool = False
         self._service_start: int = 0
         self._service_end: int = 0
+        self._service_rate: int = 0
         self._busy: int = 0
         self._idle_since: int = loop.now
         self._burst: int = self._burst_time()
@@ -140,6 +142,7 @@ class GeneralPipe(Pipe):
             self._credit = 0
             self._serving = packet
             self._service_start = now
+            self._service_rate = self.rate_bps
             self._service_end = now + service
             self._loop.schedule(self._service_end, self._finish_event)
             return
@@ -176,6 +179,13 @@ class GeneralPipe(Pipe):
             self.sink(packet)
 
     # --- rare changes ---------------------------------------------------------------------
+
+    def _retime(self, now: int, before: int, anew: bool) -> None:
+        if anew and self._serving is not None:
+            self._service_end = now + self._left(self._service_end - now, self._service_rate)
+            self._service_rate = self.rate_bps
+            # The event at the former end finds nothing to do, or another packet in service.
+            self._loop.schedule(self._service_end, self._finish_event)
 
     def _rate_changed(self, now: int) -> None:
         self._burst = self._burst_time()

@@ -117,10 +117,10 @@ class Link:
         """Both directions are up."""
         return self.forward.up and self.backward.up
 
-    def set_rate(self, rate_bps: int, direction: str = BOTH) -> None:
-        """Change the rate, bit/s; 0 is unlimited."""
+    def set_rate(self, rate_bps: int, direction: str = BOTH, in_service: bool = False) -> None:
+        """Change the rate, bit/s; 0 is unlimited. ``in_service``: for the packet in service, too."""
         for pipe in self.pipes(direction):
-            pipe.set_rate(rate_bps)
+            pipe.set_rate(rate_bps, in_service)
 
     def set_delay(self, delay_ns: int, direction: str = BOTH) -> None:
         """Change the one-way delay, ns."""

@@ -234,8 +234,13 @@ class Pipe:
         """Take a packet at the near end, now."""
         self._send_checked(packet)
 
-    def set_rate(self, rate_bps: int) -> None:
+    def set_rate(self, rate_bps: int, in_service: bool = False) -> None:
         """Change the rate, bit/s (0 for unlimited), from now on.
+
+        Args:
+            rate_bps: the new rate.
+            in_service: what is left of the packet in service goes at the new rate, too; else it
+                is transmitted to its end at the rate with which it has begun.
 
         Raises:
             ValueError: the rate is negative.
@@ -244,8 +249,11 @@ class Pipe:
             raise ValueError("a rate cannot be negative")
         now = self._loop.now
         self._settle(now)
+        before = self.rate_bps
         self.rate_bps = rate_bps
+        self._retime(now, before, in_service)
         self._rate_changed(now)
+        self._settle(now)
 
     def set_delay(self, delay_ns: int) -> None:
         """Change the delay, ns, of the packets that leave the transmitter from now on.
@@ -335,6 +343,20 @@ class Pipe:
     def _full(self, packet: Packet, now: int) -> bool:
         """Return whether there is no room for one more packet like this one."""
         raise NotImplementedError
+
+    def _retime(self, now: int, before: int, anew: bool) -> None:
+        """Give the packet in service another end after the rate has changed, or note its rate.
+
+        Args:
+            now: ns.
+            before: the rate until now, bit/s.
+            anew: what is left of the packet goes at the new rate.
+        """
+        raise NotImplementedError
+
+    def _left(self, left_ns: int, rate_bps: int) -> int:
+        """Return the ns that what takes ``left_ns`` at a rate takes at the present one."""
+        return -(-left_ns * rate_bps // self.rate_bps) if self.rate_bps else 0
 
     def _rate_changed(self, now: int) -> None:
         raise NotImplementedError

@@ -75,11 +75,15 @@ class SetEvent(_Event):
     delay: Time | None = None
     loss: Loss | None = None
     queue: Queue | None = None
+    #: At which rate the packet in service is transmitted to its end; without it at the old one.
+    in_service: Literal["old-rate", "new-rate"] | None = None
 
     @model_validator(mode="after")
     def _something_to_set(self) -> SetEvent:
         if all(getattr(self, name) is None for name in ("rate", "delay", "loss", "queue")):
             raise ValueError('action "set" sets nothing: add rate, delay, loss or queue')
+        if self.in_service is not None and self.rate is None:
+            raise ValueError("in_service belongs to rate, which the event does not set: add it, or drop this")
         return self
 
 

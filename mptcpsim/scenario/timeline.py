@@ -258,7 +258,7 @@ def set_link(link: Link, event: SetEvent) -> None:
     """Make another link of a link."""
     direction = event.direction
     if event.rate is not None:
-        link.set_rate(event.rate, direction)
+        link.set_rate(event.rate, direction, event.in_service == "new-rate")
     if event.delay is not None:
         link.set_delay(event.delay, direction)
     if event.queue is not None:
