@@ -120,6 +120,24 @@ link = "near"
 action = "up"
 """
 
+#: A rate that is low for a moment, and does not hold the packet in service.
+DIP = """
+[[events]]
+at = "3s"
+action = "set"
+link = "other"
+direction = "forward"
+rate = "1kbps"
+
+[[events]]
+at = "3.01s"
+action = "set"
+link = "other"
+direction = "forward"
+rate = "10Mbps"
+in_service = "new-rate"
+"""
+
 #: Further events: each changes something, and would not if it came twice.
 INTERFACE_TWICE = """
 [[events]]
@@ -293,6 +311,11 @@ CASES = [
     Case("W402", IPFW, "200 pipe 1", "200 allow", "no rule sends packets to it", 14),
     Case("W402", IPFW, "config bw 8Mbps", "config bw 8Mbps type fq_codel", "packets of rules 'pipe 1' pass a FIFO", 14),
     Case("W402", IPFW, "ipfw add 100", "ipfw sched 1 config type fq_codel\nipfw add 100", "no queue feeds sched 1", 15),
+    Case("W407", IPFW, "ipfw add 100", "ipfw pipe 1 config delay 20ms\nipfw add 100", "without the bw that line", 15),
+    Case("W407", IPFW, "[hosts.B]", "[[hosts.A.freebsd.later]]\nat = '1s'\ncommands = 'ipfw pipe 1 config plr 0.1'\n[hosts.B]",
+         "it is unlimited now"),
+    Case("W407", IPFW, "config bw 8Mbps", "config bw 8Mbps queue 30KBytes red 0.002/5000/15000/0.1\n"
+         "ipfw pipe 1 config bw 8Mbps", "without the queue and red", 15),
     Case("E403", IPFW, "ipfw add 300 allow ip from any to any in\n", "", "rule 65535 denies the rest", 10),
     Case("W404", IPFW, "300 allow ip from any to any in", "150 allow ip from any to any", "rule 150", 16),
     Case("E405", IPFW, "fwd 192.168.0.1", "fwd 192.168.0.9", "write 192.168.0.1", 15),
@@ -308,11 +331,25 @@ CASES = [
     Case("W503", TWO_LINKS, "subflows = 2", "subflows = 0", "allows 0 further subflows", 10),
     Case("W505", TWO_NETWORKS, "[hosts.B]\n", "[hosts.B]\nmptcp = false\n", "B does not"),
     Case("W506", TWO_NETWORKS, "[hosts.B]\n", "[hosts.B]\nmptcp = { version = 1 }\n", "version 0"),
+    Case("W507", TWO_NETWORKS, '"caia-v0.4"\n', '"caia-v0.4"\npath_manager = { name = "ndiffports", subflows = 9 }\n',
+         "and 4 will come up, the first one included: max_subflows is 4 at A", 7),
+    Case("W507", TWO_LINKS.replace("10.0.9.2 signal", ""), 'name = "endpoints", subflows = 2, add_addr_accepted = 1',
+         'name = "ndiffports", subflows = 6', "3 will come up, the first one included: the path manager at B allows 2", 6),
+    Case("W508", TWO_LINKS, "10.0.9.2 signal", "", '"10.0.9.2 signal"'),
     Case("W601", TWO_LINKS, 'bytes = "1MB"', 'server_tcp = { receive_buffer = "16KiB" }', "write receive_buffer ="),
     Case("W602", TWO_LINKS, 'bytes = "1MB"', 'client_tcp = { send_buffer = "16KiB" }', "its paths carry 20 Mbit/s"),
     Case("W603", TWO_NETWORKS, 'r5"]\n', 'r5"]\nqueue = "50B"\n', "such as 50", 22),
+    Case("W603", TWO_LINKS.replace('"B:b"]', '"B:b"]\nqueue = "64KiB"'), 'link = "near"\naction = "down"', 'link = "near"\naction = "down"\n'
+         '[[events]]\nat = "3s"\naction = "set"\nlink = "far"\nqueue = "50B"', "becomes 50 bytes"),
     Case("W604", TWO_LINKS, '"S"]\n', '"S"]\nmtu = 9000\n', "such as 1500", 17),
     Case("W605", TWO_NETWORKS, 'r5"]\n', 'r5"]\nqueue = 200\nqdisc = "fq_codel"\n', "limit = 200 }", 22),
+    Case("W606", TWO_NETWORKS, 'r5"]\n', 'r5"]\nqueue = "64KiB"\nqdisc = "red"\n', "such as 7500 and 22500", 23),
+    Case("W606", TWO_NETWORKS, 'r5"]\n', 'r5"]\nforward = { queue = "64KiB", qdisc = { name = "gred", min_th = 5, max_th = 30 } }\n',
+         "less than a packet", 22),
+    Case("W606", TWO_NETWORKS, 'r5"]\n', 'r5"]\nqdisc = { name = "red", min_th = 7500, max_th = 22500 }\n', "75kB", 22),
+    Case("W606", TWO_NETWORKS, 'r5"]\n', 'r5"]\nqueue = "9kB"\nqdisc = { name = "red", min_th = 9500, max_th = 22500 }\n',
+         "holds 9000 bytes", 23),
+    Case("W606", IPFW, "config bw 8Mbps", "config bw 8Mbps queue 30KBytes red 0.002/5/15/0.1", "such as 7500 and 22500", 14),
     Case("W701", TWO_LINKS, 'at = "2s"', 'at = "6s"', "raise the duration"),
     Case("N702", TWO_NETWORKS, 'duration = "4s"', 'duration = "6s"', "raise the duration", 39),
     Case("E704", TWO_LINKS, 'app = "bulk"', 'listen = "never"', "nobody listens at port 5001 of B"),
@@ -326,6 +363,10 @@ CASES = [
     Case("W703", TWO_LINKS + ROUTE_TWICE, '"\n\n[[events]]\nat = "4s"\nnode', '"\n\n[[events]]\nat = "2.5s"\nnode', "no route"),
     Case("W703", TWO_LINKS + PAUSE_TWICE, 'action = "resume"', 'action = "pause"', "is paused already"),
     Case("W703", TWO_LINKS + PAUSE_TWICE, 'action = "pause"', 'action = "resume"', "is not paused"),
+    Case("W703", TWO_LINKS, 'link = "near"\naction = "down"', 'link = "near"\naction = "down"\n'
+         '[[events]]\nat = "3s"\naction = "set"\nlink = "near"\nrate = "10Mbps"', "has what is set already at 3 s"),
+    Case("W705", TWO_LINKS + DIP, 'in_service = "new-rate"\n', "", "a packet of 1500 bytes takes 12 s"),
+    Case("W705", TWO_LINKS + DIP.replace("3.01s", "4.9s"), '"new-rate"', '"old-rate"', "has 1 kbit/s for 1.9 s"),
     Case("W801", TWO_NETWORKS, "[hosts.A]\n", "[defaults.tcp]\ncongestion = 'reno'\n[hosts.A]\n"
          "tcp = { congestion = 'cubic' }\n", "hosts.A.tcp.congestion stands closer, B sends no data", 9),
     Case("W801", TWO_NETWORKS, 'app = "bulk"', "mptcp = 'caia-v0.4'", "flows.0.mptcp.profile stands closer", 6),
@@ -430,6 +471,62 @@ def test_what_a_probe_shows_is_no_matter_of_chance() -> None:
         assert told(found_in(f"seed = {seed}\n" + text)) == []
         lossy = text.replace("prob 0.4", "prob 0.9")
         assert {finding.rule.code for finding in found_in(f"seed = {seed}\n" + lossy)} >= {"E204"}
+
+
+def test_a_dip_that_holds_nothing_for_long_is_none() -> None:
+    plain = DIP.replace('in_service = "new-rate"\n', "")
+    assert told(found_in(TWO_LINKS + DIP)) == []
+    assert told(found_in(TWO_LINKS + plain.replace("1kbps", "100kbps"))) == []
+    assert told(found_in(TWO_LINKS + plain.replace("10Mbps", "900bps"))) == []  # it falls, and falls again
+    # 1 s at 10 kbit/s: each packet takes 1.2 s; at 50 kbit/s 0.24 s, less than the second that it lasts.
+    long = plain.replace("3.01s", "4s")
+    assert [f.rule.code for f in found_in(TWO_LINKS + long.replace("1kbps", "10kbps"))] == ["W705"]
+    assert told(found_in(TWO_LINKS + long.replace("1kbps", "50kbps"))) == []
+    assert [f.rule.code for f in found_in(TWO_LINKS + plain.replace("1kbps", "50kbps"))] == ["W705"]
+
+
+def test_a_set_event_may_give_one_direction_what_the_other_has() -> None:
+    event = "[[events]]\nat = '3s'\naction = 'set'\nlink = 'near'\nrate = '5Mbps'\n"
+    again = event.replace("3s", "4s")
+    assert told(found_in(TWO_LINKS + event.replace("rate", "direction = 'forward'\nrate") + again)) == []
+    assert [f.rule.code for f in found_in(TWO_LINKS + event + again)] == ["W703"]
+    assert told(found_in(TWO_LINKS + event + again.replace("rate = '5Mbps'", "loss = 0.1"))) == []
+
+
+def test_a_pipe_that_was_deleted_is_configured_for_the_first_time() -> None:
+    first = "ipfw pipe 1 config bw 8Mbps delay 20ms\n"
+    for between in ("ipfw pipe delete 1\n", "ipfw pipe flush\n", ""):
+        text = IPFW.replace("ipfw pipe 1 config", f"{first}{between}ipfw pipe 1 config")
+        assert [f.rule.code for f in found_in(text)] == ([] if between else ["W407"])
+
+
+def test_one_subflow_that_is_meant_is_no_fault() -> None:
+    text = TWO_LINKS.replace("10.0.9.2 signal", "")
+    assert [f.rule.code for f in found_in(text)] == ["W508"]
+    one = text.replace('app = "bulk"', "mptcp = { max_subflows = 1 }")
+    assert told(found_in(one)) == []
+    later = "[[events]]\nat = '4s'\naction = 'remove-address'\ninterface = 'B:c'\naddress = '10.0.9.2'\n"
+    assert told(found_in(text + later)) == []
+
+
+def test_two_addresses_on_one_path_are_no_second_path() -> None:
+    text = RULES_OF_A.replace(', addresses = "192.168.0.2"', "")
+    assert text != RULES_OF_A
+    assert told(found_in(text)) == []
+
+
+def test_two_links_and_a_profile_alone() -> None:
+    text = TWO_LINKS
+    for host in ("A", "B"):
+        at = text.index("mptcp = { profile", text.index(f"[hosts.{host}]"))
+        text = text[:at] + 'mptcp = "rfc8684"' + text[text.index("\n", at) :]
+    (finding,) = found_in(text)
+    assert finding.rule.code == "W508"
+    assert "10.0.9.1 of A reaches 10.0.9.2 of B on another path" in finding.problem
+    for settings in ("add_addr_accepted = 1", 'endpoints = "10.0.9.2 signal"'):
+        path_manager = f'mptcp = {{ path_manager = {{ name = "endpoints", {settings} }} }}'
+        text = text.replace('mptcp = "rfc8684"', path_manager, 1)
+    assert told(found_in(text)) == []
 
 
 def test_every_rule_has_a_scenario() -> None:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 from mptcpsim.core.segment import FourTuple
 from mptcpsim.freebsd.commands import read_script
 from mptcpsim.freebsd.dummynet import Config
+from mptcpsim.freebsd.ipfw import ObjectCommand
 from mptcpsim.freebsd.lines import Line
 from mptcpsim.freebsd.pf_conf import PfConf, PfRule
 from mptcpsim.freebsd.system import System
 from mptcpsim.lint.finding import Remark
 from mptcpsim.net.forwarding import IpNode
 from mptcpsim.scenario.errors import Path
-from mptcpsim.scenario.typed import COMMANDS, TABLE
+from mptcpsim.scenario.typed import COMMANDS, TABLE, later_label
 
 if TYPE_CHECKING:
     from mptcpsim.lint.subject import Subject
@@ -48,6 +49,22 @@ class FreebsdNode:
         spec = self._subject.scenario.nodes[self.name].freebsd
         commands = read_script(str(spec.commands), COMMANDS) if spec is not None else ()
         return [command for command in commands if isinstance(command, Config)]
+
+    @cached_property
+    def objects(self) -> list[Config | ObjectCommand]:
+        """The commands about pipes, queues and schedulers, those that are typed later behind the others."""
+        spec = self._subject.scenario.nodes[self.name].freebsd
+        if spec is None:
+            return []
+        texts = [(spec.commands, COMMANDS)]
+        later = sorted(enumerate(spec.later), key=lambda entry: entry[1].at)
+        texts += [(block.commands, later_label(index)) for index, block in later]
+        return [
+            command
+            for text, label in texts
+            for command in read_script(str(text), label)
+            if isinstance(command, Config | ObjectCommand)
+        ]
 
     @property
     def forwards(self) -> bool:
@@ -123,6 +140,7 @@ class FreebsdNode:
     def place(self, at: Line) -> Path:
         """Return the key that holds the text of a line."""
         kind = "routers" if self.forwards else "hosts"
+        # Of commands that are typed later the label of the line says which they are.
         key: Path = ("files", at.file) if at.file in self.system.files else (COMMANDS,)
         return (kind, self.name, TABLE, *key)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from mptcpsim.freebsd.ipfw import IpfwEnd, IpfwRule
+from mptcpsim.freebsd.dummynet import Config
+from mptcpsim.freebsd.ipfw import IpfwEnd, IpfwRule, ObjectCommand
 from mptcpsim.freebsd.ipfw_filter import DENIED
 from mptcpsim.freebsd.ipfw_rules import DEFAULT_RULE
 from mptcpsim.freebsd.lines import NOWHERE
@@ -92,6 +93,58 @@ def unused_pipe(subject: Subject) -> Iterator[Remark]:
                 f"type ipfw add {kind} {number} ip from any to any, or leave it out",
                 cause=False,
             )
+
+
+#: What a configuration states, the fields of each, and what it has without them.
+_STATED: Final = {
+    "bw": (("bw",), "is unlimited"),
+    "delay": (("delay",), "has no delay"),
+    "burst": (("burst",), "has no burst"),
+    "profile": (("profile",), "has no profile"),
+    "queue": (("slots", "octets"), "has 50 slots"),
+    "plr": (("plr",), "loses nothing"),
+    "mask": (("mask",), "is one for all flows"),
+    "red": (("red", "aqm"), "drops at its end"),
+    "weight": (("weight",), "has weight 1"),
+}
+
+
+@FAMILY.rule("W407", "configured-anew")
+def configured_anew(subject: Subject) -> Iterator[Remark]:
+    """A pipe or queue is configured a second time, and loses what is not said again.
+
+    Each ``config`` states the object anew: a second one with the delay only takes the bandwidth away. That
+    holds for commands that are typed later, too.
+    """
+    for host in subject.systems:
+        known: dict[tuple[str, int], Config] = {}
+        for command in host.objects:
+            if isinstance(command, ObjectCommand):
+                if command.verb == "flush":
+                    known.clear()
+                elif command.verb == "delete":
+                    for number in command.numbers:
+                        known.pop((command.kind, number), None)
+                continue
+            before = known.get((command.kind, command.number))
+            known[command.kind, command.number] = command
+            if before is None:
+                continue
+            lost = [
+                (word, without)
+                for word, (fields, without) in _STATED.items()
+                if any(getattr(before, field) is not None for field in fields)
+                and all(getattr(command, field) is None for field in fields)
+            ]
+            if lost:
+                words = " and ".join(word for word, _ in lost)
+                yield host.remark(
+                    command.at,
+                    f"{command.kind} {command.number} of {host.name} is configured anew without the {words} "
+                    f"that line {before.at.number} gives it: it {' and '.join(each for _, each in lost)} now",
+                    f"say the {words} again in this line",
+                    cause=False,
+                )
 
 
 @FAMILY.rule("E403", "denied-by-default")

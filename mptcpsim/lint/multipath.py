@@ -8,8 +8,9 @@ from typing import Final
 from mptcpsim.core.mptcp_config import MptcpConfig
 from mptcpsim.lint.finding import Family, Remark
 from mptcpsim.lint.subject import Subject
-from mptcpsim.lint.talks import Talk
+from mptcpsim.lint.talks import Pair, Talk
 from mptcpsim.pathmanagers.addresses import AddressedManager
+from mptcpsim.pathmanagers.ndiffports import NDiffPorts
 from mptcpsim.plugins import PathManager, find
 from mptcpsim.scenario.catalogue import parameters
 from mptcpsim.scenario.check_events import added_addresses
@@ -105,17 +106,10 @@ def address_not_joined(subject: Subject) -> Iterator[Remark]:
 def _limit(talk: Talk, own: MptcpConfig, peer: MptcpConfig, is_client: bool, address: str) -> tuple[str, str]:
     """Return why an address is used by no subflow, as far as it can be told, and what to do."""
     announced = (is_client, address) in talk.rehearsal.announced
-    near, far = manager_of(own), manager_of(peer)
-    limits = ((own, near, "here"), (peer, far, "at the other end"))
-    for config, manager, where in limits:
-        if config.max_subflows <= 1 + len(talk.pairs[1:]):
-            return (f"max_subflows is {config.max_subflows} {where}", "raise max_subflows there")
-        subflows = getattr(manager, "subflows", None)
-        if subflows is not None and subflows <= len(talk.pairs[1:]):
-            return (
-                f"the path manager {where} allows {subflows} further subflows",
-                "raise the parameter 'subflows' of the path manager there",
-            )
+    far = manager_of(peer)
+    for config, where in ((own, "here"), (peer, "at the other end")):
+        if reached := _reached(config, where, len(talk.pairs[1:])):
+            return reached
     if announced and getattr(far, "add_addr_accepted", 1) == 0:
         return (
             "it is announced, and the path manager at the other end accepts no announcement "
@@ -136,6 +130,119 @@ def _limit(talk: Talk, own: MptcpConfig, peer: MptcpConfig, is_client: bool, add
         "the path manager opens none from it",
         f"see `mptcpsim list pathmanager` for what {own.path_manager} makes of an address",
     )
+
+
+def _reached(config: MptcpConfig, where: str, further: int) -> tuple[str, str] | None:
+    """Return which limit of an end so many further subflows have reached, and a remedy; None: none."""
+    if config.max_subflows <= 1 + further:
+        return (f"max_subflows is {config.max_subflows} {where}", "raise max_subflows there")
+    subflows = getattr(manager_of(config), "subflows", None)
+    if config.path_manager != NDiffPorts.NAME and subflows is not None and subflows <= further:
+        return (
+            f"the path manager {where} allows {subflows} further subflows",
+            "raise the parameter 'subflows' of the path manager there",
+        )
+    return None
+
+
+@FAMILY.rule("W507", "too-many-ports")
+def too_many_ports(subject: Subject) -> Iterator[Remark]:
+    """The path manager ndiffports wants more subflows than will come up.
+
+    Limits count at both ends: max_subflows of each, and what the path manager of the server takes. Found out
+    by a rehearsal of the connection between both ends on a perfect wire.
+    """
+    for talk in subject.talks:
+        client, server = talk.ends
+        config = client.config.mptcp
+        if not talk.rehearsal.multipath or config.path_manager != NDiffPorts.NAME:
+            continue
+        manager = manager_of(config)
+        assert isinstance(manager, NDiffPorts)
+        asked, taken = talk.rehearsal.asked, talk.rehearsal.taken
+        if taken >= manager.subflows - 1:
+            continue
+        causes = []
+        if asked < manager.subflows - 1:
+            forbidden = "the server forbids subflows to its address (deny_join_initial)"
+            cause = _reached(config, f"at {client.host}", asked)
+            causes.append(cause or (forbidden, "announce another address at the server"))
+        if taken < asked:
+            cause = _reached(server.config.mptcp, f"at {server.host}", taken)
+            causes.append(
+                cause or (f"{server.host} refuses {asked - taken}", f"see the limits of {server.host}")
+            )
+        yield Remark(
+            subject.setter(talk, client, "path_manager"),
+            f"ndiffports wants {manager.subflows} subflows of flow {talk.spec.name!r}, and {1 + taken} will "
+            f"come up, the first one included: {', '.join(problem for problem, _ in causes)}",
+            f"{', '.join(dict.fromkeys(remedy for _, remedy in causes))}, or ask for {1 + taken}",
+        )
+
+
+#: Pairs of addresses that are tried for a second path, at most.
+_MOST_PAIRS: Final = 16
+
+
+@FAMILY.rule("W508", "second-path-unused")
+def second_path_unused(subject: Subject) -> Iterator[Remark]:
+    """Two ends speak MPTCP and have a second path, and nothing opens a subflow on it.
+
+    A profile alone names no addresses: the path manager of Linux (endpoints) opens a subflow where an
+    endpoint is configured, and for an announcement where add_addr_accepted allows it. The connection has one
+    subflow.
+    """
+    for talk in subject.talks:
+        client, server = talk.ends
+        configs = client.config.mptcp, server.config.mptcp
+        if not talk.rehearsal.multipath or talk.rehearsal.joins or talk.rehearsal.announced:
+            continue
+        if any(
+            _named(config) or config.max_subflows == 1 or config.path_manager == NDiffPorts.NAME
+            for config in configs
+        ) or any(subject.may_change_addresses(end.host) for end in talk.ends):
+            continue
+        found = _second_path(subject, talk)
+        if found is None:
+            continue
+        if found.server != server.address:
+            remedy = (
+                f'write path_manager = {{ name = "endpoints", endpoints = "{found.server} signal" }} in '
+                f'[hosts.{server.host}.mptcp] and {{ name = "endpoints", add_addr_accepted = 1 }} in '
+                f"[hosts.{client.host}.mptcp]"
+            )
+        else:
+            remedy = (
+                f'write path_manager = {{ name = "endpoints", endpoints = "{found.client} subflow" }} in '
+                f"[hosts.{client.host}.mptcp]"
+            )
+        yield Remark(
+            ("flows", talk.number),
+            f"flow {talk.spec.name!r} has one subflow only, though {found.client} of {client.host} reaches "
+            f"{found.server} of {server.host} on another path: no path manager asks for a subflow there",
+            f"{remedy}; or max_subflows = 1, if one is meant",
+        )
+
+
+def _second_path(subject: Subject, talk: Talk) -> Pair | None:
+    """Return a pair of addresses whose packets arrive and share no link with the first subflow, or None."""
+    client, server = talk.ends
+    first = talk.pairs[0]
+    if not first.arrived:
+        return None
+    used = {pipe.name for way in first.ways for pipe in way.pipes}
+    tried = 0
+    for near in subject.addresses_of(client.host):
+        for far in subject.addresses_of(server.host):
+            if (near, far) == (client.address, server.address) or (":" in near) != (":" in far):
+                continue
+            tried += 1
+            if tried > _MOST_PAIRS:
+                return None
+            pair = subject.pair_of(talk, near, far)
+            if pair.arrived and not used & {pipe.name for way in pair.ways for pipe in way.pipes}:
+                return pair
+    return None
 
 
 @FAMILY.rule("W505", "peer-speaks-plain-tcp")

@@ -14,7 +14,7 @@ from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.connection import Connection
 from mptcpsim.core.mptcp_options import AddAddr, MpJoinSyn
 from mptcpsim.core.multipath import MptcpConnection
-from mptcpsim.core.segment import ACK, SYN, Packet, Segment
+from mptcpsim.core.segment import ACK, SYN, FourTuple, Packet, Segment
 from mptcpsim.core.stack import Stack
 from mptcpsim.units import MILLISECOND, SECOND
 
@@ -66,11 +66,15 @@ class Rehearsal(NamedTuple):
         multipath: both ends speak MPTCP with each other.
         joins: further subflows, in the order in which they were asked for.
         announced: (by the client?, address) of each ADD_ADDR.
+        asked: further subflows that the client has asked for, each by its port.
+        taken: those of them that the server has taken.
     """
 
     multipath: bool
     joins: tuple[Join, ...] = ()
     announced: tuple[tuple[bool, str], ...] = ()
+    asked: int = 0
+    taken: int = 0
 
 
 def rehearse(client: End, server: End, local: str, remote: str, port: int) -> Rehearsal:
@@ -88,6 +92,8 @@ class _Stage:
         self._asked: dict[tuple[str, str, bool], bool] = {}
         self._ports: dict[tuple[str, str, bool], int] = {}
         self._announced: dict[tuple[bool, str], None] = {}
+        #: By the four-tuple of the SYN of the client: the server has taken it.
+        self._opened: dict[FourTuple, bool] = {}
 
     @staticmethod
     def _stack(name: str, end: End) -> Stack:
@@ -125,7 +131,9 @@ class _Stage:
             Join(*asked, accepted, 0 if not asked[2] and self._ports[asked] == first else self._ports[asked])
             for asked, accepted in self._asked.items()
         ]
-        return Rehearsal(multipath, tuple(joins), tuple(self._announced))
+        return Rehearsal(
+            multipath, tuple(joins), tuple(self._announced), len(self._opened), sum(self._opened.values())
+        )
 
     def _send(self, now: int) -> None:
         for number, stack in enumerate(self._stacks):
@@ -147,9 +155,14 @@ class _Stage:
             elif isinstance(option, MpJoinSyn) and not packet.flags & ACK:
                 own, other = (flow.src, flow.dst) if by_client else (flow.dst, flow.src)
                 self._asked.setdefault((own, other, by_client), False)
+                if by_client:
+                    self._opened.setdefault(flow, False)
                 self._ports.setdefault((own, other, by_client), flow.dport)
         if packet.flags & (SYN | ACK) == SYN | ACK:
             # The answer to a SYN: the one who sends it has accepted.
             own, other = (flow.src, flow.dst) if by_client else (flow.dst, flow.src)
+            opening = FourTuple(flow.dst, flow.dport, flow.src, flow.sport)
+            if opening in self._opened:
+                self._opened[opening] = True
             if (own, other, not by_client) in self._asked:
                 self._asked[own, other, not by_client] = True

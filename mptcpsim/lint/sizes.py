@@ -8,8 +8,11 @@ from typing import Final
 from mptcpsim.lint.finding import Family, Remark
 from mptcpsim.lint.subject import Subject
 from mptcpsim.plugins import QueueScheduler, find
+from mptcpsim.qdiscs.red import Red
+from mptcpsim.scenario.catalogue import parameters
 from mptcpsim.scenario.errors import Path
-from mptcpsim.scenario.links import DEFAULT_QUEUE_SLOTS
+from mptcpsim.scenario.events import SetEvent
+from mptcpsim.scenario.links import DEFAULT_QUEUE_SLOTS, QueueLimit
 
 FAMILY: Final = Family()
 
@@ -34,6 +37,82 @@ def queue_below_a_packet(subject: Subject) -> Iterator[Remark]:
                     f"the queue of link {link.name!r} is {queue.size} bytes, a packet has up to {link.mtu}",
                     f"write a number of packets, such as {queue.size}, or a size above {link.mtu} bytes",
                 )
+    mtus = {link.name: link.mtu for link in subject.scenario.links}
+    for number, event in enumerate(subject.scenario.events):
+        if isinstance(event, SetEvent) and event.queue and 0 < event.queue.size < mtus[event.link]:
+            yield Remark(
+                ("events", number, "queue"),
+                f"the queue of link {event.link!r} becomes {event.queue.size} bytes, a packet has up to "
+                f"{mtus[event.link]}",
+                f"write a size above {mtus[event.link]} bytes",
+            )
+
+
+@FAMILY.rule("W606", "red-thresholds")
+def red_thresholds(subject: Subject) -> Iterator[Remark]:
+    """The thresholds of RED are in another unit than its queue, or out of its reach.
+
+    They are in bytes where the queue is in bytes, else in packets, as in dummynet. Below one packet RED drops
+    whatever comes while anything waits; thresholds that the queue never reaches are none.
+    """
+    for index, link in enumerate(subject.scenario.links):
+        told: set[str] = set()
+        for side in ("forward", "backward"):
+            direction = link.direction(side == "forward")
+            assert direction.queue is not None
+            assert direction.qdisc is not None
+            name, given = direction.qdisc.name, direction.qdisc.parameters
+            if not issubclass(find("qdisc", name), Red):
+                continue
+            values = parameters("qdisc", name, given)
+            thresholds = float(values["min_th"]), float(values["max_th"])
+            found = _beside(f"link {link.name!r}", direction.queue, thresholds, link.mtu)
+            if found is not None and found[0] not in told:
+                told.add(found[0])
+                own = getattr(link, side).qdisc is not None
+                place: Path = ("links", index, side, "qdisc") if own else ("links", index, "qdisc")
+                yield Remark(place, *found)
+    for host in subject.systems:
+        for config in host.configs:
+            if config.red is None:
+                continue
+            limit = QueueLimit(size=config.octets) if config.octets else QueueLimit(slots=config.slots or 50)
+            thresholds = float(config.red.lowest), float(config.red.highest)
+            found = _beside(f"{config.kind} {config.number} of {host.name}", limit, thresholds, _USUAL_MTU)
+            if found is not None:
+                yield host.remark(config.at, *found, cause=False)
+
+
+#: Bytes of a packet, where it is not known which links a pipe's packets come from.
+_USUAL_MTU: Final = 1500
+
+
+def _beside(
+    whose: str, queue: QueueLimit, thresholds: tuple[float, float], mtu: int
+) -> tuple[str, str] | None:
+    """Return what is wrong with the thresholds of RED beside a queue, and a remedy; None if nothing is."""
+    lowest, highest = thresholds
+    least, most = f"{lowest:g}", f"{highest:g}"
+    if queue.size and highest < mtu:
+        return (
+            f"the queue of {whose} is in bytes ({queue.size}), and so are the thresholds of RED, {least} "
+            f"and {most}: less than a packet, of which all are dropped while anything waits",
+            f"write them in bytes, such as {lowest * mtu:g} and {highest * mtu:g}, or the queue in packets",
+        )
+    if queue.slots and lowest >= queue.slots:
+        return (
+            f"the queue of {whose} is in packets ({queue.slots}), and so are the thresholds of RED, {least} "
+            f"and {most}: it never comes to them",
+            "write them in packets, or the queue in bytes, such as "
+            f'"{max(1, round(queue.slots * mtu / 1000))}kB"',
+        )
+    if queue.size and lowest >= queue.size:
+        return (
+            f"the queue of {whose} holds {queue.size} bytes, and never comes to the thresholds of RED, "
+            f"{least} and {most}",
+            "lower them, or make the queue longer",
+        )
+    return None
 
 
 @FAMILY.rule("W604", "mtu-differs")

@@ -24,7 +24,13 @@ from mptcpsim.scenario.build import Simulation, build
 from mptcpsim.scenario.check import flow_addresses, setter
 from mptcpsim.scenario.check_events import added_addresses
 from mptcpsim.scenario.errors import Path, dotted
-from mptcpsim.scenario.events import AddAddressEvent, ApplicationEvent, RemoveAddressEvent, RouteEvent
+from mptcpsim.scenario.events import (
+    AddAddressEvent,
+    ApplicationEvent,
+    InterfaceEvent,
+    RemoveAddressEvent,
+    RouteEvent,
+)
 from mptcpsim.scenario.flows import AnyFlow
 from mptcpsim.scenario.load import open_source
 from mptcpsim.scenario.places import Place, Places
@@ -341,6 +347,19 @@ class Subject:
             for shift, ((client, server), (by_client, port)) in enumerate(wanted.items())
         ]
         return Talk(number, flow, ends, rehearsal, tuple(pairs))
+
+    def pair_of(self, talk: Talk, client: str, server: str) -> Pair:
+        """Return the ways of a subflow between two addresses of a flow's ends, opened by the client."""
+        ports = FIRST_PORT + len(talk.pairs), talk.spec.port
+        return self._pair(ports, talk.spec, client, server, True)
+
+    def may_change_addresses(self, host: str) -> bool:
+        """Return whether commands or events give a host addresses later, or take some away."""
+        return self.scenario.hosts[host].changes or any(
+            isinstance(event, AddAddressEvent | RemoveAddressEvent | InterfaceEvent)
+            and event.interface.partition(":")[0] == host
+            for event in self.scenario.events
+        )
 
     def _rehearsed(self, end: End) -> RehearsedEnd:
         host = self.simulation.hosts[end.host]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Final
 
+from mptcpsim.lint.changes import courses, idle_sets
 from mptcpsim.lint.finding import Family, Remark
 from mptcpsim.lint.subject import Subject
-from mptcpsim.scenario.events import ApplicationEvent, InterfaceEvent, LinkEvent, RouteEvent
-from mptcpsim.units import format_time
+from mptcpsim.scenario.events import ApplicationEvent, InterfaceEvent, LinkEvent, RouteEvent, SetEvent
+from mptcpsim.units import SECOND, format_rate, format_time
 
 FAMILY: Final = Family()
 
@@ -57,11 +59,19 @@ def cut_by_the_end(subject: Subject) -> Iterator[Remark]:
 
 @FAMILY.rule("W703", "changes-nothing")
 def changes_nothing(subject: Subject) -> Iterator[Remark]:
-    """An event changes nothing: a link is down already, a route is not there, what is paused is paused again.
+    """An event changes nothing: a link is down already, or has that rate, a route is not there.
 
     Usually another link, interface, route or flow is meant, or the event in between is missing. ``ip route``
     refuses to delete what is not there, and to add a route to a prefix that has one with the same metric.
     """
+    for index in idle_sets(subject.scenario):
+        link = subject.scenario.events[index]
+        assert isinstance(link, SetEvent)
+        yield Remark(
+            ("events", index),
+            f"link {link.link!r} has what is set already at {format_time(link.at)}",
+            "name the link and the value that are meant, or leave the event out",
+        )
     for index in subject.idle_events:
         event = subject.scenario.events[index]
         when = format_time(event.at)
@@ -79,6 +89,44 @@ def changes_nothing(subject: Subject) -> Iterator[Remark]:
             state = "is paused already" if event.action == "pause" else "is not paused"
         remedy = f"name the {_KINDS[type(event)]} that is meant, or leave the event out"
         yield Remark(("events", index), f"{what} {state} at {when}", remedy)
+
+
+#: For so long the link may be held up without a word: by a packet that takes longer than the low rate
+#: lasts, and in any case, ns.
+_HELD_BY_A_DIP: Final = SECOND // 5
+_HELD: Final = SECOND
+
+
+@FAMILY.rule("W705", "rate-holds-a-packet")
+def rate_holds_a_packet(subject: Subject) -> Iterator[Remark]:
+    """A rate is low for a while, and the packet in service holds up the link when it rises again.
+
+    A packet is transmitted to its end at the rate with which it has begun: at 1 kbit/s one of 1,500 bytes
+    takes 12 s, be the rate low for 10 ms only.
+    """
+    scenario = subject.scenario
+    told: set[int] = set()
+    for course in courses(scenario):
+        link = scenario.links[course.link]
+        for low, high in pairwise(course.states):
+            event = scenario.events[high.event]
+            assert isinstance(event, SetEvent)
+            if high.event in told or event.in_service == "new-rate" or not low.rate:
+                continue
+            if high.rate and high.rate <= low.rate:
+                continue
+            held = (link.mtu + link.overhead_bytes) * 8 * SECOND // low.rate
+            lasts = high.at - low.at
+            if held >= _HELD or (held >= _HELD_BY_A_DIP and held > lasts):
+                told.add(high.event)
+                yield Remark(
+                    ("events", high.event, "rate"),
+                    f"link {link.name!r} has {format_rate(low.rate)} for {format_time(lasts)}, at which a "
+                    f"packet of {link.mtu} bytes takes {format_time(held)}: one that is in service at "
+                    f"{format_time(high.at)} goes on at that rate, and holds up the link",
+                    'write in_service = "new-rate" in this event, so that what is left of it goes on at the '
+                    "new rate; for a link that is dead for a while write down and up",
+                )
 
 
 @FAMILY.rule("E704", "nobody-listens")
