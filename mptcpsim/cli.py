@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from mptcpsim.commands.captures import Pcap, WithPcap
 from mptcpsim.commands.lint import lint, warn_of
 from mptcpsim.commands.progress import Progress
 from mptcpsim.commands.route import route
@@ -102,8 +103,9 @@ def _options(
 
 
 @app.command(
+    cls=WithPcap,
     epilog="Example: [bold]mptcpsim run experiments/demo/scenario.toml --set links.bottleneck.rate=5Mbps "
-    "--seed 7 --out runs/slow --pcap[/bold]"
+    "--seed 7 --out runs/slow --pcap[/bold]",
 )
 def run(
     scenario: Annotated[Path, typer.Argument(help="The scenario file (TOML).")],
@@ -120,8 +122,19 @@ def run(
         Path | None, typer.Option(help="The directory to write; by default a new one in runs/.")
     ] = None,
     pcap: Annotated[
-        bool, typer.Option("--pcap", help="Write a capture for each chosen interface (pcapng).")
-    ] = False,
+        Pcap | None,
+        typer.Option(
+            "--pcap",
+            help="Write captures (pcapng) of the interfaces in output.capture, or of all hosts: one for "
+            "each, or with `--pcap merged` one of all (docs/captures.md).",
+        ),
+    ] = None,
+    snaplen: Annotated[
+        int | None,
+        typer.Option(
+            "--pcap-snaplen", min=1, metavar="BYTES", help="Keep so much of each packet in captures."
+        ),
+    ] = None,
     dsn: Annotated[
         bool,
         typer.Option(
@@ -157,6 +170,8 @@ def run(
     overrides = [*(changes or []), *([] if seed is None else [f"seed={seed}"])]
     if stall_threshold is not None:
         overrides.append(f"results.stall_threshold={stall_threshold}")
+    if snaplen is not None and pcap is None:
+        _fail("--pcap-snaplen has no effect without --pcap; add it, or leave both out", EXIT_INPUT)
     directory: RunDirectory | None = None
     try:
         with Progress("reading the scenario"):
@@ -170,7 +185,7 @@ def run(
             directory = RunDirectory(_default_directory(scenario) if out is None else out, force)
             if warn:
                 warn_of(loaded, places)
-        _run(loaded, directory, pcap, dsn, roundtrip, figures)
+        _run(loaded, directory, pcap, snaplen or 0, dsn, roundtrip, figures)
     except (ScenarioError, RunDirectoryError) as error:
         _fail(str(error), EXIT_INPUT)
     except KeyboardInterrupt:
@@ -190,7 +205,13 @@ def _default_directory(scenario: Path) -> Path:
 
 
 def _run(
-    scenario: Scenario, directory: RunDirectory, pcap: bool, dsn: bool, roundtrip: bool, figures: bool
+    scenario: Scenario,
+    directory: RunDirectory,
+    captures: Pcap | None,
+    snaplen: int,
+    dsn: bool,
+    roundtrip: bool,
+    figures: bool,
 ) -> None:
     from mptcpsim.commands.interrupts import Interrupts
     from mptcpsim.core.connection import IntegrityError
@@ -200,6 +221,7 @@ def _run(
     from mptcpsim.scenario.run import run_scenario
     from mptcpsim.sim.loop import EventBudgetExceeded
 
+    pcap = captures is not None
     try:
         with (
             Interrupts() as interrupts,
@@ -210,6 +232,8 @@ def _run(
                 scenario,
                 directory,
                 pcap=pcap,
+                merged=captures is Pcap.MERGED,
+                snaplen=snaplen,
                 dsn=dsn or pcap,
                 roundtrip=roundtrip,
                 progress=progress,

@@ -239,7 +239,7 @@ class TestRun:
         assert flow["completed_s"] is None
         assert flow["bytes_delivered"] < 500_000
         (stall,) = flow["stalls"]
-        assert stall["cause"] == "head-of-line"
+        assert stall["cause"] == "retransmission time-out"
         assert "time-outs in a row" in stall["words"]
         assert stall["end_s"] == 3.0
 

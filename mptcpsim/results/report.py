@@ -147,9 +147,14 @@ def pause_lines(summary: dict[str, Any]) -> list[str]:
 
 
 def _packet_line(packet: dict[str, Any]) -> str:
-    where = f"frame {packet['frame']} of {packet['capture']}" if packet["frame"] else f"at {packet['host']}"
     way = "sent" if packet["sent"] else "received"
-    return f"{packet['what']}: {way} {packet['time_s']:.6f} s, subflow {packet['subflow']}, {where}"
+    line = f"{packet['what']}: {way} {packet['time_s']:.6f} s, subflow {packet['subflow']}"
+    if not packet["frame"]:
+        return f"{line}, at {packet['host']}"
+    return (
+        f"{line}, frame {packet['frame']} of {packet['capture']} "
+        f"({packet['filter']}), {packet['capture_time_s']:.6f} s after its first"
+    )
 
 
 def protocol(flow: dict[str, Any]) -> str:
