@@ -167,8 +167,9 @@ def arrives(tcp: Tcp, segment: Segment, now: int) -> None:
     if tcp.timestamps and not flags & RST and _fails_paws(tcp, segment, now):
         tcp.count("TcpExtPAWSEstab")
         if segment.length or flags & (SYN | FIN):
+            receiver.note_rejected(segment.seq, segment.seq + segment.length)
             tcp.answers.give(now)
-        else:
+        elif receiver.may_answer(now, "TcpExtTCPACKSkippedPAWS"):
             # The answer of a peer that finds our timestamps old, too, would be answered for ever.
             tcp.answers.challenge(now)
         return
@@ -267,7 +268,7 @@ def _unacceptable(tcp: Tcp, segment: Segment, now: int) -> None:
         if segment.seq == receiver.nxt and segment.length <= 1:
             _note_answer(tcp, now)
     elif segment.seq == receiver.nxt - 1 and known:
-        if receiver.may_answer(now):
+        if receiver.may_answer(now, "TcpExtTCPACKSkippedSeq"):
             tcp.answers.give(now)
             _note_answer(tcp, now)
     else:

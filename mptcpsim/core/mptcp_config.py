@@ -97,7 +97,8 @@ class MptcpConfig:
     #: Where the window of the connection is closed: the first to go when it opens is a byte that was
     #: acknowledged before, on every subflow (Linux: WinProbe).
     data_probe: bool = False
-    #: Answers to segments without data outside of the window: one in so long a time (Linux: 500 ms; 0: all).
+    #: Answers to segments without data that lie outside of the window or fail PAWS: one in so long a time
+    #: (Linux: 500 ms; 0: all).
     invalid_ratelimit: int = 0
     #: Retransmission time-out of the connection: 0 follows those of the subflows; else it is fixed, and
     #: runs while anything waits, a closed window included.

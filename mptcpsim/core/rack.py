@@ -27,7 +27,7 @@ class Rack:
         order: transmission number of the most recently sent segment known to be delivered.
         rtt: round-trip time of the latest delivery.
         fack: highest sequence number delivered.
-        reordering_seen: the path delivered out of order at least once.
+        reordering_seen: the path delivered out of order at least once, or late enough for a D-SACK.
         reo_wnd_mult: reordering window in quarters of the minimum RTT.
     """
 
@@ -97,7 +97,12 @@ class Rack:
             self.order = order
 
     def on_dsack(self, una: int, nxt: int) -> None:
-        """The peer reported a duplicate: widen the window, once a round trip (section 6.2 step 4)."""
+        """The peer reported a duplicate: widen the window, once a round trip (section 6.2 step 4).
+
+        What was sent again in vain was late, and as such seen: else the window would be 0 whenever three
+        segments are SACKed, and never grow out of it (the prose of that step, and section 3.3.2).
+        """
+        self.reordering_seen = True
         if self.round_end >= 0 and una < self.round_end:
             return
         self.round_end = nxt

@@ -177,15 +177,19 @@ class Receiver:
             self.tcp.count("TcpExtTCPFromZeroWindowAdv")
             self.tcp.note("window reopened", f"edge {self.edge}")
 
-    def may_answer(self, now: int) -> bool:
-        """Return whether a segment without data outside of the window gets an answer (Linux limits them)."""
+    def may_answer(self, now: int, skipped: str) -> bool:
+        """Return whether a segment without data that PAWS or the window rejects gets an answer.
+
+        Linux limits such answers (``tcp_invalid_ratelimit``), one limit for both.
+
+        Args:
+            now: ns.
+            skipped: counts those that get none.
+        """
         tcp = self.tcp
-        subflow = tcp.subflow
-        if subflow is None or not subflow.speaks:
-            return True
         pause = tcp.config.mptcp.invalid_ratelimit
         if pause and self._answered_at >= 0 and now - self._answered_at < pause:
-            tcp.count("TcpExtTCPACKSkippedSeq")
+            tcp.count(skipped)
             tcp.log(LIMITED, now, tcp.sender.nxt, 0)
             return False
         self._answered_at = now
@@ -312,6 +316,16 @@ class Receiver:
     def note_old(self, left: int, right: int) -> None:
         """A segment arrived whose bytes were all delivered before."""
         self._note_duplicate(left, min(right, self.nxt))
+
+    def note_rejected(self, left: int, right: int) -> None:
+        """PAWS rejects a segment: what of it had arrived is reported all the same (RFC 2883 section 4)."""
+        if left < self.nxt:
+            right = min(right, self.nxt)
+        else:
+            known = self.out_of_order.around(left)
+            right = left if known is None else min(right, known[1])
+        if left < right:
+            self._note_duplicate(left, right)
 
     def _note_known(self, left: int, right: int, fresh: list[tuple[int, int]]) -> None:
         """Report what of [left, right) is not in ``fresh``, because it had arrived before."""

@@ -394,14 +394,17 @@ class Sender:
             self.una = ack
             board.ranges.remove_below(ack)
             self.timeouts_in_a_row = 0
-        dsack = above = False
+        dsack = above = copy = False
         fresh = 0
         if segment.sack is not None and recovery.sack:
             dsack = self._is_dsack(segment.sack, ack)
             if dsack:
                 above = segment.sack[0][0] >= ack
                 self.tcp.count("TcpExtTCPDSACKRecv")
-                if recovery.rack is not None:
+                # A FIN at the end of the probe has no place in a D-SACK.
+                copy = recovery.tlp_end >= 0 and segment.sack[0][1] >= recovery.tlp_end - 1
+                if recovery.rack is not None and not copy:
+                    # A loss probe was due to a timer, whatever RACK's window (as in Linux).
                     recovery.rack.on_dsack(ack, self.nxt)
             fresh, sack_rtt = self._take_sack(segment.sack, ack, now)
             if rtt < 0 and not acked and not dsack:
@@ -431,8 +434,6 @@ class Sender:
                 )
         bare = not acked and segment.length == 0 and segment.sack is None
         if recovery.tlp_end >= 0:
-            # A FIN at the end of the probe has no place in a D-SACK.
-            copy = dsack and segment.sack is not None and segment.sack[0][1] >= recovery.tlp_end - 1
             recovery.judge_probe(ack, copy, bare, flight, now)
         if acked or fresh or duplicate or recovery.state != OPEN:
             recovery.on_ack(acked, delivered + fresh, duplicate, flight, now)
