@@ -20,10 +20,10 @@ from mptcpsim.freebsd.commands import (
     Route,
     Sysctl,
     Tcpdump,
-    read_script,
 )
 from mptcpsim.freebsd.dummynet import Config
 from mptcpsim.freebsd.lines import NOWHERE, DialectError
+from mptcpsim.freebsd.scripts import read_script
 from mptcpsim.freebsd.sysctls import VARIABLES
 from mptcpsim.units import SECOND
 

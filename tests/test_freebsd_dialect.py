@@ -389,7 +389,7 @@ def test_what_is_refused_while_it_runs_is_noted() -> None:
         ("sysctl net.inet.tcp.recvbuf_max=1000", "buffers do not grow"),
         ("sysctl net.inet.tcp.mptcp.single_packet_maps=0", "mapping_segments"),
         ("frobnicate", "is no command that is known here"),
-        ("iperf -c 10.0.0.2 ; ls", "needs a shell"),
+        ("iperf -c 10.0.0.2 ; ls", "on a line of its own"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_done_shows_its_line(command: str, text: str) -> None:

@@ -322,6 +322,7 @@ CASES = [
     Case("W406", IPFW, "from 192.168.0.2 to any", "from 192.168.0.7 to any", "nobody has the address", 15),
     Case("W406", IPFW, "ipfw add 200", "ipfw add 150 deny ip from 192.168.0.0 to any\nipfw add 200",
          "write the length behind it: 192.168.0.0/24", 16),
+    Case("N408", IPFW, "200 pipe 1", "200 pipe 1 log", "nothing is logged", 16),
     Case("E501", RULES_OF_A, 'addresses = "192.168.0.2"', 'addresses = "192.168.0.5"', "nobody has it", 13),
     Case("E501", RULES_OF_A, 'addresses = "192.168.0.2"', 'addresses = "192.168.0.2 10.0.1.2"', "that of B:B1", 13),
     Case("W502", TWO_NETWORKS, 'default_route = "192.168.5.1"\n', 'default_route = "192.168.5.1"\n'

@@ -1,9 +1,4 @@
-"""Scripts: what is typed at a host of the seed, one command a line.
-
-Known are ifconfig, route, sysctl, ipfw, pfctl, iperf and tcpdump, and the lines of rc.conf that the
-document names. A prompt (``#``, ``$`` or ``%``) may stand in front. A line that begins with ``#`` is a
-comment unless a space and one of these commands follow: ``# iperf -s`` is typed at root's prompt,
-``#iperf -s`` and ``## iperf`` are comments. A line that ends in a backslash goes on in the next one.
+"""Commands: ifconfig, route, sysctl, ipfw, pfctl, iperf and tcpdump, each with what may stand behind it.
 
 iperf is the program of the document: version 2.0.4 with CAIA's patch, which gives ``-k`` (receive
 buffer of the socket) and ``-j`` (send buffer); ``-w`` sets both, and then they count no longer. Sizes
@@ -27,13 +22,11 @@ from mptcpsim.freebsd.addresses import (
 )
 from mptcpsim.freebsd.ipfw import IpfwCommand, read_ipfw_command
 from mptcpsim.freebsd.lines import (
-    DialectError,
     Line,
+    PassedOver,
     did_you_mean,
     fraction,
-    logical_lines,
     quoted,
-    shell_words,
     whole_number,
 )
 from mptcpsim.freebsd.sysctls import Value, read_value
@@ -158,6 +151,16 @@ class RcConf(NamedTuple):
         return f'{self.name}="{self.value}"'
 
 
+class RunScript(NamedTuple):
+    """``sh /etc/ipfw.rules``: a script among the files of the host."""
+
+    at: Line
+    name: str
+
+    def __str__(self) -> str:
+        return f"sh {quoted(self.name)}"
+
+
 class Tcpdump(NamedTuple):
     """``tcpdump -w FILE -i IF``; ``snaplen`` is the length to which packets are cut, 0 for all of them."""
 
@@ -235,52 +238,20 @@ class IperfClient(NamedTuple):
         return " ".join([*words, *_iperf_words(self)])
 
 
-Command = Ifconfig | Route | Sysctl | Pfctl | RcConf | Tcpdump | IperfServer | IperfClient | IpfwCommand
-
-
-def read_script(text: str, file: str = "commands") -> tuple[Command, ...]:
-    """Return the commands of a script, each with its line.
-
-    Raises:
-        DialectError: the first line that is not understood.
-    """
-    found: list[Command] = []
-    for at in logical_lines(text, file):
-        found += _line(at)
-    return tuple(found)
-
-
-def _line(at: Line) -> list[Command]:
-    text = at.text.strip()
-    if text[:1] in ("#", "$", "%"):
-        behind = text[1:].strip()
-        typed = text[1:2].isspace() and behind.split(maxsplit=1)[0] in _COMMANDS
-        if text[0] == "#" and not typed:
-            return []  # a comment
-        text = behind
-        try:
-            return _command(at, text)
-        except DialectError as error:
-            if at.text.lstrip()[0] != "#":
-                raise
-            raise at.error(f"{error.problem}; if it is a comment, begin it with ##") from None
-    return _command(at, text)
-
-
-def _command(at: Line, text: str) -> list[Command]:
-    words = shell_words(at, text)
-    if not words:
-        return []
-    name, equals, value = words[0].partition("=")
-    if equals and name not in _COMMANDS and re.fullmatch(r"\w+", name):
-        return [_rc_conf(at, name, value, words[1:])]
-    if words[0] in _RC_NAMES:
-        raise at.error(f'{words[0]} is a name: write {words[0]}="VALUE" without spaces around the sign')
-    if words[0] in _NO_COMMANDS:
-        raise at.error(f"{words[0]!r} is not simulated: {_NO_COMMANDS[words[0]]}")
-    if words[0] not in _COMMANDS:
-        raise at.error(f"{words[0]!r} is no command that is known here: {did_you_mean(words[0], _COMMANDS)}")
-    return _COMMANDS[words[0]](at, words[1:])
+#: What a line of a script is; words that change nothing here come as what they are.
+Command = (
+    PassedOver
+    | Ifconfig
+    | Route
+    | Sysctl
+    | Pfctl
+    | RcConf
+    | Tcpdump
+    | IperfServer
+    | IperfClient
+    | RunScript
+    | IpfwCommand
+)
 
 
 # --- The commands --------------------------------------------------------------------------------
@@ -429,24 +400,16 @@ def _sysctl(at: Line, words: list[str]) -> list[Command]:
     return found
 
 
+def _sh(at: Line, words: list[str]) -> list[Command]:
+    names = [word for word in words if not word.startswith("-")]
+    if len(names) != 1:
+        raise at.error("write 'sh FILE' with the name of one of the host's files")
+    return [RunScript(at, names[0])]
+
+
 def _ipfw(at: Line, words: list[str]) -> list[Command]:
-    return [read_ipfw_command(at, words)]
-
-
-_RC_NAMES: Final = ("pf_enable", "pf_rules", "gateway_enable", "firewall_enable")
-
-
-def _rc_conf(at: Line, name: str, value: str, more: list[str]) -> RcConf:
-    known = _RC_NAMES
-    if more:
-        raise at.error(f"{more[0]!r} is too much behind {name}=: put the value in quotes")
-    if name not in known:
-        raise at.error(f"{name!r} of rc.conf is not simulated: {did_you_mean(name, known)}")
-    if name.endswith("_enable"):
-        if value.upper() not in ("YES", "NO"):
-            raise at.error(f"{name} is YES or NO, not {value!r}")
-        return RcConf(at, name, value.upper())
-    return RcConf(at, name, value)
+    notes: list[PassedOver] = []
+    return [*read_ipfw_command(at, words, notes.append), *notes]
 
 
 # --- Commands with switches ----------------------------------------------------------------------
@@ -604,7 +567,7 @@ def _iperf_words(iperf: IperfServer | IperfClient) -> list[str]:
     return [*words, *([f"-B {iperf.bind}"] if iperf.bind else [])]
 
 
-_NO_COMMANDS: Final = {
+NO_COMMANDS: Final = {
     "sudo": "every command is root's here, leave 'sudo' out",
     "kldload": "pf, ipfw and dummynet are there without it, leave it out",
     "service": "write pf_enable or firewall_enable into rc.conf, or type pfctl -e -f FILE",
@@ -614,11 +577,12 @@ _NO_COMMANDS: Final = {
     "setfib": "there is one routing table, use route-to of pf or fwd of ipfw",
 }
 
-_COMMANDS: Final[dict[str, Callable[[Line, list[str]], list[Command]]]] = {
+COMMANDS: Final[dict[str, Callable[[Line, list[str]], list[Command]]]] = {
     "ifconfig": _ifconfig,
     "route": _route,
     "sysctl": _sysctl,
     "ipfw": _ipfw,
+    "sh": _sh,
     "pfctl": _pfctl,
     "iperf": _iperf,
     "tcpdump": _tcpdump,

@@ -6,21 +6,38 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from mptcpsim.core.segment import Packet
-from mptcpsim.freebsd.ipfw import DeleteRules, IpfwRule, Option
-from mptcpsim.freebsd.ipfw_rules import Decision, IpfwRules, Passage, Place
+from mptcpsim.core.segment import (
+    ICMP_HOST_UNREACHABLE,
+    ICMP_NET_UNREACHABLE,
+    ICMP_PORT_UNREACHABLE,
+    ICMP_PROTOCOL_UNREACHABLE,
+    Packet,
+)
+from mptcpsim.freebsd.addresses import is_address
+from mptcpsim.freebsd.ipfw_objects import DeleteRules, IpfwRule, Option, SetCommand, TableCommand
+from mptcpsim.freebsd.ipfw_rules import Decision, IpfwRules, Passage
+from mptcpsim.freebsd.ipfw_states import Place
 from mptcpsim.freebsd.names import LOOPBACK, InterfaceNames
 from mptcpsim.freebsd.passages import seen
+from mptcpsim.freebsd.site import Site
 from mptcpsim.net.node import Interface, Node
 from mptcpsim.net.policy import PASSES, PacketFilter, Queue, Verdict
 
-#: Reasons of drops: a rule or the default rule denies; a rule names a pipe or queue that is not
-#: configured; ``fwd`` to this node itself hands packets of others to a proxy, and there is none;
-#: there is no route to the next hop of ``fwd``.
+#: Reasons of drops: a rule or the default rule denies; the limit of states of a rule is reached; a rule
+#: names a pipe or queue that is not configured; ``fwd`` to this node itself hands packets of others to a
+#: proxy, and there is none; there is no route to the next hop of ``fwd``.
 DENIED: Final = "ipfw-deny"
+LIMITED: Final = "ipfw-limit"
 NO_PIPE: Final = "ipfw-no-pipe"
 NO_PROXY: Final = "ipfw-no-proxy"
 NO_ROUTE: Final = "no-route"
+
+#: What ``unreach CODE`` answers; TCP makes of all other codes what it makes of an unreachable host.
+_UNREACHABLE: Final = {
+    "net": ICMP_NET_UNREACHABLE, "net-unknown": ICMP_NET_UNREACHABLE, "net-prohib": ICMP_NET_UNREACHABLE,
+    "tosnet": ICMP_NET_UNREACHABLE, "no-route": ICMP_NET_UNREACHABLE, "port": ICMP_PORT_UNREACHABLE,
+    "protocol": ICMP_PROTOCOL_UNREACHABLE,
+}  # fmt: skip
 
 #: Returns the pipe or queue with a number, or None: ``("pipe", 1)``.
 Find = Callable[[str, int], Queue | None]
@@ -48,16 +65,18 @@ class IpfwFilter(PacketFilter):
         find: Find,
         draw: Callable[[], float] | None = None,
         default_to_accept: bool = False,
+        site: Site | None = None,
     ) -> None:
         super().__init__()
         self.node = node
         self.names = names
         self.enabled = True
         self.one_pass = True
-        self.rules = IpfwRules(default_to_accept, node.addresses, draw)
+        site = site or Site(node, names)
+        self.rules = IpfwRules(default_to_accept, node.addresses, draw, lambda: node.loop.now, site)
         self._find = find
         #: The explanation of each decision so far, by its rules.
-        self._steps: dict[tuple[int, ...], tuple[str, ...]] = {}
+        self._steps: dict[tuple[object, ...], tuple[str, ...]] = {}
 
     # --- Commands ---
 
@@ -81,6 +100,20 @@ class IpfwFilter(PacketFilter):
         self.rules.delete(command)
         self.changed()
 
+    def change(self, command: SetCommand | TableCommand) -> str:
+        """Change sets or tables, and return what the command prints.
+
+        Raises:
+            DialectError: it cannot be done.
+        """
+        rules = self.rules
+        if isinstance(command, SetCommand):
+            printed = rules.change_sets(command)
+        else:
+            printed = rules.change_table(command)
+        self.changed()
+        return printed
+
     def changed(self) -> None:
         """Tell the node that verdicts may be others now."""
         self._steps.clear()
@@ -88,6 +121,8 @@ class IpfwFilter(PacketFilter):
 
     def _resolved(self, rule: IpfwRule, option: Option) -> Option:
         """Return an option with the system's name of its interface."""
+        if option.alternatives:
+            return option._replace(alternatives=tuple(self._resolved(rule, o) for o in option.alternatives))
         if option.name not in ("via", "recv", "xmit") or option.word == "any":
             return option
         if option.word.endswith("*"):
@@ -97,6 +132,15 @@ class IpfwFilter(PacketFilter):
                     f"no interface begins with {option.word[:-1]}: known are {', '.join(known)}"
                 )
             return option
+        if is_address(option.word):
+            site = self.rules.site
+            known = [*self.names.system_names(), LOOPBACK]
+            found = [name for name in known if option.word in [own.address for own in site.addresses(name)]]
+            if not found:
+                raise rule.at.error(
+                    f"{option.name} {option.word}: no interface has this address: write its name"
+                )
+            return option._replace(word=found[0])
         return option._replace(word=self.names.system(rule.at, option.word))
 
     # --- Packets ---
@@ -118,13 +162,19 @@ class IpfwFilter(PacketFilter):
         if not self.enabled:
             return PASSES
         what = seen(packet)
-        passage = Passage(what.packet, direction, received, transmitted, what.flags)
+        passage = Passage(what.packet, direction, received, transmitted, what.flags, what.icmp)
         decision = self.rules.evaluate(passage, self.one_pass, after)
         steps, lasting = self._explained(decision), decision.lasting
         if decision.action == "allow":
             return Verdict(steps, lasting=lasting)
-        if decision.action == "deny":
-            return Verdict(steps, DENIED, lasting=lasting)
+        if decision.limit:
+            return Verdict(steps, LIMITED, lasting=lasting)
+        if decision.action in ("deny", "reset", "unreach"):
+            kind = ""
+            if decision.action == "unreach" and decision.rule is not None:
+                kind = _UNREACHABLE.get(decision.rule.code, ICMP_HOST_UNREACHABLE)
+            reset = decision.action == "reset"
+            return Verdict(steps, DENIED, answer=reset, lasting=lasting, unreachable=kind)
         if decision.action == "fwd":
             return self._forward(decision.gateway, packet, steps, lasting)
         queue = self._find(decision.action, decision.argument)
@@ -154,8 +204,8 @@ class IpfwFilter(PacketFilter):
 
     def _explained(self, decision: Decision) -> tuple[str, ...]:
         """Return the steps of a decision; made once for each, since chance may have every packet asked."""
-        key = (id(decision.rule), *map(id, decision.counted))
-        found = self._steps.get(key)
+        key = (id(decision.rule), decision.limit, *map(id, decision.counted))
+        found = self._steps.get(key) if decision.state is None else None
         if found is None:
             counted = [str(Decision(rule.action, rule)) for rule in decision.counted]
             found = self._steps[key] = (*counted, str(decision))

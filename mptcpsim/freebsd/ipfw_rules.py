@@ -4,6 +4,9 @@ A packet that a rule sends to a pipe or queue comes out of it later. With ``one_
 of net.inet.ip.fw.one_pass) it has then passed; without it the search goes on behind that rule:
 ``Decision.resume`` is what to hand to ``evaluate`` as ``after``.
 
+A rule with ``keep-state`` or ``limit``, and ``check-state``, first looks for a state of the packet's
+connection: if there is one, its rule decides, and the search goes on behind that rule if it has to.
+
 Rule 65535 is the last one. FreeBSD's denies everything unless net.inet.ip.fw.default_to_accept is
 set; ``IpfwRules`` takes that as an argument.
 """
@@ -14,15 +17,25 @@ from collections.abc import Callable, Container
 from typing import Final, NamedTuple
 
 from mptcpsim.core.segment import ACK, RST, SYN
+from mptcpsim.freebsd.address_sets import AddressTable
 from mptcpsim.freebsd.addresses import FiveTuple, Prefix, version_of
-from mptcpsim.freebsd.ipfw import LARGEST_RULE, DeleteRules, IpfwEnd, IpfwRule, Option, PortRanges
+from mptcpsim.freebsd.ipfw_objects import (
+    LARGEST_RULE,
+    DeleteRules,
+    IpfwEnd,
+    IpfwRule,
+    Option,
+    PortRanges,
+    SetCommand,
+    TableCommand,
+)
+from mptcpsim.freebsd.ipfw_rule import LARGEST_SET
+from mptcpsim.freebsd.ipfw_states import DynamicRule, DynamicRules, Place
+from mptcpsim.freebsd.site import Site
 
 #: What ipfw adds to the number of the last rule for one without a number.
 STEP: Final = 100
 DEFAULT_RULE: Final = LARGEST_RULE + 1
-
-#: Place of a rule: its number, and which of those with this number it is.
-Place = tuple[int, int]
 
 
 class Passage(NamedTuple):
@@ -34,6 +47,7 @@ class Passage(NamedTuple):
         received: the interface that it came in by; empty for packets of this host's own.
         transmitted: the interface that it goes out by; empty inbound.
         flags: those of TCP.
+        icmp: type and code of an ICMP error.
     """
 
     packet: FiveTuple
@@ -41,18 +55,21 @@ class Passage(NamedTuple):
     received: str = ""
     transmitted: str = ""
     flags: int = 0
+    icmp: tuple[int, int] = (-1, -1)
 
 
 class Decision(NamedTuple):
     """What becomes of a packet.
 
     Attributes:
-        action: "allow", "deny", "pipe", "queue" or "fwd".
+        action: "allow", "deny", "pipe", "queue", "fwd", "reset" or "unreach".
         rule: that decided; None is the default rule.
         counted: rules that matched before it (``count`` and ``skipto``).
         resume: without one_pass: where the search goes on after the pipe or queue.
         lasting: packets of the same passage without SYN are decided about alike: neither chance nor
-            flags had a say.
+            flags had a say, nor states.
+        state: of the packet's connection, if that decided.
+        limit: why the rule could not keep a state, and denies for that reason; or empty.
     """
 
     action: str
@@ -60,6 +77,8 @@ class Decision(NamedTuple):
     counted: tuple[IpfwRule, ...] = ()
     resume: Place | None = None
     lasting: bool = True
+    state: DynamicRule | None = None
+    limit: str = ""
 
     @property
     def argument(self) -> int:
@@ -76,7 +95,13 @@ class Decision(NamedTuple):
             return f"ipfw rule {DEFAULT_RULE}, the last one: {self.action}"
         at = self.rule.at
         where = f"ipfw rule {self.rule.number}, line {at.number} ({at.text.strip()})"
-        return f"{where}: {self.action} {self.argument or self.gateway or ''}".rstrip()
+        if self.state is not None:
+            where = (
+                f"ipfw, the state of {self.state.packet.src} > {self.state.packet.dst} made by {where[5:]}"
+            )
+        if self.limit:
+            return f"{where}: deny ({self.limit})"
+        return f"{where}: {self.action} {self.argument or self.gateway or self.rule.code or ''}".rstrip()
 
 
 class IpfwRules:
@@ -86,6 +111,10 @@ class IpfwRules:
         default_to_accept: what the last rule does with packets that no other one has decided about.
         local: addresses of the host, for ``me``.
         draw: a number from 0 to 1, 1 excluded, for ``prob``.
+        site: the node, for ways back and addresses of interfaces.
+        tables: by name.
+        disabled: sets whose rules are passed over.
+        states: of rules that keep some.
     """
 
     def __init__(
@@ -93,10 +122,16 @@ class IpfwRules:
         default_to_accept: bool,
         local: Container[str] = (),
         draw: Callable[[], float] | None = None,
+        clock: Callable[[], int] = lambda: 0,
+        site: Site | None = None,
     ) -> None:
         self.default_to_accept = default_to_accept
         self.local = local
         self.draw = draw
+        self.site = site or Site()
+        self.tables: dict[str, AddressTable] = {}
+        self.disabled: set[int] = set()
+        self.states = DynamicRules(clock)
         self._rules: list[tuple[Place, IpfwRule]] = []
         self._added = 0
 
@@ -121,9 +156,70 @@ class IpfwRules:
             if number not in numbers:
                 known = ", ".join(map(str, sorted(numbers))) or "none"
                 raise command.at.error(f"there is no rule {number} to delete: rules are {known}")
-        self._rules = [
-            entry for entry in self._rules if command.numbers and entry[1].number not in command.numbers
-        ]
+
+        def goes(rule: IpfwRule) -> bool:
+            if command.sets:
+                return rule.set in command.sets
+            if command.numbers or command.ranges:
+                return rule.number in command.numbers or any(
+                    low <= rule.number <= high for low, high in command.ranges
+                )
+            return rule.set != LARGEST_SET  # flush spares the last set
+
+        self.states.forget({place for place, rule in self._rules if goes(rule)})
+        self._rules = [entry for entry in self._rules if not goes(entry[1])]
+
+    def change_sets(self, command: SetCommand) -> str:
+        """Carry out ``ipfw set``, and return what it prints."""
+        first, second = command.numbers
+
+        def moved(rule: IpfwRule) -> IpfwRule:
+            if command.verb == "move rule":
+                return rule._replace(set=second) if rule.number == first else rule
+            if command.verb == "move":
+                return rule._replace(set=second) if rule.set == first else rule
+            return rule._replace(set={first: second, second: first}.get(rule.set, rule.set))
+
+        if command.verb == "switch":
+            self.disabled |= set(command.disable)
+            self.disabled -= set(command.enable)
+        elif command.verb != "show":
+            self._rules = [(place, moved(rule)) for place, rule in self._rules]
+        else:
+            enabled = [str(number) for number in range(LARGEST_SET) if number not in self.disabled]
+            disabled = "".join(f" {number}" for number in sorted(self.disabled))
+            return (
+                f"disable{disabled} enable {' '.join(enabled)}" if disabled else f"enable {' '.join(enabled)}"
+            )
+        return ""
+
+    def change_table(self, command: TableCommand) -> str:
+        """Carry out ``ipfw table``, and return what it prints.
+
+        Raises:
+            DialectError: an entry to delete is not there.
+        """
+        names = list(self.tables) if command.name == "all" else [command.name]
+        printed: list[str] = []
+        for name in names:
+            table = self.table(name)
+            if command.verb in ("flush", "destroy"):
+                table.clear()
+            elif command.verb == "list":
+                entries = [str(prefix) for prefix, _ in table.entries()]
+                printed += [f"--- table({name}), set(0) ---", *entries]
+            for prefix in command.prefixes:
+                if command.verb == "add":
+                    table.add(prefix)
+                elif not table.remove(prefix):
+                    raise command.at.error(f"{prefix} is not in table {name}: nothing is deleted")
+        return "\n".join(printed)
+
+    def table(self, name: str) -> AddressTable:
+        """Return a table; one that nobody has made is empty."""
+        if name not in self.tables:
+            self.tables[name] = AddressTable(name, word=f"table({name})")
+        return self.tables[name]
 
     def rules(self) -> list[IpfwRule]:
         """Return the rules in the order in which they are tried."""
@@ -153,19 +249,36 @@ class IpfwRules:
         counted: list[IpfwRule] = []
         lowest = 0
         lasting = True
-        for place, rule in self._rules:
-            if (after is not None and place <= after) or place[0] < lowest:
+        packet, flags = passage.packet, passage.flags
+        position = 0
+        while position < len(self._rules):
+            place, rule = self._rules[position]
+            position += 1
+            if (after is not None and place <= after) or place[0] < lowest or rule.set in self.disabled:
                 continue
-            lasting = lasting and not _may_vary(rule, passage.flags)
-            if not self._matches(rule, passage):
-                continue
+            state = None
+            if rule.keeps or rule.action == "check-state":
+                lasting = False
+                state = self.states.find(packet, rule.flow)
+                if state is None and rule.action == "check-state":
+                    continue
+            if state is not None:
+                self.states.see(state, packet, flags)
+                place, rule = state.place, state.rule
+                position = next(n for n, (other, _) in enumerate(self._rules, 1) if other == place)
+            else:
+                lasting = lasting and not _may_vary(rule, flags)
+                if not self._matches(rule, passage):
+                    continue
+                if rule.keeps and (limit := self.states.make(place, rule, packet, flags)):
+                    return Decision("deny", rule, tuple(counted), lasting=False, limit=limit)
             if rule.action in ("count", "skipto"):
                 counted.append(rule)
                 # skipto looks at what follows only: it cannot go back.
                 lowest = max(lowest, rule.argument)
                 continue
             resume = place if rule.action in ("pipe", "queue") and not one_pass else None
-            return Decision(rule.action, rule, tuple(counted), resume, lasting)
+            return Decision(rule.action, rule, tuple(counted), resume, lasting, state)
         return Decision(self.default_action, None, tuple(counted), lasting=lasting)
 
     def _matches(self, rule: IpfwRule, passage: Passage) -> bool:
@@ -182,22 +295,65 @@ class IpfwRules:
         if rule.gateway and version_of(rule.gateway) != family:
             return False
         return (
-            _protocol_matches(rule.protocol, packet.protocol, family)
+            (
+                _protocol_matches(rule.protocol, packet.protocol, family)
+                or any(_protocol_matches(other, packet.protocol, family) for other in rule.protocols)
+            )
             and self._end_matches(rule.source, packet.src, packet.sport, packet.protocol)
             and self._end_matches(rule.destination, packet.dst, packet.dport, packet.protocol)
-            and all(_option_matches(option, passage) != option.negated for option in rule.options)
+            and all(self._option_matches(option, passage) for option in rule.options)
         )
 
     def _end_matches(self, end: IpfwEnd, address: str, port: int, protocol: str) -> bool:
-        if end.me:
-            inside = address in self.local and (end.me == "me" or version_of(address) == 6)
-        else:
-            inside = not end.prefixes or _within(end.prefixes, address)
-        if inside == end.negated:
+        if not self._has(end, address) and not any(self._has(other, address) for other in end.others):
             return False
         if not end.ports:
             return True
         return _port_within(end.ports, port, protocol) != end.ports_negated and protocol in ("tcp", "udp")
+
+    def _has(self, end: IpfwEnd, address: str) -> bool:
+        if end.table:
+            inside = self.table(end.table).has(address)
+        elif end.me:
+            inside = self._is_local(end.me, address)
+        else:
+            inside = not end.prefixes or _within(end.prefixes, address)
+        return inside != end.negated
+
+    def _is_local(self, word: str, address: str) -> bool:
+        return address in self.local and (word == "me" or version_of(address) == 6)
+
+    def _option_matches(self, option: Option, passage: Passage) -> bool:
+        if option.alternatives:
+            return any(self._option_matches(other, passage) for other in option.alternatives)
+        name, packet = option.name, passage.packet
+        if name in ("src-ip", "dst-ip") and not option.prefixes:
+            address = packet.src if name == "src-ip" else packet.dst
+            if option.table:
+                found = self.table(option.table).has(address)
+            else:
+                found = not option.word or self._is_local(option.word, address)
+        elif name in ("verrevpath", "versrcreach", "antispoof"):
+            found = self._comes_rightly(name, passage)
+        else:
+            found = _option_matches(option, passage)
+        return found != option.negated
+
+    def _comes_rightly(self, name: str, passage: Passage) -> bool:
+        """Return whether a packet has come by the way to its source; leaving ones have, says ipfw(8)."""
+        if passage.direction == "out":
+            return True
+        way = self.site.way_to(passage.packet.src)
+        if name == "versrcreach":
+            return bool(way)
+        if name == "verrevpath":
+            return way == passage.received
+        # antispoof: what comes from a network of ours has to come by its interface.
+        for interface in self.site.names.system_names():
+            owns = self.site.addresses(interface)
+            if interface != passage.received and any(own.has(passage.packet.src) for own in owns):
+                return False
+        return True
 
 
 def _may_vary(rule: IpfwRule, flags: int) -> bool:
@@ -208,7 +364,8 @@ def _may_vary(rule: IpfwRule, flags: int) -> bool:
     if rule.probability < 1.0:
         return True
     names = [option.name for option in rule.options]
-    return "established" in names or ("setup" in names and bool(flags & SYN))
+    names += [other.name for option in rule.options for other in option.alternatives]
+    return "established" in names or "tcpflags" in names or ("setup" in names and bool(flags & SYN))
 
 
 def _protocol_matches(wanted: str, protocol: str, family: int) -> bool:
@@ -250,8 +407,21 @@ def _option_matches(option: Option, passage: Passage) -> bool:
         return _within(option.prefixes, packet.dst)
     if name == "proto":
         return packet.protocol == option.word
+    if name == "ipversion":
+        return version_of(packet.src) == int(option.word)
+    if name == "icmptypes":
+        return packet.protocol == "icmp" and passage.icmp[0] in option.numbers
+    if name == "icmp6types":
+        return packet.protocol == "icmp6" and passage.icmp[0] in option.numbers
+    if name == "ipoptions":
+        return all(word.startswith("!") for word in option.word.split(","))
     if packet.protocol != "tcp":
         return False
+    if name == "tcpflags":
+        wanted, unwanted = option.flags
+        return passage.flags & wanted == wanted and not passage.flags & unwanted
     if name == "established":
         return bool(passage.flags & (RST | ACK))
-    return passage.flags & (SYN | ACK) == SYN
+    if name == "setup":
+        return passage.flags & (SYN | ACK) == SYN
+    return False  # frag, layer2, bridged, ipsec, diverted: no packet is any of these

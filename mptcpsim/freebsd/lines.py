@@ -167,7 +167,7 @@ def quoted(word: str) -> str:
     """Return a word so that ``shell_words`` reads it again."""
     if word and re.fullmatch(r"[\w@%+=:,./{}*!-]+", word):
         return word
-    return '"' + word + '"' if '"' not in word else "'" + word + "'"
+    return '"' + word + '"' if not set('"$`\\') & set(word) else "'" + word + "'"
 
 
 def whole_number(at: Line, word: str, what: str, lowest: int, highest: int) -> int:

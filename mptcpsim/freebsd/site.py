@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import ip_interface
+from ipaddress import ip_address, ip_interface
 from typing import Final, NamedTuple
 
 from mptcpsim.freebsd.names import LOOPBACK, InterfaceNames
@@ -24,6 +24,10 @@ class Own(NamedTuple):
     def network(self) -> str:
         """The network, as ADDRESS/LENGTH."""
         return str(ip_interface(f"{self.address}/{self.length}").network)
+
+    def has(self, address: str) -> bool:
+        """Return whether an address is in the network."""
+        return ip_address(address) in ip_interface(f"{self.address}/{self.length}").network
 
     @property
     def broadcast(self) -> str:

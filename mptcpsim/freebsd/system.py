@@ -13,14 +13,24 @@ from mptcpsim.freebsd.commands import (
     Pfctl,
     RcConf,
     Route,
+    RunScript,
     Sysctl,
     Tcpdump,
-    read_script,
 )
 from mptcpsim.freebsd.dummynet import Config
 from mptcpsim.freebsd.dummynet_host import Dummynet
 from mptcpsim.freebsd.firewall import Firewall
-from mptcpsim.freebsd.ipfw import DeleteRules, IpfwRule, ObjectCommand, ShowRules, Switch
+from mptcpsim.freebsd.ipfw import (
+    DeleteRules,
+    IpfwCommand,
+    IpfwRule,
+    ObjectCommand,
+    ReadFile,
+    SetCommand,
+    Switch,
+    TableCommand,
+    read_ipfw,
+)
 from mptcpsim.freebsd.ipfw_filter import IpfwFilter
 from mptcpsim.freebsd.lines import Line, PassedOver, did_you_mean
 from mptcpsim.freebsd.names import InterfaceNames
@@ -28,6 +38,7 @@ from mptcpsim.freebsd.network import Network
 from mptcpsim.freebsd.pf import read_pf
 from mptcpsim.freebsd.pf_filter import PfFilter
 from mptcpsim.freebsd.pf_hosts import Hosts, read_entries
+from mptcpsim.freebsd.scripts import read_rc_conf, read_script
 from mptcpsim.freebsd.settings import Settings
 from mptcpsim.freebsd.site import Site
 from mptcpsim.net.node import Node
@@ -35,6 +46,19 @@ from mptcpsim.net.policy import Queue
 
 RC_CONF: Final = "/etc/rc.conf"
 PF_CONF: Final = "/etc/pf.conf"
+
+_LOOPBACK_RULES: Final = """
+add 100 pass all from any to any via lo0
+add 200 deny all from any to 127.0.0.0/8
+add 300 deny ip from 127.0.0.0/8 to any
+add 400 deny all from any to ::1
+add 500 deny all from ::1 to any
+"""
+#: What /etc/rc.firewall does by ``firewall_type``; of ICMPv6's neighbour discovery there are no packets here.
+FIREWALL_TYPES: Final = {
+    "open": _LOOPBACK_RULES + "add 65000 pass all from any to any",
+    "closed": _LOOPBACK_RULES,
+}
 
 Application = IperfServer | IperfClient | Tcpdump
 
@@ -105,7 +129,7 @@ class System:
         self._loaded: Pfctl | None = None
         self.launched: list[Launch] = []
         self._forwards = forwards
-        self._ipfw = IpfwFilter(node, names, self._queue, draw, default_to_accept)
+        self._ipfw = IpfwFilter(node, names, self._queue, draw, default_to_accept, self.site)
 
     # --- Booting ---
 
@@ -133,12 +157,8 @@ class System:
         Raises:
             DialectError: a line that is not understood, or cannot be done.
         """
-        lines = list(read_script(self.files.get(RC_CONF, ""), RC_CONF))
-        for line in lines:
-            if not isinstance(line, RcConf):
-                raise line.at.error(
-                    f'this is no line of {RC_CONF}: write NAME="VALUE", and commands elsewhere'
-                )
+        lines = read_rc_conf(self.files.get(RC_CONF, ""), RC_CONF)
+        self.passed_over += [line for line in lines if isinstance(line, PassedOver)]
         said = {line.name: line for line in [*lines, *typed] if isinstance(line, RcConf)}
         if (forward := said.get("gateway_enable")) is not None:
             self._forward(forward.at, forward.value == "YES")
@@ -147,6 +167,33 @@ class System:
             self._pfctl(Pfctl(pf.at if rules is None else rules.at, rules.value if rules else PF_CONF, True))
         if (ipfw := said.get("firewall_enable")) is not None and ipfw.value == "YES":
             self._start_ipfw()
+            self._boot_ipfw(said)
+
+    def _boot_ipfw(self, said: Mapping[str, RcConf]) -> None:
+        """Load the rules that rc.conf names by firewall_script or firewall_type (/etc/rc.firewall)."""
+        if (script := said.get("firewall_script")) is not None:
+            self._run_script(RunScript(script.at, script.value))
+        elif (kind := said.get("firewall_type")) is not None:
+            name = kind.value
+            if name.startswith("/"):
+                self._read_rules(ReadFile(kind.at, name))
+                return
+            if name.lower() not in FIREWALL_TYPES:
+                raise kind.at.error(
+                    f"firewall_type {name!r} is not simulated: known are {', '.join(FIREWALL_TYPES)} and "
+                    "the name of a file; write the rules of /etc/rc.firewall that are meant into such a file"
+                )
+            for rule in read_ipfw(FIREWALL_TYPES[name.lower()], RC_CONF):
+                self._ipfw_command(rule._replace(at=kind.at))
+
+    def _run_script(self, command: RunScript) -> None:
+        """Carry out a script among the files of the host, which sets the firewalls up."""
+        for inner in read_script(self._file(command.at, command.name), command.name):
+            if not (firewalls(inner) or isinstance(inner, PassedOver)) or isinstance(inner, RunScript):
+                raise inner.at.error(
+                    "a script in a file sets firewalls up: write this among the commands of the host"
+                )
+            self.execute(inner)
 
     def leave_nothing_to_chance(self) -> None:
         """Let a rule with ``prob`` or ``probability`` match if that is likelier than not: that is usual."""
@@ -170,6 +217,10 @@ class System:
             return self._pfctl(command)
         elif isinstance(command, IperfServer | IperfClient | Tcpdump):
             self._launch(command)
+        elif isinstance(command, RunScript):
+            self._run_script(command)
+        elif isinstance(command, PassedOver):
+            self.passed_over.append(command)
         elif not isinstance(command, RcConf):
             return self._ipfw_command(command)
         return ""
@@ -269,9 +320,7 @@ class System:
             self.firewall.attach(self._ipfw)
         return self._ipfw
 
-    def _ipfw_command(
-        self, command: IpfwRule | DeleteRules | ShowRules | Switch | ObjectCommand | Config
-    ) -> str:
+    def _ipfw_command(self, command: IpfwCommand) -> str:
         ipfw = self._start_ipfw()
         if isinstance(command, IpfwRule):
             ipfw.add(command)
@@ -287,9 +336,21 @@ class System:
             output = self.dummynet.execute(command)
             ipfw.changed()
             return output
+        elif isinstance(command, SetCommand | TableCommand):
+            return ipfw.change(command)
+        elif isinstance(command, ReadFile):
+            self._read_rules(command)
         else:
             return ipfw.rules.listing()
         return ""
+
+    def _read_rules(self, command: ReadFile) -> None:
+        """Carry out the commands of a file (``ipfw /etc/ipfw.rules``)."""
+        text = self._file(command.at, command.name)
+        for inner in read_ipfw(text, command.name, self.passed_over.append):
+            if isinstance(inner, ReadFile):
+                raise inner.at.error("a file of rules cannot name another one: write its rules here")
+            self._ipfw_command(inner)
 
     def _queue(self, kind: str, number: int) -> Queue | None:
         return self.dummynet.queue(kind, number) if self.dummynet.configured(kind, number) else None
@@ -299,4 +360,4 @@ def firewalls(command: Command) -> bool:
     """Return whether a command has to do with pf, ipfw or dummynet."""
     if isinstance(command, Sysctl):
         return command.name.startswith(("net.inet.ip.fw.", "net.inet.ip.dummynet."))
-    return not isinstance(command, Ifconfig | Route | RcConf | Application)
+    return not isinstance(command, Ifconfig | Route | RcConf | PassedOver | Application)

@@ -7,11 +7,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from mptcpsim.core.segment import FourTuple
-from mptcpsim.freebsd.commands import read_script
 from mptcpsim.freebsd.dummynet import Config
 from mptcpsim.freebsd.ipfw import ObjectCommand
 from mptcpsim.freebsd.lines import Line
 from mptcpsim.freebsd.pf_conf import PfConf, PfRule
+from mptcpsim.freebsd.scripts import read_script
 from mptcpsim.freebsd.system import System
 from mptcpsim.lint.finding import Remark
 from mptcpsim.net.forwarding import IpNode

@@ -203,6 +203,24 @@ def ipfw_shadowed(subject: Subject) -> Iterator[Remark]:
                 above = rule
 
 
+@FAMILY.rule("N408", "command-passed-over")
+def command_passed_over(subject: Subject) -> Iterator[Remark]:
+    """A word of a command changes nothing in a simulation, and is passed over.
+
+    It is typed at a real system, and may stay. What would change the fate of packets and is not simulated,
+    such as divert, is an error instead.
+    """
+    for host in subject.systems:
+        for note in host.system.passed_over:
+            if note.at.file not in host.system.files:
+                yield host.remark(
+                    note.at,
+                    f"{note.word!r} is passed over: {note.why}",
+                    "nothing needs to be changed",
+                    cause=False,
+                )
+
+
 def _is_for_all(rule: IpfwRule) -> bool:
     anything = IpfwEnd()
     return (

@@ -6,10 +6,11 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from mptcpsim.freebsd.commands import Command, Sysctl, read_script
+from mptcpsim.freebsd.commands import Command, Sysctl
 from mptcpsim.freebsd.dummynet_host import Dummynet
-from mptcpsim.freebsd.lines import DialectError
+from mptcpsim.freebsd.lines import DialectError, PassedOver
 from mptcpsim.freebsd.names import InterfaceNames
+from mptcpsim.freebsd.scripts import read_script
 from mptcpsim.freebsd.system import System, firewalls
 from mptcpsim.net.forwarding import IpNode
 from mptcpsim.net.host import Host
@@ -61,6 +62,8 @@ def _type(simulation: Simulation, system: System, commands: tuple[Command, ...])
     """Carry out commands while the simulation runs; what the system refuses by now is noted."""
     node = system.node
     for command in commands:
+        if isinstance(command, PassedOver):
+            continue
         note = {"time_s": simulation.env.now / SECOND, "host": node.name, "event": "command"}
         note["detail"] = str(command)
         try:

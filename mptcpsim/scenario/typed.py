@@ -21,11 +21,11 @@ from mptcpsim.freebsd.commands import (
     Route,
     Sysctl,
     Tcpdump,
-    read_script,
 )
 from mptcpsim.freebsd.dummynet_host import Dummynet
 from mptcpsim.freebsd.lines import LONGEST, DialectError, Line
 from mptcpsim.freebsd.names import InterfaceNames
+from mptcpsim.freebsd.scripts import read_script
 from mptcpsim.freebsd.system import Launch, System, firewalls
 from mptcpsim.net.node import Interface, Node
 from mptcpsim.net.routing import DEFAULT_IPV4, DEFAULT_IPV6, canonical_prefixes
