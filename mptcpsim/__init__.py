@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mptcpsim.core.profiles import PROFILES
     from mptcpsim.core.segment import IcmpError, Segment
     from mptcpsim.core.stack import Stack
+    from mptcpsim.guard import PluginFailure
     from mptcpsim.net.host import Host
     from mptcpsim.net.link import Link
     from mptcpsim.net.middlebox import HELD, Middlebox
@@ -87,6 +88,7 @@ _WHERE: Final = {
     "PathView": "plugins",
     "PENALISE": "plugins",
     "PipeSettings": "net.pipe",
+    "PluginFailure": "guard",
     "PROFILES": "core.profiles",
     "QueueDiscipline": "plugins",
     "register": "plugins",
@@ -141,6 +143,7 @@ __all__ = [
     "PathView",
     "PENALISE",
     "PipeSettings",
+    "PluginFailure",
     "PROFILES",
     "QueueDiscipline",
     "register",

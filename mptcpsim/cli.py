@@ -21,6 +21,7 @@ from mptcpsim.commands.lint import lint, warn_of
 from mptcpsim.commands.progress import Progress
 from mptcpsim.commands.route import route
 from mptcpsim.commands.sweep import app as sweep_app
+from mptcpsim.guard import PluginFailure
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -51,6 +52,9 @@ class Commands(TyperGroup):
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
+        except PluginFailure as error:
+            print(f"mptcpsim: {error}", file=sys.stderr)
+            raise typer.Exit(EXIT_INPUT) from None
         except BrokenPipeError:
             # What is still in the buffers goes nowhere, and their last flush does not complain.
             nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -245,6 +249,8 @@ def _run(
                 drawn = _draw(directory.path, scenario.title, summary, dsn or (pcap and stalled))
             else:
                 drawn = not interrupts.stop.asked
+    except PluginFailure as error:
+        _fail(f"{error}; nothing was written", EXIT_INPUT)
     except EventBudgetExceeded as error:
         _fail(f"{error}; nothing was written", EXIT_BUDGET)
     except IntegrityError as error:

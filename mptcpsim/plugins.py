@@ -16,6 +16,10 @@ A plug-in sees a narrow view and decides; it never sends, and it keeps no clock
 (times come in as nanoseconds) and no randomness of its own (a ``random.Random``
 is handed to those that need one). A middlebox, which handles packets and may send, has its base
 class in ``net/middlebox.py``.
+
+What a hook raises, returns or leaves behind that none may ends the run with ``PluginFailure``: file and line,
+the hook, what it did and what is allowed. Windows are whole numbers of bytes, at least a segment, when a
+hook returns.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ from typing import Any, ClassVar, Final, NamedTuple, TypeVar
 
 from mypy_extensions import mypyc_attr
 
+from mptcpsim.guard import guarded
 from mptcpsim.suggest import did_you_mean
 
 Value = bool | int | float | str
@@ -65,7 +70,13 @@ class Plugin:
         """Take the parameters, one value for each entry of ``PARAMETERS``; called once."""
 
 
-_registry: dict[str, dict[str, type[Plugin]]] = {}
+Scope = dict[str, dict[str, type[Plugin]]]
+
+_registry: Scope = {}
+#: The user's plug-ins that the scenario at hand has named: nobody else knows them.
+_scope: Scope = {}
+#: What takes the classes that a file registers while it is read for a scenario; None: the registry does.
+_collecting: Scope | None = None
 
 P = TypeVar("P", bound=type[Plugin])
 
@@ -73,7 +84,8 @@ P = TypeVar("P", bound=type[Plugin])
 def register(cls: P) -> P:
     """Make a plug-in class known under its ``FAMILY`` and ``NAME``; returns the class.
 
-    A class that is defined again, as in a notebook, takes the place of its older self.
+    A class that is defined again, as in a notebook, takes the place of its older self. What a file
+    registers that a scenario names is known to that scenario only.
 
     Raises:
         PluginError: it has no family or no name, or the name belongs to another class (a
@@ -81,13 +93,14 @@ def register(cls: P) -> P:
     """
     if not cls.FAMILY or not cls.NAME:
         raise PluginError(f"{cls.__qualname__} needs a FAMILY (from its base class) and a NAME")
-    family = _registry.setdefault(cls.FAMILY, {})
-    other = family.get(cls.NAME)
-    if other is not None and _place(other) != _place(cls):
-        raise PluginError(
-            f"{cls.FAMILY} {cls.NAME!r} is {_place(other)} already: give {cls.__qualname__} another NAME"
-        )
-    family[cls.NAME] = cls
+    for known in (_registry, _collecting or {}):
+        other = known.get(cls.FAMILY, {}).get(cls.NAME)
+        if other is not None and _place(other) != _place(cls):
+            raise PluginError(
+                f"{cls.FAMILY} {cls.NAME!r} is {_place(other)} already: give {cls.__qualname__} another NAME"
+            )
+    target = _registry if _collecting is None else _collecting
+    target.setdefault(cls.FAMILY, {})[cls.NAME] = cls
     return cls
 
 
@@ -95,21 +108,68 @@ def _place(cls: Any) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
-def families() -> dict[str, dict[str, type[Plugin]]]:
-    """Return every registered plug-in class by family and name, both sorted."""
-    return {family: dict(sorted(_registry[family].items())) for family in sorted(_registry)}
+def collect(into: Scope | None) -> Scope | None:
+    """Have ``register`` fill a scope instead of the registry (None) from now on; return the former one."""
+    global _collecting
+    former = _collecting
+    _collecting = into
+    return former
 
 
-def find(family: str, name: str) -> type[Plugin]:
+def enter_scope(scope: Scope) -> Scope:
+    """Make the plug-ins of a scope known from now on, in front of the registry's; return the former scope."""
+    global _scope
+    former = _scope
+    _scope = scope
+    return former
+
+
+def current_scope() -> Scope:
+    """Return the scope that was entered last."""
+    return _scope
+
+
+def families() -> Scope:
+    """Return every plug-in class that is known by family and name, both sorted."""
+    return {
+        family: dict(sorted({**_registry.get(family, {}), **_scope.get(family, {})}.items()))
+        for family in sorted({**_registry, **_scope})
+    }
+
+
+def find(family: str, name: str, scope: Scope | None = None) -> type[Plugin]:
     """Return the plug-in class of a family by name.
 
+    Args:
+        family: congestion, scheduler, ...
+        name: of the plug-in.
+        scope: the user's plug-ins that are known beside the registry's; by default those of the
+            current scope.
+
     Raises:
-        PluginError: no such plug-in; the message lists those that exist.
+        PluginError: no such plug-in; the message says which there are.
     """
+    own = (_scope if scope is None else scope).get(family)
+    if own is not None and name in own:
+        return own[name]
     known = _registry.get(family, {})
     if name not in known:
-        raise PluginError(f"unknown {family} {name!r}; {did_you_mean(name, sorted(known))}")
+        names = sorted({**known, **(own or {})})
+        raise PluginError(f"unknown {family} {name!r}; {did_you_mean(name, names)}")
     return known[name]
+
+
+def create(family: str, name: str, given: dict[str, Value], scope: Scope | None = None) -> Plugin:
+    """Return a new plug-in, configured; one of the user's is watched (``guard``).
+
+    Raises:
+        PluginError: as ``find`` and ``complete``.
+        PluginFailure: a plug-in of the user's does not let itself be made.
+    """
+    cls = find(family, name, scope)
+    made: Plugin = guarded(cls)()
+    made.configure(complete(cls, given))
+    return made
 
 
 def complete(cls: type[Plugin], given: dict[str, Value]) -> dict[str, Value]:

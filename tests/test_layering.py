@@ -13,7 +13,7 @@ PACKAGE = Path(mptcpsim.__file__).resolve().parent
 
 #: Layers from the ground up; a module imports from lower layers and from its own package.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("units", "streams", "suggest"),
+    ("units", "streams", "suggest", "guard"),
     ("sim.loop",),
     ("plugins",),
     ("core",),
@@ -49,7 +49,7 @@ EXTERNAL: dict[str, tuple[str, ...]] = {
     "multiprocessing": ("sweep.pool",),
     "concurrent": ("sweep.",),
     "threading": ("sweep.pool", "sweep.worker", "wire."),
-    "signal": ("commands.", "sweep.pool", "sweep.worker", "wire."),
+    "signal": ("commands.", "scenario.hook_watch", "sweep.pool", "sweep.worker", "wire."),
     "typer": ("cli", "commands."),
     "rich": ("cli", "commands.", "results.report", "results.terminal", "sweep.tables"),
     "socket": ("wire.",),

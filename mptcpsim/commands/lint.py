@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 import typer
 
 from mptcpsim.commands.progress import Progress
+from mptcpsim.guard import PluginFailure
 
 if TYPE_CHECKING:
     from mptcpsim.scenario.places import Places
@@ -34,6 +35,8 @@ def warn_of(scenario: Scenario, places: Places) -> None:
 
     try:
         findings = warnings_of(scenario, places)
+    except PluginFailure:
+        return  # the run tells of it
     except Exception as error:  # whatever it is: the run does not depend on it
         print(
             f"mptcpsim: lint has failed ({type(error).__name__}: {error}); the run goes on", file=sys.stderr

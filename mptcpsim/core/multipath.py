@@ -44,8 +44,7 @@ from mptcpsim.plugins import (
     Scheduler,
     SetBackup,
     Withdraw,
-    complete,
-    find,
+    create,
 )
 from mptcpsim.units import NEVER
 
@@ -119,10 +118,8 @@ class MptcpConnection(Connection):
         self.remote_key = _NO_KEY
         self.remote_flags: int = 0
         self.denies_initial: bool = False
-        scheduler = find("scheduler", mptcp.scheduler)
-        chosen = scheduler()
+        chosen = create("scheduler", mptcp.scheduler, mptcp.scheduler_parameters, stack.plugins)
         assert isinstance(chosen, Scheduler)
-        chosen.configure(complete(scheduler, mptcp.scheduler_parameters))
         self.outbound = DataSender(self, chosen)
         self.outbound.idsn = key.idsn
         chosen.start(self.outbound)
@@ -131,10 +128,8 @@ class MptcpConnection(Connection):
             self.inbound: DataReceiver = LateReceiver(self, config.receive_buffer, octets, mptcp.data_ack_lag)
         else:
             self.inbound = DataReceiver(self, config.receive_buffer, octets)
-        manager = find("pathmanager", mptcp.path_manager)
-        managing = manager()
+        managing = create("pathmanager", mptcp.path_manager, mptcp.path_manager_parameters, stack.plugins)
         assert isinstance(managing, PathManager)
-        managing.configure(complete(manager, mptcp.path_manager_parameters))
         self.path_manager = managing
         self.addresses = Addresses(self)
         self.paths = ConnectionPaths(self)

@@ -42,7 +42,7 @@ from mptcpsim.core.sequences import UNKNOWN, SequenceMap
 from mptcpsim.core.subflow import Subflow
 from mptcpsim.core.tcp import Tcp
 from mptcpsim.core.timers import TimerOwner
-from mptcpsim.plugins import CongestionControl, complete, find
+from mptcpsim.plugins import CongestionControl, create, current_scope
 from mptcpsim.units import NEVER
 
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ class Stack:
         now: time of the current or last call, ns.
         tokens: MPTCP connections by the token of their own key.
         versions_refused: versions of MPTCP that a peer did not answer, by its address.
+        plugins: the user's, of the scenario that was current when the stack was made.
         choose_source: gives the own address from which routing reaches another, or an empty string.
     """
 
@@ -128,6 +129,7 @@ class Stack:
         "name",
         "now",
         "outbox",
+        "plugins",
         "ready",
         "remembers",
         "tokens",
@@ -157,6 +159,7 @@ class Stack:
         self.tokens: dict[int, MptcpConnection] = {}
         self.versions_refused: dict[str, set[int]] = {}
         self.choose_source: Callable[[str], str] | None = None
+        self.plugins = current_scope()
         self._order: int = 0
         self._ports: int = _FIRST_PORT
         self._connections_ever: int = 0
@@ -297,10 +300,8 @@ class Stack:
 
     def _new_subflow(self, connection: Connection, flow: FourTuple, is_join: bool) -> Tcp:
         config = connection.config
-        cls = find("congestion", config.congestion)
-        congestion = cls()
+        congestion = create("congestion", config.congestion, config.congestion_parameters, self.plugins)
         assert isinstance(congestion, CongestionControl)
-        congestion.configure(complete(cls, config.congestion_parameters))
         # Both are drawn in any case, so that fixing one of them changes nothing else.
         iss = self._rng.getrandbits(32)
         timestamp = self._rng.getrandbits(32)

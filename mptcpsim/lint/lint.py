@@ -8,6 +8,7 @@ from typing import Final
 from mptcpsim.lint.catalogue import RULES
 from mptcpsim.lint.finding import ERROR, NOTE, SEVERITIES, Finding, Remark, Rule
 from mptcpsim.lint.subject import Subject
+from mptcpsim.scenario.catalogue import known
 from mptcpsim.scenario.places import Places
 from mptcpsim.scenario.schema import Scenario
 
@@ -23,14 +24,15 @@ def lint(subject: Subject, ignore: Collection[str] = ()) -> list[Finding]:
         ignore: codes of rules whose findings are left out.
     """
     found: dict[Finding, None] = {}
-    for rule in sorted(RULES.values(), key=lambda rule: rule.late):
-        for remark in rule.check(subject):
-            if remark.node:
-                subject.suspected.add(remark.node)
-                if rule.severity == ERROR:
-                    subject.blamed.add(remark.node)
-            if rule.code not in ignore:
-                found[_finding(subject, rule, remark)] = None
+    with known(subject.scenario.plugins):
+        for rule in sorted(RULES.values(), key=lambda rule: rule.late):
+            for remark in rule.check(subject):
+                if remark.node:
+                    subject.suspected.add(remark.node)
+                    if rule.severity == ERROR:
+                        subject.blamed.add(remark.node)
+                if rule.code not in ignore:
+                    found[_finding(subject, rule, remark)] = None
 
     def order(finding: Finding) -> tuple[bool, str, int, str]:
         place = finding.place

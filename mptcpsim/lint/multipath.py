@@ -11,7 +11,7 @@ from mptcpsim.lint.subject import Subject
 from mptcpsim.lint.talks import Pair, Talk
 from mptcpsim.pathmanagers.addresses import AddressedManager
 from mptcpsim.pathmanagers.ndiffports import NDiffPorts
-from mptcpsim.plugins import PathManager, find
+from mptcpsim.plugins import PathManager, create
 from mptcpsim.scenario.catalogue import parameters
 from mptcpsim.scenario.check_events import added_addresses
 
@@ -20,8 +20,8 @@ FAMILY: Final = Family()
 
 def manager_of(config: MptcpConfig) -> PathManager:
     """Return the path manager that a configuration names, configured."""
-    manager = find("pathmanager", config.path_manager)()
-    manager.configure(parameters("pathmanager", config.path_manager, config.path_manager_parameters))
+    given = parameters("pathmanager", config.path_manager, config.path_manager_parameters)
+    manager = create("pathmanager", config.path_manager, given)
     assert isinstance(manager, PathManager)
     return manager
 

@@ -128,6 +128,10 @@ class Middlebox(Plugin):
         assert self._passage is not None
         self._passage.loop.schedule(at, callback)
 
+    def now(self) -> int:
+        """Return the instant, ns."""
+        return self._passage.loop.now if self._passage is not None else 0
+
     # --- What the passage does ----------------------------------------------------------------
 
     def place(self, passage: Passage, position: int, rng: random.Random) -> None:

@@ -32,7 +32,7 @@ from typing import Final
 
 from mptcpsim.core.segment import CE, NOT_ECT, Packet
 from mptcpsim.net.loss import LossModel, random_loss
-from mptcpsim.plugins import MARK, PluginError, QueueDiscipline, QueueScheduler, Value, complete, find
+from mptcpsim.plugins import MARK, PluginError, QueueDiscipline, QueueScheduler, Value, create
 from mptcpsim.sim.loop import Loop
 from mptcpsim.streams import stream
 
@@ -132,11 +132,9 @@ def make_discipline(name: str, parameters: dict[str, Value]) -> QueueDiscipline 
     """
     if name == DROP_TAIL:
         return None
-    plugin = find("qdisc", name)
-    discipline = plugin()
+    discipline = create("qdisc", name, parameters)
     if not isinstance(discipline, QueueDiscipline):
         raise PluginError(f"qdisc {name!r} is none for a single queue")
-    discipline.configure(complete(plugin, parameters))
     return discipline
 
 
@@ -146,11 +144,9 @@ def make_scheduler(name: str, parameters: dict[str, Value]) -> QueueScheduler:
     Raises:
         PluginError: it is unknown, a parameter of it is wrong, or it is for a single queue.
     """
-    plugin = find("qdisc", name)
-    scheduler = plugin()
+    scheduler = create("qdisc", name, parameters)
     if not isinstance(scheduler, QueueScheduler):
         raise PluginError(f"qdisc {name!r} is none for several queues")
-    scheduler.configure(complete(plugin, parameters))
     return scheduler
 
 

@@ -18,6 +18,7 @@ from typing import Final
 from zlib import crc32
 
 from mptcpsim.core.segment import FourTuple, Packet
+from mptcpsim.guard import failure
 from mptcpsim.net.loss import LossModel
 from mptcpsim.net.pipe import DROP_LOSS, DROP_QUEUE, Pipe
 from mptcpsim.plugins import PASS, FlowQueue, QueueDiscipline, QueueScheduler
@@ -270,15 +271,18 @@ class ScheduledQueues(PacketQueue):
         """Take a packet from the queue that the scheduler selects.
 
         Raises:
-            RuntimeError: it selects an empty queue, or none although packets wait.
+            PluginFailure: it selects an empty queue, or none although packets wait.
         """
         scheduler = self.scheduler
         while self.packets:
             fifo = scheduler.select(now)
             if not isinstance(fifo, Fifo) or fifo.packets == 0:
-                raise RuntimeError(
-                    f"qdisc {scheduler.NAME!r} selected {'an empty' if fifo else 'no'} queue of "
-                    f"{self._owner.name} while {self.packets} packets wait"
+                what = "an empty" if isinstance(fifo, Fifo) else "no"
+                raise failure(
+                    scheduler,
+                    "select",
+                    f"selected {what} queue of {self._owner.name} while {self.packets} packets wait; "
+                    "allowed is a queue that holds packets",
                 )
             packets, waiting = fifo.packets, fifo.bytes
             packet = fifo.dequeue(now)

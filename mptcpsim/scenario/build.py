@@ -15,7 +15,7 @@ from mptcpsim.net.router import Router
 from mptcpsim.net.switch import Switch
 from mptcpsim.net.topology import Topology
 from mptcpsim.scenario import flows
-from mptcpsim.scenario.catalogue import load_plugins
+from mptcpsim.scenario.catalogue import known, load_plugins
 from mptcpsim.scenario.check import flow_addresses
 from mptcpsim.scenario.nodes import NodeSpec
 from mptcpsim.scenario.pipes import counted_loss, middleboxes, pipe_settings
@@ -78,6 +78,11 @@ def build(scenario: Scenario, *, roundtrip: bool = False, general: bool = False)
         general: every pipe is the event-by-event one, the oracle of the fast one.
     """
     load_plugins()
+    with known(scenario.plugins):
+        return _build(scenario, roundtrip, general)
+
+
+def _build(scenario: Scenario, roundtrip: bool, general: bool) -> Simulation:
     simulation = Simulation(scenario)
     _nodes(simulation)
     _links(simulation, general)

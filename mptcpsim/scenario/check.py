@@ -12,8 +12,9 @@ from typing import Any
 from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.mptcp_config import MptcpConfig
 from mptcpsim.core.segment import TCP_HEADER, ip_header_length
+from mptcpsim.guard import PluginFailure
 from mptcpsim.pathmanagers.ndiffports import NDiffPorts
-from mptcpsim.plugins import PluginError, families
+from mptcpsim.plugins import PluginError, create, families
 from mptcpsim.scenario.catalogue import load_plugins, parameters
 from mptcpsim.scenario.check_events import added_addresses, check_events
 from mptcpsim.scenario.check_routes import check_routes
@@ -219,9 +220,10 @@ def _plugin(path: Path, family: str, choice: PluginChoice) -> None:
     if choice.name not in known:
         raise Problem(path, f"unknown {family} {choice.name!r}; {did_you_mean(choice.name, list(known))}")
     try:
-        known[choice.name]().configure(parameters(family, choice.name, choice.parameters))
-    except PluginError as error:
-        raise Problem(path, f"{error}; see `mptcpsim list {family}`") from None
+        create(family, choice.name, parameters(family, choice.name, choice.parameters))
+    except (PluginError, PluginFailure) as error:
+        hint = "" if isinstance(error, PluginFailure) else f"; see `mptcpsim list {family}`"
+        raise Problem(path, f"{error}{hint}") from None
 
 
 def _flows(scenario: Scenario) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import tomlkit
 
-from mptcpsim.scenario.catalogue import load_user_plugins
+from mptcpsim.scenario.catalogue import known, load_user_plugins
 from mptcpsim.scenario.check import check
 from mptcpsim.scenario.dialect import expand as expand_dialect
 from mptcpsim.scenario.errors import Problem, ScenarioError
@@ -162,8 +162,9 @@ def from_data(
         if places.patterns is not None:
             data = {**data, "flows": places.patterns.flows}
         plugins = load_user_plugins(data.get("plugins", []), directory)
-        scenario = validate(Scenario, {**data, "plugins": plugins}, more=(TOPOLOGY,))
-        check(scenario)
+        with known(plugins):
+            scenario = validate(Scenario, {**data, "plugins": plugins}, more=(TOPOLOGY,))
+            check(scenario)
         if expanded.problem is not None:
             raise expanded.problem
     except Problem as problem:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mptcpsim.net.loss import ListedLoss, LossModel, PeriodicLoss
 from mptcpsim.net.middlebox import Middlebox
 from mptcpsim.net.pipe import PipeSettings
-from mptcpsim.plugins import find
+from mptcpsim.plugins import create
 from mptcpsim.scenario import links
 from mptcpsim.scenario.catalogue import parameters
 
@@ -39,9 +39,8 @@ def middleboxes(link: links.LinkSpec) -> list[Middlebox]:
     """Return new middleboxes, configured, in the order of the link's list."""
     boxes = []
     for choice in link.middleboxes:
-        box = find("middlebox", choice.name)()
+        box = create("middlebox", choice.name, parameters("middlebox", choice.name, choice.parameters))
         assert isinstance(box, Middlebox)
-        box.configure(parameters("middlebox", choice.name, choice.parameters))
         boxes.append(box)
     return boxes
 

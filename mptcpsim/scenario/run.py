@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 
+from mptcpsim.guard import any_guarded
 from mptcpsim.results.frames import locate
 from mptcpsim.results.meta import Stopwatch, collect
 from mptcpsim.results.rundir import META, RunDirectory
@@ -17,6 +18,7 @@ from mptcpsim.results.series import FILE_NAME, SeriesRecorder
 from mptcpsim.results.summary import Summary
 from mptcpsim.scenario.build import Simulation, build
 from mptcpsim.scenario.captures import labels, write_captures, write_dumps
+from mptcpsim.scenario.hook_watch import hook_watch
 from mptcpsim.scenario.load import dumps
 from mptcpsim.scenario.measure import Sampler, event_lines, summarise
 from mptcpsim.scenario.schema import Scenario
@@ -124,7 +126,7 @@ def measure(simulation: Simulation, recorder: SeriesRecorder, stop: Stop | None 
     sampler = Sampler(simulation, recorder)
     stop = stop or Stop()
     stop.possible = True
-    with suppress(_Stopped):
+    with suppress(_Stopped), hook_watch() if any_guarded() else nullcontext():
         simulation.env.run(simulation.scenario.duration)
     stop.possible = False
     sampler.finish()

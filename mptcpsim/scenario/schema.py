@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from mptcpsim.core.config import TcpConfig
+from mptcpsim.scenario.catalogue import known
 from mptcpsim.scenario.events import AnyEvent
 from mptcpsim.scenario.fields import Model
 from mptcpsim.scenario.flows import AnyFlow, FlowSpec
@@ -111,11 +112,12 @@ class Scenario(Model):
         """Return the configuration of a host, the given settings of a flow on top."""
         own = self.hosts[host]
         config = TcpConfig()
-        for layer in (self.defaults.tcp, own.tcp, *settings):
-            if isinstance(layer, TcpSettings):
-                config = layer.over(config)
-        mptcp = [layer for layer in settings if isinstance(layer, MptcpSettings)]
-        return replace(config, mptcp=mptcp_config([self.defaults.mptcp, own.mptcp, *mptcp]))
+        with known(self.plugins):
+            for layer in (self.defaults.tcp, own.tcp, *settings):
+                if isinstance(layer, TcpSettings):
+                    config = layer.over(config)
+            mptcp = [layer for layer in settings if isinstance(layer, MptcpSettings)]
+            return replace(config, mptcp=mptcp_config([self.defaults.mptcp, own.mptcp, *mptcp]))
 
     def flow_configs(self, flow: FlowSpec) -> tuple[TcpConfig, TcpConfig]:
         """Return the configurations of client and server of a flow."""

@@ -19,11 +19,13 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 from mptcpsim.core.connection import IntegrityError
+from mptcpsim.guard import PluginFailure, let_pass
+from mptcpsim.plugins import Scope
 from mptcpsim.results.rundir import json_text
 from mptcpsim.results.series import ChosenSeries, NoSeries, SeriesRecorder
 from mptcpsim.results.summary import INTACT, Summary
 from mptcpsim.scenario.build import Simulation, build
-from mptcpsim.scenario.catalogue import load_plugin_text
+from mptcpsim.scenario.catalogue import in_scope, load_plugin_text
 from mptcpsim.scenario.errors import Problem, ScenarioError
 from mptcpsim.scenario.load import Source
 from mptcpsim.scenario.run import measure
@@ -44,6 +46,9 @@ GRACE_S = 1.0
 
 class TimeLimitExceeded(Exception):
     """A run takes longer than it may."""
+
+
+let_pass(TimeLimitExceeded)
 
 
 class Task(NamedTuple):
@@ -135,16 +140,16 @@ def resolve(question: Question, points: Sequence[Point]) -> list[Resolved]:
     return found
 
 
-_loaded: tuple[PluginFile, ...] = ()
+#: The plug-ins of the campaign at hand, and what they have registered.
+_loaded: tuple[tuple[PluginFile, ...], list[Scope]] = ((), [])
 
 
-def _load(plugins: tuple[PluginFile, ...]) -> None:
-    """Register the user's plug-ins, unless they were the last ones to be registered."""
+def _load(plugins: tuple[PluginFile, ...]) -> list[Scope]:
+    """Return what the user's plug-ins register; the last ones are remembered."""
     global _loaded
-    if plugins != _loaded:
-        for plugin in plugins:
-            load_plugin_text(plugin.name, plugin.text)
-        _loaded = plugins
+    if plugins != _loaded[0]:
+        _loaded = plugins, [load_plugin_text(plugin.name, plugin.text) for plugin in plugins]
+    return _loaded[1]
 
 
 # --- Runs ---------------------------------------------------------------------------------------
@@ -157,9 +162,9 @@ def carry_out(task: Task) -> Outcome:
     watch = _Watch()
     simulation: Simulation | None = None
     try:
-        _load(task.plugins)
-        simulation = build(unpack(task.scenario, task.seed))
-        with _Limit(task.time_limit_ns) as limit:
+        scopes = _load(task.plugins)
+        with in_scope(scopes), _Limit(task.time_limit_ns) as limit:
+            simulation = build(unpack(task.scenario, task.seed))
             simulation.env.loop.watch = limit
             buffer = io.BytesIO()
             with _recorder(task.series, buffer) as recorder:
@@ -174,6 +179,10 @@ def carry_out(task: Task) -> Outcome:
         )
     except TimeLimitExceeded as error:
         found = found._replace(status=TIMEOUT, message=str(error))
+    except PluginFailure as error:
+        found = found._replace(
+            message=str(error), traceback=traceback.format_exc() if error.__cause__ else ""
+        )
     except EventBudgetExceeded as error:
         found = found._replace(message=str(error), traceback=traceback.format_exc())
     except IntegrityError as error:
