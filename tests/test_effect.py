@@ -103,6 +103,17 @@ class TestHidden:
         both = ("hosts.a.mptcp.versions=[1, 0]", "hosts.b.mptcp.version=0")
         assert "defaults.mptcp.version" in keys("defaults.mptcp.version=1", *both)
 
+    def test_what_switches_mptcp_off(self) -> None:
+        both = ("hosts.a.mptcp=linux-6.18", "hosts.b.mptcp.max_subflows=3")
+        assert keys("defaults.mptcp=false", *both) == {
+            "defaults.mptcp.enabled": (
+                HIDDEN,
+                "hosts.a.mptcp.profile and hosts.b.mptcp.max_subflows stand closer",
+            )
+        }
+        assert keys("defaults.mptcp=false", both[0]) == {}
+        assert keys("defaults.mptcp.enabled=true", *both) == {}
+
     def test_where_mptcp_is_off_nothing_is_said_of_it(self) -> None:
         assert keys("defaults.mptcp.scheduler=redundant", "flows.f.mptcp=false") == {}
 
@@ -163,6 +174,12 @@ def test_keys_that_need_another() -> None:
         "links.0.reorder_delay", "links.1.forward.jitter_reorders",
     }  # fmt: skip
     assert keys("links.one.jitter_reorders=true", "links.one.forward.jitter=1ms") == {}
+    assert set(keys("links.three.queue=9", "links.three.backward.qdisc=red", "ecmp=flow")) == {
+        "links.2.queue", "links.2.backward.qdisc", "ecmp",
+    }  # fmt: skip
+    assert keys("links.three.queue=9", "links.three.forward.rate=1Mbps", "ecmp=flow", "routing=hops") == {}
+    later = TEXT + "[[events]]\nat = '0.5s'\naction = 'set'\nlink = 'three'\nrate = '1Mbps'\n"
+    assert keys("links.three.queue=9", "links.three.backward.qdisc=red", text=later) == {}
 
 
 # --- The law -------------------------------------------------------------------------------------

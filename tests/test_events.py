@@ -44,6 +44,98 @@ def test_a_queue_gets_longer() -> None:
     assert short.delivered() == 5_000_000
 
 
+@pytest.mark.parametrize("discipline", ["droptail", "red", "codel", "pie"])
+def test_a_queue_gets_shorter_whatever_its_discipline(discipline: str) -> None:
+    text = f"""
+title = "A shorter queue"
+duration = "3s"
+[hosts.a]
+interfaces = {{ e = "10.0.0.1/24" }}
+[hosts.b]
+interfaces = {{ e = "10.0.0.2/24" }}
+[[links]]
+name = "l"
+ends = ["a:e", "b:e"]
+rate = "5Mbps"
+delay = "50ms"
+qdisc = "{discipline}"
+[[flows]]
+client = "a"
+server = "b"
+tcp = {{ initial_window_segments = 200 }}
+[[flows]]
+client = "a"
+server = "b"
+port = 9
+start = "2.5s"
+tcp = {{ initial_window_segments = 200 }}
+[[events]]
+at = "2s"
+action = "set"
+link = "l"
+queue = 4
+"""
+    simulation = build(loads(text))
+    pipe = simulation.topology.links["l"].forward
+    simulation.env.run(2 * SECOND + SECOND // 2)
+    longest = 0
+    for step in range(500):
+        simulation.env.run(2 * SECOND + SECOND // 2 + (step + 1) * MILLISECOND)
+        longest = max(longest, pipe.queue_packets(simulation.env.now))
+    assert longest == 4
+
+
+def test_the_packet_in_service_goes_on_at_the_new_rate_if_the_event_says_so() -> None:
+    """A dip to 1 kbit/s for 10 ms: the packet that is caught takes 12 s, or 10 ms more."""
+    text = """
+title = "A dip"
+duration = "20s"
+[hosts.a]
+interfaces = { e = "10.0.0.1/24" }
+[hosts.b]
+interfaces = { e = "10.0.0.2/24" }
+[[links]]
+name = "l"
+ends = ["a:e", "b:e"]
+rate = "10Mbps"
+delay = "10ms"
+[[flows]]
+client = "a"
+server = "b"
+[[events]]
+at = "5s"
+action = "set"
+link = "l"
+direction = "forward"
+rate = "1000bps"
+[[events]]
+at = "5.01s"
+action = "set"
+link = "l"
+direction = "forward"
+rate = "10Mbps"
+"""
+    gaps = []
+    for change in ("old-rate", "new-rate"):
+        simulation = build(loads(text, overrides=[f"events.1.in_service={change}"]))
+        pipe = simulation.topology.links["l"].forward
+        simulation.env.run(5 * SECOND - MILLISECOND)
+        before, now = pipe.packets, simulation.env.now
+        while pipe.packets <= before + 20:
+            now += MILLISECOND // 10
+            simulation.env.run(now)
+        gaps.append(now - (5 * SECOND - MILLISECOND))
+    assert 12 * SECOND < gaps[0] < 12 * SECOND + 100 * MILLISECOND
+    # 21 packets of 1.2 ms, and the 10 ms of the dip.
+    assert 21 * 1_200_000 < gaps[1] < 21 * 1_200_000 + 12 * MILLISECOND
+
+
+def test_in_service_belongs_to_rate() -> None:
+    text = events('at = "1s"\naction = "set"\nlink = "one"\nqueue = 5\nin_service = "new-rate"')
+    with pytest.raises(ScenarioError, match="in_service belongs to rate"):
+        run(flow=LONG, more=text)
+
+
 # --- Interfaces ------------------------------------------------------------------------------------
 
 

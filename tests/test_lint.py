@@ -338,12 +338,17 @@ CASES = [
          'name = "ndiffports", subflows = 6', "3 will come up, the first one included: the path manager at B allows 2", 6),
     Case("W508", TWO_LINKS, "10.0.9.2 signal", "", '"10.0.9.2 signal"'),
     Case("W601", TWO_LINKS, 'bytes = "1MB"', 'server_tcp = { receive_buffer = "16KiB" }', "write receive_buffer ="),
+    Case("W601", TWO_LINKS, 'link = "near"\naction = "down"', 'link = "near"\naction = "down"\n[[events]]\nat = "2.5s"\n'
+         'action = "set"\nlink = "other"\ndelay = "60ms"\n[[flows]]\nname = "more"\nclient = "A"\nserver = "B"\nport = 5\n'
+         'server_tcp = { receive_buffer = "200kB" }', "with a round trip of 120 ms (from 2.5 s on) flow 'more' gets"),
     Case("W602", TWO_LINKS, 'bytes = "1MB"', 'client_tcp = { send_buffer = "16KiB" }', "its paths carry 20 Mbit/s"),
     Case("W603", TWO_NETWORKS, 'r5"]\n', 'r5"]\nqueue = "50B"\n', "such as 50", 22),
     Case("W603", TWO_LINKS.replace('"B:b"]', '"B:b"]\nqueue = "64KiB"'), 'link = "near"\naction = "down"', 'link = "near"\naction = "down"\n'
          '[[events]]\nat = "3s"\naction = "set"\nlink = "far"\nqueue = "50B"', "becomes 50 bytes"),
     Case("W604", TWO_LINKS, '"S"]\n', '"S"]\nmtu = 9000\n', "such as 1500", 17),
     Case("W605", TWO_NETWORKS, 'r5"]\n', 'r5"]\nqueue = 200\nqdisc = "fq_codel"\n', "limit = 200 }", 22),
+    Case("W605", TWO_LINKS.replace('"B:b"]', '"B:b"]\nqdisc = "fq_codel"'), 'link = "near"\naction = "down"',
+         'link = "near"\naction = "down"\n[[events]]\nat = "3s"\naction = "set"\nlink = "far"\nqueue = 9', "no event changes"),
     Case("W606", TWO_NETWORKS, 'r5"]\n', 'r5"]\nqueue = "64KiB"\nqdisc = "red"\n', "such as 7500 and 22500", 23),
     Case("W606", TWO_NETWORKS, 'r5"]\n', 'r5"]\nforward = { queue = "64KiB", qdisc = { name = "gred", min_th = 5, max_th = 30 } }\n',
          "less than a packet", 22),
@@ -375,6 +380,7 @@ CASES = [
          "links.0.forward.rate and links.0.backward.rate stand closer", 24),
     Case("W802", TWO_NETWORKS, "[hosts.B]\n", "[hosts.B]\nmptcp = { scheduler = 'redundant' }\n", "B sends no data", 13),
     Case("W802", TWO_NETWORKS, "[hosts.A]\n", "[hosts.A]\ntcp = { receive_buffer = '1MiB' }\n", "A receives no data", 9),
+    Case("W803", TWO_NETWORKS, 'duration = "5s"\n', 'duration = "5s"\necmp = "flow"\n', "it needs routing", 4),
     Case("W803", TWO_NETWORKS, "[hosts.B]\n", "[hosts.B]\ntcp = { keepalive_idle = '1s' }\n", "it needs keepalive", 13),
 ]  # fmt: skip
 

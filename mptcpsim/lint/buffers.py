@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Final
 
 from mptcpsim.lint.finding import Family, Remark
 from mptcpsim.lint.subject import Subject
 from mptcpsim.lint.talks import Talk
-from mptcpsim.net.pipe import Pipe
 from mptcpsim.scenario.flows import BulkFlow, ConstantRateFlow, OnOffFlow
 from mptcpsim.units import SECOND, format_rate, format_size, format_time
 
@@ -18,15 +18,24 @@ FAMILY: Final = Family()
 _TOLERANCE: Final = 0.9
 
 
+#: What links are like has to last for so many round trips to count.
+_ROUND_TRIPS: Final = 10
+
+#: By the name of a pipe: its rate, bit/s, and its delay, ns.
+_Pipes = dict[str, tuple[int, int]]
+
+
 class _Need:
     """What a flow needs to be in flight to fill its paths.
 
     Attributes:
+        at: since when the links are what they are, ns.
         rate: of all bottlenecks of its paths together, bit/s; one that several paths share counts once.
         round_trip: of the slowest path, without any queue, ns.
     """
 
-    def __init__(self, talk: Talk) -> None:
+    def __init__(self, talk: Talk, at: int, pipes: _Pipes) -> None:
+        self.at = at
         bottlenecks: dict[str, int] = {}
         self.round_trip = 0
         for pair in talk.pairs:
@@ -34,11 +43,12 @@ class _Need:
             if ways is None:
                 continue
             out, back = ways
-            limited = [pipe for pipe in out.pipes if pipe.rate_bps]
+            limited = {pipe.name: pipes[pipe.name][0] for pipe in out.pipes if pipes[pipe.name][0]}
             if limited:
-                narrowest = min(limited, key=lambda pipe: pipe.rate_bps)
-                bottlenecks[narrowest.name] = narrowest.rate_bps
-            self.round_trip = max(self.round_trip, _delay(out.pipes) + _delay(back.pipes))
+                narrowest = min(limited, key=limited.__getitem__)
+                bottlenecks[narrowest] = limited[narrowest]
+            delay = sum(pipes[pipe.name][1] for pipe in (*out.pipes, *back.pipes))
+            self.round_trip = max(self.round_trip, delay)
         self.rate = sum(bottlenecks.values())
         spec = talk.spec
         if isinstance(spec, ConstantRateFlow | OnOffFlow):
@@ -50,8 +60,17 @@ class _Need:
         return self.rate * self.round_trip // (8 * SECOND)
 
 
-def _delay(pipes: tuple[Pipe, ...]) -> int:
-    return sum(pipe.delay_ns for pipe in pipes)
+def _needs(subject: Subject, talk: Talk) -> list[_Need]:
+    """Return what a flow needs at the beginning, and after each change of a link that lasts."""
+    states = subject.pipe_states
+    instants = [*(at for at in states if at > talk.spec.start), subject.scenario.duration]
+    first = max((at for at in states if at <= talk.spec.start), default=0)
+    found = []
+    for at, until in pairwise([first, *instants]):
+        need = _Need(talk, at, states[at])
+        if at == first or until - at >= _ROUND_TRIPS * need.round_trip:
+            found.append(need)
+    return found
 
 
 def _too_small(subject: Subject, key: str) -> Iterator[Remark]:
@@ -61,7 +80,7 @@ def _too_small(subject: Subject, key: str) -> Iterator[Remark]:
             continue
         if _shaped(subject, talk):
             continue  # by pipes of ipfw, whose rates are not those of links
-        need = _Need(talk)
+        need = max(_needs(subject, talk), key=lambda need: need.size)
         wanted = min(need.size, spec.bytes or need.size)
         sends = talk.ends[1 if spec.reverse else 0]
         end = sends if key == "send_buffer" else talk.ends[0 if spec.reverse else 1]
@@ -73,8 +92,8 @@ def _too_small(subject: Subject, key: str) -> Iterator[Remark]:
         yield Remark(
             subject.tcp_setter(talk, end, key),
             f"{key} of {end.host} is {format_size(size)}: with a round trip of "
-            f"{format_time(need.round_trip)} flow {spec.name!r} gets {format_rate(possible)} at most, and "
-            f"{paths} {format_rate(need.rate)}",
+            f"{format_time(need.round_trip)}{_since(need)} flow {spec.name!r} gets {format_rate(possible)} "
+            f"at most, and {paths} {format_rate(need.rate)}",
             f"write {key} = {_rounded(need.size)} or more, unless the small buffer is what is studied",
         )
 
@@ -83,6 +102,10 @@ def _shaped(subject: Subject, talk: Talk) -> bool:
     """Return whether a node on the paths of a flow has pipes."""
     shapers = {system.name for system in subject.systems if system.configs or system.types_later}
     return any(hop.node.name in shapers for pair in talk.pairs for way in pair.ways for hop in way.hops)
+
+
+def _since(need: _Need) -> str:
+    return f" (from {format_time(need.at)} on)" if need.at else ""
 
 
 def _rounded(size: int) -> str:

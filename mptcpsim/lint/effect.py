@@ -13,6 +13,7 @@ from mptcpsim.core.config import TcpConfig
 from mptcpsim.pathmanagers.ndiffports import NDiffPorts
 from mptcpsim.scenario.check import tables_of_end
 from mptcpsim.scenario.errors import Path, dotted
+from mptcpsim.scenario.events import SetEvent
 from mptcpsim.scenario.flows import AnyFlow, RequestResponseFlow
 from mptcpsim.scenario.links import DirectionSpec, LinkSpec
 from mptcpsim.scenario.places import Places
@@ -64,6 +65,8 @@ _LINK_NEEDS: Final = {
     "jitter_reorders": "jitter",
     "reorder_delay": "reorder",
     "burst": "rate",
+    "queue": "rate",
+    "qdisc": "rate",
 }
 
 
@@ -87,8 +90,12 @@ def vain_keys(scenario: Scenario, places: Places) -> list[Vain]:
     What commands of a host have set is left out: they configure a machine, whatever it is used for.
     """
     found = _Settings(scenario, places).vain()
+    rated = {event.link for event in scenario.events if isinstance(event, SetEvent) and event.rate}
     for index, link in enumerate(scenario.links):
-        found += _vain_of_link(("links", index), link)
+        found += _vain_of_link(("links", index), link, link.name in rated)
+    if scenario.ecmp != "off" and scenario.routing == "static":
+        why = 'it needs routing = "hops" or "delay", for it is about shortest paths'
+        found.append(Vain(("ecmp",), LACKING, why))
     return [vain for vain in found if not places.is_typed(vain.path)]
 
 
@@ -109,6 +116,8 @@ class _Settings:
                 for kind in ("tcp", "mptcp"):
                     if kind == "tcp" or config.mptcp.enabled:
                         self._judge(index, flow, host, side, kind, config)
+                    else:
+                        self._spare(index, host, side)
             if isinstance(flow, RequestResponseFlow) and flow.reader is not None:
                 why = "both ends of a request-response flow read at once whatever there is"
                 self._note(("flows", index), "reader", UNUSED, why)
@@ -135,11 +144,14 @@ class _Settings:
             here: dict[str, Path] = {}
             for key in settings.model_fields_set:
                 value = getattr(settings, key)
-                if value is None or key == "enabled":
-                    continue  # other keys enable MPTCP, too: what is in vain can only be false, and is meant
+                if value is None or (value is True and key == "enabled"):
+                    continue  # any other key enables MPTCP, too
                 name = _SAME.get(key, key)
                 here[name] = (*path, key)
-                if name in closer:
+                if key == "enabled" and closer:
+                    enabling = next(iter(closer.values()))
+                    self._note(path, key, HIDDEN, dotted(self._places.written(enabling)))
+                elif name in closer:
                     self._note(path, key, HIDDEN, dotted(self._places.written(closer[name])))
                 elif why := _unused(flow, host, side, kind, key, value):
                     self._note(path, key, UNUSED, why)
@@ -148,6 +160,12 @@ class _Settings:
                 else:
                     self._reasons[self._places.written(path), key] = None
             closer = {**here, **closer}
+
+    def _spare(self, index: int, host: str, side: str) -> None:
+        """MPTCP is off at an end: its keys are not judged there, and what switches it off has an effect."""
+        for path, settings in tables_of_end(self._scenario, index, host, side, "mptcp"):
+            if getattr(settings, "enabled", None) is False:
+                self._reasons[self._places.written(path), "enabled"] = None
 
     def _note(self, path: Path, key: str, kind: str, why: str) -> None:
         reasons = self._reasons.setdefault((self._places.written(path), key), {})
@@ -193,7 +211,8 @@ def _joined(reasons: dict[str, str]) -> tuple[str, str]:
 # --- Links ---------------------------------------------------------------------------------------
 
 
-def _vain_of_link(path: Path, link: LinkSpec) -> Iterator[Vain]:
+def _vain_of_link(path: Path, link: LinkSpec, rated: bool) -> Iterator[Vain]:
+    """Yield the keys of a link that change nothing; ``rated``: events give it a rate."""
     sides = ("forward", "backward")
     directions = [link.direction(True), link.direction(False)]
     for key in sorted(link.model_fields_set & set(DirectionSpec.model_fields)):
@@ -202,9 +221,11 @@ def _vain_of_link(path: Path, link: LinkSpec) -> Iterator[Vain]:
             yield Vain((*path, key), HIDDEN, f"{named} stand closer")
         elif key in _LINK_NEEDS and getattr(link, key):
             needed = _LINK_NEEDS[key]
-            if not any(getattr(direction, needed) for direction in directions):
+            if not (rated and needed == "rate") and not any(getattr(each, needed) for each in directions):
                 yield Vain((*path, key), LACKING, f"it needs {needed}")
     for side, direction in zip(sides, directions, strict=True):
         for key, needed in _LINK_NEEDS.items():
+            if rated and needed == "rate":
+                continue
             if getattr(getattr(link, side), key) and not getattr(direction, needed):
                 yield Vain((*path, side, key), LACKING, f"it needs {needed}")

@@ -163,3 +163,18 @@ def queue_without_effect(subject: Subject) -> Iterator[Remark]:
             )
             if not own:
                 break
+    links = {link.name: link for link in subject.scenario.links}
+    for number, event in enumerate(subject.scenario.events):
+        if not isinstance(event, SetEvent) or event.queue is None:
+            continue
+        sides = ("forward", "backward") if event.direction == "both" else (event.direction,)
+        names = [
+            qdisc.name for side in sides if (qdisc := links[event.link].direction(side == "forward").qdisc)
+        ]
+        if all(issubclass(find("qdisc", name), QueueScheduler) for name in names):
+            yield Remark(
+                ("events", number, "queue"),
+                f"the queue has no effect: the discipline of link {event.link!r}, {names[0]}, has queues of "
+                "its own, whose limit no event changes",
+                "leave it out",
+            )

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Final, NamedTuple
 
 from mptcpsim.freebsd.lines import Line
+from mptcpsim.lint.changes import courses
 from mptcpsim.lint.effect import Vain, vain_keys
 from mptcpsim.lint.finding import Remark
 from mptcpsim.lint.firewalls import FreebsdNode
@@ -118,6 +119,23 @@ class Subject:
             if not changes:
                 idle.append(index)
         return idle
+
+    @cached_property
+    def pipe_states(self) -> dict[int, dict[str, tuple[int, int]]]:
+        """Rate and delay of each pipe by its name, at the beginning and after ``set`` events."""
+        links = self.simulation.topology.links
+        now = {pipe.name: (pipe.rate_bps, pipe.delay_ns) for link in links.values() for pipe in link.pipes()}
+        changes: dict[int, dict[str, tuple[int, int]]] = {}
+        for course in courses(self.scenario):
+            link = links[self.scenario.links[course.link].name]
+            name = (link.forward if course.forward else link.backward).name
+            for state in course.states[1:]:
+                changes.setdefault(state.at, {})[name] = state.rate, state.delay
+        found = {0: now}
+        for at in sorted(changes):
+            now = {**now, **changes[at]}
+            found[at] = now
+        return found
 
     @cached_property
     def paths(self) -> Pathfinder:

@@ -263,7 +263,7 @@ def set_link(link: Link, event: SetEvent) -> None:
         link.set_delay(event.delay, direction)
     if event.queue is not None:
         for pipe in link.pipes(direction):
-            pipe.limit = event.queue.slots or event.queue.size
+            pipe.set_limit(event.queue.slots or event.queue.size, not event.queue.slots)
     if event.loss is not None:
         for pipe in link.pipes(direction):
             model = counted_loss(event.loss)
