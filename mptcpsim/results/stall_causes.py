@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from mptcpsim.core.fallback import survivor
 from mptcpsim.core.multipath import MptcpConnection
-from mptcpsim.core.window_log import IGNORED, OPENED, UPDATE, WITHHELD, WindowEvent
+from mptcpsim.core.window_log import IGNORED, OPENED, OVERRIDE, UPDATE, WITHHELD, WindowEvent
 from mptcpsim.results.drops import BOX, NODE, Drop, DropLog
 from mptcpsim.results.stall_evidence import Evidence, in_a_row, instant, next_probe, timeouts
 from mptcpsim.results.stalls import (
@@ -218,7 +218,9 @@ class _Causes(Evidence):
         if record is not None and not record.retransmissions:
             withheld = self.said(WITHHELD)
             fresh = self.now - record.sent_at < sender.rtt.srtt
-            if fresh and withheld and record.sent_at > self.since:
+            # Reads without an update have held it up only if there was no room in the window.
+            held = [e for e in self.heard(OPENED, OVERRIDE) if self.since < e.time <= record.sent_at]
+            if fresh and withheld and held:
                 words = (
                     f"{_reads(withheld)}, "
                     f"without a window update; {what} at {record.sent_at / SECOND:.6f} s, and is on its way"

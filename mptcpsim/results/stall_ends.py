@@ -166,7 +166,7 @@ class _Ending:
         opened = self._last(OPENED, -1, sent)
         if opened is not None and opened.time == sent:
             told = self._told(opened)
-            if told is not None:
+            if told is not None or self._answered(opened) is not None:
                 return self._opened(opened, told, here)
         for event in reversed(self._events(max(self.since, 0), sent)):
             where = f"on subflow {event.subflow} at {_at(event.time)}"
@@ -201,8 +201,8 @@ class _Ending:
         """A window opened: by an update, or by the answer to a probe?"""
         heard = self._heard(opened, "window opened")
         where = f"on subflow {opened.subflow} at {_at(opened.time)}"
-        if told is not None and told.what == ANSWER:
-            probe = self._last(PROBE, opened.subflow, told.time)
+        if told is None or told.what == ANSWER:
+            probe = self._answered(opened)
             if probe is not None:
                 words = (
                     f"the window probe sent on subflow {probe.subflow} at {_at(probe.time)} was answered "
@@ -228,8 +228,21 @@ class _Ending:
             if event.time > opened.time or event.what not in (ANSWER, UPDATE):
                 continue
             if numbers.get(event.subflow) == opened.subflow and event.ack == opened.ack:
-                return event
+                return event if self._follows(event, opened) else None
         return None
+
+    def _answered(self, opened: WindowEvent) -> WindowEvent | None:
+        """Return the probe whose answer opened a window, or None.
+
+        After an update that was lost the receiver takes a probe for nothing special, and notes no answer.
+        """
+        probe = self._last(PROBE, opened.subflow, opened.time)
+        return probe if probe is not None and self._follows(probe, opened) else None
+
+    def _follows(self, event: WindowEvent, opened: WindowEvent) -> bool:
+        """Return whether a segment may have opened a window: it was sent a round trip before, or less."""
+        rtt = self.sender.subflows[opened.subflow].sender.rtt
+        return opened.time - event.time <= rtt.srtt + max(4 * rtt.rttvar, rtt.granularity)
 
     # --- Evidence ---------------------------------------------------------------------------------
 
