@@ -1,0 +1,131 @@
+"""Random runs, judged independently: no stall is missed, none invented, no cause contradicted by packets.
+
+``stall_judge`` finds the stalls by their definition, in captures and in what the applications did. Its runs
+are those of the seeds from 0 on; ``MPTCPSIM_STALL_RUNS`` says how many (default: 200). A seed alone:
+``python tests/test_stall_judge.py SEED``.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from stall_checks import CHECKS
+from stall_judge import Judge
+from stall_runs import carry_out, plan
+from stall_traces import Stretches
+from test_mutations import Mutation, mutate, run
+
+RUNS = int(os.environ.get("MPTCPSIM_STALL_RUNS", "200"))
+#: The runs of one test, so that several processes share them.
+SHARE = 25
+
+
+def wrong(seed: int) -> list[str]:
+    """Return what is wrong with what is said of the stalls of a run."""
+    with tempfile.TemporaryDirectory() as directory:
+        done = carry_out(plan(seed), Path(directory))
+        return [f"seed {seed}, {done.profile or 'TCP'}: {what}" for what in Judge(done).verdict()]
+
+
+@pytest.mark.parametrize("first", range(0, RUNS, SHARE))
+def test_stalls_of_random_runs(first: int) -> None:
+    found = [what for seed in range(first, min(first + SHARE, RUNS)) for what in wrong(seed)]
+    assert not found, "\n".join(found)
+
+
+def test_there_is_something_to_judge(tmp_path: Path) -> None:
+    """Of the first runs some have stalls, by several causes, and some have none."""
+    causes: dict[str, int] = {}
+    quiet = 0
+    for seed in range(60):
+        stalls = carry_out(plan(seed), tmp_path).stalls
+        quiet += not stalls
+        for stall in stalls:
+            causes[stall["cause"]] = causes.get(stall["cause"], 0) + 1
+    assert 10 < quiet < 50
+    assert len(causes) >= 4
+    assert causes.keys() <= CHECKS.keys()
+
+
+def test_the_judge_imports_nothing_that_it_judges() -> None:
+    here = Path(__file__).resolve().parent
+    names = ["stall_judge"]
+    for name in names:
+        for node in ast.walk(ast.parse((here / f"{name}.py").read_text(encoding="utf-8"))):
+            found = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            found += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not [module for module in found if module.startswith("mptcpsim")]
+            names += [module for module in found if module.startswith("stall_") and module not in names]
+    assert {"stall_traces", "stall_captures", "stall_checks"} <= set(names)
+
+
+def test_stretches() -> None:
+    there = Stretches()
+    for left, right in ((10, 20), (30, 40), (20, 25), (1, 2)):
+        there.add(left, right)
+    assert there.ranges == [(1, 2), (10, 25), (30, 40)]
+    there.add(24, 30)
+    assert there.ranges == [(1, 2), (10, 40)]
+    assert [there.end_from(at) for at in (1, 2, 10, 39, 40)] == [2, 2, 40, 40, 40]
+
+
+#: Faults of what tells of stalls; of each the judge has to find a trace in the runs of the suite.
+FAULTS = {
+    "updates on other subflows than the first are ignored": Mutation(
+        changes=(
+            (
+                "results/stall_evidence.py",
+                "event.what in what and event.last >= self.room_since]\n",
+                "event.what in what and event.last >= self.room_since and event.subflow <= 0]\n",
+            ),
+        ),
+        invariant="contradicted: persist back-off",
+        test="test_stall_judge.py::test_stalls_of_random_runs",
+    ),
+    "a time-out is called persist": Mutation(
+        changes=(
+            (
+                "results/stall_causes.py",
+                "        return Explanation(TIME_OUT if count else LOSS, words, missing, count)\n",
+                "        return Explanation(BACK_OFF if count else LOSS, words, missing, count)\n",
+            ),
+        ),
+        invariant="contradicted: persist back-off",
+        test="test_stall_judge.py::test_stalls_of_random_runs",
+    ),
+    "every second stall is dropped": Mutation(
+        changes=(
+            (
+                "scenario/stall_watch.py",
+                "        self.stalled += lasted\n",
+                "        self.stalled += lasted\n"
+                "        self._second = not getattr(self, '_second', False)\n"
+                "        if not self._second:\n"
+                "            return\n",
+            ),
+        ),
+        invariant="missed: a stall",
+        test="test_stall_judge.py::test_stalls_of_random_runs",
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAULTS)
+def test_the_judge_finds(name: str, tmp_path: Path) -> None:
+    mutation = FAULTS[name]
+    mutate(mutation, tmp_path)
+    result = run(mutation.test, tmp_path)
+    assert result.returncode == pytest.ExitCode.TESTS_FAILED, result.stdout + result.stderr
+    raised = [line for line in result.stdout.splitlines() if line.startswith("E ")]
+    assert any(str(mutation.invariant) in line for line in raised), result.stdout
+
+
+if __name__ == "__main__":
+    for argument in sys.argv[1:]:
+        print(plan(int(argument)).text, *wrong(int(argument)), sep="\n")
