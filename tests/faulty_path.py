@@ -14,6 +14,7 @@ from heapq import heappop, heappush
 from random import Random
 from typing import Any
 
+from packet_rate import PacketRate
 from pair import Pair
 
 from mptcpsim.core.connection import Connection
@@ -169,6 +170,7 @@ class FaultyPath:
 
     def __init__(self, mtu: int) -> None:
         self.directions = {"c>s": Direction(mtu), "s>c": Direction(mtu)}
+        self.rate = PacketRate(hold)
         self.pair: Pair | None = None
 
     @property
@@ -195,9 +197,14 @@ class FaultyPath:
             announced = direction.announced
             edge = self._check(way, packet, now)
             update = edge > announced and packet.length == 0 and packet.flags == ACK and packet.sack is None
+        if isinstance(packet, Segment):
+            self.rate.on_sent(way, packet, now)
         deliveries = self._deliveries(way, packet, update, now)
+        self.rate.lost = self.lost
         assert self.pair is not None
         for extra, copy in deliveries:
+            if isinstance(copy, Segment):
+                self.rate.on_arrival(way, copy)
             if edge >= 0 and not copy.damaged:
                 direction.arrives(now + self.pair.delay + extra, edge)
         return deliveries

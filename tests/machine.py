@@ -57,6 +57,8 @@ def command(**strategies: Any) -> Callable[[Callable[..., None]], Any]:
         @functools.wraps(method)
         def call(machine: TcpMachine, **arguments: Any) -> None:
             machine.commands.append((method, arguments))
+            if machine.pair is not None:
+                machine.path.rate.on_event()
             method(machine, **arguments)
 
         return rule(**strategies)(call)

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from faulty_path import FATES, connection_of, hold, pieces
 from mptcp_pair import MptcpPair, options_of, without_mptcp
+from packet_rate import PacketRate
 
 from mptcpsim.codec.options import option_length, wire_length
 from mptcpsim.core.mptcp_options import Dss, MpCapable, MpJoinAck, MpJoinSyn, exists_in
@@ -181,6 +182,7 @@ class MptcpFaultyPath:
         self.lanes: dict[tuple[str, str, str], Lane] = {}
         self.flows: dict[FourTuple, Flow] = {}
         self.voices = {"c>s": Voice(), "s>c": Voice()}
+        self.rate = PacketRate(hold)
         self.lost = 0
         self.tampered = 0
         self.gone: set[str] = set()
@@ -202,6 +204,7 @@ class MptcpFaultyPath:
         flow = packet.flow
         ends = (flow.src, flow.dst) if way == "c>s" else (flow.dst, flow.src)
         self._check_size(packet, way)
+        self.rate.on_sent(way, packet, now)
         speaks = self._is_of_the_connection(way, packet)
         if speaks:
             self._check(way, packet, now)
@@ -211,7 +214,9 @@ class MptcpFaultyPath:
             self.lost += 1
             deliveries = []
         delay = self.pair.delays.get(ends, self.pair.delay)
+        self.rate.lost = self.lost + self.tampered
         for extra, copy in deliveries:
+            self.rate.on_arrival(way, copy)
             if speaks and not copy.damaged:
                 self._arrives(way, copy, now + delay + extra)
         return deliveries

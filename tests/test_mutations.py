@@ -30,7 +30,7 @@ class Mutation(NamedTuple):
 
     changes: tuple[tuple[str, str, str], ...]
     invariant: str | tuple[str, ...]
-    test: str = "test_machine.py::test_tcp_machine[RackMachine]"
+    test: str = "test_machine.py::test_tcp_machine[RackMachine-0]"
 
 
 NO_TRIMMING = (
@@ -95,7 +95,67 @@ MUTATIONS = {
     ),
 }
 
-MPTCP_MACHINE = "test_mptcp_machine.py::test_mptcp_machine[Version1Machine]"
+ANSWERED_ACK = (
+    "core/arrives.py",
+    "    elif segment.length:\n        receiver.ack_now = True\n",
+    "    else:\n        receiver.ack_now = True\n",
+)
+RATE = "more packets than reasons"
+HOSTILE_MACHINE = "test_hostile_machine.py::test_hostile_machine[HostileVersion1Machine-0]"
+
+#: Packets without a reason.
+RATE_MUTATIONS = {
+    "an ACK is answered with an ACK": Mutation(changes=(ANSWERED_ACK,), invariant=RATE),
+    "an ACK is answered with an ACK, over MPTCP": Mutation(
+        changes=(ANSWERED_ACK,),
+        invariant=RATE,
+        test="test_mptcp_machine.py::test_mptcp_machine[Version1Machine-0]",
+    ),
+    "the oldest data is sent again for every ACK": Mutation(
+        changes=(
+            (
+                "core/sender.py",
+                "        cwnd = self.congestion.cwnd\n        if board.lost:\n",
+                "        cwnd = self.congestion.cwnd\n"
+                "        if len(board) and not board.lost:\n"
+                "            self.retransmit(board.records[board.head], now)\n"
+                "        if board.lost:\n",
+            ),
+        ),
+        invariant="the same data without a reason",
+    ),
+    "answers that bring no news are not limited": Mutation(
+        changes=(("core/answers.py", "        if self._count >= limit:\n", "        if False:\n"),),
+        invariant=RATE,
+        test=HOSTILE_MACHINE,
+    ),
+    "MP_FAIL on every ACK": Mutation(
+        changes=(
+            (
+                "core/fail_signal.py",
+                "        self.due = False\n        self.at = now +",
+                "        self.at = now +",
+            ),
+            ("core/subflow.py", "if inbound.fin_at == UNKNOWN or self.tcp.answers.allowed(now):", "if True:"),
+        ),
+        invariant="no end after 4000 events",
+        test="test_packet_storms.py",
+    ),
+    "old bytes are compared with the stream": Mutation(
+        changes=(
+            (
+                "core/mapped_data.py",
+                "        for left, right in connection.inbound.fresh(dsn, dsn + high - low):\n",
+                "        for left, right in ((dsn, dsn + high - low),):\n",
+            ),
+        ),
+        invariant="is not what the peer wrote there",
+        test="test_old_data.py",
+    ),
+}
+MUTATIONS |= RATE_MUTATIONS
+
+MPTCP_MACHINE = "test_mptcp_machine.py::test_mptcp_machine[Version1Machine-0]"
 
 #: Faults of MPTCP. Those that no machine meets in a few seconds have a script that does.
 MPTCP_MUTATIONS = {

@@ -78,6 +78,9 @@ class PathWatch:
         if subflow.stage != READY:
             # Not there yet; which address of the peer it goes to is not known before the SYN/ACK.
             return
+        if self.check_at < NEVER:
+            # It was asked, and REMOVE_ADDR again, perhaps on the answer, is no news.
+            return
         self._asked_at = now
         self.check_at = now + 2 * tcp.sender.rtt.timeout()
         tcp.wake_by(self.check_at)

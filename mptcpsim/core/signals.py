@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 #: Section 4 of RFC 8684: more ACKs with signals in a row could be taken for duplicate ACKs.
 _ACKS_IN_A_ROW: Final = 2
+#: Signals that wait before further echoes are left out.
+_MOST_WAITING: Final = 16
 
 
 # --- Sending ------------------------------------------------------------------------------------
@@ -124,8 +126,16 @@ def _count_dropped(subflow: Subflow, option: MptcpOption) -> None:
 
 
 def signal(subflow: Subflow, option: MptcpOption, now: int) -> None:
-    """Send an option on this subflow: on an ACK now, or on a later one."""
-    subflow.signals.append(option)
+    """Send an option on this subflow: on an ACK now, or on a later one.
+
+    The peer may ask for more echoes than there are ACKs: what waits already is not queued again, and of those
+    that wait there is a most. It repeats what was not echoed.
+    """
+    waiting = subflow.signals
+    if isinstance(option, AddAddr) and option.echo and (option in waiting or len(waiting) >= _MOST_WAITING):
+        _count_dropped(subflow, option)
+        return
+    waiting.append(option)
     flush(subflow, now)
 
 
@@ -163,7 +173,8 @@ def take_options(subflow: Subflow, segment: Segment, now: int) -> bool:
                 return False
         elif isinstance(option, MpJoinAck):
             # The third ACK again: ours, which answered it, was lost.
-            subflow.tcp.receiver.ack_now = True
+            if subflow.tcp.answers.allowed(now):
+                subflow.tcp.receiver.ack_now = True
         elif isinstance(option, AddAddr):
             connection.addresses.on_add_addr(option, subflow, now)
         elif isinstance(option, RemoveAddr):
