@@ -207,7 +207,7 @@ MISTAKES = [
     ("iperf -s -p 70000", "between 1 and 65535"),
     ("iperf -c 10.0.0.1 -t 5 -t 6", "twice"),
     ("iperf -s > log", "needs a shell"),
-    ("iperf -c $HOST", "needs a shell"),
+    ("iperf -c $HOST", "is not set above"),
     ("sudo iperf -s", "leave 'sudo' out"),
     ('iperf -c "10.0.0.1', "close it"),
     ("ipfw pipe 1 config bw 8Mbaud", "unknown unit"),

@@ -218,7 +218,8 @@ def test_rc_conf_starts_ipfw() -> None:
     files["/etc/list"] = "# rules\nadd 5 allow ip from any to any\n"
     assert system("", files).firewall.ipfw.rules.rules()[0].number == 5  # type: ignore[union-attr]
     for line, remedy in (
-        ("firewall_type=simple", "known are open, closed"),
+        ("firewall_type=simpel", "known are open, closed"),
+        ("firewall_type=simple", "need firewall_simple_iif"),
         ("firewall_script=/etc/none", "No such file"),
         ("natd_enable=YES", "put a NAT on a link"),
         ("ifconfig_em0='inet 10.0.0.1/24'", "as commands"),
@@ -226,6 +227,63 @@ def test_rc_conf_starts_ipfw() -> None:
     ):
         with pytest.raises(DialectError, match=remedy):
             system("", files | {"/etc/rc.conf": f"firewall_enable=YES\n{line}\n"})
+
+
+def test_the_types_of_rc_firewall() -> None:
+    """What each protects is what its packets show; the rules are those of /etc/rc.firewall."""
+
+    def typed_firewall(kind: str, more: str) -> IpfwFilter:
+        rc_conf = f'firewall_enable="YES"\nfirewall_type="{kind}"\n{more}\n'
+        found = system("", {"/etc/rc.conf": rc_conf}).firewall.ipfw
+        assert found is not None
+        return found
+
+    services = 'firewall_myservices="22/tcp www"\nfirewall_allowservices="any"'
+    workstation = typed_firewall("workstation", services)
+    for port, allowed in ((22, True), (80, True), (443, False)):
+        assert passes(workstation, "in dc0", segment(SERVER, OUTSIDE, port)) == allowed
+    assert passes(workstation, "out dc0", segment(OUTSIDE, SERVER, 443))
+    assert passes(workstation, "in dc0", segment(SERVER, OUTSIDE, 1000, SYN | ACK, 443))
+    simple = typed_firewall(
+        "simple",
+        "firewall_simple_iif=xl0\nfirewall_simple_inet=192.168.1.0/24\nfirewall_simple_oif=dc0\n"
+        "firewall_simple_onet=203.0.113.0/24",
+    )
+    assert passes(simple, "in dc0", segment(SERVER, OUTSIDE, 25))
+    assert not passes(simple, "in dc0", segment(SERVER, OUTSIDE, 22))
+    assert not passes(simple, "in dc0", segment(CLIENT, OUTSIDE, 25))
+    assert not passes(simple, "in dc0", segment("10.1.1.1", OUTSIDE, 25))
+    assert passes(simple, "in xl0", segment(CLIENT, SERVER, 22))
+    client = typed_firewall("client", "firewall_client_net=203.0.113.0/24")
+    assert passes(client, "in dc0", segment(SERVER, OUTSIDE, 22))
+    assert not passes(client, "in dc0", segment("198.51.100.1", OUTSIDE, 22))
+    assert passes(client, "in dc0", segment("198.51.100.1", OUTSIDE, 22, ACK))
+    assert not passes(typed_firewall("closed", ""), "in dc0", segment(SERVER, OUTSIDE, 22))
+
+
+def test_what_the_handbook_types() -> None:
+    files = {
+        "/etc/pf.conf": 'table <clients> file "/etc/clients"\nblock in\npass in from <clients>\npass out\n',
+        "/etc/clients": "192.168.2.0/24\n!192.168.2.5\n",
+    }
+    found = system(
+        '# sysrc firewall_enable="YES"\n# sysrc firewall_type="open"\n# sysrc pflog_enable=yes\n'
+        "# service ipfw start\n# sysctl net.inet.ip.fw.verbose_limit=5\n# pfctl -e ; pfctl -f /etc/pf.conf\n"
+        "# pfctl -vnf /etc/pf.conf\n# service pf restart\n# service pflog start\n",
+        files,
+    )
+    assert found.firewall.ipfw is not None
+    assert found.firewall.pf.enabled
+    assert [note.word for note in found.passed_over if note.at.file == "commands"] == [
+        "pflog_enable", "service ipfw", "net.inet.ip.fw.verbose_limit", "service pflog",
+    ]  # fmt: skip
+    more = "pfctl -t clients -T add 10.0.0.0/8\npfctl -t clients -T replace -f /etc/clients\n"
+    more += "pfctl -t clients -T show"
+    (add, replace, show) = read_script(more)
+    found.execute(add)
+    assert "10.0.0.0/8" in found.execute(show)
+    found.execute(replace)
+    assert found.execute(show).splitlines() == ["!192.168.2.5/32", "192.168.2.0/24"]
 
 
 def test_files_of_rules_and_scripts() -> None:
@@ -364,6 +422,7 @@ def test_deleted_rules_take_their_states_along() -> None:
         ("antispoof", segment("198.51.100.1", CLIENT), True),
         ("dst-ip me", segment(CLIENT, OUTSIDE), True),
         ("icmptypes 3,11", IcmpError(SERVER, segment(CLIENT, SERVER), ICMP_TIME_EXCEEDED), True),
+        ("icmptype 11", IcmpError(SERVER, segment(CLIENT, SERVER), ICMP_TIME_EXCEEDED), True),
         ("icmptypes 3", IcmpError(SERVER, segment(CLIENT, SERVER), ICMP_TIME_EXCEEDED), False),
     ],
 )
@@ -516,6 +575,9 @@ def typed(text: str) -> list[list[str]]:
         ('c \\$a \\"', [["c", "$a", '"']]),
         ("{ c; d; }", [["c"], ["d"]]),
         ("c &", [["c"]]),
+        ("f() {\n[ a = b ] || return 0\nc\n}\nf\nd\nexit 1\ne", [["d"]]),
+        ("i=22/tcp\nc ${i%/*} ${i#*/} ${i%%2*}x", [["c", "22", "tcp", "x"]]),
+        ("echo x > /dev/stderr\nc", [["c"]]),
     ],
 )
 def test_scripts(text: str, words: list[list[str]]) -> None:
@@ -533,7 +595,7 @@ def test_scripts(text: str, words: list[list[str]]) -> None:
         ("c < file", "needs a shell"),
         ("while true; do c; done", "needs a shell"),
         ("[ -f /etc/x ]", "needs a shell"),
-        ("c ${a#b}", "needs a shell"),
+        ("c ${a/b/c}", "needs a shell"),
         ("c $nothing", "is not set above"),
         ("if [ a = a ]; then c", "'fi' is missing"),
         ("for i in a; do c", "'done' is missing"),

@@ -25,6 +25,7 @@ reader does not understand is a ``DialectError`` that shows the line; what chang
 ``shell``                                        scripts of sh(1)
 ``scripts``                                      what is typed, and rc.conf
 ``commands``                                     ifconfig, route, sysctl, ipfw, pfctl, iperf, tcpdump
+``rc_firewall``                                  the rules of each ``firewall_type``
 ``sysctls``                                      the variables that can be set
 ``system``                                       what all these do to a simulated node
 ``network``                                      ifconfig and route on it

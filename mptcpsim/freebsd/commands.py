@@ -33,6 +33,7 @@ from mptcpsim.freebsd.sysctls import Value, read_value
 from mptcpsim.units import SECOND
 
 IPERF_PORT: Final = 5001
+PF_CONF: Final = "/etc/pf.conf"
 
 
 class Ifconfig(NamedTuple):
@@ -115,7 +116,7 @@ class Pfctl(NamedTuple):
         flush: "all", "rules" or "states" (-F), or empty.
         dry: the file is read and not loaded (-n).
         table: whose entries are changed (-t), or empty.
-        verb: what is done with the table (-T): "add", "delete", "replace", "flush", "kill".
+        verb: what is done with the table (-T): "add", "delete", "replace", "flush", "kill", "show".
         entries: of -T.
         show: what is printed (-s): "rules", "states" or "Tables"; or empty.
     """
@@ -394,10 +395,29 @@ def _sysctl(at: Line, words: list[str]) -> list[Command]:
             raise at.error(
                 f"{word!r} sets nothing: write 'sysctl NAME=VALUE' in one piece, the value in quotes"
             )
+        if name in ("net.inet.ip.fw.verbose", "net.inet.ip.fw.verbose_limit", "net.inet.ip.fw.debug"):
+            found.append(PassedOver(at, name, "nothing is logged"))
+            continue
         found.append(Sysctl(at, name, read_value(at, name, value)))
     if not found:
         raise at.error("nothing is set: write 'sysctl NAME=VALUE'")
     return found
+
+
+def _service(at: Line, words: list[str]) -> list[Command]:
+    """Read ``service pf start``; what rc.conf has started runs already."""
+    if len(words) != 2:
+        raise at.error("write 'service NAME start', with pf, ipfw or pflog for the name")
+    name, verb = words
+    verb = {"onestart": "start", "onestop": "stop", "forcestart": "start"}.get(verb, verb)
+    if name == "pf" and verb in ("start", "restart", "reload", "stop"):
+        return [Pfctl(at, "" if verb == "stop" else PF_CONF, {"stop": False, "reload": None}.get(verb, True))]
+    if name == "ipfw" and verb == "stop":
+        return [Sysctl(at, "net.inet.ip.fw.enable", 0)]
+    if name in ("pf", "ipfw") and verb not in ("start", "restart", "status"):
+        raise at.error(f"service {name} {verb}: known are start, restart and stop")
+    why = "firewall_enable and ipfw's first command start it" if name == "ipfw" else "no packet depends on it"
+    return [PassedOver(at, f"service {name}", why)]
 
 
 def _sh(at: Line, words: list[str]) -> list[Command]:
@@ -481,8 +501,8 @@ def _pfctl(at: Line, words: list[str]) -> list[Command]:
     table, verb = found.get("t", ""), found.get("T", "")
     if bool(table) != bool(verb):
         raise at.error("a table is changed by 'pfctl -t NAME -T add|delete|replace|flush ADDRESS...'")
-    if verb not in ("", "add", "delete", "replace", "flush", "kill"):
-        raise at.error(f"pfctl -T {verb}: known are add, delete, replace, flush and kill")
+    if verb not in ("", "add", "delete", "replace", "flush", "kill", "show"):
+        raise at.error(f"pfctl -T {verb}: known are add, delete, replace, flush, kill and show")
     show = found.get("s", "")
     if show:
         # A beginning is enough here, too.
@@ -570,7 +590,6 @@ def _iperf_words(iperf: IperfServer | IperfClient) -> list[str]:
 NO_COMMANDS: Final = {
     "sudo": "every command is root's here, leave 'sudo' out",
     "kldload": "pf, ipfw and dummynet are there without it, leave it out",
-    "service": "write pf_enable or firewall_enable into rc.conf, or type pfctl -e -f FILE",
     "sleep": "write what comes after it into a block of 'later', with its time",
     "netstat": "'mptcpsim route' shows ways",
     "ping": "'mptcpsim route' shows ways",
@@ -583,6 +602,7 @@ COMMANDS: Final[dict[str, Callable[[Line, list[str]], list[Command]]]] = {
     "sysctl": _sysctl,
     "ipfw": _ipfw,
     "sh": _sh,
+    "service": _service,
     "pfctl": _pfctl,
     "iperf": _iperf,
     "tcpdump": _tcpdump,

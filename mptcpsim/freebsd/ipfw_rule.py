@@ -79,9 +79,11 @@ _UNREACH6_CODES: Final = ("no-route", "admin-prohib", "address", "port")
 _PLAIN: Final = ("in", "out", "established", "setup", "frag", "layer2", "bridged", "ipsec", "diverted",
                  "verrevpath", "versrcreach", "antispoof")  # fmt: skip
 _VALUED: Final = ("via", "recv", "xmit", "src-ip", "dst-ip", "src-ip6", "dst-ip6", "src-port", "dst-port",
-                  "proto", "tcpflags", "icmptypes", "icmp6types", "ipoptions", "ipopt", "ipversion", "ipver",
+                  "proto", "tcpflags", "icmptypes", "icmp6types", "ipoptions", "ipversion",
                   "keep-state", "limit", "record-state", "set-limit")  # fmt: skip
-_OPTIONS: Final = (*_PLAIN, *_VALUED)
+_ALIASES: Final = {"ipopt": "ipoptions", "ipver": "ipversion", "icmptype": "icmptypes",
+                   "icmp6type": "icmp6types", "tcpflgs": "tcpflags"}  # fmt: skip
+_OPTIONS: Final = (*_PLAIN, *_VALUED, *_ALIASES)
 _ONLY_ADDRESSES: Final = "rules here know addresses, ports and flags: write them, and leave it out"
 _NO_OPTIONS: Final = {
     "port": "write the number behind the address, or 'dst-port' and the number",
@@ -442,7 +444,7 @@ class RuleReader:
             raise at.error(f"{name!r} is no option that is known here: {did_you_mean(name, _OPTIONS)}")
         if name in ("keep-state", "limit", "record-state", "set-limit"):
             raise at.error(f"{name!r} stands by itself: leave 'not' and braces out")
-        name = {"ipopt": "ipoptions", "ipver": "ipversion"}.get(name, name)
+        name = _ALIASES.get(name, name)
         if name in _NOT_THERE and name != "layer2":
             self._note(PassedOver(at, name, f"{_NOT_THERE[name]}, so that no packet has it"))
         if name in _PLAIN:

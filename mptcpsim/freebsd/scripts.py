@@ -26,14 +26,15 @@ from mptcpsim.freebsd.commands import (
     Tcpdump,
 )
 from mptcpsim.freebsd.lines import DialectError, Line, PassedOver, did_you_mean, logical_lines, shell_words
+from mptcpsim.freebsd.rc_firewall import NAMES
 from mptcpsim.freebsd.shell import Shell, Typed
 
 #: Variables of rc.conf(5) that are acted upon.
 RC_NAMES: Final = ("pf_enable", "pf_rules", "gateway_enable", "firewall_enable", "firewall_script",
-                   "firewall_type")  # fmt: skip
+                   "firewall_type", *NAMES)  # fmt: skip
 #: Those that change nothing here, and others that begin a service of which no packet comes.
 _RC_NOTHING: Final = re.compile(
-    r"(pflog|pfsync|firewall|pf|ipfw|dummynet)_(logging|logdeny|logif|quiet|flags|program|coscripts|logfile|enable"
+    r"(pflog|pfsync|firewall|pf|ipfw|dummynet)_(logging|logif|quiet|flags|program|coscripts|logfile|enable"
     r"|logmaxsize)|hostname|keymap|dumpdev|[a-z0-9]+_(enable|flags|program)"
 )
 _RC_REFUSED: Final = {
@@ -61,9 +62,10 @@ def read_script(text: str, file: str = "commands") -> tuple[Command, ...]:
     lines = logical_lines(text, file)
     names = {match[1] for at in lines for match in re.finditer(r"\b([A-Za-z_]\w*)=", at.text)}
     # Without firewall_enable these are variables of a script such as /etc/rc.firewall.
-    others = () if "firewall_enable" in names else ("firewall_script", "firewall_type")
+    others = () if "firewall_enable" in names else ("firewall_script", "firewall_type", *NAMES)
     settings = [name for name in RC_NAMES if name not in others]
     shell = Shell(lambda typed: found.extend(_command(typed)), lambda name: name in settings)
+    shell.variables["fwcmd"] = "/sbin/ipfw"  # as /etc/rc.firewall has it
     try:
         shell.run([(at, unprompted) for at in lines if (unprompted := _unprompted(at, names))])
         for name, at in shell.unused.items():
@@ -84,7 +86,7 @@ def _unprompted(at: Line, names: set[str]) -> str:
     text = at.text.strip()
     sign, behind = text[:1], text[1:].strip()
     if sign == "#":
-        typed = text[1:2].isspace() and bool(behind) and behind.split(maxsplit=1)[0] in COMMANDS
+        typed = text[1:2].isspace() and bool(behind) and behind.split(maxsplit=1)[0] in (*COMMANDS, "sysrc")
         return behind if typed else ""
     if sign == "%":
         return behind
@@ -99,8 +101,10 @@ def _unprompted(at: Line, names: set[str]) -> str:
 def _command(typed: Typed) -> list[Command]:
     at, words = typed.at, typed.words
     name, equals, value = words[0].partition("=")
-    if equals and name in RC_NAMES:
-        found: list[Command] = [_rc_conf(at, name, value, words[1:])]
+    if words[0] == "sysrc":
+        found: list[Command] = [line for word in words[1:] for line in _sysrc(at, word)]
+    elif equals and name in RC_NAMES:
+        found = [_rc_conf(at, name, value, words[1:])]
     else:
         name = _DIRECTORIES.sub("", words[0], count=1) if _DIRECTORIES.match(words[0]) else words[0]
         if name in RC_NAMES:
@@ -140,6 +144,13 @@ def read_rc_conf(text: str, file: str) -> tuple[RcConf | PassedOver, ...]:
         else:
             found += _unknown(at, name, value)
     return tuple(found)
+
+
+def _sysrc(at: Line, word: str) -> list[Command]:
+    name, equals, value = word.partition("=")
+    if word.startswith("-") or not equals:
+        raise at.error("write 'sysrc NAME=VALUE'")
+    return [_rc_conf(at, name, value, [])] if name in RC_NAMES else [*_unknown(at, name, value)]
 
 
 def _rc_conf(at: Line, name: str, value: str, more: list[str]) -> RcConf:

@@ -32,6 +32,7 @@ sips 5061 sip-tls 5061 xmpp-client 5222 jabber-client 5222 xmpp-server 5269 jabb
 postgresql 5432 rfb 5900 vnc-server 5900 x11 6000 ircd 6667 ircu 6667 afs3-fileserver 7000 font-service 7100
 http-proxy 8080 webcache 8080 http-alt-8080 8080 iperf 5001 commplex-link 5001 git 9418 munin 4949
 zabbix-agent 10050 amanda 10080 bacula-fd 9102 distcc 3632 rsync 873 nut 3493 mdns 5353 hotline 5500
+cvspserver 2401 kpop 1109 aol 5190 icpv2 3130 sieve 4190 silc 706
 ftp-proxy 8021 spamd 8025 spamd-cfg 8026 spamd-sync 8025 pflogd 6343 sane-port 6566 wireguard 51820
 """
 _WORDS: Final = _TEXT.split()

@@ -8,6 +8,7 @@ substitution, arithmetic, files that are looked for.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
@@ -136,13 +137,17 @@ def _after_redirection(at: Line, text: str, match: re.Match[str]) -> int:
     """Return where the text goes on; only output that is thrown away may be redirected."""
     if match[1]:
         return match.end()
-    target = re.compile(r"\s*(/dev/null)(?=[\s;&|)]|$)").match(text, match.end())
+    target = re.compile(r"\s*(/dev/(?:null|stderr|stdout))(?=[\s;&|)]|$)").match(text, match.end())
     if target is None or match.group() == "<":
         raise at.error(f"{match.group()!r} {_NEEDS_A_SHELL}")
     return target.end()
 
 
 # --- Running -------------------------------------------------------------------------------------
+
+
+class _Left(Exception):
+    """``return`` or ``exit``: the rest of the function or of the script is not run."""
 
 
 class Typed(NamedTuple):
@@ -208,7 +213,8 @@ class Shell:
                 token.word.plain in _KEYWORDS for token in found
             )
             tokens += [*found, _Token(at, "\n")]
-        self._run(tokens)
+        with contextlib.suppress(_Left):
+            self._run(tokens)
 
     def _run(self, tokens: list[_Token]) -> None:
         """Run tokens to their end."""
@@ -438,7 +444,9 @@ class Shell:
         name = words[0]
         if name in ("[", "test"):
             return self._test(at, words)
-        if name in (":", "echo", "true", "return", "exit", "export", "readonly", "local"):
+        if name in ("return", "exit"):
+            raise _Left(name)
+        if name in (":", "echo", "true", "export", "readonly", "local"):
             return True
         if name == "false":
             return False
@@ -448,7 +456,13 @@ class Shell:
             before = dict(self.variables)
             for number, value in enumerate(words[1:], 1):
                 self.variables[str(number)] = value
-            self._run(self._functions[name])
+            depth, place = self._depth, (self._tokens, self._next)
+            try:
+                self._run(self._functions[name])
+            except _Left as left:
+                self._depth, (self._tokens, self._next) = depth, place
+                if str(left) == "exit":
+                    raise
             for number in range(1, len(words)):
                 self.variables.pop(str(number))
                 if str(number) in before:
@@ -527,10 +541,10 @@ class Shell:
         return re.sub(r"\0.|\$\{([^}]*)\}|\$(\w+)", fill, text)
 
     def _variable(self, at: Line, inside: str) -> str:
-        match = re.fullmatch(r"(\w+)(?::?([-=+?])(.*))?", inside)
+        match = re.fullmatch(r"(\w+)(?:(%%?|##?)(.*)|:?([-=+?])(.*))?", inside)
         if match is None:
             raise at.error(f"'${{{inside}}}' {_NEEDS_A_SHELL}")
-        name, operator, other = match[1], match[2], match[3]
+        name, cut, pattern, operator, other = match.groups()
         self.unused.pop(name, None)
         value = self.variables.get(name, "")
         if operator in ("-", "=") and not value:
@@ -539,8 +553,18 @@ class Shell:
             return str(other) if value else ""
         if name not in self.variables:
             hint = did_you_mean(name, self.variables) if self.variables else f"write {name}=VALUE"
-            raise at.error(f"${name} is not set above this line ({_NEEDS_A_SHELL.split(':')[0]}): {hint}")
-        return value
+            raise at.error(f"${name} is not set above this line: {hint}")
+        return _without(value, cut, pattern) if cut else value
+
+
+def _without(value: str, cut: str, pattern: str) -> str:
+    """Return a value without what matches a pattern at its end (``%``) or its beginning (``#``)."""
+    places = range(len(value) + 1)
+    if cut.startswith("%"):
+        found = [place for place in places if fnmatchcase(value[place:], pattern)]
+        return value[: (min if cut == "%%" else max)(found)] if found else value
+    found = [place for place in places if fnmatchcase(value[:place], pattern)]
+    return value[(max if cut == "##" else min)(found) :] if found else value
 
 
 def _holds(at: Line, arguments: list[str]) -> bool:

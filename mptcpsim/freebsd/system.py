@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from mptcpsim.freebsd.commands import (
+    PF_CONF,
     Command,
     Ifconfig,
     IperfClient,
@@ -38,6 +39,7 @@ from mptcpsim.freebsd.network import Network
 from mptcpsim.freebsd.pf import read_pf
 from mptcpsim.freebsd.pf_filter import PfFilter
 from mptcpsim.freebsd.pf_hosts import Hosts, read_entries
+from mptcpsim.freebsd.rc_firewall import VARIABLES, rules_of
 from mptcpsim.freebsd.scripts import read_rc_conf, read_script
 from mptcpsim.freebsd.settings import Settings
 from mptcpsim.freebsd.site import Site
@@ -45,20 +47,6 @@ from mptcpsim.net.node import Node
 from mptcpsim.net.policy import Queue
 
 RC_CONF: Final = "/etc/rc.conf"
-PF_CONF: Final = "/etc/pf.conf"
-
-_LOOPBACK_RULES: Final = """
-add 100 pass all from any to any via lo0
-add 200 deny all from any to 127.0.0.0/8
-add 300 deny ip from 127.0.0.0/8 to any
-add 400 deny all from any to ::1
-add 500 deny all from ::1 to any
-"""
-#: What /etc/rc.firewall does by ``firewall_type``; of ICMPv6's neighbour discovery there are no packets here.
-FIREWALL_TYPES: Final = {
-    "open": _LOOPBACK_RULES + "add 65000 pass all from any to any",
-    "closed": _LOOPBACK_RULES,
-}
 
 Application = IperfServer | IperfClient | Tcpdump
 
@@ -178,12 +166,15 @@ class System:
             if name.startswith("/"):
                 self._read_rules(ReadFile(kind.at, name))
                 return
-            if name.lower() not in FIREWALL_TYPES:
+            if name.lower() == "unknown":
+                return
+            if name.lower() not in VARIABLES:
                 raise kind.at.error(
-                    f"firewall_type {name!r} is not simulated: known are {', '.join(FIREWALL_TYPES)} and "
+                    f"firewall_type {name!r} is not simulated: known are {', '.join(VARIABLES)} and "
                     "the name of a file; write the rules of /etc/rc.firewall that are meant into such a file"
                 )
-            for rule in read_ipfw(FIREWALL_TYPES[name.lower()], RC_CONF):
+            values = {variable: line.value for variable, line in said.items()}
+            for rule in read_ipfw(rules_of(kind.at, name.lower(), values), RC_CONF):
                 self._ipfw_command(rule._replace(at=kind.at))
 
     def _run_script(self, command: RunScript) -> None:
@@ -278,17 +269,21 @@ class System:
             self._load(command)
             self._loaded = self._loaded if command.dry else command
         if command.table:
-            self._table(command)
+            return self._table(command)
         if command.enable is not None:
             pf.enable(command.enable)
         return pf.listing(command.show) if command.show else ""
 
-    def _table(self, command: Pfctl) -> None:
+    def _table(self, command: Pfctl) -> str:
         """Change a table (``pfctl -t NAME -T VERB ADDRESS...``)."""
         at, pf = command.at, self.firewall.pf
         table = pf.table(at, command.table)
-        entries = read_entries(at, list(command.entries), Hosts(self.site, self.passed_over.append))
-        if table.constant:
+        hosts = Hosts(self.site, self.passed_over.append)
+        if command.entries[:1] == ("-f",):
+            entries = [e for name in command.entries[1:] for e in hosts.entries_of_file(at, name)]
+        else:
+            entries = read_entries(at, list(command.entries), hosts)
+        if table.constant and command.verb != "show":
             raise at.error(f"table {table.name} is const: take that word out of pf.conf")
         if command.verb in ("flush", "kill"):
             table.clear()
@@ -300,6 +295,9 @@ class System:
             elif command.verb == "delete" and not table.remove(prefix):
                 raise at.error(f"{prefix} is not in table {table.name}: nothing is deleted")
         pf.changed()
+        if command.verb == "show":
+            return "\n".join(f"{'' if belongs else '!'}{prefix}" for prefix, belongs in table.entries())
+        return ""
 
     def _load(self, command: Pfctl) -> None:
         file = command.file

@@ -224,7 +224,8 @@ def command_passed_over(subject: Subject) -> Iterator[Remark]:
 def _is_for_all(rule: IpfwRule) -> bool:
     anything = IpfwEnd()
     return (
-        rule.action not in ("count", "skipto")
+        rule.action not in ("count", "skipto", "check-state")
+        and not rule.set
         and rule.protocol == "ip"
         and rule.probability == 1.0
         and (rule.source, rule.destination) == (anything, anything)

@@ -14,10 +14,10 @@ from typing import Final
 
 from mptcpsim.core.segment import SYN
 from mptcpsim.freebsd.addresses import FiveTuple, Prefix, read_prefix
+from mptcpsim.freebsd.commands import PF_CONF
 from mptcpsim.freebsd.lines import Line
 from mptcpsim.freebsd.pf_conf import End, PfConf, PfRule
 from mptcpsim.freebsd.pf_rules import PfRules, Verdict
-from mptcpsim.freebsd.system import PF_CONF
 from mptcpsim.lint.finding import Family, Remark
 from mptcpsim.lint.firewalls import FreebsdNode
 from mptcpsim.lint.subject import Subject
