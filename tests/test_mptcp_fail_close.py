@@ -13,7 +13,7 @@ from mptcp_pair import S1, MptcpPair, Seen, drop, forge, mptcp, options_of, stri
 from test_mptcp_fail import Damage, pair_of
 
 from mptcpsim.core.mptcp_options import Dss, MpFail
-from mptcpsim.core.segment import FIN, RST, Packet
+from mptcpsim.core.segment import FIN, RST, SYN, Packet
 from mptcpsim.plugins import Withdraw
 from mptcpsim.units import SECOND
 
@@ -233,3 +233,18 @@ def test_fin_with_a_dss_is_answered() -> None:
     pair.run(pair.now + 2 * SECOND)
     assert not any(seen.flags & RST for _, _, seen in pair.wire)
     assert client.subflows[0].error == server.subflows[0].error == ""
+
+
+def test_no_fin_to_who_has_not_heard_of_mptcp() -> None:
+    """A FIN that has lost its DSS on the way, as all before it, would be the end of the server's stream."""
+    pair = MptcpPair(hook=strip_mptcp(lambda seen: seen.direction == "s>c" and not seen.segment.flags & SYN))
+    client, server = pair.establish()
+    client.close(pair.now)
+    pair.pump()
+    pair.run(2 * SECOND)
+    server.act([Withdraw(S1)], pair.now)
+    pair.pump()
+    pair.run(pair.now + 10 * SECOND)
+    assert not client.peer_closed
+    assert "reset" in client.subflows[0].error
+    assert "withdrawn before MPTCP is sure" in server.subflows[0].error

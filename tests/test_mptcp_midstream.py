@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from mptcp_pair import C1, C2, MS, S1, MptcpPair, Plan, mptcp, without_mptcp
 
 from mptcpsim.core.segment import SYN, Packet, Segment
-from mptcpsim.plugins import OpenSubflow
+from mptcpsim.plugins import OpenSubflow, Withdraw
 from mptcpsim.units import SECOND
 
 WAYS = ("c>s", "s>c")
@@ -27,8 +27,8 @@ LENGTHS = st.sampled_from((5, 20, 60, 300, 100_000, 100_000))
 #: A way, when it begins and how long it lasts, and whether it concerns data, ACKs or both.
 SPELL = st.tuples(st.sampled_from(WAYS), TIMES, LENGTHS, st.sampled_from(("data", "ACKs", "all", "all")))
 SPELLS = st.lists(SPELL, max_size=4)
-#: Who does it, when, and how many bytes are written; 0 closes.
-ACTION = st.tuples(st.integers(0, 1), TIMES, st.sampled_from((0, 0, 1, 500, 3_000, 20_000)))
+#: Who does it, when, and how many bytes are written; 0 closes, -1 withdraws the address of the first subflow.
+ACTION = st.tuples(st.integers(0, 1), TIMES, st.sampled_from((0, 0, -1, 1, 500, 3_000, 20_000)))
 ACTIONS = st.lists(ACTION, min_size=2, max_size=8)
 
 
@@ -101,7 +101,10 @@ def test_nothing_is_delivered_that_was_not_written_there(
         end = ends[number]
         if end is None or not end.established or end.closing or end.error:
             continue
-        if count:
+        if count < 0:
+            if not end.is_plain:
+                end.act([Withdraw(C1 if number == 0 else S1)], pair.now)
+        elif count:
             end.write(count, pair.now)
         else:
             end.close(pair.now)
@@ -115,7 +118,7 @@ def test_nothing_is_delivered_that_was_not_written_there(
     advance(2_000 * SECOND)
     for end in ends:
         assert end is None or end.closed or end.error or any(other.error for other in ends if other)
-    if not stripped:
+    if not stripped and all(count >= 0 for _, _, count in actions):
         # What is only lost arrives in the end.
         assert [end.error for end in ends] == ["", ""]
         assert client.delivered == ends[1].written

@@ -87,7 +87,7 @@ def become_plain(
 
 
 def may_be_plain(connection: MptcpConnection, subflow: Subflow) -> bool:
-    """Return whether the peer may have fallen back, unheard by us: to it our FIN would end our stream.
+    """Return whether the peer may be plain, or become so with our FIN, which would end our stream to it.
 
     It may have got our MP_FAIL. Or options do not pass, which it finds out (``on_options_missing``) until it
     has acknowledged data of ours at the connection: from data of ours, from ACKs of its own, or from a FIN.
@@ -96,9 +96,7 @@ def may_be_plain(connection: MptcpConnection, subflow: Subflow) -> bool:
         return True
     if subflow.is_join or subflow.fin_with_dss or _had_joins(connection, subflow, READY):
         return False
-    outbound = connection.outbound
-    exchanged = outbound.nxt > 1 or subflow.tcp.receiver.nxt > 1
-    return not subflow.heard or (outbound.una == 1 and exchanged)
+    return not subflow.heard or connection.outbound.una == 1
 
 
 def _had_joins(connection: MptcpConnection, subflow: Subflow, stage: int) -> bool:
