@@ -405,7 +405,8 @@ class TestFailures:
         assert result.exit_code == 1, result.output
         found = rows(out)
         assert [r["status"] for r in found] == ["done", "failed", "timeout", "died", "done"]
-        assert found[1]["message"] == "ZeroDivisionError: on purpose"
+        said = "hook.py: line 16: congestion 'hook': on_ack raised ZeroDivisionError: on purpose"
+        assert found[1]["message"] == f"{said}; mend the plug-in"
         assert found[2]["message"].startswith("the run took longer than its time limit of 2 s")
         assert found[3]["message"] == "its worker process died 3 times (SIGKILL: out of memory?)"
         assert found[1]["goodput_bps"] == ""

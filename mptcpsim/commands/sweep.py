@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
+from mptcpsim.commands.progress import Progress
 from mptcpsim.sweep.observer import Observer
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress as Bars
 
     from mptcpsim.results.terminal import Terminal
     from mptcpsim.sweep.agenda import Shard, Sweep
@@ -165,7 +166,8 @@ def _dry_run(sweep: Sweep, pool: Pool, target: Path, shard: Shard, warn: bool) -
     from mptcpsim.sweep.estimate import seconds_per_packet
     from mptcpsim.sweep.store import DATABASE, Store
 
-    resolved = sweep.resolve(pool)
+    with Progress("checking every point"):
+        resolved = sweep.resolve(pool)
     if warn:
         _advise(sweep)
     packets = seconds = 0.0
@@ -212,7 +214,8 @@ def _run(
 
     refuse_taken(target)
     # All that can be refused is refused before anything is written.
-    resolved = sweep.resolve(pool)
+    with Progress("checking every point"):
+        resolved = sweep.resolve(pool)
     if warn:
         _advise(sweep)
     former = signal.signal(signal.SIGTERM, _terminated)
@@ -290,7 +293,9 @@ def _draw(target: Path) -> None:
     from mptcpsim.sweep.store import StoreError
 
     try:
-        for path in draw_campaign(Campaign(target), target / "figures", _say):
+        with Progress("drawing the figures"):
+            drawn = list(draw_campaign(Campaign(target), target / "figures", _say))
+        for path in drawn:
             print(path)
     except StoreError as error:
         _fail(f"the figures cannot be drawn: {error}", EXIT_INPUT)
@@ -305,17 +310,18 @@ class Bar(Observer):
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._bars: Progress | None = None
+        self._bars: Bars | None = None
         self._task: Any = None
         self._failed = 0
 
     def __enter__(self) -> Bar:
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bars
 
         from mptcpsim.results.terminal import Terminal
 
         console = Terminal(stderr=True)
-        self._bars = Progress(
+        self._bars = Bars(
             TextColumn("{task.fields[ended]} of {task.fields[runs]} runs{task.fields[failed]}"),
             BarColumn(bar_width=None),
             TextColumn("left:"),
@@ -619,7 +625,9 @@ def plot(
     from mptcpsim.sweep.store import StoreError
 
     try:
-        for path in draw_campaign(Campaign(campaign), out or campaign / "figures", _say):
+        with Progress("drawing the figures"):
+            drawn = list(draw_campaign(Campaign(campaign), out or campaign / "figures", _say))
+        for path in drawn:
             print(path)
     except StoreError as error:
         _fail(str(error), EXIT_INPUT)
