@@ -116,32 +116,42 @@ class Addresses:
         """Return whether an ADD_ADDR that holds has named this own address with this port."""
         return self._announced_ports.get(address, 0) == port
 
-    def withdraw(self, address: str, now: int, gone: bool = False) -> None:
+    def withdraw(self, address: str, now: int) -> None:
         """Tell the peer that an own address is no longer to be used (section 3.4.2).
 
-        Args:
-            address: the address.
-            now: ns.
-            gone: the host has lost it, and nothing arrives there any more.
+        A subflow that works is closed with a FIN by the side that removes the address.
         """
         connection = self._connection
-        if address not in self._ids:
-            return
-        identifier = self._ids.pop(address)
-        self.announced.pop(address, None)
-        self._announced_ports.pop(address, None)
-        self._unanswered.pop(identifier, None)
-        connection.signal_elsewhere(RemoveAddr((identifier,)), identifier, now)
-        # A subflow that works is closed with a FIN by the side that removes the address; without an address
-        # there is no answer to a FIN, and what was under way goes to the other subflows at once.
-        for subflow in connection.subflows_of_local(identifier):
+        identifier = self._forget(address, now)
+        for subflow in connection.subflows_of_local(identifier) if identifier != UNKNOWN else ():
             connection.count("MPTcpExtRmSubflow")
-            if gone:
-                connection.reset_subflow(subflow, REASON_UNSPECIFIED, "the address is gone", now)
-            elif connection.is_only(subflow) and fallback.may_be_plain(connection, subflow):
+            if connection.is_only(subflow) and fallback.may_be_plain(connection, subflow):
                 connection.reset_subflow(subflow, REASON_UNSPECIFIED, "withdrawn before MPTCP is sure", now)
             else:
                 subflow.tcp.close(now)
+
+    def lose(self, address: str, now: int) -> None:
+        """Take that the host has lost an address, and tell the peer.
+
+        Nothing arrives there or leaves from there any more: its subflows end without a word (the RST that
+        section 3.4.2 has "if possible" is not), and what was under way goes to the others at once.
+        """
+        connection = self._connection
+        self._forget(address, now)
+        for subflow in connection.open_subflows():
+            if subflow.tcp.flow.src == address:
+                connection.count("MPTcpExtRmSubflow")
+                subflow.tcp.finish("the address is gone", now)
+
+    def _forget(self, address: str, now: int) -> int:
+        """Say REMOVE_ADDR of an own address; return the identifier that it had, or ``UNKNOWN``."""
+        identifier = self._ids.pop(address, UNKNOWN)
+        if identifier != UNKNOWN:
+            self.announced.pop(address, None)
+            self._announced_ports.pop(address, None)
+            self._unanswered.pop(identifier, None)
+            self._connection.signal_elsewhere(RemoveAddr((identifier,)), identifier, now)
+        return identifier
 
     def next_deadline(self) -> int:
         """Return when an ADD_ADDR is due again, ns, or ``NEVER``."""

@@ -166,7 +166,7 @@ class MptcpConnection(Connection):
 
     def host_addresses(self) -> list[str]:
         """Return the addresses of the host."""
-        return list(self._stack.addresses)
+        return [address for address in self._stack.addresses if self._stack.has_address(address)]
 
     def source_for(self, remote: str) -> str:
         """Return the own address from which routing reaches ``remote``."""
@@ -436,7 +436,7 @@ class MptcpConnection(Connection):
         if self.is_plain or self.state in (M_INIT, M_CLOSED):
             return
         if not up:
-            self.addresses.withdraw(address, now, gone=True)
+            self.addresses.lose(address, now)
         self.act(self.path_manager.on_local_address(self.paths, address, up), now)
 
     # --- Signals ------------------------------------------------------------------------------------
@@ -450,10 +450,12 @@ class MptcpConnection(Connection):
 
     def signal_elsewhere(self, option: MptcpOption, local_id: int, now: int) -> None:
         """Send an option on a subflow that does not use an own address, if there is one."""
-        alive = self.alive()
+        # From an address that is gone nothing can be sent.
+        alive = [s for s in self.alive() if self._stack.has_address(s.tcp.flow.src)]
         others = [s for s in alive if s.local_id != local_id] or alive
         if others:
-            signals.signal(others[0], option, now)
+            working = [s for s in others if not s.failing and s.works]
+            signals.signal((working or others)[0], option, now)
 
     # --- Data -----------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ RFC 8684 leaves both to the host (sections 3.3.6 and 3.4.2).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mptcpsim.core.mptcp_options import REASON_UNSPECIFIED
 from mptcpsim.core.segment import ACK, Segment
@@ -15,6 +15,9 @@ from mptcpsim.units import NEVER
 
 if TYPE_CHECKING:
     from mptcpsim.core.subflow import Subflow
+
+#: What is heard after the first one may have been on its way when the address went.
+_QUESTIONS: Final = 2
 
 
 class PathWatch:
@@ -26,7 +29,7 @@ class PathWatch:
         check_at: when a subflow whose address the peer has removed is judged.
     """
 
-    __slots__ = ("_asked_at", "_probed", "_subflow", "check_at", "probe_at", "stale")
+    __slots__ = ("_asked_at", "_probed", "_questions", "_subflow", "check_at", "probe_at", "stale")
 
     def __init__(self, subflow: Subflow) -> None:
         self._subflow = subflow
@@ -35,6 +38,7 @@ class PathWatch:
         self.check_at: int = NEVER
         self._probed: bool = False
         self._asked_at: int = 0
+        self._questions: int = 0
 
     def on_timeout(self, now: int) -> None:
         """The retransmission timer of the subflow has expired."""
@@ -74,13 +78,18 @@ class PathWatch:
     def ask_peer(self, now: int) -> None:
         """The peer has removed its address: test whether the subflow still works (section 3.4.2)."""
         subflow = self._subflow
-        tcp = subflow.tcp
         if subflow.stage != READY:
             # Not there yet; which address of the peer it goes to is not known before the SYN/ACK.
             return
         if self.check_at < NEVER:
             # It was asked, and REMOVE_ADDR again, perhaps on the answer, is no news.
             return
+        self._questions = _QUESTIONS
+        self._ask(now)
+
+    def _ask(self, now: int) -> None:
+        tcp = self._subflow.tcp
+        self._questions -= 1
         self._asked_at = now
         self.check_at = now + 2 * tcp.sender.rtt.timeout()
         tcp.wake_by(self.check_at)
@@ -108,3 +117,5 @@ class PathWatch:
             if tcp.last_heard < self._asked_at:
                 connection.count("MPTcpExtRmSubflow")
                 connection.reset_subflow(subflow, REASON_UNSPECIFIED, "the address was removed", now)
+            elif self._questions:
+                self._ask(now)

@@ -99,6 +99,7 @@ class Stack:
             are open, and a few.
         connections: the connections, oldest first.
         addresses: local addresses and the MTU behind them.
+        lost: addresses that have gone, or are about to; nothing leaves from them.
         wake_at: no timer is due before this instant, ns; ``next_timer`` says more exactly.
         now: time of the current or last call, ns.
         tokens: MPTCP connections by the token of their own key.
@@ -111,6 +112,7 @@ class Stack:
         "_connections_ever",
         "_most_connections",
         "_most_wakeups",
+        "_nowhere",
         "_order",
         "_ports",
         "_rng",
@@ -126,6 +128,7 @@ class Stack:
         "events",
         "listeners",
         "logs_windows",
+        "lost",
         "name",
         "now",
         "outbox",
@@ -152,6 +155,9 @@ class Stack:
         self.remembers: bool = False
         self.connections: list[Connection] = []
         self.addresses: dict[str, int] = {}
+        self.lost: set[str] = set()
+        #: Where goes what is sent from an address that the host has lost.
+        self._nowhere: list[Packet] = []
         self.listeners: dict[int, Listener] = {}
         self._rng = rng
         self._subflows: dict[FourTuple, Tcp] = {}
@@ -172,12 +178,39 @@ class Stack:
     def add_address(self, address: str, mtu: int = _DEFAULT_MTU) -> None:
         """Make ``address`` (canonical text form) a local one; ``mtu`` is that of its interface."""
         self.addresses[address] = mtu
+        if address in self.lost:
+            self.lost.discard(address)
+            for tcp in self._subflows.values():
+                if tcp.flow.src == address:
+                    tcp.speak_to(self.outbox)
 
     def change_address(self, address: str, up: bool, now: int) -> None:
         """Tell every MPTCP connection that an address has come or is about to go."""
+        if not up:
+            self.lose_addresses([address], now)
+            return
         self.now = now
         for connection in list(self.tokens.values()):
-            connection.on_local_address(address, up, now)
+            connection.on_local_address(address, True, now)
+
+    def lose_addresses(self, addresses: list[str], now: int) -> None:
+        """Send nothing from these addresses any more, and tell every MPTCP connection that they go.
+
+        What else has one of them is not told, as in Linux: what it sends goes nowhere, until it gives up
+        or the address comes back. All go at once: what is said of one leaves by none of the others.
+        """
+        self.now = now
+        self.lost.update(addresses)
+        for tcp in self._subflows.values():
+            if tcp.flow.src in self.lost:
+                tcp.speak_to(self._nowhere)
+        for connection in list(self.tokens.values()):
+            for address in addresses:
+                connection.on_local_address(address, False, now)
+
+    def has_address(self, address: str) -> bool:
+        """Return whether something may be sent from an address."""
+        return address in self.addresses and address not in self.lost
 
     def source_for(self, remote: str) -> str:
         """Return the own address from which routing reaches ``remote``; empty: none.
@@ -187,7 +220,7 @@ class Stack:
         if self.choose_source is not None:
             return self.choose_source(remote)
         for address in self.addresses:
-            if (":" in address) == (":" in remote):
+            if address not in self.lost and (":" in address) == (":" in remote):
                 return address
         return ""
 
@@ -227,7 +260,7 @@ class Stack:
         Raises:
             LocalProtocolError: the address is not local, or the four-tuple is in use.
         """
-        if local not in self.addresses:
+        if not self.has_address(local):
             raise LocalProtocolError(f"{local} is not an address of host {self.name}")
         if not 0 < remote[1] <= 0xFFFF:
             raise LocalProtocolError(f"{remote[1]} is not a port")
@@ -349,15 +382,15 @@ class Stack:
     def _no_connection(self, segment: Segment, now: int) -> None:
         """RFC 9293 sections 3.10.7.1 and 3.10.7.2: states CLOSED and LISTEN."""
         flags = segment.flags
-        if flags & RST:
+        if flags & RST or not self.has_address(segment.flow.dst):
             return
         if flags & SYN and not flags & ACK and self._versions():
             for option in segment.options or ():
-                if isinstance(option, MpJoinSyn) and segment.flow.dst in self.addresses:
+                if isinstance(option, MpJoinSyn):
                     self._join(segment, option, now)
                     return
         listener = self.listeners.get(segment.flow.dport)
-        if listener is None or segment.flow.dst not in self.addresses or flags & ACK:
+        if listener is None or flags & ACK:
             self._reset(segment)
             return
         if listener.address and listener.address != segment.flow.dst:
@@ -418,7 +451,7 @@ class Stack:
 
     def open_join(self, connection: MptcpConnection, action: OpenSubflow, now: int) -> Tcp | None:
         """Make a further subflow of a connection, in state CLOSED; None if it cannot be."""
-        if action.local not in self.addresses:
+        if not self.has_address(action.local):
             return None
         remote = (action.remote, action.port)
         port = action.local_port or self._free_port(action.local, remote)
@@ -465,6 +498,7 @@ class Stack:
     def handle_timer(self, now: int) -> None:
         """Do what is due; waking early is harmless."""
         self.now = now
+        self._nowhere.clear()
         heap = self._wakeups
         while heap and heap[0][0] <= now:
             heappop(heap)[2].on_wake(now)

@@ -320,6 +320,10 @@ class Tcp(TimerOwner):
         self._stack.counters.out_segs += 1
         self._outbox.append(segment)
 
+    def speak_to(self, outbox: list[Packet]) -> None:
+        """Put what is sent there from now on: nowhere, while the host has lost the own address."""
+        self._outbox = outbox
+
     def last_sent(self) -> Segment:
         """Return the segment that was put on the outbox last."""
         segment = self._outbox[-1]

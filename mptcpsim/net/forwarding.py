@@ -29,7 +29,7 @@ from mptcpsim.core.segment import (
     reset_for,
 )
 from mptcpsim.net.course import INBOUND, OUTBOUND, Course, Dropped, Leaving, Queued, Taken
-from mptcpsim.net.node import Interface, Node
+from mptcpsim.net.node import DROP_DOWN, Interface, Node
 from mptcpsim.net.policy import PacketFilter, Verdict
 from mptcpsim.net.routing import Route, RoutingTable
 from mptcpsim.net.rules import BLACKHOLE, LOOPBACK, RuleList, within
@@ -43,6 +43,8 @@ NO_HOST: Final = "no-host"
 TTL: Final = "ttl"
 TOO_BIG: Final = "too-big"
 NOT_LOCAL: Final = "not-local"
+#: The source is an address that the node has not, or has no longer.
+NO_ADDRESS: Final = "no-address"
 # Reasons of drops behind the node, for those who trace.
 NO_LINK: Final = "no-link"
 DOWN: Final = "down"
@@ -369,8 +371,25 @@ class IpNode(Node):
                     reason = decision.reason
                     kind = ICMP_NET_UNREACHABLE if reason != BLACKHOLE else ""
                     return Dropped(crosses, lasting, self, reason, kind)
+                silent = self.silent(packet.flow.src) if received is None else ""
+                if silent:
+                    return Dropped(crosses, lasting, self, silent)
                 routed = route.interface, route.gateway
                 phase, index = OUTBOUND, 0
+
+    def silent(self, source: str) -> str:
+        """Return why nothing can be sent from an address, as the reason of a drop; empty: it can."""
+        interface = self.addresses.get(source)
+        if interface is None:
+            if self.FORWARDS:
+                # Of a router without addresses, RFC 7600.
+                return ""
+            self._note((f"{source} is no address of {self.name}",))
+            return NO_ADDRESS
+        if not interface.up:
+            self._note((f"{interface.name}, which has {source}, is down",))
+            return DROP_DOWN
+        return ""
 
     def _leave(
         self, packet: Packet, crosses: bool, lasting: bool, interface: Interface, gateway: str

@@ -65,8 +65,9 @@ class Host(IpNode):
             for interface in self.interfaces.values()
             for entry in interface.addresses
         }
-        for address in [a for a in before if a not in wanted]:
-            stack.change_address(address, False, now)
+        gone = [address for address in before if address not in wanted]
+        if gone:
+            stack.lose_addresses(gone, now)
         stack.addresses.clear()
         for address, mtu in wanted.items():
             stack.add_address(address, mtu)

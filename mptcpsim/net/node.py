@@ -160,18 +160,19 @@ class Interface:
             self.peer.node.neighbour_appeared(address, self.peer)
         return address
 
-    def remove_address(self, text: str) -> None:
-        """Remove an address, with or without its prefix length.
+    def remove_address(self, *texts: str) -> None:
+        """Remove addresses, all at once, with or without their prefix lengths.
 
         Raises:
-            ValueError: the text is no address, or the interface does not have it.
+            ValueError: a text is no address, or the interface does not have it.
         """
-        address = str(ipaddress.ip_interface(text).ip)
-        kept = [entry for entry in self.addresses if entry.address != address]
-        if len(kept) == len(self.addresses):
-            raise ValueError(f"interface {self.label} does not have the address {address}")
-        self.addresses = kept
-        del self.node.addresses[address]
+        for text in texts:
+            address = str(ipaddress.ip_interface(text).ip)
+            kept = [entry for entry in self.addresses if entry.address != address]
+            if len(kept) == len(self.addresses):
+                raise ValueError(f"interface {self.label} does not have the address {address}")
+            self.addresses = kept
+            del self.node.addresses[address]
         self.node.addresses_changed()
 
     def set_mtu(self, mtu: int) -> None:
@@ -182,10 +183,12 @@ class Interface:
     def set_up(self, up: bool) -> None:
         """Set the interface up, or down: then what it would send or receive is dropped (``interface-down``).
 
-        Its addresses and the routes by it stay.
+        Its addresses and the routes by it stay; what has one of them as its source is not sent meanwhile,
+        by another interface either.
         """
         self.up = up
         self._connect()
+        self.node.invalidate()
 
     def primary_address(self, ipv6: bool) -> str:
         """Return the first address of a family, or an empty string."""

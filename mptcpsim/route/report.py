@@ -13,6 +13,7 @@ from mptcpsim.units import format_rate, format_time
 #: What the reason of a drop means, where the last step does not say so.
 REASONS: Final = {
     "no-route": "there is no route to {destination}",
+    "no-address": "its source is no address of {node}",
     "not-local": "{destination} is no address of {node}, and {node} does not forward",
     "ttl": "the time to live has run out: the packet runs in a circle",
     "too-big": "the packet is larger than the MTU of {interface}, {mtu} bytes",

@@ -111,8 +111,7 @@ class Timeline:
         if remove:
             there = [f"{entry.address}/{entry.prefix_length}" for entry in interface.addresses]
             self._addresses[interface] = there
-            for address in there:
-                interface.remove_address(address)
+            interface.remove_address(*there)
         return True
 
     def _interface_up(self, interface: Interface) -> bool:
