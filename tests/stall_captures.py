@@ -73,6 +73,10 @@ class Seen:
         #: Everything that stays the same on the way.
         self.raw = data[12:20] + data[header:total]
         tcp = data[header:total]
+        self.seq: int
+        self.ack: int
+        self.flags: int
+        self.window: int
         sport, dport, self.seq, self.ack, offset, self.flags, self.window = struct.unpack_from(
             ">HHIIBBH", tcp
         )

@@ -115,7 +115,9 @@ def plan(seed: int) -> Plan:
         eager = False
     else:
         lines += [f"reverse = {'false' if client_sends else 'true'}"]
-        if kind == "bytes":
+        if kind == "time":
+            lines += [f'duration = "{rng.choice((300, 700, 1_100))}ms"']
+        elif kind == "bytes":
             lines += [f"bytes = '{rng.choice((20_000, 150_000))}B'"]
         elif kind == "writes":
             lines += [f"write_size = '{rng.choice((500, 3_000, 50_000))}B'"]
@@ -188,7 +190,7 @@ def tap(writer: CaptureWriter, number: int) -> Callable[[Packet, int, bool], Non
 @contextmanager
 def logging(acts: dict[str, list[Act]]) -> Iterator[None]:
     """Note what applications do with their sockets, by host."""
-    read, write, writable = Socket.read, Socket.write, Socket.writable
+    read, write, writable, close = Socket.read, Socket.write, Socket.writable, Socket.close
 
     def note(socket: Socket, what: str, count: int) -> None:
         acts[socket._host.name].append(Act(socket._env.now, what, count))
@@ -215,8 +217,13 @@ def logging(acts: dict[str, list[Act]]) -> Iterator[None]:
             event.callbacks.append(lambda _: note(socket, "go", 0))
         return event
 
+    def logged_close(socket: Socket) -> None:
+        note(socket, "close", 0)
+        close(socket)
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Socket, "read", logged_read)
         patch.setattr(Socket, "write", logged_write)
         patch.setattr(Socket, "writable", logged_writable)
+        patch.setattr(Socket, "close", logged_close)
         yield

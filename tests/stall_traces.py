@@ -21,7 +21,7 @@ DURATION = 2000 * MS
 
 
 class Act(NamedTuple):
-    """What an application did: ``write``, ``read`` (bytes), ``wait`` and ``go`` (for room to write)."""
+    """What an application did: ``write``, ``read``, ``close``; ``wait`` and ``go`` (for room to write)."""
 
     time: int
     what: str
@@ -166,8 +166,7 @@ class Trace:
     def window(self, way: Way, segment: Seen) -> int:
         """Return the window of a segment that goes to the sender, bytes."""
         scaled = way.scale >= 0 and way.peer_scale >= 0 and not segment.flags & SYN
-        shift: int = way.peer_scale if scaled else 0
-        return segment.window << shift
+        return segment.window << (way.peer_scale if scaled else 0)
 
     def data_ack(self, segment: Seen) -> int:
         """Return the relative DATA_ACK of a segment, -1 if it has none."""

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from stall_checks import CHECKS
 from stall_judge import Judge
-from stall_runs import carry_out, plan
+from stall_runs import Plan, carry_out, plan
 from stall_traces import Stretches
 from test_mutations import Mutation, mutate, run
 
@@ -36,6 +36,56 @@ def wrong(seed: int) -> list[str]:
 def test_stalls_of_random_runs(first: int) -> None:
     found = [what for seed in range(first, min(first + SHARE, RUNS)) for what in wrong(seed)]
     assert not found, "\n".join(found)
+
+
+GIVES_UP = """\
+title = "a writer gives up"
+duration = "2s"
+seed = 1
+[results]
+stall_threshold = "200ms"
+[hosts.C]
+interfaces = { eth0 = "10.0.0.1/24", eth1 = "10.1.0.1/24" }
+rules = ["from 10.1.0.1 lookup 1"]
+tables = { 1 = ["10.0.0.2/32 via 10.1.0.2"] }
+[hosts.C.mptcp]
+profile = "rfc8684"
+scheduler = "redundant"
+path_manager = { name = "endpoints", endpoints = "10.1.0.1 subflow" }
+[hosts.S]
+interfaces = { eth0 = "10.0.0.2/24", eth1 = "10.1.0.2/24" }
+mptcp = { profile = "rfc8684" }
+[[links]]
+name = "path0"
+ends = ["C:eth0", "S:eth0"]
+rate = "2Mbps"
+delay = "5ms"
+[[links]]
+name = "path1"
+ends = ["C:eth1", "S:eth1"]
+rate = "2Mbps"
+delay = "5ms"
+[[flows]]
+name = "f"
+client = "C"
+server = "S"
+duration = "900ms"
+client_tcp = { send_buffer = '4000B' }
+[[events]]
+at = "400ms"
+action = "down"
+link = "path1"
+"""
+
+
+def test_a_writer_that_waits_gives_up(tmp_path: Path) -> None:
+    """Its buffer keeps what a dead path carried, too; the stall ends to the nanosecond when it closes."""
+    done = carry_out(Plan(GIVES_UP, True, 4 << 20, 4000, "rfc8684", True), tmp_path)
+    (stall,) = done.stalls
+    assert (stall["cause"], stall["ended"]["by"]) == ("send buffer starved", "nothing left to send")
+    closed = next(act.time for act in done.wrote if act.what == "close")
+    assert stall["end_s"] == pytest.approx(closed / 1e9, abs=1e-9)
+    assert not Judge(done).verdict()
 
 
 def test_there_is_something_to_judge(tmp_path: Path) -> None:

@@ -49,8 +49,8 @@ class Connection(TimerOwner):
         consumed: bytes that the application has read.
         delivered_at: when bytes last arrived in order, ns, or -1.
         free_since: when a read last gave the receive buffer room for a segment again, ns.
-        on_write: called with the instant before the application writes (False) and when it begins to wait
-            until it can (True), while stalls are watched.
+        on_write: called with the instant before the application writes or when it closes (False), and when
+            it begins to wait until it can write (True), while stalls are watched.
         on_progress: called once with the subflow and the instant when bytes arrive in order, while stalls
             are watched.
         driver: what the driver of the host keeps with the connection, such as its socket.
@@ -208,7 +208,7 @@ class Connection(TimerOwner):
 
     def waits_to_write(self, waits: bool, now: int) -> None:
         """Note whether the application waits for room to write."""
-        if waits and not self.wants_write and self.on_write is not None:
+        if waits and not self.wants_write and not self.closing and self.on_write is not None:
             self.on_write(now, True)
         self.wants_write = waits
 
@@ -244,9 +244,14 @@ class Connection(TimerOwner):
     def close(self, now: int) -> None:
         """Close the own direction once everything written was sent; reading goes on."""
         if not self.closing:
-            self.closing = True
+            self._stop_writing(now)
             for subflow in self.subflows:
                 subflow.close(now)
+
+    def _stop_writing(self, now: int) -> None:
+        self.closing = True
+        if self.on_write is not None:
+            self.on_write(now, False)
 
     def release(self, now: int) -> None:
         """Close the own direction and give up reading: nobody holds the connection any more.

@@ -314,7 +314,7 @@ class MptcpConnection(Connection):
         """Close the own direction once everything written was sent; reading goes on."""
         if self.closing:
             return
-        self.closing = True
+        self._stop_writing(now)
         first = self.subflows[0]
         if self.is_plain:
             fallback.survivor(self).close(now)

@@ -136,12 +136,24 @@ class StallWatch:
             sender.on_write = self._on_write
 
     def _on_write(self, now: int, waits: bool) -> None:
-        """The application of the sender is about to write, or begins to wait until it can."""
+        """The application of the sender is about to write, has closed, or begins to wait until it can."""
         sender, receiver = self._flow.sender, self._flow.receiver
+        if sender is not None and receiver is not None and sender.closing and self._waits:
+            self._give_up(sender, receiver, now)
         delivered = 0 if receiver is None else receiver.delivered
         if not self._waits and sender is not None and sender.written <= delivered:
             self._data_since = now
         self._waits = waits
+
+    def _give_up(self, sender: Connection, receiver: Connection, now: int) -> None:
+        """The application does not want to write any more what its buffer had no room for."""
+        if sender.written > receiver.delivered or receiver.free < receiver.least_free:
+            return
+        since = gap_since(sender, receiver, receiver.delivered_at, self._data_since)
+        if now - since >= quiet(sender):
+            self._looks = self._looks or [_Look(now - 1, explain(sender, receiver, now, since, self._drops))]
+            self._close(sender, since, now, Ending(BY_WRITER, "the application waits no more", now))
+        self._looks = []
 
     def _on_progress(self, tcp: Tcp, now: int) -> None:
         """Bytes arrive on a subflow of the receiver, for the first time since the last look."""
@@ -179,10 +191,7 @@ class StallWatch:
             if waiting(sender, receiver) and receiver.free >= receiver.least_free:
                 following = self._look_into(sender, receiver, now)
             elif self._looks:
-                # The application does not want to write any more what its buffer had no room for.
-                since = gap_since(sender, receiver, self._delivered_at, self._data_since)
-                self._close(sender, since, now, Ending(BY_WRITER, "the application waits no more", now))
-                self._looks = []
+                self._give_up(sender, receiver, now)
         self._look_at(following)
 
     def _look_into(self, sender: Connection, receiver: Connection, now: int) -> int:
@@ -277,6 +286,9 @@ class StallWatch:
             least: a part that does not last so long is not worth telling, ns.
             began: when what ended it began: from then on there was nothing to explain, ns.
         """
+        if not self._looks:
+            # It counts only since the round trips have become shorter.
+            return [_Part(since, Explanation(UNEXPLAINED, "nothing is known of it"))]
         looks = [look for look in self._looks if look.time < began] or self._looks[:1]
         looks = [look for look in looks if look.time >= since + least] or looks[-1:]
         parts: list[_Part] = []
@@ -301,7 +313,7 @@ class StallWatch:
                 # What came first did not last.
                 part = _Part(kept.pop().time, part.why)
             kept.append(part)
-        return kept or [_Part(since, Explanation(UNEXPLAINED, "nothing is known of it"))]
+        return kept
 
     def _packets(self, witnesses: tuple[Witness, ...]) -> list[Packet]:
         return [
