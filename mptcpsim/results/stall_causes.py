@@ -371,6 +371,10 @@ class _Multipath(_Causes):
                 f"subflow when it was asked last, at {out.declined_at / SECOND:.6f} s ({names} are there)"
             )
             return Explanation(SCHEDULER, words)
+        silent = silent or self.unheard(tcps)
+        if silent:
+            # What waits for an ACK (Nagle, the congestion window) waits for these.
+            return self.acks_lost(silent)
         left = min(out.edge - out.nxt, out.unsent)
         if left < min(subflow.tcp.sender.mss for subflow in usable) and left < out.unsent:
             return self.silly(left, out.override_at)

@@ -88,11 +88,14 @@ class Evidence:
         return self.now < due or tcp.last_heard >= due
 
     def unheard(self, tcps: list[Tcp]) -> list[Tcp]:
-        """Return the subflows that get no ACK of what has arrived, though one was sent a round trip ago."""
+        """Return the subflows that get no ACK of what has arrived: it was dropped, or is overdue."""
         found: list[Tcp] = []
         for tcp in tcps:
             other = self.other(tcp)
             if other is None or other.receiver.last_ack_sent <= tcp.sender.una:
+                continue
+            if any(segment.ack >= other.receiver.last_ack_sent for _, segment in self._dropped_back(tcp)):
+                found.append(tcp)
                 continue
             # An ACK may be delayed.
             sent = max(self.receiver.delivered_at, 0) + other.receiver.delayed_ack
@@ -132,14 +135,13 @@ class Evidence:
 
     def dropped_acks(self, tcp: Tcp) -> list[Drop]:
         """Return the drops of ACKs on a subflow that would have told the sender something new."""
-        first = self.since - max(tcp.sender.rtt.srtt, 0)
-        una = tcp.sender.una
-        return [
-            drop
-            for flow in self._flows(tcp, back=True)
-            for drop, segment in self.drops.segments(flow, max(first, 0))
-            if segment.ack > una
-        ]
+        return [drop for drop, segment in self._dropped_back(tcp) if segment.ack > tcp.sender.una]
+
+    def _dropped_back(self, tcp: Tcp) -> list[tuple[Drop, Segment]]:
+        """Return what was dropped on the way back since a round trip before the gap, oldest first."""
+        first = max(self.since - tcp.sender.rtt.srtt, 0)
+        found = [item for flow in self._flows(tcp, back=True) for item in self.drops.segments(flow, first)]
+        return sorted(found, key=lambda item: item[0].time)
 
     def dropped_errors(self, tcp: Tcp, time: int) -> list[Drop]:
         """Return the drops of ICMP errors about the segments of a subflow since an instant, ns."""
