@@ -16,8 +16,8 @@ from mptcpsim.results.figures_dsn import updates
 from mptcpsim.results.report import stall_lines
 from mptcpsim.results.segments import read_segments
 from mptcpsim.results.series import SeriesRecorder, read_series
-from mptcpsim.results.stall_ends import BY_PROBE
-from mptcpsim.results.stalls import ACKS_LOST, LOST, NO_SUBFLOW, TIME_OUT
+from mptcpsim.results.stall_ends import BY_ARRIVAL, BY_PROBE
+from mptcpsim.results.stalls import ACKS_LOST, HEAD_OF_LINE, LOST, NO_SUBFLOW, TIME_OUT
 from mptcpsim.scenario.build import build
 from mptcpsim.scenario.measure import event_lines
 from mptcpsim.scenario.run import measure
@@ -430,3 +430,13 @@ def test_a_copy_of_old_data_in_front_of_a_closed_window_is_no_probe(tmp_path: Pa
     assert min(again) < min(probes)
     assert len(answers) == len([probe for probe in probes if probe < max(answers)])
     assert min(answers) > min(probes)
+
+
+def test_what_is_late_was_not_lost(tmp_path: Path) -> None:
+    """The path becomes slow: the timer expires, and what arrives was sent before it did."""
+    change = 'at = "1s"; action = "set"; link = "path0"; delay = "1500ms"; direction = "forward"'
+    (flow,) = run(two_paths('bytes = "4MB"\n', change, duration="6s"), tmp_path)["flows"]
+    stall = flow["stalls"][0]
+    assert stall["cause"] == HEAD_OF_LINE
+    assert stall["ended"]["by"] == BY_ARRIVAL
+    assert stall["end_s"] - stall["start_s"] == pytest.approx(1.49, abs=0.02)

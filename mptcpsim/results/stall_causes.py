@@ -88,6 +88,8 @@ class _Causes(Evidence):
                 f"{last.window} bytes more are needed for a window update; {next_probe(tcps)}"
             )
             return Explanation(NOT_SENT, words, (*self.zero(), *self.probed(tcps)))
+        if self.announced():
+            return Explanation(UNEXPLAINED, f"an ACK has announced the room that there is {whose}")
         answers = self._answers(tcps)
         words = f"no segment has announced the room that there is {whose}{answers}; {next_probe(tcps)}"
         return Explanation(BACK_OFF, words, (*self.zero(), *self.probed(tcps)))

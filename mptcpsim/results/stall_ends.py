@@ -21,7 +21,7 @@ from mptcpsim.core.window_log import (
 from mptcpsim.core.window_probe import SWS_OVERRIDE
 from mptcpsim.results.ends import numbers_of
 from mptcpsim.results.stalls import Witness
-from mptcpsim.units import SECOND, format_time
+from mptcpsim.units import MILLISECOND, SECOND, format_time
 
 if TYPE_CHECKING:
     from mptcpsim.core.connection import Connection
@@ -58,11 +58,14 @@ ENDINGS: Final[dict[str, str]] = {
     BY_OVERRIDE: "nothing had been sent for a while, and it was, whatever windows and scheduler say",
     BY_ACK: "an ACK arrived, and let it go",
     BY_SENDING: "it was sent for the first time",
-    BY_ARRIVAL: "it had been sent before the stall began, and was under way",
+    BY_ARRIVAL: "it had been sent long before, or an earlier copy of it had, and was under way",
     BY_WRITER: "the application did not want to send any more",
     BY_FAILURE: "the connection failed",
     BY_END: "the run ended",
 }
+
+#: Timestamps are counted modulo this plus one.
+_STAMPS: Final = 0xFFFFFFFF
 
 # Events of a host that make a sender send (``Stack.note``).
 _TIME_OUT: Final = "retransmission time-out"
@@ -128,8 +131,24 @@ class _Ending:
             took = format_time(self.now - record.sent_at)
             words = f"what was sent at {_at(record.sent_at)} arrived, {took} later"
             return Ending(BY_ARRIVAL, words, self.now, shown)
+        earlier = self._sent_before(record)
+        if earlier:
+            words = f"a copy that had been sent about {format_time(earlier)} before arrived"
+            return Ending(BY_ARRIVAL, words, self.now, shown[1:])
         found = self._trigger(record)
         return found._replace(witnesses=(*found.witnesses, *shown))
+
+    def _sent_before(self, record: Sent) -> int:
+        """Return how long ago an earlier copy was sent if that is the one that arrives, ns; else 0.
+
+        The timestamps of RFC 7323 tell the copies of a segment apart, to the millisecond.
+        """
+        if not record.retransmissions or not self.theirs.timestamps:
+            return 0
+        clock = self.mine.timestamp(self.now)
+        age = (clock - self.theirs.receiver.ts_recent) & _STAMPS
+        last = (clock - self.mine.timestamp(record.sent_at)) & _STAMPS
+        return age * MILLISECOND if age > last and age < _STAMPS >> 1 else 0
 
     # --- Why it was sent --------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mptcpsim.core.multipath import MptcpConnection
 from mptcpsim.core.window_log import ANSWER, CLOSED, PROBE, ZERO, WindowEvent
 from mptcpsim.results.drops import Drop, DropLog
 from mptcpsim.results.ends import numbers_of
@@ -102,6 +103,18 @@ class Evidence:
             if self.now > sent + tcp.sender.rtt.srtt:
                 found.append(tcp)
         return found
+
+    def announced(self) -> bool:
+        """Return whether the receiver has named a right edge that the sender does not know (yet)."""
+        sender, receiver = self.sender, self.receiver
+        if (
+            isinstance(sender, MptcpConnection)
+            and isinstance(receiver, MptcpConnection)
+            and not sender.is_plain
+        ):
+            return receiver.inbound.edge > sender.outbound.edge
+        ends = ((tcp, self.other(tcp)) for tcp in sender.subflows)
+        return any(other is not None and other.receiver.edge > tcp.sender.edge for tcp, other in ends)
 
     # --- What was dropped ---------------------------------------------------------------------------
 

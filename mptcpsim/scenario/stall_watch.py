@@ -15,6 +15,7 @@ from mptcpsim.core.tcp import Tcp
 from mptcpsim.results.drops import DropLog
 from mptcpsim.results.stall_causes import explain
 from mptcpsim.results.stall_ends import (
+    BY_ARRIVAL,
     BY_END,
     BY_FAILURE,
     BY_REINJECTION,
@@ -24,6 +25,7 @@ from mptcpsim.results.stall_ends import (
     ending,
 )
 from mptcpsim.results.stalls import (
+    HEAD_OF_LINE,
     LOSS,
     SHORTEST,
     TIME_OUT,
@@ -291,6 +293,7 @@ class StallWatch:
             return [_Part(since, Explanation(UNEXPLAINED, "nothing is known of it"))]
         looks = [look for look in self._looks if look.time < began] or self._looks[:1]
         looks = [look for look in looks if look.time >= since + least] or looks[-1:]
+        looks = [look for look in looks if look.why.cause != UNEXPLAINED] or looks
         parts: list[_Part] = []
         for index, look in enumerate(looks):
             if not parts:
@@ -332,8 +335,13 @@ class StallWatch:
 
 
 def _settled(parts: list[_Part], ended: Ending) -> list[_Part]:
-    """Return the parts as the end shows them: was a loss mended in time, or by the timer only?"""
+    """Return the parts as the end shows them: was a loss mended in time, by the timer only, or none?"""
     last = parts[-1]
-    if last.why.cause != LOSS or ended.by not in (BY_TIME_OUT, BY_REINJECTION):
+    if last.why.cause not in (LOSS, TIME_OUT):
         return parts
-    return [*parts[:-1], last._replace(why=last.why._replace(cause=TIME_OUT))]
+    if ended.by == BY_ARRIVAL:
+        # Whatever the sender thought: nothing was lost, it was late.
+        return [*parts[:-1], last._replace(why=last.why._replace(cause=HEAD_OF_LINE))]
+    if ended.by in (BY_TIME_OUT, BY_REINJECTION):
+        return [*parts[:-1], last._replace(why=last.why._replace(cause=TIME_OUT))]
+    return parts
