@@ -462,6 +462,8 @@ OUTSIDE = """<!DOCTYPE g SYSTEM "file:///etc/passwd"><graphml/>"""
         ("a.json", '{"nodes": [1], "links": []}', "nodes.0: no table"),
         ("a.json", '{"nodes": 1}', "nodes: no list"),
         ("a.json", "7", "no table at the top"),
+        ("a.json", '{"elements": 7}', "elements: no table"),
+        ("a.cyjs", '{"elements": {"nodes": [{}]}}', "elements.nodes.0.data: no table"),
         (
             "a.json",
             '{"nodes": [{"id": 1}, {"id": 2}], "links": [{"source": 1, "target": 2, "loss": 5}]}',

@@ -174,6 +174,14 @@ def node_link(nodes: Nodes, edges: Edges) -> bytes:
     return json.dumps(networkx.node_link_data(networkx_graph(nodes, edges), edges="links")).encode()
 
 
+def cytoscape_json(nodes: Nodes, edges: Edges) -> bytes:
+    listed = [{"data": {"id": str(number), **keys}} for number, keys in nodes.items()]
+    joined = [{"data": {"id": f"e{n}", "source": str(a), "target": str(b)}} for n, (a, b) in enumerate(edges)]
+    return json.dumps(
+        {"format_version": "1.0", "data": {}, "elements": {"nodes": listed, "edges": joined}}
+    ).encode()
+
+
 def graphml(nodes: Nodes, edges: Edges, keys: str, label: str, directed: str, node: str) -> bytes:
     """A GraphML document; ``node`` is what stands inside a node with a label, {} being that."""
     lines = ['<?xml version="1.0" encoding="utf-8"?>',
@@ -223,6 +231,7 @@ WRITERS = {
     "Cytoscape's GraphML": (cytoscape_graphml, read_graphml),
     "the Topology Zoo's GraphML": (zoo_graphml, read_graphml),
     "node-link JSON": (node_link, read_node_link),
+    "Cytoscape's JSON": (cytoscape_json, read_node_link),
 }
 
 

@@ -14,7 +14,7 @@ from mptcpsim.topologies.plan import Plan, PlanEdge, TopologyError
 MAX_FILE: Final = 64 << 20
 
 #: The format of a file that states none, by its suffix.
-SUFFIXES: Final = {".graphml": "graphml", ".xml": "graphml", ".gml": "gml", ".json": "json"}
+SUFFIXES: Final = {".graphml": "graphml", ".xml": "graphml", ".gml": "gml", ".json": "json", ".cyjs": "json"}
 
 
 def read_graph_file(path: Path, form: str | None = None) -> Plan:
@@ -74,7 +74,8 @@ def _whole(text: str) -> int:
 def read_node_link(data: bytes) -> Plan:
     """Return the graph of a node-link document, as ``networkx.node_link_data`` and d3 write it.
 
-    Edges stand under ``links`` or ``edges``.
+    Edges stand under ``links`` or ``edges``. Cytoscape's documents, too, in which both stand under
+    ``elements`` and what is known of each under ``data``.
 
     Raises:
         TopologyError: it is none; the text has the key path.
@@ -92,6 +93,8 @@ def read_node_link(data: bytes) -> Plan:
     if not isinstance(document, dict):
         raise TopologyError("no table at the top; write {nodes: [...], links: [...]}")
     plan = Plan(directed=document.get("directed") is True)
+    if "elements" in document:
+        return _read_elements(document["elements"], plan)
     for index, node in enumerate(_entries(document, "nodes")):
         place = f"nodes.{index}"
         rest = {key: value for key, value in node.items() if key != "id"}
@@ -102,6 +105,26 @@ def read_node_link(data: bytes) -> Plan:
         rest = {name: value for name, value in edge.items() if name not in ("source", "target", "key")}
         ends = _identity(edge, "source", place), _identity(edge, "target", place)
         plan.add_edge(PlanEdge(*ends, rest, place))
+    return plan
+
+
+def _read_elements(elements: Any, plan: Plan) -> Plan:
+    if not isinstance(elements, dict):
+        raise TopologyError("elements: no table; write {nodes: [...], edges: [...]}")
+    for key in ("nodes", "edges"):
+        for index, entry in enumerate(_entries(elements, key)):
+            place = f"elements.{key}.{index}.data"
+            data = entry.get("data")
+            if not isinstance(data, dict):
+                raise TopologyError(f"{place}: no table; write one with keys and values")
+            rest = {
+                name: value for name, value in data.items() if name not in ("id", "source", "target", "key")
+            }
+            if key == "nodes":
+                plan.add_node(_identity(data, "id", place), rest, place)
+            else:
+                ends = _identity(data, "source", place), _identity(data, "target", place)
+                plan.add_edge(PlanEdge(*ends, rest, place))
     return plan
 
 
