@@ -389,8 +389,13 @@ def test_protocols_of_which_there_are_no_packets() -> None:
     assert passes("pass all\nblock proto { gre, esp, 50, ospf }", "in", "em0", segment(CLIENT, SERVER))
 
 
-def test_fragments_do_not_exist() -> None:
-    assert passes("block in all fragment", "in", "em0", segment(CLIENT, SERVER))
+@pytest.mark.parametrize("rule", ["block in all fragment", "block in proto tcp user _pbuild"])
+def test_rules_for_packets_that_do_not_exist(rule: str) -> None:
+    found = pf(rule)
+    assert passes(found, "in", "em0", segment(CLIENT, SERVER))
+    assert len(found.rules.conf.passed_over) == 1
+    with pytest.raises(DialectError, match="root's"):
+        pf("block in proto tcp user root")
 
 
 def test_every_service_is_a_port() -> None:

@@ -16,6 +16,7 @@ from mptcpsim.freebsd.addresses import read_address
 from mptcpsim.freebsd.lines import PassedOver, did_you_mean, fraction, whole_number
 from mptcpsim.freebsd.pf_conf import (
     ANYWHERE,
+    COMPARISONS,
     FLAG_LETTERS,
     UNREACHABLE,
     End,
@@ -45,7 +46,8 @@ _REFUSED: Final = {
     "divert-packet": "nothing is handed to a program here: leave it out",
     "tagged": "packets carry no tags here: write the addresses and interfaces that the tag stands for",
     "received-on": "write a rule 'in on' that interface instead",
-    **dict.fromkeys(("user", "group"), "packets have no owner here: write addresses and ports"),
+    "user": "all programs here are root's: write addresses and ports",
+    "group": "packets have no group here: write addresses and ports",
     "tos": "packets have no type of service here: write addresses and ports",
     "rtable": "there is one routing table here: write route-to",
     **dict.fromkeys(("dnpipe", "dnqueue"), "pipes are those of ipfw here: write 'ipfw add pipe N ...'"),
@@ -278,6 +280,10 @@ class RuleReader:
                 self._note(
                     PassedOver(at, word, "packets are never fragmented here, so that no packet matches")
                 )
+            elif word == "user" and words.peek(1) not in ("root", "0", "unknown", *COMPARISONS, "{"):
+                words.next += 2
+                self._never = True
+                self._note(PassedOver(at, word, "no program here is theirs, so that no packet matches"))
             elif word == "scrub" and words.peek(1) == "(":
                 words.next += 1
                 read_scrub(words, words.parentheses(), self._note)
