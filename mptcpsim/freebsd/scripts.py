@@ -69,6 +69,9 @@ def read_script(text: str, file: str = "commands") -> tuple[Command, ...]:
     try:
         shell.run([(at, unprompted) for at in lines if (unprompted := _unprompted(at, names))])
         for name, at in shell.unused.items():
+            # Lines that have become part of the tables are comments in a scenario that was written down.
+            if re.search(rf"\$\{{?{name}\b", text):
+                continue
             close = get_close_matches(name, RC_NAMES, n=1, cutoff=0.75)
             if close:
                 raise at.error(f"{name!r} is asked for by no command: did you mean {close[0]!r}?")

@@ -126,6 +126,22 @@ class FreebsdNode:
             if rule.at == at or any(f"${name}" in rule.at.text for name in macros)
         ]
 
+    def passed_over(self, in_files: bool) -> Iterator[Remark]:
+        """Yield a remark about each word that changes nothing here, with the first line that has it.
+
+        Args:
+            in_files: of those in files of the node, or of those among its commands.
+        """
+        found: dict[tuple[str, str, str], list[Line]] = {}
+        for note in self.system.passed_over:
+            if (note.at.file in self.system.files) == in_files:
+                found.setdefault((note.at.file, note.word, note.why), []).append(note.at)
+        for (_, word, why), lines in found.items():
+            numbers = sorted({at.number for at in lines})
+            more = f" (as in {len(numbers) - 1} more lines)" if len(numbers) > 1 else ""
+            problem = f"{word!r} is passed over{more}: {why}"
+            yield self.remark(lines[0], problem, "nothing needs to be changed", cause=False)
+
     def remark(self, at: Line, problem: str, remedy: str, cause: bool = True) -> Remark:
         """Return a remark about a line of pf.conf or of the commands.
 

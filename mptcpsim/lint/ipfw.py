@@ -211,14 +211,7 @@ def command_passed_over(subject: Subject) -> Iterator[Remark]:
     such as divert, is an error instead.
     """
     for host in subject.systems:
-        for note in host.system.passed_over:
-            if note.at.file not in host.system.files:
-                yield host.remark(
-                    note.at,
-                    f"{note.word!r} is passed over: {note.why}",
-                    "nothing needs to be changed",
-                    cause=False,
-                )
+        yield from host.passed_over(in_files=False)
 
 
 def _is_for_all(rule: IpfwRule) -> bool:

@@ -425,14 +425,7 @@ def pf_passed_over(subject: Subject) -> Iterator[Remark]:
     simulated, such as nat, is an error instead.
     """
     for host in subject.systems:
-        for note in host.system.passed_over:
-            if note.at.file in host.system.files:
-                yield host.remark(
-                    note.at,
-                    f"{note.word!r} is passed over: {note.why}",
-                    "nothing needs to be changed",
-                    cause=False,
-                )
+        yield from host.passed_over(in_files=True)
 
 
 # --- Whether it is asked at all ------------------------------------------------------------------
