@@ -11,15 +11,17 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from mptcp_pair import MS, MptcpPair, counted, forge, options_of, ready, resets_anywhere
+from mptcp_pair import C2, MS, MptcpPair, counted, forge, options_of, ready, resets_anywhere
 from pair import Pair
 from test_mptcp_fail import damaged
 
 from mptcpsim.codec.options import wire_length
 from mptcpsim.core.dss_checksum import dss_checksum
-from mptcpsim.core.mptcp_options import Dss, MpFail, MptcpOption, MpTcprst
+from mptcpsim.core.keys import add_addr_hmac
+from mptcpsim.core.mptcp_options import AddAddr, Dss, MpFail, MpJoinAck, MptcpOption, MpTcprst, RemoveAddr
 from mptcpsim.core.payload import pattern
 from mptcpsim.core.segment import Segment
+from mptcpsim.core.sequences import UNKNOWN
 from mptcpsim.units import MICROSECOND, MINUTE, NEVER, SECOND
 
 VERSIONS = pytest.mark.parametrize("version", [1, 0])
@@ -33,10 +35,12 @@ class Answering:
 
     Args:
         answer: returns DSS and options of the answer, or None for no answer.
+        number: of the subflow that answers.
     """
 
-    def __init__(self, answer: Callable[[Segment], Answer | None]) -> None:
+    def __init__(self, answer: Callable[[Segment], Answer | None], number: int = 0) -> None:
         self._answer = answer
+        self._number = number
         self._last: Segment | None = None
         self.pair: MptcpPair
         self.client: Any = None
@@ -47,7 +51,7 @@ class Answering:
         answer = self._answer(packet) if way == "s>c" else None
         if answer is not None:
             if self._last is None:
-                self._last = forge(self.pair, self.client)
+                self._last = forge(self.pair, self.client, self._number)
             segment = self._last = self._last.clone()
             segment.ack = packet.seq + packet.length
             segment.dss, segment.options = answer
@@ -206,6 +210,56 @@ def test_data_fin_in_every_answer(version: int) -> None:
     answers = [when for when, _ in pair.segments("s>c") if when > start]
     assert 1 <= len(answers) <= 12
     assert not server.peer_closed
+
+
+@VERSIONS
+def test_remove_addr_in_every_answer(version: int) -> None:
+    """It has the subflows of the address asked whether they work; once, till the answer is judged."""
+    pair, client, server = ready(version, 1, delay=25 * MICROSECOND)
+    options = (RemoveAddr((0,)),)
+    answering = Answering(lambda segment: (None, options))
+    answering.pair, answering.client, pair.hook = pair, client, answering
+    forge(pair, client, options=options)
+    start = pair.now
+    pair.run(start + SECOND, steps=4_000)
+    assert 1 <= len([when for when, _ in pair.segments("s>c") if when > start]) <= 12
+    assert not server.error
+
+
+@VERSIONS
+def test_the_third_ack_of_a_join_on_every_answer(version: int) -> None:
+    """It is repeated because its answer may be lost: it is answered, but not any number of times."""
+    pair, client, _ = ready(version, 2, delay=25 * MICROSECOND)
+    options = (pair.sent(MpJoinAck)[0].option,)
+    answering = Answering(lambda segment: (None, options) if C2 in segment.flow else None, number=1)
+    answering.pair, answering.client, pair.hook = pair, client, answering
+    forge(pair, client, 1, options=options)
+    start = pair.now
+    pair.run(start + SECOND, steps=4_000)
+    assert 1 <= len([when for when, _ in pair.segments("s>c") if when > start]) <= 12
+
+
+def test_add_addr_on_every_answer() -> None:
+    """Each is echoed, as fast as ACKs with signals may follow each other; the same one does not queue up."""
+    pair, client, server = ready(1, 1, delay=25 * MICROSECOND)
+    keys = (client.local_key.value, client.remote_key.value)
+    number = 0
+
+    def answer(segment: Segment) -> Answer:
+        nonlocal number
+        number += 1
+        where = (1 + number % 200, f"10.9.{number % 250}.1", UNKNOWN)
+        return None, (AddAddr(*where, add_addr_hmac(1, *keys, *where)),)
+
+    answering = Answering(answer)
+    answering.pair, answering.client, pair.hook = pair, client, answering
+    start = pair.now
+    for _ in range(100):
+        forge(pair, client, options=answer(pair.segments("s>c")[-1][1])[1])
+    pair.run(start + SECOND, steps=4_000)
+    assert 1 <= len([when for when, _ in pair.segments("s>c") if when > start]) <= 30
+    assert len(server.subflow_of(0).signals) <= 16
+    assert counted(pair.server, "EchoAddTxDrop")[0] >= 80
 
 
 def test_two_ends_whose_timestamps_are_old_to_each_other() -> None:
