@@ -150,8 +150,7 @@ class Intruded(RuleBasedStateMachine):
             delay=int(delay * MILLISECOND),
             hook=self._on_path,
         )
-        for stack in (pair.client, pair.server):
-            stack.checks_content = self.CHECKS
+        pair.judges = self.CHECKS
         connection = pair.client.connect(C1, (S1, PORT), 0, local_port=CLIENT_PORT)
         connection.eager = pair.listener.eager = True
         if first:

@@ -33,6 +33,7 @@ class Pair:
 
     Attributes:
         wire: every packet sent, as (time, direction, packet); direction is "c>s" or "s>c".
+        judges: bytes that are not those of the stream end the run, as in a simulation.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Pair:
         self.delay = delay
         self.hook = hook
         self.encode = encode
+        self.judges = True
         self.addresses = addresses
         self.client = Stack("client", random.Random(seed), client or TcpConfig())
         self.server = Stack("server", random.Random(seed + 1), server or TcpConfig())
@@ -91,6 +93,8 @@ class Pair:
                 stack.outbox.clear()
                 for packet in packets:
                     self._send(direction, packet)
+            if stack.fault is not None and self.judges:
+                raise stack.fault
             stack.ready.clear()
             stack.arrivals.clear()
 

@@ -93,11 +93,14 @@ def test_new_bytes_must_be_those_of_the_stream(seq: int) -> None:
 
 
 def test_a_host_that_takes_what_its_peer_writes() -> None:
+    """Nothing that a peer sends raises: what it is worth is for the driver to say."""
     pair, client, server = established()
-    pair.server.checks_content = False
+    pair.judges = False
     data(pair, client, 101, WRONG * 20)
     pair.run(pair.now + SECOND)
     assert server.delivered == 120
+    assert "is not what the peer wrote there" in str(pair.server.fault)
+    assert pair.client.fault is None
 
 
 def test_text_on_the_syn_ack_of_a_simultaneous_open() -> None:

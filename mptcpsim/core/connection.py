@@ -307,16 +307,15 @@ class Connection(TimerOwner):
         subflow.receiver.limit += count
 
     def refuse(self, subflow: Tcp, segment: Segment) -> None:
-        """Fail the run: new bytes of a segment with a right checksum are not what the peer wrote.
+        """Note that new bytes of a segment with a right checksum are not what the peer wrote there.
 
-        Raises:
-            IntegrityError: unless this host takes whatever its peers write (``Stack.checks_content``).
+        They are delivered as they came, as TCP does. What that is worth is for the driver to say: in a
+        simulation they are a fault of ours or of a middlebox, and it ends the run (``Stack.fault``).
         """
-        if not self._stack.checks_content:
-            return
-        raise IntegrityError(
+        self._stack.note_fault(
+            self,
             f"host {self._stack.name}, connection {self.identifier}: the payload of {segment!r} "
-            "is not what the peer wrote there, though its checksum is right"
+            "is not what the peer wrote there, though its checksum is right",
         )
 
     def on_acked(self, subflow: Tcp, now: int) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from mptcpsim.core import handshake, joining
 from mptcpsim.core.config import TcpConfig
-from mptcpsim.core.connection import Connection, LocalProtocolError
+from mptcpsim.core.connection import Connection, IntegrityError, LocalProtocolError
 from mptcpsim.core.counters import Counters
 from mptcpsim.core.events import Event
 from mptcpsim.core.icmp_errors import receive_icmp
@@ -90,9 +90,8 @@ class Stack:
         arrivals: listeners with a new connection; the driver clears it.
         counters: the MIB of the host.
         events: the event log.
-        checks_content: new bytes that are not those of the simulated stream (``core.payload``) end the run:
-            in a simulation they are a fault of ours, or of a middlebox. A driver whose peer is somebody else
-            turns it off; then nothing that a peer sends raises.
+        fault: what is wrong with bytes that were delivered, or None; its connection is on ``ready``. A
+            driver raises it where the peer is one of ours; nothing that a peer sends raises here.
         logs_windows: connections opened from now on note what happens to their windows.
         remembers: connections that have ended stay in ``connections``, and their events in ``events``.
             Else they are forgotten: after any number of them there are no more than twice those that
@@ -120,12 +119,12 @@ class Stack:
         "_wakeups",
         "addresses",
         "arrivals",
-        "checks_content",
         "choose_source",
         "config",
         "connections",
         "counters",
         "events",
+        "fault",
         "listeners",
         "logs_windows",
         "lost",
@@ -150,7 +149,7 @@ class Stack:
         self.arrivals: list[Listener] = []
         self.counters = Counters()
         self.events: list[Event] = []
-        self.checks_content: bool = True
+        self.fault: IntegrityError | None = None
         self.logs_windows: bool = False
         self.remembers: bool = False
         self.connections: list[Connection] = []
@@ -531,6 +530,12 @@ class Stack:
     def note(self, connection: Connection, subflow: int, what: str, detail: str) -> None:
         """Append to the event log."""
         self.events.append(Event(self.now, connection.identifier, subflow, what, detail))
+
+    def note_fault(self, connection: Connection, text: str) -> None:
+        """Note the first fault of the bytes that are delivered, and have the driver look at it."""
+        if self.fault is None:
+            self.fault = IntegrityError(text)
+            self.ready.append(connection)
 
     def on_established(self, connection: Connection, subflow: Tcp) -> None:
         """A handshake is complete; hand a passive connection to its listener."""

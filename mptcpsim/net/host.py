@@ -142,6 +142,8 @@ class Host(IpNode):
         self.loop.schedule(self.loop.now, take)
 
     def _wake_applications(self) -> None:
+        if self.stack.fault is not None:
+            raise self.stack.fault
         ready = list(self.stack.ready)
         self.stack.ready.clear()
         if self.on_ready is not None:
