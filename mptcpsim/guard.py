@@ -50,6 +50,7 @@ class Spec(NamedTuple):
         needs: attributes that there are when ``__init__`` of the base class was called.
         state: what a hook may change, and ``changed`` says what is wrong with it then (empty: nothing).
         calls: the methods that a plug-in calls.
+        copied: hooks that get a list of their own as the first argument, which they may change.
     """
 
     hooks: Mapping[str, Check | None]
@@ -58,6 +59,7 @@ class Spec(NamedTuple):
     state: Callable[[Any], Any] | None = None
     changed: Callable[[Any, str, Any], str] | None = None
     calls: Mapping[str, Call] = MappingProxyType({})
+    copied: tuple[str, ...] = ()
 
 
 class Running(NamedTuple):
@@ -162,12 +164,14 @@ def _watched(cls: type) -> type:
 def _hook(cls: Any, name: str, check: Check | None, spec: Spec) -> Callable[..., Any]:
     function = getattr(cls, name)
     missing = _function(cls, name) is None
-    state, changed = spec.state, spec.changed
+    state, changed, copied = spec.state, spec.changed, name in spec.copied
 
     def hook(self: Any, *args: Any, **named: Any) -> Any:
         before = state(self) if state is not None else None
-        result = call_hook(self, name, function, (self, *args), named, missing)
-        if check is not None and (wrong := check(self, result, args)):
+        given = (self, list(args[0]), *args[1:]) if copied else (self, *args)
+        result = call_hook(self, name, function, given, named, missing)
+        wrong = check(self, result, args) if check is not None else "None" if result is not None else ""
+        if wrong:
             raise failure(self, name, f"returned {shown(result)}; allowed is {wrong}")
         if changed is not None and (wrong := changed(self, name, before)):
             raise failure(self, name, wrong)
@@ -179,6 +183,13 @@ def _hook(cls: Any, name: str, check: Check | None, spec: Spec) -> Callable[...,
     return hook
 
 
+def begin(plugin: Any, hook: str) -> None:
+    """Note that something of the user's is called; whoever says so takes it from ``running`` afterwards."""
+    global _calls
+    _calls += 1
+    running.append(Running(plugin, hook, _calls))
+
+
 def call_hook(
     plugin: Any,
     hook: str,
@@ -188,16 +199,16 @@ def call_hook(
     missing: bool = False,
 ) -> Any:
     """Call what is a user's, and say of whatever it raises who did so."""
-    global _calls
-    _calls += 1
-    running.append(Running(plugin, hook, _calls))
+    begin(plugin, hook)
     try:
         return function(*args, **(named or {}))
     except tuple(_passing):
         raise
     except Endless as error:
         raise failure(plugin, hook, "does not return", error.__traceback__) from None
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         if missing and isinstance(error, NotImplementedError):
             raise failure(plugin, hook, "is not there: define it") from None
         if hook in ("__init__", "configure") and isinstance(error, ValueError):

@@ -98,6 +98,10 @@ CASES = [
          "on_ack raised KeyError"),
     Case("congestion", f"def on_ack(self, *args):\n    exit(3){HERE}", "on_ack raised SystemExit: 3"),
     Case("congestion", f"def on_ack(self, acked):{HERE}\n    pass", "on_ack raised TypeError: "),
+    Case("congestion", f"def on_ack(self, *args):{HERE}\n    return 3", "on_ack returned 3; allowed is None"),
+    Case("congestion", f"def on_ack(self, *args):{HERE}\n    yield 3", "(generator); allowed is None"),
+    Case("congestion", f"def on_ack(self, *args):\n    raise GeneratorExit{HERE}",
+         "on_ack raised GeneratorExit"),
     Case("congestion", f"def ssthresh_after_loss(self, in_flight, now):{HERE}\n    return in_flight / 2",
          "; allowed is a whole number of bytes, at least a segment (1448)"),
     Case("congestion", f"def ssthresh_after_loss(self, in_flight, now):{HERE}\n    return None",
@@ -235,6 +239,22 @@ def test_a_hook_that_does_not_return(kind: str, tmp_path: Path, monkeypatch: pyt
     assert f"{tmp_path / 'mine.py'}: line " in result.stderr
 
 
+@pytest.mark.parametrize("configure", [False, True])
+def test_a_file_that_does_not_come_to_its_end(
+    configure: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hook_watch_module, "LIMIT_S", 0.1)
+    scenario, line = write(tmp_path, "congestion", f"def configure(self, *args):\n    while True: pass{HERE}")
+    if not configure:
+        (tmp_path / "mine.py").write_text("x = 1\nwhile True: x += 1\n")
+    result = run(scenario, tmp_path / "out")
+    assert result.exit_code == 2
+    says = "line 2: the file does not come to its end when it is imported; mend the plug-in"
+    assert (
+        f"line {line}: congestion 'mine': configure does not return" if configure else says
+    ) in result.stderr
+
+
 @pytest.mark.parametrize("kind", sorted(KEYS))
 def test_one_that_does_nothing_wrong_changes_nothing(kind: str, tmp_path: Path) -> None:
     """Watching a plug-in is not taking part: a window may be changed to and fro, and paths be waited for."""
@@ -248,7 +268,7 @@ def test_one_that_does_nothing_wrong_changes_nothing(kind: str, tmp_path: Path) 
         "def arrived(self, queue, size, now):\n    self.all.append(queue)\n"
         "def select(self, now):\n    return self.all[0] if self.all else None\n"
         "def served(self, queue, size, now): self.all.pop(0)",
-        "scheduler": "def choose(self, available, now): return available[0]",
+        "scheduler": "def choose(self, available, now): return available.pop()",
         "pathmanager": "def on_established(self, view): return []",
         "middlebox": "def on_packet(self, packet, forward, now):\n    self.call_at(now, self.later)\n"
         "    self.send_at(at=now, packet=packet, forward=forward)\n    return HELD\ndef later(self): pass",
@@ -343,6 +363,22 @@ def _cwnd(simulation: object) -> int:
     return int(flow.client.subflows[0].sender.congestion.cwnd)
 
 
+@pytest.mark.parametrize("kind", ["pathmanager", "middlebox"])
+def test_other_commands_say_the_same(kind: str, tmp_path: Path) -> None:
+    body = {
+        "pathmanager": f"def on_established(self, view):\n    1 / 0{HERE}",
+        "middlebox": f"def start(self):\n    1 / 0{HERE}",
+    }[kind]
+    scenario, line = write(tmp_path, kind, body)
+    for words in (("lint", scenario), ("route", scenario, "a", "a", "b"), ("plot", "--topology", scenario)):
+        more = ("--out", tmp_path) if words[0] == "plot" else ()
+        result = CliRunner().invoke(app, [str(word) for word in (*words, *more)])
+        assert result.exit_code in ((2,) if kind == "middlebox" else (0, 2)), (words, result.output)
+        if result.exit_code:
+            assert f"mine.py: line {line}: {kind} 'mine': " in result.stderr
+            assert result.stderr.count("\n") == 1
+
+
 def test_from_python_the_failure_is_an_exception(tmp_path: Path) -> None:
     scenario, line = write(tmp_path, *CASES[6][:2])
     simulation = build(load(scenario))
@@ -358,6 +394,8 @@ def test_from_python_the_failure_is_an_exception(tmp_path: Path) -> None:
         (f"{IMPORTS}\n@register\nclass Mine(Reno):\n    NAME = 'mine'\n    PARAMETERS = ('a',)",
          "congestion 'mine': PARAMETERS has 'a'; write a tuple of Parameter(name, default, help)"),
         (f"{IMPORTS}\n@register\nclass Mine(Reno):\n    NAME = 'reno'", "'reno' is"),
+        (f"{IMPORTS}\n@register\nclass Mine(QueueDiscipline):\n    NAME = 'mine'\n    AT_DEPARTURE = 1",
+         "qdisc 'mine': AT_DEPARTURE is 1; write True or False"),
         (f"{IMPORTS}\n@register\nclass Mine(Reno):\n    NAME = 'mine'\n    def configure(self, values):\n"
          "        values['x']", "line 9: congestion 'mine': configure raised KeyError: 'x'"),
     ],

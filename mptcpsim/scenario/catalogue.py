@@ -12,7 +12,7 @@ from traceback import walk_tb
 from types import ModuleType
 from typing import Any
 
-from mptcpsim.guard import shown
+from mptcpsim.guard import Endless, begin, running, shown
 from mptcpsim.plugins import (
     Parameter,
     Plugin,
@@ -115,17 +115,22 @@ def _registered(read: Callable[[], None], name: str, place: tuple[str | int, ...
     load_plugins()
     scope: Scope = {}
     former = collect(scope)
+    begin(None, "import")
     try:
-        read()
+        with hook_watch():
+            read()
         for members in scope.values():
             for cls in members.values():
                 _check_class(cls)
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit, Endless) as error:
         lines = [number for frame, number in walk_tb(error.__traceback__) if frame.f_code.co_filename == name]
         line = f" line {lines[-1]}:" if lines else ""
         text = f"{type(error).__name__}: {error}".rstrip(": ")
+        if isinstance(error, Endless):
+            text = "the file does not come to its end when it is imported"
         raise Problem(place, f"{name}:{line} {text}; mend the plug-in") from None
     finally:
+        running.pop()
         collect(former)
     return scope
 
@@ -134,8 +139,11 @@ def _check_class(cls: type[Plugin]) -> None:
     """Judge what a class says of itself.
 
     Raises:
-        PluginError: its parameters are none.
+        PluginError: its parameters are none, or a switch of it is.
     """
+    for name in ("AT_DEPARTURE", "DROPS_FROM_LONGEST", "REDUNDANT", "RENUMBERS"):
+        if not isinstance(value := getattr(cls, name, False), bool):
+            raise PluginError(f"{cls.FAMILY} {cls.NAME!r}: {name} is {shown(value)}; write True or False")
     listed: Any = cls.PARAMETERS
     for parameter in listed if isinstance(listed, tuple | list) else (listed,):
         if not isinstance(parameter, Parameter) or not isinstance(

@@ -207,7 +207,9 @@ def declare_checks() -> None:
             attributes={"limit": _whole("packets"), "flows": _whole("queues")},
         ),
     )
-    declare(Scheduler, Spec(hooks={"start": None, "choose": _path, "on_blocked": _blocked}))
+    declare(
+        Scheduler, Spec(hooks={"start": None, "choose": _path, "on_blocked": _blocked}, copied=("choose",))
+    )
     declare(
         PathManager,
         Spec(
