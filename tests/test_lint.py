@@ -517,9 +517,19 @@ def test_one_subflow_that_is_meant_is_no_fault() -> None:
 
 
 def test_two_addresses_on_one_path_are_no_second_path() -> None:
+    """Without source routing all packets of A leave by A1."""
+    assert told(found_in(TWO_NETWORKS.replace("caia-v0.4", "linux-6.18"))) == []
+
+
+def test_a_second_path_may_have_its_last_link_in_common() -> None:
     text = RULES_OF_A.replace(', addresses = "192.168.0.2"', "")
     assert text != RULES_OF_A
-    assert told(found_in(text)) == []
+    (finding,) = found_in(text)
+    assert finding.rule.code == "W508"
+    assert "192.168.0.2 of A reaches 10.0.1.2 of B on another path" in finding.problem
+    assert 'name = "mp_addresses", addresses = "192.168.0.2"' in finding.remedy
+    (finding,) = found_in(text.replace("caia-v0.4", "rfc8684").replace('"mp_addresses"', '"endpoints"'))
+    assert 'endpoints = "192.168.0.2 subflow" } in [hosts.A.mptcp]' in finding.remedy
 
 
 def test_two_links_and_a_profile_alone() -> None:

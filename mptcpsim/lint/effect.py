@@ -142,7 +142,7 @@ class _Settings:
         closer: dict[str, Path] = {}
         for path, settings in tables_of_end(self._scenario, index, host, side, kind):
             here: dict[str, Path] = {}
-            for key in settings.model_fields_set:
+            for key in type(settings).model_fields:  # in this order, and not in that of a set
                 value = getattr(settings, key)
                 if value is None or (value is True and key == "enabled"):
                     continue  # any other key enables MPTCP, too

@@ -10,6 +10,7 @@ from mptcpsim.lint.finding import Family, Remark
 from mptcpsim.lint.subject import Subject
 from mptcpsim.lint.talks import Pair, Talk
 from mptcpsim.pathmanagers.addresses import AddressedManager
+from mptcpsim.pathmanagers.mp_addresses import MpAddresses
 from mptcpsim.pathmanagers.ndiffports import NDiffPorts
 from mptcpsim.plugins import PathManager, create
 from mptcpsim.scenario.catalogue import parameters
@@ -180,6 +181,29 @@ def too_many_ports(subject: Subject) -> Iterator[Remark]:
         )
 
 
+def _asking_for(talk: Talk, pair: Pair) -> str:
+    """Return what to write so that there is a subflow between a pair of addresses."""
+    client, server = talk.ends
+    if client.config.mptcp.path_manager == MpAddresses.NAME == server.config.mptcp.path_manager:
+        address, host = (
+            (pair.client, client.host) if pair.client != client.address else (pair.server, server.host)
+        )
+        return (
+            f'write path_manager = {{ name = "{MpAddresses.NAME}", addresses = "{address}" }} in '
+            f"[hosts.{host}.mptcp]"
+        )
+    if pair.server == server.address:
+        return (
+            f'write path_manager = {{ name = "endpoints", endpoints = "{pair.client} subflow" }} in '
+            f"[hosts.{client.host}.mptcp]"
+        )
+    return (
+        f'write path_manager = {{ name = "endpoints", endpoints = "{pair.server} signal" }} in '
+        f'[hosts.{server.host}.mptcp] and {{ name = "endpoints", add_addr_accepted = 1 }} in '
+        f"[hosts.{client.host}.mptcp]"
+    )
+
+
 #: Pairs of addresses that are tried for a second path, at most.
 _MOST_PAIRS: Final = 16
 
@@ -205,17 +229,7 @@ def second_path_unused(subject: Subject) -> Iterator[Remark]:
         found = _second_path(subject, talk)
         if found is None:
             continue
-        if found.server != server.address:
-            remedy = (
-                f'write path_manager = {{ name = "endpoints", endpoints = "{found.server} signal" }} in '
-                f'[hosts.{server.host}.mptcp] and {{ name = "endpoints", add_addr_accepted = 1 }} in '
-                f"[hosts.{client.host}.mptcp]"
-            )
-        else:
-            remedy = (
-                f'write path_manager = {{ name = "endpoints", endpoints = "{found.client} subflow" }} in '
-                f"[hosts.{client.host}.mptcp]"
-            )
+        remedy = _asking_for(talk, found)
         yield Remark(
             ("flows", talk.number),
             f"flow {talk.spec.name!r} has one subflow only, though {found.client} of {client.host} reaches "
@@ -225,12 +239,15 @@ def second_path_unused(subject: Subject) -> Iterator[Remark]:
 
 
 def _second_path(subject: Subject, talk: Talk) -> Pair | None:
-    """Return a pair of addresses whose packets arrive and share no link with the first subflow, or None."""
+    """Return a pair of addresses that is another path than the first subflow's, or None.
+
+    Its packets arrive both ways, leave one of the ends by another interface, and cross other links in both
+    directions: some, for the last ones may be common.
+    """
     client, server = talk.ends
     first = talk.pairs[0]
     if not first.arrived:
         return None
-    used = {pipe.name for way in first.ways for pipe in way.pipes}
     tried = 0
     for near in subject.addresses_of(client.host):
         for far in subject.addresses_of(server.host):
@@ -240,9 +257,19 @@ def _second_path(subject: Subject, talk: Talk) -> Pair | None:
             if tried > _MOST_PAIRS:
                 return None
             pair = subject.pair_of(talk, near, far)
-            if pair.arrived and not used & {pipe.name for way in pair.ways for pipe in way.pipes}:
+            if pair.arrived and _differs(first, pair):
                 return pair
     return None
+
+
+def _differs(first: Pair, pair: Pair) -> bool:
+    """Return whether a pair that arrives, as the first one does, is another path than that."""
+    if all(first.interface_at(side) is pair.interface_at(side) for side in (True, False)):
+        return False
+    return all(
+        {pipe.name for pipe in one.pipes} != {pipe.name for pipe in other.pipes}
+        for one, other in zip(first.ways, pair.ways, strict=True)
+    )
 
 
 @FAMILY.rule("W505", "peer-speaks-plain-tcp")
