@@ -36,7 +36,7 @@ def _not_lost(judge: Judge, start: int, end: int) -> str:
 def _no_time_out(judge: Judge, start: int, end: int) -> str:
     """Retransmission time-out: the next byte was lost, or an ACK was, and something was sent again."""
     missing = judge.delivered_at(start) + 1
-    if judge.sent(missing, end):
+    if judge.sent(missing, (start + end) // 2):
         return _not_lost(judge, start, end)
     since = max((time for time, _ in judge.receiver.deliveries if time <= start), default=0)
     again = [s for s in judge.sender.sent if since <= s.time < end and len(judge.sent(s.left, end)) > 1]

@@ -134,7 +134,9 @@ class Judge:
             self.arrived(told, end) for told in self.updates(start - SHORTEST, end)
         ):
             return "no update has arrived"
-        if by == "new subflow" and not any(start <= w.established < end for w in self.sender.trace.order):
+        if by == "new subflow" and not any(
+            start <= time < end for way in self.sender.trace.order for time in (way.established, way.usable)
+        ):
             return "none was added"
         if by == "reinjection" and len({s.subflow for s in before}) < 2:
             return "it was sent on one subflow only"

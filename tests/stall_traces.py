@@ -86,7 +86,7 @@ class Way:
         self.flow = flow
         self.isn = self.peer_isn = -1
         self.scale = self.peer_scale = -1
-        self.established = -1
+        self.established = self.usable = -1
         self.ended = FAR
         self.mappings: list[tuple[int, int, int]] = []
         # At the receiver.
@@ -383,6 +383,9 @@ class Sender:
             way.established = segment.time
             if way is trace.order[0]:
                 self.established = segment.time
+        elif way.usable < 0:
+            # The fourth ACK of a join (RFC 8684 section 3.2).
+            way.usable = segment.time
         data_ack = trace.data_ack(segment) if trace.multipath else ack
         if segment.flags & SYN:
             data_ack = 1 if way is trace.order[0] else -1
