@@ -268,14 +268,15 @@ def test_what_the_handbook_types() -> None:
     }
     found = system(
         '# sysrc firewall_enable="YES"\n# sysrc firewall_type="open"\n# sysrc pflog_enable=yes\n'
-        "# service ipfw start\n# sysctl net.inet.ip.fw.verbose_limit=5\n# pfctl -e ; pfctl -f /etc/pf.conf\n"
+        "# kldload ipfw\n# service ipfw start\n# sysctl net.inet.ip.fw.verbose_limit=5\n"
+        "# pfctl -e ; pfctl -f /etc/pf.conf\n"
         "# pfctl -vnf /etc/pf.conf\n# service pf restart\n# service pflog start\n",
         files,
     )
     assert found.firewall.ipfw is not None
     assert found.firewall.pf.enabled
     assert [note.word for note in found.passed_over if note.at.file == "commands"] == [
-        "pflog_enable", "service ipfw", "net.inet.ip.fw.verbose_limit", "service pflog",
+        "pflog_enable", "kldload", "service ipfw", "net.inet.ip.fw.verbose_limit", "service pflog",
     ]  # fmt: skip
     more = "pfctl -t clients -T add 10.0.0.0/8\npfctl -t clients -T replace -f /etc/clients\n"
     more += "pfctl -t clients -T show"
@@ -596,7 +597,7 @@ def test_scripts(text: str, words: list[list[str]]) -> None:
         ("while true; do c; done", "needs a shell"),
         ("[ -f /etc/x ]", "needs a shell"),
         ("c ${a/b/c}", "needs a shell"),
-        ("c $nothing", "is not set above"),
+        ("c $nothing", "$nothing is not set above this line: write nothing=VALUE"),
         ("if [ a = a ]; then c", "'fi' is missing"),
         ("for i in a; do c", "'done' is missing"),
         ("fi", "no construct is open"),

@@ -404,6 +404,11 @@ def _sysctl(at: Line, words: list[str]) -> list[Command]:
     return found
 
 
+def _kldload(at: Line, words: list[str]) -> list[Command]:
+    why = "pf, ipfw and dummynet are there without it"
+    return [PassedOver(at, "kldload", why)] if words else []
+
+
 def _service(at: Line, words: list[str]) -> list[Command]:
     """Read ``service pf start``; what rc.conf has started runs already."""
     if len(words) != 2:
@@ -416,6 +421,8 @@ def _service(at: Line, words: list[str]) -> list[Command]:
         return [Sysctl(at, "net.inet.ip.fw.enable", 0)]
     if name in ("pf", "ipfw") and verb not in ("start", "restart", "status"):
         raise at.error(f"service {name} {verb}: known are start, restart and stop")
+    if name not in ("ipfw", "pf", "pflog", "dummynet"):
+        raise at.error(f"service {name}: known are pf, ipfw and pflog")
     why = "firewall_enable and ipfw's first command start it" if name == "ipfw" else "no packet depends on it"
     return [PassedOver(at, f"service {name}", why)]
 
@@ -589,7 +596,6 @@ def _iperf_words(iperf: IperfServer | IperfClient) -> list[str]:
 
 NO_COMMANDS: Final = {
     "sudo": "every command is root's here, leave 'sudo' out",
-    "kldload": "pf, ipfw and dummynet are there without it, leave it out",
     "sleep": "write what comes after it into a block of 'later', with its time",
     "netstat": "'mptcpsim route' shows ways",
     "ping": "'mptcpsim route' shows ways",
@@ -603,6 +609,7 @@ COMMANDS: Final[dict[str, Callable[[Line, list[str]], list[Command]]]] = {
     "ipfw": _ipfw,
     "sh": _sh,
     "service": _service,
+    "kldload": _kldload,
     "pfctl": _pfctl,
     "iperf": _iperf,
     "tcpdump": _tcpdump,

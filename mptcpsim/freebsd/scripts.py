@@ -65,7 +65,7 @@ def read_script(text: str, file: str = "commands") -> tuple[Command, ...]:
     others = () if "firewall_enable" in names else ("firewall_script", "firewall_type", *NAMES)
     settings = [name for name in RC_NAMES if name not in others]
     shell = Shell(lambda typed: found.extend(_command(typed)), lambda name: name in settings)
-    shell.variables["fwcmd"] = "/sbin/ipfw"  # as /etc/rc.firewall has it
+    shell.defaults["fwcmd"] = "/sbin/ipfw"  # as /etc/rc.firewall has it
     try:
         shell.run([(at, unprompted) for at in lines if (unprompted := _unprompted(at, names))])
         for name, at in shell.unused.items():

@@ -169,6 +169,7 @@ class Shell:
 
     Attributes:
         variables: by name.
+        defaults: of variables that the script does not set.
         unused: the assignments of variables that nothing has asked for.
     """
 
@@ -185,6 +186,7 @@ class Shell:
         """
         self.variables: dict[str, str] = {}
         self.unused: dict[str, Line] = {}
+        self.defaults: dict[str, str] = {}
         self._carry_out = carry_out
         self._is_setting = is_setting
         self._functions: dict[str, list[_Token]] = {}
@@ -546,12 +548,12 @@ class Shell:
             raise at.error(f"'${{{inside}}}' {_NEEDS_A_SHELL}")
         name, cut, pattern, operator, other = match.groups()
         self.unused.pop(name, None)
-        value = self.variables.get(name, "")
+        value = self.variables.get(name, self.defaults.get(name, ""))
         if operator in ("-", "=") and not value:
             return str(other)
         if operator == "+":
             return str(other) if value else ""
-        if name not in self.variables:
+        if name not in self.variables and name not in self.defaults:
             hint = did_you_mean(name, self.variables) if self.variables else f"write {name}=VALUE"
             raise at.error(f"${name} is not set above this line: {hint}")
         return _without(value, cut, pattern) if cut else value
