@@ -326,6 +326,12 @@ class _Multipath(_Causes):
             subflow, seq = min(sent, key=lambda item: in_a_row(item[0].tcp))
             others = any(other is not subflow for other in usable)
             what = f"DSN {missing} was sent on subflow {subflow.number}"
+            other = self.other(subflow.tcp)
+            first = seq if other is None else other.receiver.nxt
+            if first < seq:
+                # It may have arrived: subflows hand on in their own order.
+                seq = first
+                what = f"DSN {missing} waits on subflow {subflow.number} behind byte {first}, which was sent"
             found = self.in_flight(subflow.tcp, seq, what, others)
             if found.cause == TIME_OUT and not usable and len(self.sender.open) > 1:
                 states = "; ".join(_why_not(one) for one in self.sender.open)

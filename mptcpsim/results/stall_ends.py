@@ -255,7 +255,8 @@ class _Ending:
 
         After an update that was lost the receiver takes a probe for nothing special, and notes no answer.
         """
-        probe = self._last(PROBE, opened.subflow, opened.time)
+        # What goes out at the same instant is no question to which this is the answer.
+        probe = self._last(PROBE, opened.subflow, opened.time - 1)
         return probe if probe is not None and self._follows(probe, opened) else None
 
     def _follows(self, event: WindowEvent, opened: WindowEvent) -> bool:
