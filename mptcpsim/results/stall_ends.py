@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mptcpsim.core.multipath import MptcpConnection
+from mptcpsim.core.recovery import RECOVERY
 from mptcpsim.core.window_log import (
     ANSWER,
     LOSS_PROBE,
@@ -187,6 +188,9 @@ class _Ending:
             told = self._told(opened)
             if told is not None or self._answered(opened) is not None:
                 return self._opened(opened, told, here)
+        if record.retransmissions and self.mine.sender.recovery.state == RECOVERY:
+            words = f"it was sent again {here}, when ACKs showed that it was lost"
+            return Ending(BY_RETRANSMISSION, words, sent)
         for event in reversed(self._events(max(self.since, 0), sent)):
             where = f"on subflow {event.subflow} at {_at(event.time)}"
             if event.what == _TIME_OUT and not self.sender.subflows[event.subflow].sender.timeouts_in_a_row:
@@ -247,7 +251,9 @@ class _Ending:
             if event.time > opened.time or event.what not in (ANSWER, UPDATE):
                 continue
             if numbers.get(event.subflow) == opened.subflow and event.ack == opened.ack:
-                return event if self._follows(event, opened) else None
+                # An ACK takes the way back only, where no data queues.
+                rtt = self.sender.subflows[opened.subflow].sender.rtt
+                return event if opened.time - event.time <= (rtt.minimum or rtt.rto) else None
         return None
 
     def _answered(self, opened: WindowEvent) -> WindowEvent | None:
@@ -257,12 +263,9 @@ class _Ending:
         """
         # What goes out at the same instant is no question to which this is the answer.
         probe = self._last(PROBE, opened.subflow, opened.time - 1)
-        return probe if probe is not None and self._follows(probe, opened) else None
-
-    def _follows(self, event: WindowEvent, opened: WindowEvent) -> bool:
-        """Return whether a segment may have opened a window: it was sent a round trip before, or less."""
         rtt = self.sender.subflows[opened.subflow].sender.rtt
-        return opened.time - event.time <= rtt.srtt + max(4 * rtt.rttvar, rtt.granularity)
+        most = rtt.srtt + max(4 * rtt.rttvar, rtt.granularity)
+        return probe if probe is not None and opened.time - probe.time <= most else None
 
     # --- Evidence ---------------------------------------------------------------------------------
 

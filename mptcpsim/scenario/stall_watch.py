@@ -208,7 +208,7 @@ class StallWatch:
         self._looks.append(_Look(now, explain(sender, receiver, now, since, self._drops)))
         if lasts < least:
             return min(since + least, now + SHORTEST)
-        return now + max(SHORTEST, lasts // _SHARE)
+        return now + max(SHORTEST // 2, lasts // _SHARE)
 
     # --- The end of a gap -------------------------------------------------------------------------
 
@@ -291,6 +291,8 @@ class StallWatch:
         if not self._looks:
             # It counts only since the round trips have become shorter.
             return [_Part(since, Explanation(UNEXPLAINED, "nothing is known of it"))]
+        # What takes longer than a round trip or two was not set off so early alone.
+        began = max(began, end - least)
         looks = [look for look in self._looks if look.time < began] or self._looks[:1]
         looks = [look for look in looks if look.time >= since + least] or looks[-1:]
         looks = [look for look in looks if look.why.cause != UNEXPLAINED] or looks
