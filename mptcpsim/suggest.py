@@ -25,6 +25,10 @@ _REORDERED: Final = 0.96
 _CALLED_SO: Final = 0.95
 _ONE_LETTER: Final = 0.9
 
+#: That of another word for the same with a letter wrong, and how long that word is at least.
+_NEARLY_CALLED_SO: Final = 0.88
+_LONG_ENOUGH: Final = 5
+
 #: Names that a message suggests, at most.
 _MOST_MEANT: Final = 3
 
@@ -177,6 +181,10 @@ def likeness(word: str, name: str) -> float:
         return _CALLED_SO
     if _one_letter_off(written, meant):
         return _ONE_LETTER
+    if len(written) >= _LONG_ENOUGH and any(
+        name in names and _one_letter_off(written, called) for called, names in _SYNONYMS.items()
+    ):
+        return _NEARLY_CALLED_SO
     return max(SequenceMatcher(None, written, meant).ratio(), _CALLED_SO * _by_parts(one, other))
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from mptcpsim.results import series as series_module
 from mptcpsim.results.figures import draw_figures, draw_queue, draw_throughput
+from mptcpsim.results.report import pause_lines
 from mptcpsim.results.rundir import RunDirectory, RunDirectoryError, free_name, json_text, read_json
 from mptcpsim.results.series import FILE_NAME, Key, Series, SeriesRecorder, read_series
 from mptcpsim.results.summary import DirectionResult, FlowResult, LinkResult, Summary
@@ -291,3 +292,34 @@ class TestSummary:
         assert summary.intact
         flow.integrity = "byte 7 is wrong"
         assert not summary.intact
+
+
+class TestPauseLines:
+    """One line for each flow that has paused, in words."""
+
+    @staticmethod
+    def line(count: int, longest: float, **causes: float) -> list[str]:
+        pauses = {
+            "count": count,
+            "sum_s": sum(causes.values()),
+            "longest_s": longest,
+            "causes": {cause.replace("_", " "): {"sum_s": seconds} for cause, seconds in causes.items()},
+        }
+        return pause_lines({"flows": [{"name": "f", "pauses": pauses}]})
+
+    def test_no_pause_is_no_line(self) -> None:
+        assert self.line(0, 0.0) == []
+
+    def test_one_pause_says_its_length_once(self) -> None:
+        assert self.line(1, 0.212, loss_recovery=0.212) == ["Flow f paused once, for 0.212 s (loss recovery)"]
+
+    def test_several_of_one_cause(self) -> None:
+        assert self.line(2, 0.449, loss_recovery=0.82) == [
+            "Flow f paused 2 times, for 0.820 s in all, at most 0.449 s at a time (loss recovery)"
+        ]
+
+    def test_several_causes_have_their_times_the_longest_first(self) -> None:
+        assert self.line(3, 0.5, loss_recovery=0.25, head_of_line=0.75) == [
+            "Flow f paused 3 times, for 1.000 s in all, at most 0.500 s at a time "
+            "(0.750 s head of line, 0.250 s loss recovery)"
+        ]

@@ -52,6 +52,13 @@ def test_it_yields_exactly_that_cause(path: Path, tmp_path: Path) -> None:
     assert flow["stalls"][0]["words"][1:] in text
 
 
+def test_the_scheduler_that_chooses_nothing_is_named(tmp_path: Path) -> None:
+    """Its name stands in quotes: it may be any word, "never" included."""
+    (flow,) = run(HERE / "causes" / "scheduler.toml", tmp_path)["flows"]
+    assert all("the scheduler 'hesitant' chose no subflow" in stall["words"] for stall in flow["stalls"])
+    assert flow["stalls"]
+
+
 @pytest.mark.tool("tshark")
 def test_the_packets_are_those_of_the_capture(tmp_path: Path) -> None:
     """tshark finds the packets of the explanation at their instants, under its own names."""

@@ -96,8 +96,9 @@ def stall_lines(summary: dict[str, Any], most: int = 5) -> list[str]:
         stalls = flow["stalls"]
         if not stalls:
             continue
-        many = f"{len(stalls)} times" if len(stalls) > 1 else "once"
-        lines.append(f"Flow {flow['name']} stalled {many}, {flow['stalled_s']:.3f} s in all:")
+        lasted = f"for {flow['stalled_s']:.3f} s"
+        lasted = f"{len(stalls)} times, {lasted} in all" if len(stalls) > 1 else f"once, {lasted}"
+        lines.append(f"Flow {flow['name']} stalled {lasted}:")
         longest = sorted(stalls, key=lambda stall: stall["start_s"] - stall["end_s"])[:most]
         for stall in sorted(longest, key=lambda stall: float(stall["start_s"])):
             lines += _stall_lines(stall)
@@ -136,13 +137,15 @@ def pause_lines(summary: dict[str, Any]) -> list[str]:
         pauses = flow["pauses"]
         if not pauses["count"]:
             continue
-        many = f"{pauses['count']} times" if pauses["count"] > 1 else "once"
+        lasted = f"once, for {pauses['sum_s']:.3f} s"
+        if pauses["count"] > 1:
+            lasted = (
+                f"{pauses['count']} times, for {pauses['sum_s']:.3f} s in all, "
+                f"at most {pauses['longest_s']:.3f} s at a time"
+            )
         causes = sorted(pauses["causes"].items(), key=lambda item: -float(item[1]["sum_s"]))
         why = ", ".join(f"{one['sum_s']:.3f} s {cause}" for cause, one in causes)
-        lines.append(
-            f"Flow {flow['name']} paused {many}, {pauses['sum_s']:.3f} s in all, "
-            f"{pauses['longest_s']:.3f} s at most: {why}"
-        )
+        lines.append(f"Flow {flow['name']} paused {lasted} ({why if len(causes) > 1 else causes[0][0]})")
     return lines
 
 

@@ -375,8 +375,8 @@ class _Multipath(_Causes):
         names = ", ".join(str(subflow.number) for subflow in usable)
         if out.declined_at >= max(subflow.tcp.sender.last_sent_at for subflow in usable):
             words = (
-                f"{out.unsent} bytes wait, windows are open, and the scheduler {out.scheduler.NAME} chose no "
-                f"subflow when it was asked last, at {out.declined_at / SECOND:.6f} s ({names} are there)"
+                f"{out.unsent} bytes wait, windows are open, and the scheduler {out.scheduler.NAME!r} chose "
+                f"no subflow when it was last asked, at {out.declined_at / SECOND:.6f} s (usable: {names})"
             )
             return Explanation(SCHEDULER, words)
         silent = silent or self.unheard(tcps)

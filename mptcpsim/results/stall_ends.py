@@ -38,7 +38,7 @@ BY_RETRANSMISSION: Final = "retransmission"
 BY_DATA_TIME_OUT: Final = "data-level retransmission"
 BY_REINJECTION: Final = "reinjection"
 BY_SUBFLOW: Final = "new subflow"
-BY_OVERRIDE: Final = "small window used"
+BY_OVERRIDE: Final = "override time-out"
 BY_ACK: Final = "acknowledgment"
 BY_SENDING: Final = "sending went on"
 BY_ARRIVAL: Final = "late arrival"
@@ -56,7 +56,7 @@ ENDINGS: Final[dict[str, str]] = {
     BY_DATA_TIME_OUT: "the connection's timer expired, and let it go, maybe again (RFC 8684 section 3.3.6)",
     BY_REINJECTION: "it was sent on another subflow: the one that had it was in time-out, or ended",
     BY_SUBFLOW: "a subflow was added, and carried it",
-    BY_OVERRIDE: "nothing had been sent for a while, and it was, whatever windows and scheduler say",
+    BY_OVERRIDE: "nothing had been sent for a while, and the override timer sent it",
     BY_ACK: "an ACK arrived, and let it go",
     BY_SENDING: "it was sent for the first time",
     BY_ARRIVAL: "it had been sent long before, or an earlier copy of it had, and was under way",
@@ -175,7 +175,7 @@ class _Ending:
             return Ending(BY_LOSS_PROBE, f"a loss probe carried it {here}", sent)
         small = self._last(OVERRIDE, subflow, sent)
         if small is not None and small.time == sent:
-            words = f"nothing had been sent for {format_time(SWS_OVERRIDE)}, and so it was {here}"
+            words = f"the override timer expired after {format_time(SWS_OVERRIDE)}, and it was sent {here}"
             return Ending(BY_OVERRIDE, words, sent)
         return self._before(record, here)
 
