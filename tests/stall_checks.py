@@ -138,6 +138,23 @@ def _has_unsent(judge: Judge, start: int, end: int) -> str:
     return f"{written - delivered} bytes were written that are not delivered" if written > delivered else ""
 
 
+def _not_short(judge: Judge, start: int, end: int) -> str:
+    """Nagle: less than a segment is left, what comes next was not sent, and something before it was."""
+    middle = (start + end) // 2
+    highest, edge = judge.sender.state_at(middle)
+    missing = judge.delivered_at(start) + 1
+    if judge.sent(missing, middle):
+        return f"byte {missing}, the next one, had been sent"
+    written = sum(act.size for act in judge.run.wrote if act.what == "write" and act.time <= middle)
+    if written - missing + 1 >= judge.receiver.trace.mss:
+        return f"{written - missing + 1} bytes were left"
+    if missing == 1:
+        return "nothing was sent before it"
+    if judge.receiver.shared and edge <= highest:
+        return f"the window was closed at {middle}"
+    return ""
+
+
 CHECKS: dict[str, Callable[[Judge, int, int], str] | None] = {
     "head-of-line": _never_sent,
     "loss recovery": _not_lost,
@@ -154,5 +171,6 @@ CHECKS: dict[str, Callable[[Judge, int, int], str] | None] = {
     "no subflow schedulable": _may_not_send,
     "update without DATA_ACK": _has_data_ack,
     "send buffer starved": _has_unsent,
+    "Nagle": _not_short,
     "unknown": None,
 }

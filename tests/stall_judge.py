@@ -137,10 +137,14 @@ class Judge:
             self.arrived(told, end) for told in self.updates(start - SHORTEST, end)
         ):
             return "no update has arrived"
-        if by == "new subflow" and not any(
-            start <= time < end for way in self.sender.trace.order for time in (way.established, way.usable)
-        ):
-            return "none was added"
+        if by == "new subflow":
+            way = self.sender.trace.order[last.subflow]
+            added = [time for time in (way.established, way.usable) if start <= time < end]
+            if not added:
+                return f"subflow {last.subflow} was not added then"
+            # What is new goes at once; else something other than the lack of a subflow has held it.
+            if last.time > max(added) and len({s.subflow for s in before}) < 2:
+                return f"it was sent for the first time at {last.time}, later than that"
         # Where data is mapped ahead, the other subflow may have had it without sending it.
         if by == "reinjection" and len({s.subflow for s in before}) < 2 and self.run.profile != "caia-v0.4":
             return "it was sent on one subflow only"
@@ -184,14 +188,18 @@ class Judge:
         """Return the segments of the receiver that, after a read, told of more room than any one before."""
         reads = {act.time for act in self.run.read if act.what == "read" and act.size}
         edges: dict[int, int] = {}
+        grew: dict[int, int] = {}
         found = []
         for told in self.receiver.told:
             if self.receiver.shared and not told.with_ack:
                 continue
             # Where the window is not one, each subflow has a right edge of its own.
             number, edge = (0, told.edge) if self.receiver.shared else (told.subflow, told.own_edge)
-            grows = edge > edges.get(number, 0)
-            edges[number] = max(edge, edges.get(number, 0))
+            if edge > edges.get(number, 0):
+                edges[number] = edge
+                grew[number] = told.time
+            # One update goes out on each subflow: what one loses another may bring.
+            grows = edge == edges.get(number, 0) and told.time == grew.get(number)
             if grows and start <= told.time < end and told.time in reads:
                 found.append(told)
         return found

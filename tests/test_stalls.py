@@ -20,6 +20,7 @@ from mptcpsim.results.stalls import (
     ELSEWHERE,
     HEAD_OF_LINE,
     LOST,
+    NAGLE,
     NO_DATA_ACK,
     NO_SUBFLOW,
     NOT_SENT,
@@ -371,15 +372,50 @@ def test_send_buffer_starved() -> None:
     assert "on subflow 1" in found.words
 
 
-def test_nothing_known() -> None:
-    """Nagle's algorithm and an ACK that is long in coming: none of the causes."""
-    case = closed("rfc8684", tcp={"delayed_ack": SECOND, "rto_min": 3 * SECOND, "rack_tlp": False}, total=100)
-    case.server.eager = True
-    case.read()
-    case.client.write(100, case.pair.now)
-    found = why(case)
+LATE_ACKS = {"delayed_ack": SECOND, "rto_min": 3 * SECOND, "rack_tlp": False}
+
+
+@pytest.mark.parametrize("multipath", [False, True])
+@pytest.mark.parametrize("nagle", [True, False])
+def test_nagle(nagle: bool, multipath: bool) -> None:
+    """A short segment waits for an ACK that is long in coming; without the algorithm it does not."""
+    if multipath:
+        case = closed("rfc8684", tcp={**LATE_ACKS, "nagle": nagle}, total=100)
+        pair, client, server = case.pair, case.client, case.server
+    else:
+        pair = Pair(TcpConfig(**LATE_ACKS, nagle=nagle), TcpConfig(**LATE_ACKS))
+        client, server = pair.establish()
+    server.eager = True
+    server.read(1 << 30, pair.now)
+    client.write(100, pair.now)
+    pair.run(pair.now + 100 * MS)
+    client.write(100, pair.now)
+    pair.run(pair.now + 500 * MS)
+    assert waiting(client, server) == nagle
+    if nagle:
+        found = explain(client, server, pair.now, server.delivered_at)
+        assert found.cause == NAGLE
+        assert "Nagle" in found.words
+
+
+@pytest.mark.parametrize("multipath", [False, True])
+def test_nothing_known(multipath: bool) -> None:
+    """A congestion window of one segment, and an ACK that is long in coming: none of the causes."""
+    tcp = {**LATE_ACKS, "initial_window_segments": 1}
+    if multipath:
+        case = closed("rfc8684", 1, tcp=tcp, total=0)
+        pair, client, server = case.pair, case.client, case.server
+    else:
+        pair = Pair(TcpConfig(**tcp), TcpConfig(**LATE_ACKS))
+        client, server = pair.establish()
+    server.eager = True
+    server.read(1 << 30, pair.now)
+    client.write(2 * 1460, pair.now)
+    pair.run(pair.now + 500 * MS)
+    assert waiting(client, server)
+    found = explain(client, server, pair.now, server.delivered_at)
     assert found.cause == UNEXPLAINED
-    assert "Nagle" in found.words
+    assert "congestion window" in found.words
 
 
 def test_the_vocabulary() -> None:
@@ -387,7 +423,7 @@ def test_the_vocabulary() -> None:
         *("window update lost", "update sent on another subflow", "update withheld", "persist back-off"),
         *("no subflow schedulable", "update without DATA_ACK", "head-of-line", "loss recovery"),
         *("retransmission time-out", "acknowledgments lost", "path-MTU black hole", "dropped by a middlebox"),
-        *("dropped by a node", "scheduler", "send buffer starved", "unknown"),
+        *("dropped by a node", "scheduler", "send buffer starved", "Nagle", "unknown"),
     ]
 
 

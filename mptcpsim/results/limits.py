@@ -41,7 +41,7 @@ def limit_of(connection: Connection, tcp: Tcp) -> str:
     least = min(unsent, sender.mss)
     if sender.edge - sender.nxt < least:
         return SUBFLOW_WINDOW
-    if _too_little(connection, unsent, sender.mss, len(sender.board) > 0):
+    if held_by_nagle(connection, unsent, sender.mss, len(sender.board) > 0):
         return APPLICATION
     return _cwnd_or_not(tcp, room, least)
 
@@ -60,12 +60,23 @@ def _of_subflow(connection: MptcpConnection, tcp: Tcp, room: int) -> str:
         return CONNECTION_WINDOW
     if (ahead or not connection.config.mptcp.share_send_window) and sender.edge - sender.nxt < least:
         return SUBFLOW_WINDOW
-    if not ahead and not out.reinjections and _too_little(connection, unsent, sender.mss, out.nxt > out.una):
+    mss = sender.mss
+    if not ahead and not out.reinjections and held_by_nagle(connection, unsent, mss, out.nxt > out.una):
         return APPLICATION
     return _cwnd_or_not(tcp, room, least)
 
 
-def _too_little(connection: Connection, unsent: int, mss: int, outstanding: bool) -> bool:
+def held_by_nagle(connection: Connection, unsent: int, mss: int, outstanding: bool) -> bool:
+    """Return whether what is left is too little to be sent while something is not acknowledged.
+
+    That is Nagle's algorithm (RFC 9293 section 3.7.4).
+
+    Args:
+        connection: the end that sends.
+        unsent: bytes.
+        mss: bytes.
+        outstanding: something was sent that is not acknowledged.
+    """
     return outstanding and unsent < mss and connection.config.nagle and not connection.closing
 
 

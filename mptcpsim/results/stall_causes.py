@@ -11,6 +11,7 @@ from mptcpsim.core.fallback import survivor
 from mptcpsim.core.multipath import MptcpConnection
 from mptcpsim.core.window_log import IGNORED, OPENED, OVERRIDE, UPDATE, WITHHELD, WindowEvent
 from mptcpsim.results.drops import BOX, NODE, Drop, DropLog
+from mptcpsim.results.limits import held_by_nagle
 from mptcpsim.results.stall_evidence import Evidence, in_a_row, instant, next_probe, timeouts
 from mptcpsim.results.stalls import (
     ACKS_LOST,
@@ -21,6 +22,7 @@ from mptcpsim.results.stalls import (
     LOSS,
     LOST,
     MIDDLEBOX,
+    NAGLE,
     NO_DATA_ACK,
     NO_SUBFLOW,
     NODE_DROPS,
@@ -154,6 +156,20 @@ class _Causes(Evidence):
         )
         return Explanation(NOT_SENT, words)
 
+    def waits_for_ack(self, unsent: int, mss: int, outstanding: bool, where: str) -> Explanation:
+        """Windows are open, all that was sent has arrived, and no ACK of it is overdue: it is on its way."""
+        words = f"{unsent} bytes wait, the window is open, and nothing is sent{where}"
+        if held_by_nagle(self.sender, unsent, mss, outstanding):
+            rtt = max(tcp.sender.rtt.srtt for tcp in self.sender.subflows)
+            words += (
+                " until the peer acknowledges what it has: they are less than a segment (Nagle's algorithm); "
+                f"smoothed round trip {format_time(rtt)}"
+            )
+            return Explanation(NAGLE, words)
+        if outstanding:
+            words += " until the peer acknowledges what it has (the congestion window)"
+        return Explanation(UNEXPLAINED, words)
+
     def acks_lost(self, tcps: list[Tcp]) -> Explanation:
         """All that was sent has arrived, and the ACKs of it have not."""
         each: list[str] = []
@@ -212,6 +228,12 @@ class _Causes(Evidence):
             return Explanation(HEAD_OF_LINE, words, missing, count)
         return Explanation(TIME_OUT if count else LOSS, words, missing, count)
 
+    def sent_by(self, tcp: Tcp, seq: int) -> int:
+        """Return by when a byte that is outstanding on a subflow had been sent, as far as is known, ns."""
+        record = _record(tcp, seq)
+        known = [drop.time for drop, _ in self.dropped(tcp, seq)]
+        return min(known if record is None else [record.sent_at, *known], default=self.now)
+
     def _on_its_way(
         self, tcp: Tcp, record: Sent | None, what: str, missing: tuple[Witness, ...]
     ) -> Explanation:
@@ -262,7 +284,8 @@ class _Single(_Causes):
             return Explanation(NO_SUBFLOW, "the connection has ended")
         missing = other.receiver.nxt
         if missing < sender.nxt:
-            return self.in_flight(tcp, missing, f"byte {missing} was sent")
+            found = self.in_flight(tcp, missing, f"byte {missing} was sent")
+            return found._replace(since=self.sent_by(tcp, missing))
         if self.unheard([tcp]):
             return self.acks_lost([tcp])
         left = sender.edge - sender.nxt
@@ -270,10 +293,7 @@ class _Single(_Causes):
             return self.closed([tcp], "in the receive buffer")
         if left < min(sender.mss, sender.end - sender.nxt):
             return self.silly(left, sender.window_probe.override_at)
-        words = f"{sender.end - sender.nxt} bytes wait, the window is open, and nothing is sent"
-        if len(sender.board):
-            words += " until the peer acknowledges what it has (Nagle, or the congestion window)"
-        return Explanation(UNEXPLAINED, words)
+        return self.waits_for_ack(sender.end - sender.nxt, sender.mss, sender.nxt > sender.una, "")
 
 
 class _Multipath(_Causes):
@@ -333,6 +353,7 @@ class _Multipath(_Causes):
                 seq = first
                 what = f"DSN {missing} waits on subflow {subflow.number} behind byte {first}, which was sent"
             found = self.in_flight(subflow.tcp, seq, what, others)
+            found = found._replace(since=min(self.sent_by(one.tcp, number) for one, number in sent))
             if found.cause == TIME_OUT and not usable and len(self.sender.open) > 1:
                 states = "; ".join(_why_not(one) for one in self.sender.open)
                 found = found._replace(words=f"{found.words}; no subflow is left to send it on: {states}")
@@ -386,10 +407,8 @@ class _Multipath(_Causes):
         left = min(out.edge - out.nxt, out.unsent)
         if left < min(subflow.tcp.sender.mss for subflow in usable) and left < out.unsent:
             return self.silly(left, out.override_at)
-        words = f"{out.unsent} bytes wait, windows are open, and nothing is sent on subflow {names}"
-        if any(len(subflow.tcp.sender.board) for subflow in usable):
-            words += " until the peer acknowledges what it has (Nagle, or the congestion window)"
-        return Explanation(UNEXPLAINED, words)
+        least = min(subflow.tcp.sender.mss for subflow in usable)
+        return self.waits_for_ack(out.unsent, least, out.nxt > out.una, f" on subflow {names}")
 
     def _starved(self) -> Explanation:
         kept = [

@@ -54,7 +54,7 @@ ENDINGS: Final[dict[str, str]] = {
     BY_LOSS_PROBE: "the same of the probe for a lost tail (RFC 8985 section 7)",
     BY_RETRANSMISSION: "it was sent again because ACKs showed that it was lost",
     BY_DATA_TIME_OUT: "the connection's timer expired, and let it go, maybe again (RFC 8684 section 3.3.6)",
-    BY_REINJECTION: "it was sent on another subflow: the one that had it was in time-out, or ended",
+    BY_REINJECTION: "it was sent on another subflow: the one that had it was in time-out, late, or ended",
     BY_SUBFLOW: "a subflow was added, and carried it",
     BY_OVERRIDE: "nothing had been sent for a while, and the override timer sent it",
     BY_ACK: "an ACK arrived, and let it go",
@@ -142,9 +142,13 @@ class _Ending:
     def _sent_before(self, record: Sent) -> int:
         """Return how long ago an earlier copy was sent if that is the one that arrives, ns; else 0.
 
-        The timestamps of RFC 7323 tell the copies of a segment apart, to the millisecond.
+        The timestamps of RFC 7323 tell the copies of a segment apart, to the millisecond. TS.Recent is that
+        of the segment only if it begins where the last ACK did (section 4.3): behind a delayed ACK it is
+        older.
         """
         if not record.retransmissions or not self.theirs.timestamps:
+            return 0
+        if record.seq > self.theirs.receiver.last_ack_sent:
             return 0
         clock = self.mine.timestamp(self.now)
         age = (clock - self.theirs.receiver.ts_recent) & _STAMPS
@@ -160,16 +164,18 @@ class _Ending:
         here = f"on subflow {subflow} at {_at(sent)}"
         if isinstance(self.sender, MptcpConnection) and self.sender.outbound.timer_at == sent:
             return Ending(BY_DATA_TIME_OUT, f"the data-level timer expired, and it was sent {here}", sent)
+        held = self._also_held_by(record)
+        woke: Event | None = None
         for event in self._events(sent, sent):
             if event.what == _TIME_OUT and event.subflow == subflow and record.retransmissions:
                 words = f"the retransmission timer expired {here}, and it was sent again"
                 return Ending(BY_TIME_OUT, words, sent)
             if event.what == _ADDED and event.subflow == subflow:
                 return Ending(BY_SUBFLOW, f"subflow {subflow} was added at {_at(sent)}, and carried it", sent)
-            if event.what in (_TIME_OUT, _ENDED) and event.subflow != subflow:
-                why = "was in time-out" if event.what == _TIME_OUT else "ended"
-                words = f"subflow {event.subflow} {why}, and it was sent {here} instead"
-                return Ending(BY_REINJECTION, words, sent)
+            if event.what in (_TIME_OUT, _ENDED) and event.subflow in held:
+                return self._reinjected(event, here)
+            if event.what in (_TIME_OUT, _ENDED) and event.subflow != subflow and not record.retransmissions:
+                woke = event
         probe = self._last(LOSS_PROBE, subflow, sent)
         if probe is not None and probe.time == sent:
             return Ending(BY_LOSS_PROBE, f"a loss probe carried it {here}", sent)
@@ -177,9 +183,15 @@ class _Ending:
         if small is not None and small.time == sent:
             words = f"the override timer expired after {format_time(SWS_OVERRIDE)}, and it was sent {here}"
             return Ending(BY_OVERRIDE, words, sent)
-        return self._before(record, here)
+        if woke is not None:
+            # It was new: what the event sent again elsewhere made the scheduler look at it, too.
+            by = BY_TIME_OUT if woke.what == _TIME_OUT else BY_SENDING
+            what = "was in time-out" if woke.what == _TIME_OUT else "ended"
+            words = f"subflow {woke.subflow} {what}, and what was new went, too: it was sent {here}"
+            return Ending(by, words, sent)
+        return self._before(record, held, here)
 
-    def _before(self, record: Sent, here: str) -> Ending:
+    def _before(self, record: Sent, held: set[int], here: str) -> Ending:
         """Nothing special happened when it was sent: an ACK let it go. What brought that ACK?"""
         sent = record.sent_at
         subflow = self.mine.identifier
@@ -192,6 +204,8 @@ class _Ending:
             words = f"it was sent again {here}, when ACKs showed that it was lost"
             return Ending(BY_RETRANSMISSION, words, sent)
         for event in reversed(self._events(max(self.since, 0), sent)):
+            if event.what in (_TIME_OUT, _ENDED) and event.subflow in held:
+                return self._reinjected(event, here)
             where = f"on subflow {event.subflow} at {_at(event.time)}"
             if event.what == _TIME_OUT and not self.sender.subflows[event.subflow].sender.timeouts_in_a_row:
                 then = f"the ACK of what it sent let more go {here}"
@@ -199,9 +213,13 @@ class _Ending:
                 again = self._last(TIMED_OUT, event.subflow, event.time)
                 shown = () if again is None else (self._sent_by_sender("sent by the timer", again),)
                 return Ending(BY_TIME_OUT, words, event.time, shown)
-            if event.what == _ADDED and event.subflow == subflow and not record.retransmissions:
+            # What was new would have gone at once: something else has held it, such as Nagle's algorithm.
+            if event.what == _ADDED and event.subflow == subflow and held:
                 words = f"subflow {subflow} was added at {_at(event.time)}; it was sent {here}"
                 return Ending(BY_SUBFLOW, words, event.time)
+        if held or self._is_opportunistic(record):
+            words = f"another subflow had it and was late, and it was sent {here}, too"
+            return Ending(BY_REINJECTION, words, sent)
         if record.retransmissions:
             words = f"it was sent again {here}, when ACKs showed that it was lost"
             return Ending(BY_RETRANSMISSION, words, sent)
@@ -215,6 +233,35 @@ class _Ending:
         if any(tcp.last_heard == sent for tcp in self.sender.subflows):
             return Ending(BY_ACK, f"an ACK arrived, and let it go {here}", sent)
         return Ending(BY_SENDING, f"it was sent for the first time {here}", sent)
+
+    def _reinjected(self, event: Event, here: str) -> Ending:
+        """Another subflow had it, and was in time-out, or ended."""
+        why = "was in time-out" if event.what == _TIME_OUT else "ended"
+        words = f"subflow {event.subflow} {why}, and it was sent {here} instead"
+        return Ending(BY_REINJECTION, words, event.time)
+
+    def _also_held_by(self, record: Sent) -> set[int]:
+        """Return the other subflows that had it when it was queued again; none if it was lost here, too."""
+        mine = self.mine.subflow
+        if mine is None or record.retransmissions or not isinstance(self.sender, MptcpConnection):
+            return set()
+        if self.sender.is_plain:
+            return set()
+        dsn = mine.mappings.at(self.seq).dsn
+        others = [tcp.subflow for tcp in self.sender.subflows if tcp.subflow not in (None, mine)]
+        return {
+            other.number
+            for other in others
+            if other is not None
+            and any(m.reinjected and m.dsn <= dsn < m.dsn + m.length for m in other.mappings.undelivered())
+        }
+
+    def _is_opportunistic(self, record: Sent) -> bool:
+        """Return whether it was sent here, too, because nothing new fitted into the window."""
+        mine = self.mine.subflow
+        if mine is None or record.retransmissions or not len(mine.mappings):
+            return False
+        return mine.blocked_at == mine.mappings.at(self.seq).dsn
 
     def _is_acked(self, event: WindowEvent) -> bool:
         """Return whether what the sender sent was acknowledged."""

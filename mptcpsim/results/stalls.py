@@ -41,6 +41,7 @@ MIDDLEBOX: Final = "dropped by a middlebox"
 NODE_DROPS: Final = "dropped by a node"
 SCHEDULER: Final = "scheduler"
 STARVED: Final = "send buffer starved"
+NAGLE: Final = "Nagle"
 UNEXPLAINED: Final = "unknown"
 
 #: All of them, with what they mean.
@@ -60,6 +61,7 @@ CAUSES: Final[dict[str, str]] = {
     NODE_DROPS: "a router, a firewall or a host drops what comes next",
     SCHEDULER: "the scheduler was asked for a subflow, and chose none",
     STARVED: "the send buffer is full of data that was delivered and is kept",
+    NAGLE: "less than a segment is left, and waits for the ACK of what was sent (RFC 9293 3.7.4)",
     UNEXPLAINED: "none of these",
 }
 

@@ -305,18 +305,21 @@ class StallWatch:
                 parts[-1] = _Part(parts[-1].time, look.why)
             elif parts[-1].why.cause != look.why.cause:
                 known = look.why.since
-                parts.append(_Part(look.time if known < 0 else max(known, looks[index - 1].time), look.why))
+                parts.append(_Part(known if known > looks[index - 1].time else look.time, look.why))
             elif look.why.timeouts >= parts[-1].why.timeouts:
                 # Of time-outs and probes the later ones say more than the first.
                 parts[-1] = _Part(parts[-1].time, look.why)
         least = max(least, (end - since) // _SHARE)
         kept: list[_Part] = []
         for part, until in zip(parts, [*(part.time for part in parts[1:]), end], strict=True):
-            if kept and (until - part.time < least or kept[-1].why.cause == part.why.cause):
+            lasts = until - part.time
+            if kept and kept[-1].why.cause == part.why.cause:
                 continue
-            if kept and part.time - kept[-1].time < least:
+            if kept and part.time - kept[-1].time < min(least, lasts):
                 # What came first did not last.
                 part = _Part(kept.pop().time, part.why)
+            elif kept and lasts < least:
+                continue
             kept.append(part)
         return kept
 
