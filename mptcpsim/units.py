@@ -149,6 +149,8 @@ def _format(value: float, steps: tuple[tuple[float, str], ...]) -> str:
 
 def format_time(ns: int) -> str:
     """Return a time in nanoseconds for people: ``format_time(1_500_000) == "1.5 ms"``."""
+    if ns == 0:
+        return "0 s"
     return _format(ns, ((SECOND, "s"), (MILLISECOND, "ms"), (MICROSECOND, "us"), (1, "ns")))
 
 

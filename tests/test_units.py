@@ -196,7 +196,7 @@ def test_four_digits_survive(digits: int, zeros: int) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (format_time(0), "0 ns"),
+        (format_time(0), "0 s"),
         (format_time(1_500_000), "1.5 ms"),
         (format_time(999), "999 ns"),
         (format_time(90 * SECOND), "90 s"),
