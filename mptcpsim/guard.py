@@ -8,6 +8,8 @@ say the same, because nothing wrong gets as far as a typed boundary.
 
 from __future__ import annotations
 
+import linecache
+import re
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -15,6 +17,9 @@ from pathlib import Path
 from traceback import walk_stack, walk_tb
 from types import MappingProxyType, TracebackType
 from typing import Any, Final, NamedTuple
+
+#: The file of a class of the user's, for one that has no code of its own.
+_files: Final[dict[type, str]] = {}
 
 _PACKAGE: Final = str(Path(__file__).resolve().parent)
 
@@ -94,6 +99,11 @@ def any_guarded() -> bool:
     return bool(_guarded)
 
 
+def remember_file(cls: type, file: str) -> None:
+    """Note the file of a class of the user's."""
+    _files[cls] = file
+
+
 def guarded(cls: Any) -> Any:
     """Return a class that does what a user's class does, and is watched; the package's own as they are."""
     if cls.__module__.partition(".")[0] == "mptcpsim":
@@ -118,7 +128,7 @@ def failure(
     """
     cls = type(plugin)
     code = getattr(_function(cls, hook), "__code__", None) or _any_code(cls)
-    file, line = (code.co_filename, code.co_firstlineno) if code is not None else (cls.__module__, 0)
+    file, line = (code.co_filename, code.co_firstlineno) if code is not None else _written(cls)
     places = list(walk_tb(trace)) or (list(walk_stack(sys._getframe()))[::-1] if now else [])
     for frame, number in places:
         if frame.f_code.co_filename == file:
@@ -139,6 +149,16 @@ def _any_code(cls: type) -> Any:
     codes = [getattr(value, "__code__", None) for base in cls.__mro__ for value in vars(base).values()]
     own: list[Any] = [code for code in codes if _is_own(code)]
     return min(own, key=lambda code: code.co_firstlineno, default=None)
+
+
+def _written(cls: type) -> tuple[str, int]:
+    """Return the file of a class without a method, and its line (1: its text is not at hand)."""
+    own = next((base for base in cls.__mro__ if base in _files), None)
+    if own is None:
+        return cls.__module__, 1
+    begins = re.compile(rf"\s*class\s+{re.escape(own.__name__)}\b")
+    lines = enumerate(linecache.getlines(_files[own]), 1)
+    return _files[own], next((number for number, text in lines if begins.match(text)), 1)
 
 
 def _is_own(code: Any) -> bool:

@@ -225,6 +225,16 @@ def test_a_failure_is_one_message(case: Case, tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".out*"))
 
 
+def test_a_class_without_a_method_has_its_file_and_line(tmp_path: Path) -> None:
+    scenario, _ = write(tmp_path, "scheduler", "")
+    result = run(scenario, tmp_path / "out")
+    lines = (tmp_path / "mine.py").read_text().splitlines()
+    line = next(number for number, text in enumerate(lines, 1) if text.startswith("class "))
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"mptcpsim: {tmp_path / 'mine.py'}: line {line}: scheduler 'mine': ")
+    assert "is not there: define it" in result.stderr
+
+
 @pytest.mark.parametrize("kind", ["congestion", "scheduler", "middlebox", "late-qdisc"])
 def test_a_hook_that_does_not_return(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hook_watch_module, "LIMIT_S", 0.1)

@@ -12,7 +12,7 @@ from traceback import walk_tb
 from types import ModuleType
 from typing import Any
 
-from mptcpsim.guard import Endless, begin, running, shown
+from mptcpsim.guard import Endless, begin, remember_file, running, shown
 from mptcpsim.plugins import (
     Parameter,
     Plugin,
@@ -122,6 +122,7 @@ def _registered(read: Callable[[], None], name: str, place: tuple[str | int, ...
         for members in scope.values():
             for cls in members.values():
                 _check_class(cls)
+                remember_file(cls, name)
     except (Exception, SystemExit, Endless) as error:
         lines = [number for frame, number in walk_tb(error.__traceback__) if frame.f_code.co_filename == name]
         line = f" line {lines[-1]}:" if lines else ""
