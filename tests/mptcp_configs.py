@@ -57,7 +57,8 @@ class Ruled(PathManager):
         return actions
 
     def on_announced(self, view: PathView, remote: RemoteAddress) -> list[Action]:
-        if not self.follows:
+        # A hostile peer may announce an address of IPv6.
+        if not self.follows or ":" in remote.address:
             return []
         return [OpenSubflow(C1 if view.is_client else S1, remote.address, remote.port)]
 

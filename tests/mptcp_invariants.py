@@ -46,6 +46,7 @@ class MptcpEnd:
         way: the direction in which it sends.
         eager: its application reads whatever arrives.
         una, lost: what the peer has acknowledged, and the packets lost on the paths when that last moved.
+        silent: an address of the connection has been away since: nothing leaves it, so nothing is lost.
         judged: the connection whose failure was found justified.
         excuse: why the connection may fail, for instance because its application aborted it.
     """
@@ -56,6 +57,7 @@ class MptcpEnd:
         self.eager = False
         self.una = -1
         self.lost = 0
+        self.silent = False
         self.judged: Connection | None = None
         self.excuse = ""
 
@@ -79,6 +81,8 @@ def check_mptcp_end(end: MptcpEnd, peer: MptcpEnd, path: MptcpFaultyPath, now: i
     if connection.acked != end.una:
         end.una = connection.acked
         end.lost = path.lost
+        end.silent = False
+    end.silent |= any(tcp.flow.src in path.gone or tcp.flow.dst in path.gone for tcp in connection.subflows)
     if connection.error and end.judged is not connection:
         if not peer.failed:
             check_failure(end, peer, connection, path)
@@ -108,7 +112,7 @@ def check_failure(end: MptcpEnd, peer: MptcpEnd, connection: Connection, path: M
     if config.keepalive:
         retries = min(retries, config.keepalive_probes)
     lost = path.lost - end.lost + peer.stack.counters["TcpExtTCPRcvQDrop"]
-    excused = bool(end.excuse or peer.excuse or path.tampered)
+    excused = bool(end.excuse or peer.excuse or path.tampered or end.silent)
     if config.mptcp.data_timeout or (peer.connection and peer.connection.config.mptcp.data_timeout):
         # It takes a reader that pauses for a dead peer.
         excused = True

@@ -122,6 +122,7 @@ def test_the_walk_names_rules_and_tables() -> None:
     assert first.trace.steps == (
         "rule 32766: from all lookup main",
         "table main: default via 192.168.5.1 dev em0",
+        "10.9.9.9 is no address of A",
     )
 
 

@@ -169,6 +169,17 @@ def test_the_peer_joins_another_port(version: int) -> None:
     two.goes_on(2)
 
 
+@BOTH
+def test_port_0_names_none(version: int) -> None:
+    """No subflow can be opened to port 0: the join goes where it goes without a port (as in Linux)."""
+    named = alter(carries(AddAddr, "s>c"), replaced(AddAddr, lambda option: option._replace(port=0)))
+    two = Two(version, Announce(S2), hook=named)
+    pair = two.start()
+    assert pair.sent(MpJoinSyn)[0].segment.flow.dport == PORT
+    assert counted(pair.client, "PortAdd") == (0,)
+    two.goes_on(2)
+
+
 def test_several_addresses() -> None:
     two = Two(1, Announce(S2), Announce(S3))
     pair = two.start()

@@ -190,6 +190,32 @@ def test_a_copy_of_what_waits_at_the_connection(version: int) -> None:
 
 
 @VERSIONS
+@pytest.mark.parametrize("ahead", [0, 10, 30])
+@pytest.mark.parametrize("held", [False, True])
+def test_nothing_follows_a_data_fin(version: int, ahead: int, held: bool) -> None:
+    """The peer's stream ends ``ahead`` of what was delivered; what it sends beyond is not taken (3.3.3).
+
+    ``held``: bytes beyond it wait out of order when the DATA_FIN comes.
+    """
+    pair, client, server = ready(version, 1)
+    una, nxt = client.outbound.una, client.subflows[0].sender.nxt
+    if held:
+        mapped(pair, client, una + 20, pattern(una + 19, 30), seq=nxt)
+        nxt += 30
+    number = (client.outbound.idsn + una + ahead) % 2**64
+    forge(pair, client, dss=Dss(8, _data_ack(client), 8, number, 0, 1, data_fin=True))
+    pair.run(pair.now + 20 * MS)
+    mapped(pair, client, una, pattern(una - 1, 100), seq=nxt)
+    pair.run(pair.now + 20 * MS)
+    assert server.delivered == una - 1 + ahead
+    assert server.peer_closed
+    mapped(pair, client, una + ahead + 1, pattern(una + ahead, 10), seq=nxt + 100)
+    pair.run(pair.now + SECOND)
+    assert server.delivered == una - 1 + ahead
+    assert server.inbound.out_of_order.total == 0
+
+
+@VERSIONS
 @pytest.mark.parametrize("where", [0, 10, -5])
 def test_new_mapped_bytes_must_be_those_of_the_stream(version: int, where: int) -> None:
     pair, client, _ = ready(version, 1)

@@ -429,7 +429,7 @@ def test_a_scheduler_that_selects_an_empty_queue_or_none_is_told_so() -> None:
     try:
         register(Lazy)
         hashed = Hashed("lazy")
-        with pytest.raises(RuntimeError, match="'lazy' selected no queue of p while 1 packets wait"):
+        with pytest.raises(RuntimeError, match="'lazy': select selected no queue of p while 1 packets wait"):
             hashed.send(1, 100)
         assert isinstance(hashed.queues.scheduler, Lazy)
         hashed.queues.scheduler.answer = hashed.queues.queue_of(Packet(flow(2), 1), 0)

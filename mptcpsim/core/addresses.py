@@ -195,12 +195,14 @@ class Addresses:
                 connection.count("MptcpsimAddAddrHmacFailure")
                 return
         connection.count("MPTcpExtAddAddr")
-        if option.port != UNKNOWN:
+        # No subflow can be opened to port 0: it names none, as in Linux.
+        names_port = option.port > 0
+        if names_port:
             connection.count("MPTcpExtPortAdd")
         if connection.version != VERSION_0:
             connection.signal(option._replace(hmac=b"", echo=True), now)
         connection.joins.on_announced(now)
-        port = option.port if option.port != UNKNOWN else subflow.tcp.flow.dport
+        port = option.port if names_port else subflow.tcp.flow.dport
         known = self.remote.get(option.address_id)
         fresh = RemoteAddress(option.address_id, option.address, port)
         if known is not None and known.address != option.address:

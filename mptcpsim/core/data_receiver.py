@@ -217,11 +217,15 @@ class DataReceiver:
         right = dsn + length
         nxt = self.nxt
         most = self.limit + self._spare
-        if dsn == nxt and right <= self.edge and right <= most and not self.out_of_order.total:
+        if (
+            dsn == nxt
+            and right <= self.edge
+            and right <= most
+            and self.fin_at == UNKNOWN
+            and not self.out_of_order.total
+        ):
             self.nxt = right
             connection.deliver(dsn, length, subflow, now)
-            if self.fin_at == right:
-                self.take_fin(subflow, now)
             return
         if right > self.edge:
             # Beyond the window: not taken, and not DATA_ACKed (section 3.8).
@@ -231,6 +235,7 @@ class DataReceiver:
             # Promises were rounded up so often that twice the buffer is in use (Linux: TCPRcvQDrop).
             connection.count("TcpExtTCPRcvQDrop")
             right = most
+        right = min(right, self._last())
         left = dsn
         if left < nxt:
             self._duplicate(min(right, nxt) - left, subflow)
@@ -259,8 +264,8 @@ class DataReceiver:
             assert merged is not None
             if merged[1] > right:
                 connection.count("MPTcpExtOFOMerge")
-            right = merged[1]
-            self.out_of_order.remove_below(right)
+            self.out_of_order.remove_below(merged[1])
+            right = min(merged[1], self._last())
         self.nxt = right
         connection.deliver(left, right - left, subflow, now)
         if self.fin_at == right:
@@ -269,8 +274,14 @@ class DataReceiver:
     def fresh(self, left: int, right: int) -> list[tuple[int, int]]:
         """Return the parts of [left, right) that ``on_data`` would take: not old, and within the window."""
         left = max(left, self.nxt)
-        right = min(right, self.edge, self.limit + self._spare)
+        right = min(right, self.edge, self.limit + self._spare, self._last())
         return self.out_of_order.missing(left, right) if left < right else []
+
+    def _last(self) -> int:
+        """Return where the peer's stream ends: nothing follows a DATA_FIN, whatever the peer sends."""
+        if self.fin_at == UNKNOWN:
+            return NEVER
+        return self.fin_at if self.fin_at > UNKNOWN else self.nxt - 1
 
     def _duplicate(self, count: int, subflow: Subflow) -> None:
         if count > 0:
@@ -292,5 +303,6 @@ class DataReceiver:
         self.limit += 1
         self.edge = max(self.edge, self.nxt)
         self.fin_at = UNKNOWN - 1
+        self.out_of_order.remove_below(NEVER)
         subflow.tcp.receiver.ack_now = True
         self._connection.on_data_fin(subflow, now)
