@@ -80,10 +80,10 @@ def of_the_server(pair: MptcpPair) -> list[tuple[int, Segment]]:
     return [(when, s) for when, s in pair.segments("s>c") if not s.length]
 
 
-def data_fin(client: Any) -> Dss:
+def data_fin(client: Any, ahead: int = 500) -> Dss:
     """Return a DATA_FIN without data that leaves 500 bytes out, so that it is not acknowledged."""
     out, inbound = client.outbound, client.inbound
-    dsn = (out.idsn + out.nxt + 500) % 2**64
+    dsn = (out.idsn + out.nxt + ahead) % 2**64
     return Dss(8, inbound.absolute(1), 8, dsn, 0, 1, dss_checksum(dsn, 0, 1, 0), True)
 
 
@@ -199,12 +199,13 @@ def test_mp_fail_in_every_answer_against_a_plain_end(version: int) -> None:
 
 
 @VERSIONS
-def test_data_fin_in_every_answer(version: int) -> None:
+@pytest.mark.parametrize("ahead", [500, -5], ids=["missing data", "old"])
+def test_data_fin_in_every_answer(version: int, ahead: int) -> None:
     """It is answered at once where it is news, and a few times more: the answer may be lost."""
     pair, client, server = ready(version, 1, client={"checksum": True}, server={"checksum": True})
-    answering = Answering(lambda segment: (data_fin(client), None))
+    answering = Answering(lambda segment: (data_fin(client, ahead), None))
     answering.pair, answering.client, pair.hook, pair.delay = pair, client, answering, 25 * MICROSECOND
-    forge(pair, client, dss=data_fin(client))
+    forge(pair, client, dss=data_fin(client, ahead))
     start = pair.now
     pair.run(start + SECOND, steps=4_000)
     answers = [when for when, _ in pair.segments("s>c") if when > start]

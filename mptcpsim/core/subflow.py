@@ -583,7 +583,8 @@ class Subflow(Path):
                 ):
                     connection.count("MPTcpExtDataCsumErr")
                     return True
-                if inbound.fin_at == UNKNOWN or self.tcp.answers.allowed(now):
+                news = inbound.fin_at == UNKNOWN and dsn >= inbound.nxt
+                if news or self.tcp.answers.allowed(now):
                     # Again is no news. But our answer may be lost, and Linux has it on every ACK till then.
                     self.tcp.receiver.ack_now = True
                 inbound.on_fin(dsn, self, now)
