@@ -136,7 +136,7 @@ RATE_MUTATIONS = {
                 "        self.due = False\n        self.at = now +",
                 "        self.at = now +",
             ),
-            ("core/subflow.py", "if inbound.fin_at == UNKNOWN or self.tcp.answers.allowed(now):", "if True:"),
+            ("core/subflow.py", "if news or self.tcp.answers.allowed(now):", "if True:"),
         ),
         invariant="no end after 4000 events",
         test="test_packet_storms.py",
