@@ -69,6 +69,11 @@ _IPV6_KINDS: Final = {value: kind for kind, value in _IPV6.items()}
 _NEXT_HEADER_OFFSET: Final = 6
 
 
+def type_and_code(kind: str, ipv6: bool) -> tuple[int, int]:
+    """Return type and code of an error, in ICMP (RFC 792) or in ICMPv6 (RFC 4443)."""
+    return (_IPV6 if ipv6 else _IPV4)[kind]
+
+
 def encode_error(error: IcmpError) -> bytes:
     """Return the IP packet of an ICMP error, checksums right unless it is ``damaged``.
 
@@ -77,7 +82,7 @@ def encode_error(error: IcmpError) -> bytes:
     """
     flow = error.flow
     over_ipv6 = is_ipv6(flow.dst)
-    kind, code = (_IPV6 if over_ipv6 else _IPV4)[error.kind]
+    kind, code = type_and_code(error.kind, over_ipv6)
     if not over_ipv6 and error.mtu > 0xFFFF:
         raise EncodeError(f"an MTU of {error.mtu} bytes does not fit into an ICMP error")
     rest = _NEXT_HEADER_OFFSET if over_ipv6 and kind == 4 else error.mtu

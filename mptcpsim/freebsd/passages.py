@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from mptcpsim.core.segment import (
-    ICMP_FRAGMENTATION_NEEDED,
-    ICMP_HOST_UNREACHABLE,
-    ICMP_NET_UNREACHABLE,
-    ICMP_PORT_UNREACHABLE,
-    ICMP_PROTOCOL_UNREACHABLE,
-    ICMP_TIME_EXCEEDED,
-    FourTuple,
-    IcmpError,
-    Packet,
-    Segment,
-    is_ipv6,
-)
+from mptcpsim.codec.icmp import type_and_code
+from mptcpsim.core.segment import FourTuple, IcmpError, Packet, Segment, is_ipv6
 from mptcpsim.freebsd.addresses import FiveTuple
 
 
@@ -36,25 +25,6 @@ class Seen(NamedTuple):
     icmp: tuple[int, int] = (-1, -1)
 
 
-#: Type and code of the errors of ICMP (RFC 792) and of ICMPv6 (RFC 4443).
-_ICMP: Final = {
-    ICMP_NET_UNREACHABLE: (3, 0),
-    ICMP_HOST_UNREACHABLE: (3, 1),
-    ICMP_PROTOCOL_UNREACHABLE: (3, 2),
-    ICMP_PORT_UNREACHABLE: (3, 3),
-    ICMP_FRAGMENTATION_NEEDED: (3, 4),
-    ICMP_TIME_EXCEEDED: (11, 0),
-}
-_ICMP6: Final = {
-    ICMP_NET_UNREACHABLE: (1, 0),
-    ICMP_HOST_UNREACHABLE: (1, 3),
-    ICMP_PROTOCOL_UNREACHABLE: (4, 1),
-    ICMP_PORT_UNREACHABLE: (1, 4),
-    ICMP_FRAGMENTATION_NEEDED: (2, 0),
-    ICMP_TIME_EXCEEDED: (3, 0),
-}
-
-
 def _five(protocol: str, flow: FourTuple) -> FiveTuple:
     return FiveTuple(protocol, flow.src, flow.sport, flow.dst, flow.dport)
 
@@ -65,6 +35,9 @@ def seen(packet: Packet) -> Seen:
     if isinstance(packet, Segment):
         return Seen(_five("tcp", flow), packet.flags)
     if isinstance(packet, IcmpError):
-        protocol, numbers = ("icmp6", _ICMP6) if is_ipv6(flow.dst) else ("icmp", _ICMP)
-        return Seen(_five(protocol, flow), 0, _five("tcp", packet.quoted_flow), numbers[packet.kind])
+        ipv6 = is_ipv6(flow.dst)
+        protocol = "icmp6" if ipv6 else "icmp"
+        return Seen(
+            _five(protocol, flow), 0, _five("tcp", packet.quoted_flow), type_and_code(packet.kind, ipv6)
+        )
     return Seen(_five("", flow))
