@@ -50,10 +50,11 @@ if TYPE_CHECKING:
         Withdraw,
         register,
     )
-    from mptcpsim.scenario.build import Simulation, build
+    from mptcpsim.scenario.build import build
     from mptcpsim.scenario.errors import ScenarioError
     from mptcpsim.scenario.from_graph import scenario_from_graph
     from mptcpsim.scenario.load import load, loads
+    from mptcpsim.scenario.simulation import Simulation
     from mptcpsim.sim.engine import Environment
     from mptcpsim.sim.sockets import Socket, Sockets
     from mptcpsim.sweep.campaign import Campaign
@@ -101,7 +102,7 @@ _WHERE: Final = {
     "Segment": "core.segment",
     "SendView": "plugins",
     "SetBackup": "plugins",
-    "Simulation": "scenario.build",
+    "Simulation": "scenario.simulation",
     "Socket": "sim.sockets",
     "Sockets": "sim.sockets",
     "Stack": "core.stack",

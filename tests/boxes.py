@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 from mptcpsim.core.segment import Packet, Segment
 from mptcpsim.net.link import Link
 from mptcpsim.net.middlebox import Middlebox
-from mptcpsim.scenario.build import Simulation, build
+from mptcpsim.scenario.build import build
 from mptcpsim.scenario.load import loads
+from mptcpsim.scenario.simulation import Simulation
 from mptcpsim.units import SECOND, format_time
 
 TWO_HOSTS = """

@@ -13,7 +13,8 @@ from profiles import examples
 
 from mptcpsim import Simulation, build, loads
 from mptcpsim.results.series import SeriesRecorder
-from mptcpsim.scenario.measure import Sampler, summarise
+from mptcpsim.scenario.run import sampler_of
+from mptcpsim.scenario.summarise import summarise
 from mptcpsim.sim.apps import Bulk, Reader, Source
 from mptcpsim.sim.flow import Flow, OneWayFlow
 from mptcpsim.units import MILLISECOND, SECOND
@@ -175,7 +176,7 @@ class TestRequestResponse:
     def test_the_summary(self, tmp_path: Path) -> None:
         sim = simulation('app = "request-response"\nrequest = "100B"\nresponse = "1kB"\ncount = 5')
         with SeriesRecorder(tmp_path / "series.parquet") as recorder:
-            sampler = Sampler(sim, recorder)
+            sampler = sampler_of(sim, recorder)
             sim.env.run("10s")
             sampler.finish()
             (flow,) = summarise(sim, sampler).flows
@@ -377,7 +378,7 @@ class TestFlows:
 def ended(sim: Simulation, tmp_path: Path) -> str | None:
     """Run to the end, as ``mptcpsim run`` does, and return the error in the summary of the first flow."""
     with SeriesRecorder(tmp_path / "series.parquet") as recorder:
-        sampler = Sampler(sim, recorder)
+        sampler = sampler_of(sim, recorder)
         sim.env.run(sim.scenario.duration)
         sampler.finish()
     return summarise(sim, sampler).flows[0].error

@@ -10,11 +10,13 @@ import pytest
 from mptcpsim.net.loss import GilbertElliott, ListedLoss, PeriodicLoss, RandomLoss
 from mptcpsim.net.pipe import PipeSettings
 from mptcpsim.results.series import SeriesRecorder
-from mptcpsim.scenario.build import Simulation, build
+from mptcpsim.scenario.build import build
 from mptcpsim.scenario.load import load, loads
-from mptcpsim.scenario.measure import Sampler, endpoint, integrity, summarise
 from mptcpsim.scenario.pipes import pipe_settings
+from mptcpsim.scenario.run import sampler_of
 from mptcpsim.scenario.schema import Scenario
+from mptcpsim.scenario.simulation import Simulation
+from mptcpsim.scenario.summarise import endpoint, integrity, summarise
 from mptcpsim.units import MILLISECOND, SECOND
 
 DEMO = Path(__file__).resolve().parent.parent / "experiments" / "demo" / "scenario.toml"
@@ -215,7 +217,7 @@ class TestEquality:
             kinds = {p.kind for link in simulation.topology.links.values() for p in link.pipes()}
             assert kinds == {"general" if general else "fifo"}
             with SeriesRecorder(tmp_path / f"{general}.parquet") as recorder:
-                sampler = Sampler(simulation, recorder)
+                sampler = sampler_of(simulation, recorder)
                 simulation.env.run(one.duration)
                 sampler.finish()
             found.append(summarise(simulation, sampler).as_dict())
@@ -255,7 +257,7 @@ class TestSummary:
         )
         simulation = build(one)
         with SeriesRecorder(tmp_path / "series.parquet") as recorder:
-            sampler = Sampler(simulation, recorder)
+            sampler = sampler_of(simulation, recorder)
             simulation.env.run(one.duration)
             sampler.finish()
         (flow,) = summarise(simulation, sampler).flows

@@ -13,8 +13,8 @@ from mptcpsim.net.pipe import Pipe
 from mptcpsim.results.report import dummynet_table, tables
 from mptcpsim.results.series import SeriesRecorder
 from mptcpsim.results.summary import Summary
-from mptcpsim.scenario.build import Simulation
 from mptcpsim.scenario.run import measure
+from mptcpsim.scenario.simulation import Simulation
 from mptcpsim.units import MILLISECOND as MS
 from mptcpsim.units import SECOND
 

@@ -14,7 +14,8 @@ from mptcpsim.results.series import SeriesRecorder
 from mptcpsim.scenario.build import build
 from mptcpsim.scenario.errors import ScenarioError
 from mptcpsim.scenario.load import dumps, loads
-from mptcpsim.scenario.measure import Sampler, event_lines, summarise
+from mptcpsim.scenario.run import sampler_of
+from mptcpsim.scenario.summarise import event_lines, summarise
 from mptcpsim.units import MILLISECOND, SECOND
 
 LONG = 'bytes = "5MB"'
@@ -478,7 +479,7 @@ def test_events_are_in_the_log_and_survive_being_written(tmp_path: Path) -> None
     assert loads(dumps(scenario)) == scenario
     simulation = build(scenario)
     with SeriesRecorder(tmp_path / "series.parquet") as recorder:
-        summary = summarise(simulation, Sampler(simulation, recorder))
+        summary = summarise(simulation, sampler_of(simulation, recorder))
     lines = [line for line in event_lines(simulation, summary) if "host" not in line]
     assert lines == [
         {"time_s": 1.0, "event": "interface-down", "interface": "a:eth1"},

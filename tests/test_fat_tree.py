@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from mptcpsim import ScenarioError, build, load
-from mptcpsim.scenario.build import Simulation
 from mptcpsim.scenario.load import dumps, loads
+from mptcpsim.scenario.simulation import Simulation
 from mptcpsim.scenario.subflow_paths import expected_paths, subflow_paths
 
 SCENARIO = Path(__file__).parent.parent / "experiments" / "fat-tree" / "scenario.toml"

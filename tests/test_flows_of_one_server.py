@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from mptcpsim.net.node import DROP_DOWN
-from mptcpsim.scenario.build import Simulation, build
+from mptcpsim.scenario.build import build
 from mptcpsim.scenario.load import loads
+from mptcpsim.scenario.simulation import Simulation
 
 NETWORK = """
 title = "Two hosts"

@@ -18,7 +18,7 @@ from mptcpsim.core.multipath import MptcpConnection
 from mptcpsim.core.subflow import Subflow
 from mptcpsim.core.tcp import Tcp
 from mptcpsim.results.series import SeriesRecorder
-from mptcpsim.scenario.measure import Sampler
+from mptcpsim.scenario.run import sampler_of
 from mptcpsim.sim.sockets import ConnectionFailed, Socket
 from mptcpsim.units import MINUTE
 
@@ -219,7 +219,7 @@ def test_a_host_that_is_recorded_forgets_nothing(protocol: str, tmp_path: Path) 
     """What happened to a connection belongs to the results of the run."""
     traffic = Traffic(protocol, "sequence")
     with SeriesRecorder(tmp_path / "series.parquet") as recorder:
-        Sampler(traffic.simulation, recorder)
+        sampler_of(traffic.simulation, recorder)
         traffic.connect(3 * ROUND)
     for host in traffic.simulation.hosts.values():
         assert [connection.identifier for connection in host.stack.connections] == list(range(3 * ROUND))

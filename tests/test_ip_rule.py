@@ -14,12 +14,13 @@ from mptcpsim.core.segment import FourTuple
 from mptcpsim.net.forwarding import IpNode
 from mptcpsim.net.rules import RuleList
 from mptcpsim.net.walk import probe, walk
-from mptcpsim.scenario.build import Simulation, build
+from mptcpsim.scenario.build import build
 from mptcpsim.scenario.check import flow_addresses
 from mptcpsim.scenario.errors import ScenarioError
 from mptcpsim.scenario.ip_words import NextHop, read_route, read_rule
 from mptcpsim.scenario.load import dumps, loads
 from mptcpsim.scenario.policy import rule_list
+from mptcpsim.scenario.simulation import Simulation
 
 #: Two interfaces of A to two interfaces of the router, B behind it: the seed's "multi-network".
 MULTI_NETWORK = """

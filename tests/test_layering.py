@@ -22,6 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("freebsd", "topologies"),
     ("sim", "wire"),
     ("results",),
+    ("measure",),
     ("scenario",),
     ("route",),
     ("lint",),

@@ -25,8 +25,9 @@ from script import Script
 from mptcpsim.core.mptcp_options import RemoveAddr
 from mptcpsim.core.segment import RST, Segment
 from mptcpsim.plugins import OpenSubflow
-from mptcpsim.scenario.build import Simulation, build
+from mptcpsim.scenario.build import build
 from mptcpsim.scenario.load import loads
+from mptcpsim.scenario.simulation import Simulation
 from mptcpsim.units import MILLISECOND, SECOND
 
 MS = MILLISECOND

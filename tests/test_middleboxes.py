@@ -16,7 +16,8 @@ from mptcpsim.results.series import SeriesRecorder
 from mptcpsim.scenario.build import build
 from mptcpsim.scenario.errors import ScenarioError
 from mptcpsim.scenario.load import dumps, loads
-from mptcpsim.scenario.measure import Sampler, summarise
+from mptcpsim.scenario.run import sampler_of
+from mptcpsim.scenario.summarise import summarise
 from mptcpsim.units import MILLISECOND, SECOND
 
 MPTCP = 'mptcp = "rfc8684"'
@@ -118,7 +119,7 @@ def test_counts_and_summary(tmp_path: Any) -> None:
     assert packets == sent + dropped == result.link().forward.packets
     assert counts(result, 1)[0] == (sent, 0, 0, 2 * sent)
     with SeriesRecorder(tmp_path / "series.parquet") as recorder:
-        link = summarise(result.simulation, Sampler(result.simulation, recorder)).as_dict()["links"]["one"]
+        link = summarise(result.simulation, sampler_of(result.simulation, recorder)).as_dict()["links"]["one"]
     assert link["forward"]["drops"] == {"middlebox drop": 2}
     assert link["drops"] == {"middlebox drop": 2}
     assert link["middleboxes"][0] == {

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from mptcpsim.core.multipath import MptcpConnection
-from mptcpsim.scenario.build import Simulation, build
+from mptcpsim.scenario.build import build
 from mptcpsim.scenario.load import load
+from mptcpsim.scenario.simulation import Simulation
 from mptcpsim.units import SECOND
 
 TWO_PATHS = Path(__file__).resolve().parent.parent / "experiments" / "two-paths" / "scenario.toml"

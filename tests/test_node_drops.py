@@ -9,9 +9,11 @@ from rich.console import Console
 
 from mptcpsim.results.report import tables
 from mptcpsim.results.series import SeriesRecorder
-from mptcpsim.scenario.build import Simulation, build
+from mptcpsim.scenario.build import build
 from mptcpsim.scenario.load import loads
-from mptcpsim.scenario.measure import Sampler, summarise
+from mptcpsim.scenario.run import sampler_of
+from mptcpsim.scenario.simulation import Simulation
+from mptcpsim.scenario.summarise import summarise
 
 SCENARIO = """
 title = "Two routers"
@@ -45,7 +47,7 @@ bytes = "100kB"
 
 def summary_of(simulation: Simulation, directory: Path) -> dict[str, Any]:
     with SeriesRecorder(directory / "series.parquet") as recorder:
-        sampler = Sampler(simulation, recorder)
+        sampler = sampler_of(simulation, recorder)
         simulation.env.run(simulation.scenario.duration)
         return summarise(simulation, sampler).as_dict()
 

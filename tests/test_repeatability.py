@@ -9,8 +9,9 @@ import pytest
 
 from mptcpsim import Simulation, build, loads
 from mptcpsim.results.series import SeriesRecorder
-from mptcpsim.scenario.measure import Sampler, event_lines, summarise
+from mptcpsim.scenario.run import sampler_of
 from mptcpsim.scenario.schema import Scenario
+from mptcpsim.scenario.summarise import event_lines, summarise
 
 #: Two hosts, two paths between them; whatever can happen to a link happens to the first.
 TWO_PATHS = """\
@@ -121,7 +122,7 @@ def result(scenario: Scenario, directory: Path, slices: int = 1, **how: bool) ->
     watched(simulation, "first", drops)
     file = directory / "series.parquet"
     with SeriesRecorder(file) as recorder:
-        sampler = Sampler(simulation, recorder)
+        sampler = sampler_of(simulation, recorder)
         for step in range(1, slices + 1):
             simulation.env.run(scenario.duration * step // slices)
         sampler.finish()

@@ -11,12 +11,12 @@ import pytest
 from typer.testing import CliRunner
 
 from mptcpsim.cli import app
+from mptcpsim.measure.stalls import CAUSES
 from mptcpsim.results.figures_dsn import draw_dsn, updates
 from mptcpsim.results.report import stall_lines
 from mptcpsim.results.rundir import RunDirectoryError
 from mptcpsim.results.segments import HEARD, PROBE, TOLD, Row, read_segments
 from mptcpsim.results.series import SeriesRecorder
-from mptcpsim.results.stalls import CAUSES
 from mptcpsim.scenario.build import build
 from mptcpsim.scenario.load import load
 from mptcpsim.scenario.run import measure

@@ -153,7 +153,7 @@ FAULTS = {
     "updates on other subflows than the first are ignored": Mutation(
         changes=(
             (
-                "results/stall_evidence.py",
+                "measure/stall_evidence.py",
                 "event.what in what and event.last >= self.room_since]\n",
                 "event.what in what and event.last >= self.room_since and event.subflow <= 0]\n",
             ),
@@ -164,7 +164,7 @@ FAULTS = {
     "a time-out is called persist": Mutation(
         changes=(
             (
-                "results/stall_causes.py",
+                "measure/stall_causes.py",
                 "        return Explanation(TIME_OUT if count else LOSS, words, missing, count)\n",
                 "        return Explanation(BACK_OFF if count else LOSS, words, missing, count)\n",
             ),
@@ -175,7 +175,7 @@ FAULTS = {
     "every second stall is dropped": Mutation(
         changes=(
             (
-                "scenario/stall_watch.py",
+                "measure/stall_watch.py",
                 "        self.stalled += lasted\n",
                 "        self.stalled += lasted\n"
                 "        self._second = not getattr(self, '_second', False)\n"

@@ -12,15 +12,15 @@ from typer.testing import CliRunner
 
 from mptcpsim import loads
 from mptcpsim.cli import app
+from mptcpsim.measure.stall_ends import BY_ARRIVAL, BY_PROBE
+from mptcpsim.measure.stalls import ACKS_LOST, HEAD_OF_LINE, LOST, NO_SUBFLOW, TIME_OUT
 from mptcpsim.results.figures_dsn import updates
 from mptcpsim.results.report import stall_lines
 from mptcpsim.results.segments import read_segments
 from mptcpsim.results.series import SeriesRecorder, read_series
-from mptcpsim.results.stall_ends import BY_ARRIVAL, BY_PROBE
-from mptcpsim.results.stalls import ACKS_LOST, HEAD_OF_LINE, LOST, NO_SUBFLOW, TIME_OUT
 from mptcpsim.scenario.build import build
-from mptcpsim.scenario.measure import event_lines
 from mptcpsim.scenario.run import measure
+from mptcpsim.scenario.summarise import event_lines
 from mptcpsim.sim.engine import Environment
 from mptcpsim.sim.flow import Flow
 from mptcpsim.units import SECOND

@@ -12,8 +12,8 @@ from zero_window import Closed, closed, window_updates
 from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.segment import Packet, Segment
 from mptcpsim.core.window_log import UPDATE
-from mptcpsim.results.stall_causes import explain
-from mptcpsim.results.stalls import (
+from mptcpsim.measure.stall_causes import explain
+from mptcpsim.measure.stalls import (
     ACKS_LOST,
     BACK_OFF,
     CAUSES,

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from mptcpsim import Simulation, build, load
 from mptcpsim.core.segment import Packet, Segment
 from mptcpsim.core.tcp import Tcp
-from mptcpsim.scenario.measure import integrity
+from mptcpsim.scenario.summarise import integrity
 from mptcpsim.units import MILLISECOND, SECOND
 
 SCENARIO = Path(__file__).resolve().parent / "scenario.toml"

@@ -21,7 +21,7 @@ from mptcpsim.lint.talks import FIRST_PORT, End, Pair, Talk
 from mptcpsim.net.node import Interface
 from mptcpsim.net.walk import probe
 from mptcpsim.route.way import Pathfinder
-from mptcpsim.scenario.build import Simulation, build
+from mptcpsim.scenario.build import build
 from mptcpsim.scenario.check import flow_addresses, setter
 from mptcpsim.scenario.check_events import added_addresses
 from mptcpsim.scenario.errors import Path, dotted
@@ -37,6 +37,7 @@ from mptcpsim.scenario.load import open_source
 from mptcpsim.scenario.places import Place, Places
 from mptcpsim.scenario.routes import Port, segments, split_end
 from mptcpsim.scenario.schema import Scenario
+from mptcpsim.scenario.simulation import Simulation
 from mptcpsim.scenario.timeline import Timeline
 from mptcpsim.scenario.typed import COMMANDS, TABLE
 

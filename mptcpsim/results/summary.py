@@ -50,7 +50,7 @@ class StallPart:
 
 @dataclass
 class StallEnd:
-    """What ended a stall: ``by`` is one of ``results.stall_ends.ENDINGS``, ``words`` make a sentence."""
+    """What ended a stall: ``by`` is one of ``measure.stall_ends.ENDINGS``, ``words`` make a sentence."""
 
     by: str
     words: str
@@ -61,7 +61,7 @@ class StallEnd:
 class Stall:
     """A gap in the delivery of a flow that lasts so long that ordinary loss recovery does not explain it.
 
-    docs/design.md has the definition, ``results.stalls`` the causes. From ``start_s`` on something could have
+    docs/design.md has the definition, ``measure.stalls`` the causes. From ``start_s`` on something could have
     arrived, at ``end_s`` it did. ``words`` says what happened, ``packets`` are the segments that show it.
     ``parts``: one after the other, if the cause changed; ``cause`` is then the one that lasted longest.
     """
@@ -113,7 +113,7 @@ class SubflowResult:
     wants it used only while no other one works; ``error`` says why it ended, if not by itself.
     ``links`` are those that its packets to the peer crossed last, in order.
     ``goodput_bps`` is None if the bytes took no time.
-    ``limited_s``: how long each of ``results.limits`` kept it from sending, to the sampling interval.
+    ``limited_s``: how long each of ``measure.limits`` kept it from sending, to the sampling interval.
     """
 
     id: int

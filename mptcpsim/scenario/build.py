@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from mptcpsim.codec.roundtrip import Disagreement, Recoder
 from mptcpsim.core.stack import Stack
-from mptcpsim.freebsd.system import System
 from mptcpsim.net.forwarding import IpNode
 from mptcpsim.net.host import Host
 from mptcpsim.net.link import Link
 from mptcpsim.net.node import DEFAULT_MTU, Interface, Node
 from mptcpsim.net.router import Router
 from mptcpsim.net.switch import Switch
-from mptcpsim.net.topology import Topology
 from mptcpsim.scenario import flows
 from mptcpsim.scenario.catalogue import known, load_plugins
 from mptcpsim.scenario.check import flow_addresses
@@ -22,51 +18,14 @@ from mptcpsim.scenario.pipes import counted_loss, middleboxes, pipe_settings
 from mptcpsim.scenario.policy import install_policy
 from mptcpsim.scenario.routes import split_end
 from mptcpsim.scenario.schema import Scenario
+from mptcpsim.scenario.simulation import Simulation
 from mptcpsim.scenario.spread import Spread
 from mptcpsim.scenario.systems import attach_systems
 from mptcpsim.scenario.timeline import Timeline
 from mptcpsim.sim.apps import Bulk, ConstantRate, OnOff, Reader, Source
-from mptcpsim.sim.engine import Environment
 from mptcpsim.sim.flow import Flow, OneWayFlow, RequestResponseFlow
 from mptcpsim.sim.sockets import Sockets
 from mptcpsim.streams import stream
-
-
-class Simulation:
-    """A scenario, built and ready to run.
-
-    Attributes:
-        scenario: what it was built from.
-        env: clock and SimPy environment; ``env.run(until=...)`` runs it.
-        topology: nodes and links by name.
-        hosts: hosts by name, in the order of the scenario.
-        sockets: the socket layer of each host, for applications of one's own.
-        flows: the flows, in the order of the scenario.
-        systems: the FreeBSD systems, by the name of the host or router.
-        notes: (instant, line of ``events.jsonl``) about what was done to the network.
-    """
-
-    def __init__(self, scenario: Scenario) -> None:
-        self.scenario = scenario
-        self.env = Environment()
-        self.topology = Topology()
-        self.hosts: dict[str, Host] = {}
-        self.sockets: dict[str, Sockets] = {}
-        self.flows: list[Flow] = []
-        self.systems: dict[str, System] = {}
-        self.notes: list[tuple[int, dict[str, Any]]] = []
-
-    def interface(self, end: str) -> Interface:
-        """Return the interface that ``"NODE:INTERFACE"`` names."""
-        node, _, name = end.partition(":")
-        return self.topology.nodes[node].interfaces[name]
-
-    def owner(self, address: str) -> Stack | None:
-        """Return the stack of the host that has an address, or None."""
-        for host in self.hosts.values():
-            if address in host.addresses:
-                return host.stack
-        return None
 
 
 def build(scenario: Scenario, *, roundtrip: bool = False, general: bool = False) -> Simulation:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from mptcpsim.codec.pcap import INBOUND, OUTBOUND, CaptureWriter
 from mptcpsim.core.segment import Packet
-from mptcpsim.scenario.build import Simulation
 from mptcpsim.scenario.schema import Scenario
+from mptcpsim.scenario.simulation import Simulation
 
 #: Where in a run directory the files of tcpdump stand: ``tcpdump/HOST/FILE``.
 DUMPS = "tcpdump"

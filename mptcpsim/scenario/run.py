@@ -9,6 +9,9 @@ from functools import partial
 from pathlib import Path
 
 from mptcpsim.guard import any_guarded
+from mptcpsim.measure.sampler import Sampler
+from mptcpsim.measure.segment_trace import SegmentTrace
+from mptcpsim.net.node import Interface
 from mptcpsim.results.frames import locate
 from mptcpsim.results.meta import Stopwatch, collect
 from mptcpsim.results.rundir import META, RunDirectory
@@ -16,13 +19,13 @@ from mptcpsim.results.segments import FILE_NAME as SEGMENTS
 from mptcpsim.results.segments import SegmentRecorder
 from mptcpsim.results.series import FILE_NAME, SeriesRecorder
 from mptcpsim.results.summary import Summary
-from mptcpsim.scenario.build import Simulation, build
+from mptcpsim.scenario.build import build
 from mptcpsim.scenario.captures import labels, write_captures, write_dumps
 from mptcpsim.scenario.hook_watch import hook_watch
 from mptcpsim.scenario.load import dumps
-from mptcpsim.scenario.measure import Sampler, event_lines, summarise
 from mptcpsim.scenario.schema import Scenario
-from mptcpsim.scenario.segment_trace import SegmentTrace
+from mptcpsim.scenario.simulation import Simulation
+from mptcpsim.scenario.summarise import event_lines, summarise
 from mptcpsim.sim.loop import Loop
 from mptcpsim.units import SECOND
 
@@ -74,7 +77,7 @@ def run_scenario(
         EventBudgetExceeded: the run makes no progress in time.
         IntegrityError: a byte was delivered that is not the next one of its stream.
     """
-    watch = Stopwatch()
+    stopwatch = Stopwatch()
     simulation = build(scenario, roundtrip=roundtrip)
     with ExitStack() as files:
         recorder = files.enter_context(SeriesRecorder(directory.path / FILE_NAME))
@@ -82,7 +85,7 @@ def run_scenario(
         write_dumps(simulation, directory.path, files)
         segments = SegmentRecorder(directory.path / SEGMENTS)
         if dsn:
-            SegmentTrace(simulation, segments)
+            SegmentTrace(simulation.flows, _ends_of_flows(simulation), segments)
         loop = simulation.env.loop
         loop.watch = partial(_look, loop, stop or Stop(), progress)
         summary = measure(simulation, recorder, stop)
@@ -95,7 +98,7 @@ def run_scenario(
     lines = [json.dumps(line, sort_keys=True, ensure_ascii=False) for line in events_found]
     directory.write_text("events.jsonl", "".join(f"{line}\n" for line in lines))
     events = simulation.env.loop.executed
-    meta = collect(scenario.seed, events, watch, {"pcap": pcap, "roundtrip": roundtrip})
+    meta = collect(scenario.seed, events, stopwatch, {"pcap": pcap, "roundtrip": roundtrip})
     if simulation.env.now < scenario.duration:
         meta |= {"complete": False, "ended": interrupted_at(simulation.env.now, scenario.duration)}
     directory.write_json(META, meta)
@@ -123,7 +126,7 @@ def measure(simulation: Simulation, recorder: SeriesRecorder, stop: Stop | None 
         recorder: takes the time series.
         stop: is possible while the simulation runs.
     """
-    sampler = Sampler(simulation, recorder)
+    sampler = sampler_of(simulation, recorder)
     stop = stop or Stop()
     stop.possible = True
     with suppress(_Stopped), hook_watch() if any_guarded() else nullcontext():
@@ -131,6 +134,30 @@ def measure(simulation: Simulation, recorder: SeriesRecorder, stop: Stop | None 
     stop.possible = False
     sampler.finish()
     return summarise(simulation, sampler)
+
+
+def _ends_of_flows(simulation: Simulation) -> list[Interface]:
+    """Return the interfaces of the hosts that have flows."""
+    hosts = {name for flow in simulation.flows for name in (flow.client_host, flow.server_host)}
+    return [
+        simulation.interface(f"{name}:{interface}")
+        for name in sorted(hosts)
+        for interface in simulation.scenario.hosts[name].interfaces
+    ]
+
+
+def sampler_of(simulation: Simulation, recorder: SeriesRecorder) -> Sampler:
+    """Begin to measure a simulation that was just built, as its scenario wants it."""
+    scenario = simulation.scenario
+    return Sampler(
+        recorder,
+        simulation.env.loop,
+        simulation.topology,
+        simulation.flows,
+        interval=scenario.output.sample_interval,
+        end=scenario.duration,
+        stall_threshold=scenario.results.stall_threshold,
+    )
 
 
 def _with_plugins(scenario: Scenario, directory: RunDirectory) -> Scenario:

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from mptcpsim.net.tracks import Tracks
-from mptcpsim.scenario.build import Simulation, build
+from mptcpsim.scenario.build import build
 from mptcpsim.scenario.flows import ConstantRateFlow, FlowSpec
 from mptcpsim.scenario.schema import Scenario
+from mptcpsim.scenario.simulation import Simulation
 from mptcpsim.units import SECOND
 
 #: How long an idle connection is watched that shows which subflows it would have: joins and their

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 from mptcpsim.freebsd.commands import Command, Sysctl
 from mptcpsim.freebsd.dummynet_host import Dummynet
@@ -16,13 +15,11 @@ from mptcpsim.net.forwarding import IpNode
 from mptcpsim.net.host import Host
 from mptcpsim.scenario.freebsd_settings import FreebsdSpec
 from mptcpsim.scenario.mptcp_settings import MptcpSettings
+from mptcpsim.scenario.simulation import Simulation
 from mptcpsim.scenario.tcp_settings import TcpSettings
 from mptcpsim.scenario.typed import COMMANDS, later_label
 from mptcpsim.streams import stream
 from mptcpsim.units import SECOND
-
-if TYPE_CHECKING:
-    from mptcpsim.scenario.build import Simulation
 
 
 def attach_systems(simulation: Simulation) -> dict[str, System]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from mptcpsim.net.forwarding import IpNode
 from mptcpsim.net.link import Link
@@ -27,9 +27,7 @@ from mptcpsim.scenario.events import (
 )
 from mptcpsim.scenario.ip_words import RouteWords
 from mptcpsim.scenario.pipes import counted_loss, random_loss_values
-
-if TYPE_CHECKING:
-    from mptcpsim.scenario.build import Simulation
+from mptcpsim.scenario.simulation import Simulation
 
 
 class _Gone(NamedTuple):

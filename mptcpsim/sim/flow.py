@@ -17,6 +17,8 @@ class Flow:
 
     Attributes:
         name: for people.
+        start: when the client connects, ns.
+        client_host, server_host: names of the two hosts.
         client, server: connections of both ends; None before they exist.
         completed_at: when the reader of the data reached its end, ns, or -1.
         failed_at: when the flow failed, ns, or -1.
@@ -58,6 +60,9 @@ class Flow:
         """
         self.env = env
         self.name = name
+        self.start = start
+        self.client_host = client.host.name
+        self.server_host = server.host.name
         self.client: Connection | None = None
         self.server: Connection | None = None
         self.completed_at: int = -1
@@ -69,7 +74,6 @@ class Flow:
         self._local = local
         self._remote = remote
         self._configs = (client_config, server_config)
-        self._start = start
         self._paused: set[str] = set()
         self._listen = listen
         self._bind = bind
@@ -92,14 +96,31 @@ class Flow:
         raise NotImplementedError
 
     @property
+    def client_sends(self) -> bool:
+        """Whether the client's end sends the data."""
+        return True
+
+    # --- The two ends -------------------------------------------------------------------------
+
+    @property
     def sender(self) -> Connection | None:
         """The end that sends the data."""
-        return self.client
+        return self.client if self.client_sends else self.server
 
     @property
     def receiver(self) -> Connection | None:
         """The end that receives the data."""
-        return self.server
+        return self.server if self.client_sends else self.client
+
+    @property
+    def sender_host(self) -> str:
+        """Name of the host that sends the data."""
+        return self.client_host if self.client_sends else self.server_host
+
+    @property
+    def receiver_host(self) -> str:
+        """Name of the host that receives the data."""
+        return self.server_host if self.client_sends else self.client_host
 
     # --- Pauses -------------------------------------------------------------------------------
 
@@ -153,8 +174,8 @@ class Flow:
         yield from self._guarded(self.at_server(socket), socket)
 
     def _connect(self) -> Process:
-        if self._start:
-            yield self.env.timeout(self._start)
+        if self.start:
+            yield self.env.timeout(self.start)
         client = self._sockets[0]
         if self._local not in client.host.addresses:
             self._fail(f"{self._local} is no address of the client any more (can't assign requested address)")
@@ -214,14 +235,9 @@ class OneWayFlow(Flow):
         return self._reader is None and at_client == self._reverse
 
     @property
-    def sender(self) -> Connection | None:
-        """The client, or with ``reverse`` the server."""
-        return self.server if self._reverse else self.client
-
-    @property
-    def receiver(self) -> Connection | None:
-        """The other end."""
-        return self.client if self._reverse else self.server
+    def client_sends(self) -> bool:
+        """Whether the client sends: unless the flow is reversed."""
+        return not self._reverse
 
     def at_client(self, socket: Socket) -> Process:
         """Send, or with ``reverse`` receive."""
@@ -257,14 +273,9 @@ class RequestResponseFlow(Flow):
         super().__init__(*args)
 
     @property
-    def sender(self) -> Connection | None:
-        """The server: its responses are the data."""
-        return self.server
-
-    @property
-    def receiver(self) -> Connection | None:
-        """The client."""
-        return self.client
+    def client_sends(self) -> bool:
+        """The server sends: its responses are the data."""
+        return False
 
     def at_client(self, socket: Socket) -> Process:
         """Ask, wait for the whole answer, note how long it took."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from mptcpsim.results.series import NoSeries
 from mptcpsim.scenario.build import build
-from mptcpsim.scenario.measure import Sampler
+from mptcpsim.scenario.run import sampler_of
 from mptcpsim.sweep.worker import Resolved, unpack
 
 #: Wall-clock seconds that a point is tried for.
@@ -29,7 +29,7 @@ def seconds_per_packet(points: Sequence[Resolved]) -> float:
     for point in chosen.values():
         started = time.perf_counter()
         simulation = build(unpack(point.scenario, point.base_seed))
-        Sampler(simulation, NoSeries())
+        sampler_of(simulation, NoSeries())
         end = simulation.scenario.duration
         for part in range(1, _SLICES + 1):
             simulation.env.run(end * part // _SLICES)

@@ -24,12 +24,13 @@ from mptcpsim.plugins import Scope
 from mptcpsim.results.rundir import json_text
 from mptcpsim.results.series import ChosenSeries, NoSeries, SeriesRecorder
 from mptcpsim.results.summary import INTACT, Summary
-from mptcpsim.scenario.build import Simulation, build
+from mptcpsim.scenario.build import build
 from mptcpsim.scenario.catalogue import in_scope, load_plugin_text
 from mptcpsim.scenario.errors import Problem, ScenarioError
 from mptcpsim.scenario.load import Source
 from mptcpsim.scenario.run import measure
 from mptcpsim.scenario.schema import Scenario
+from mptcpsim.scenario.simulation import Simulation
 from mptcpsim.sim.loop import EventBudgetExceeded
 from mptcpsim.sweep.advice import Look, look_at
 from mptcpsim.sweep.cost import expected_packets

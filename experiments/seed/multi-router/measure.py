@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mptcpsim import Simulation, build, load
-from mptcpsim.scenario.measure import integrity
+from mptcpsim.scenario.summarise import integrity
 from mptcpsim.units import MILLISECOND, SECOND
 
 SCENARIO = Path(__file__).resolve().parent / "scenario.toml"

@@ -16,9 +16,10 @@ from typing import Any
 
 from mptcpsim.core.window_log import PROBE, UPDATE, ZERO
 from mptcpsim.results.series import SeriesRecorder
-from mptcpsim.scenario.build import Simulation, build
+from mptcpsim.scenario.build import build
 from mptcpsim.scenario.load import load
 from mptcpsim.scenario.run import measure
+from mptcpsim.scenario.simulation import Simulation
 from mptcpsim.units import MILLISECOND, SECOND
 
 HERE = Path(__file__).resolve().parent

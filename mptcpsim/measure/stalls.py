@@ -5,7 +5,7 @@ sender has data for the receiver, the receiver has room for it, and nothing is d
 first time. One of max(2 SRTT, 200 ms) or more is a *pause*; one that lasts ``least_stall``, too, is a
 *stall*. A run whose pace is set by a slow reader has zero windows but neither.
 
-``results.stall_causes`` explains a gap, ``results.stall_ends`` says what ended it.
+``measure.stall_causes`` explains a gap, ``measure.stall_ends`` says what ended it.
 """
 
 from __future__ import annotations

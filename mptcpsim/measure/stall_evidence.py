@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from mptcpsim.core.multipath import MptcpConnection
 from mptcpsim.core.window_log import ANSWER, CLOSED, PROBE, ZERO, WindowEvent
-from mptcpsim.results.drops import Drop, DropLog
-from mptcpsim.results.ends import numbers_of
-from mptcpsim.results.stalls import Witness
+from mptcpsim.measure.drops import Drop, DropLog
+from mptcpsim.measure.ends import numbers_of
+from mptcpsim.measure.stalls import Witness
 from mptcpsim.units import NEVER, SECOND, format_time
 
 if TYPE_CHECKING:

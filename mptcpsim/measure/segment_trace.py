@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from mptcpsim.core.multipath import MptcpConnection
 from mptcpsim.core.segment import SYN, FourTuple, Packet, Segment
 from mptcpsim.core.tcp import Tcp
+from mptcpsim.measure.ends import numbers_of
 from mptcpsim.net.node import Interface
-from mptcpsim.results.ends import numbers_of
 from mptcpsim.results.segments import AGAIN, DATA, HEARD, PROBE, TOLD, Row, SegmentRecorder
-from mptcpsim.scenario.build import Simulation
 from mptcpsim.sim.flow import Flow
 from mptcpsim.units import SECOND
 
@@ -25,17 +25,17 @@ class _Known(NamedTuple):
 class SegmentTrace:
     """Taps the interfaces of the hosts that have flows; after what taps them already."""
 
-    def __init__(self, simulation: Simulation, recorder: SegmentRecorder) -> None:
+    def __init__(
+        self, flows: Sequence[Flow], interfaces: Iterable[Interface], recorder: SegmentRecorder
+    ) -> None:
         self._recorder = recorder
-        self._flows = list(simulation.flows)
+        self._flows = flows
         #: By four-tuple of what the data's sender sends, as it leaves there and (NAT) as it arrives.
         self._known: dict[FourTuple, _Known] = {}
         #: The highest DSN sent so far, by flow.
         self._highest: dict[str, int] = {}
-        hosts = {name for spec in simulation.scenario.flows for name in (spec.client, spec.server)}
-        for name in sorted(hosts):
-            for interface in simulation.scenario.hosts[name].interfaces:
-                self._tap(simulation.interface(f"{name}:{interface}"))
+        for interface in interfaces:
+            self._tap(interface)
 
     def _tap(self, interface: Interface) -> None:
         before = interface.tap

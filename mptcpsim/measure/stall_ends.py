@@ -20,8 +20,8 @@ from mptcpsim.core.window_log import (
     WindowEvent,
 )
 from mptcpsim.core.window_probe import SWS_OVERRIDE
-from mptcpsim.results.ends import numbers_of
-from mptcpsim.results.stalls import Witness
+from mptcpsim.measure.ends import numbers_of
+from mptcpsim.measure.stalls import Witness
 from mptcpsim.units import MILLISECOND, SECOND, format_time
 
 if TYPE_CHECKING:

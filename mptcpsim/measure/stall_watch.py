@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from mptcpsim.core.connection import Connection
 from mptcpsim.core.tcp import Tcp
-from mptcpsim.results.drops import DropLog
-from mptcpsim.results.stall_causes import explain
-from mptcpsim.results.stall_ends import (
+from mptcpsim.measure.drops import DropLog
+from mptcpsim.measure.stall_causes import explain
+from mptcpsim.measure.stall_ends import (
     BY_ARRIVAL,
     BY_END,
     BY_FAILURE,
@@ -24,7 +24,7 @@ from mptcpsim.results.stall_ends import (
     Ending,
     ending,
 )
-from mptcpsim.results.stalls import (
+from mptcpsim.measure.stalls import (
     HEAD_OF_LINE,
     LOSS,
     SHORTEST,
@@ -75,8 +75,6 @@ class StallWatch:
         self,
         loop: Loop,
         flow: Flow,
-        hosts: tuple[str, str],
-        start: int,
         drops: DropLog,
         threshold: int | None = None,
     ) -> None:
@@ -85,16 +83,13 @@ class StallWatch:
         Args:
             loop: the clock.
             flow: as it was built.
-            hosts: names of the host that sends the data and of the one that gets it.
-            start: when the flow begins, ns.
             drops: what the network drops.
-            threshold: gaps from this duration on are stalls, ns; None: see ``results.stalls.least_stall``.
+            threshold: gaps from this duration on are stalls, ns; None: see ``measure.stalls.least_stall``.
         """
         self.found: list[Stall] = []
         self.stalled = 0
         self._loop = loop
         self._flow = flow
-        self._hosts = hosts
         self._drops = drops
         self._threshold = threshold
         #: Durations of pauses by cause, number and sum, ns; and the first of them.
@@ -113,7 +108,7 @@ class StallWatch:
         self._due = 0
         self._over = False
         flow.on_connection = self._on_connection
-        self._look_at(start + SHORTEST)
+        self._look_at(flow.start + SHORTEST)
 
     @property
     def pauses(self) -> Pauses:
@@ -328,7 +323,7 @@ class StallWatch:
             Packet(
                 what=witness.what,
                 time_s=witness.time / SECOND,
-                host=self._hosts[0] if witness.at_sender else self._hosts[1],
+                host=self._flow.sender_host if witness.at_sender else self._flow.receiver_host,
                 sent=witness.outgoing,
                 subflow=witness.subflow,
                 source=f"{witness.flow.src}:{witness.flow.sport}",

@@ -1,6 +1,6 @@
 """Why nothing arrives: the two ends of a connection, their logs and the network's drops as evidence.
 
-``explain`` finds one of the causes of ``results.stalls.CAUSES``, in words, and the segments that show it.
+``explain`` finds one of the causes of ``measure.stalls.CAUSES``, in words, and the segments that show it.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from mptcpsim.core.fallback import survivor
 from mptcpsim.core.multipath import MptcpConnection
 from mptcpsim.core.window_log import IGNORED, OPENED, OVERRIDE, UPDATE, WITHHELD, WindowEvent
-from mptcpsim.results.drops import BOX, NODE, Drop, DropLog
-from mptcpsim.results.limits import held_by_nagle
-from mptcpsim.results.stall_evidence import Evidence, in_a_row, instant, next_probe, timeouts
-from mptcpsim.results.stalls import (
+from mptcpsim.measure.drops import BOX, NODE, Drop, DropLog
+from mptcpsim.measure.limits import held_by_nagle
+from mptcpsim.measure.stall_evidence import Evidence, in_a_row, instant, next_probe, timeouts
+from mptcpsim.measure.stalls import (
     ACKS_LOST,
     BACK_OFF,
     BLACK_HOLE,

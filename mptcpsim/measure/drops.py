@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
+from functools import partial
 from typing import Final, NamedTuple
 
 from mptcpsim.core.segment import FourTuple, IcmpError, Packet, Segment
+from mptcpsim.net.pipe import Pipe
+from mptcpsim.net.topology import Topology
+from mptcpsim.sim.loop import Loop
 
 # Who dropped a packet.
 LINK: Final = "link"
@@ -85,3 +90,36 @@ class DropLog:
             for drop in self._drops.get(flow, ())
             if drop.time >= since and isinstance(drop.packet, IcmpError)
         ]
+
+
+def watch_drops(topology: Topology, loop: Loop) -> DropLog:
+    """Note every packet that a link, a node or a middlebox drops from now on; return the log, which fills."""
+    log = DropLog()
+    for name, link in topology.links.items():
+        for pipe in link.pipes():
+            _watch_pipe(pipe, log, loop, name)
+        for box in link.middleboxes:
+            place = f"the middlebox {box.NAME} of link {name}"
+            box.on_drop = partial(_note_box, log, loop, place)
+    for name, node in topology.nodes.items():
+        node.on_drop = partial(_note, log, loop, NODE, name)
+    return log
+
+
+def _watch_pipe(pipe: Pipe, log: DropLog, loop: Loop, name: str) -> None:
+    before: Callable[[Packet, str], None] | None = pipe.on_drop
+
+    def note(packet: Packet, reason: str) -> None:
+        if before is not None:
+            before(packet, reason)
+        _note(log, loop, LINK, name, packet, reason)
+
+    pipe.on_drop = note
+
+
+def _note(log: DropLog, loop: Loop, who: str, place: str, packet: Packet, reason: str) -> None:
+    log.add(Drop(loop.now, packet, who, place, reason))
+
+
+def _note_box(log: DropLog, loop: Loop, place: str, packet: Packet) -> None:
+    _note(log, loop, BOX, place, packet, "middlebox")

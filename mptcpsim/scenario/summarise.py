@@ -1,22 +1,21 @@
-"""What is measured while a simulation runs, and the summary at its end."""
+"""The summary of a simulation that has run, and everything noteworthy that happened in it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from mptcpsim.core.connection import Connection
 from mptcpsim.core.multipath import MptcpConnection
-from mptcpsim.core.states import CLOSED
+from mptcpsim.core.tcp import Tcp
 from mptcpsim.core.window_log import TIMED_OUT, WITHHELD, WindowEvent
+from mptcpsim.freebsd.system import System
+from mptcpsim.measure.sampler import FlowProbe, Sampler
 from mptcpsim.net.link import Link
 from mptcpsim.net.middlebox import BoxCounts
 from mptcpsim.net.node import Node
 from mptcpsim.net.pipe import Pipe
 from mptcpsim.net.router import Router
 from mptcpsim.net.tracks import Tracks
-from mptcpsim.results.drops import DropLog
-from mptcpsim.results.ends import numbers_of
-from mptcpsim.results.limits import LIMITS, limit_of
-from mptcpsim.results.series import SeriesRecorder
 from mptcpsim.results.summary import (
     INTACT,
     BoxDirection,
@@ -29,190 +28,13 @@ from mptcpsim.results.summary import (
     SubflowResult,
     Summary,
 )
-from mptcpsim.scenario.drop_watch import watch_drops
-from mptcpsim.scenario.flows import FlowSpec, RequestResponseFlow
-from mptcpsim.scenario.stall_watch import StallWatch
+from mptcpsim.scenario.flows import FlowSpec
+from mptcpsim.scenario.simulation import Simulation
 from mptcpsim.sim.flow import Flow
-from mptcpsim.sim.loop import Loop
 from mptcpsim.units import MILLISECOND, SECOND
-
-if TYPE_CHECKING:
-    from mptcpsim.core.connection import Connection
-    from mptcpsim.core.tcp import Tcp
-    from mptcpsim.freebsd.system import System
-    from mptcpsim.scenario.build import Simulation
 
 #: The event that says why a connection has become plain TCP.
 FALLBACK = "fallback"
-
-#: A slow-start threshold from which on it is "arbitrarily high" (RFC 5681 section 3.1): no series.
-_NO_THRESHOLD = 1 << 40
-
-
-class Sampler:
-    """Looks at every flow and link at equal intervals and records what it sees."""
-
-    def __init__(self, simulation: Simulation, recorder: SeriesRecorder) -> None:
-        self._loop = simulation.env.loop
-        self._end = simulation.scenario.duration
-        self._interval = simulation.scenario.output.sample_interval
-        pairs = zip(simulation.scenario.flows, simulation.flows, strict=True)
-        threshold = simulation.scenario.results.stall_threshold
-        drops = watch_drops(simulation)
-        self.flows = [
-            _FlowProbe(spec, flow, recorder, self._interval, self._loop, drops, threshold)
-            for spec, flow in pairs
-        ]
-        for host in simulation.hosts.values():
-            host.stack.logs_windows = host.stack.remembers = True
-        self._links = [
-            _QueueProbe(f"{name} {direction}", pipe, recorder)
-            for name, link in simulation.topology.links.items()
-            for direction, pipe in (("forward", link.forward), ("backward", link.backward))
-        ]
-        self._loop.schedule(self._interval, self._tick)
-
-    def _tick(self) -> None:
-        self.sample()
-        if self._loop.now + self._interval < self._end:
-            self._loop.schedule(self._loop.now + self._interval, self._tick)
-
-    def sample(self) -> None:
-        """Record the state of this instant."""
-        now = self._loop.now
-        for flow in self.flows:
-            flow.sample(now)
-        for link in self._links:
-            link.sample(now)
-
-    def finish(self) -> None:
-        """Take the last sample, at the end of the run, and close the stalls that are open."""
-        if self._loop.now == self._end and self._end % self._interval == 0:
-            self.sample()
-        for flow in self.flows:
-            flow.watch.finish(self._loop.now)
-
-
-class _QueueProbe:
-    """The queue of one direction of a link."""
-
-    def __init__(self, name: str, pipe: Pipe, recorder: SeriesRecorder) -> None:
-        self._pipe = pipe
-        self._recorder = recorder
-        self._packets = recorder.series(name, None, None, "queue_packets")
-        self._bytes = recorder.series(name, None, None, "queue_bytes")
-
-    def sample(self, now: int) -> None:
-        self._recorder.append(self._packets, now, float(self._pipe.queue_packets(now)))
-        self._recorder.append(self._bytes, now, float(self._pipe.queue_bytes(now)))
-
-
-class _FlowProbe:
-    """A flow: its connection as a whole, and each subflow at both ends."""
-
-    def __init__(
-        self,
-        spec: FlowSpec,
-        flow: Flow,
-        recorder: SeriesRecorder,
-        interval: int,
-        loop: Loop,
-        drops: DropLog,
-        threshold: int | None,
-    ) -> None:
-        self._spec = spec
-        self._flow = flow
-        self._recorder = recorder
-        self._interval = interval
-        self._received: dict[int, int] = {}
-        ends = (spec.client, spec.server)
-        self._sender, self._receiver = ends if _client_sends(spec) else ends[::-1]
-        self.watch = StallWatch(loop, flow, (self._sender, self._receiver), spec.start, drops, threshold)
-        self.unread: int = 0
-        #: Samples in which a limit has held a subflow back, by subflow and limit.
-        self._limited: dict[int, dict[str, int]] = {}
-
-    def sample(self, now: int) -> None:
-        flow = self._flow
-        sender, receiver = flow.sender, flow.receiver
-        if sender is not None:
-            if isinstance(sender, MptcpConnection) and not sender.is_plain:
-                self._sample_window(sender, now)
-            for subflow in sender.subflows:
-                self._sample_sender(subflow, now)
-        if receiver is not None:
-            self._append(self._receiver, None, "bytes_delivered", now, receiver.delivered)
-            self._append(self._receiver, None, "bytes_readable", now, receiver.readable)
-            self.unread = max(self.unread, receiver.readable)
-            numbers = numbers_of(sender, receiver)
-            for subflow in receiver.subflows:
-                number = numbers.get(subflow.identifier)
-                if number is not None:
-                    self._sample_receiver(subflow, number, now)
-
-    def _sample_window(self, sender: MptcpConnection, now: int) -> None:
-        """Record what the subflows have in common: the window of the connection."""
-        outbound = sender.outbound
-        self._append(self._sender, None, "outstanding_bytes", now, outbound.nxt - outbound.una)
-        self._append(self._sender, None, "send_window_bytes", now, max(0, outbound.edge - outbound.una))
-
-    def _sample_sender(self, subflow: Tcp, now: int) -> None:
-        if subflow.established_at < 0:
-            return
-        number = subflow.identifier
-        sender = subflow.sender
-        limit = limit_of(subflow.connection, subflow) if self._flow.completed_at < 0 else ""
-        if limit:
-            times = self._limited.setdefault(number, {})
-            times[limit] = times.get(limit, 0) + 1
-        if not _outlived(subflow):
-            self._append(self._sender, number, "cwnd_bytes", now, sender.congestion.cwnd)
-            if sender.congestion.ssthresh < _NO_THRESHOLD:
-                self._append(self._sender, number, "ssthresh_bytes", now, sender.congestion.ssthresh)
-            if sender.rtt.srtt:
-                self._append(self._sender, number, "srtt_ms", now, sender.rtt.srtt / MILLISECOND)
-        self._append(self._sender, number, "outstanding_bytes", now, sender.nxt - sender.una)
-        self._append(self._sender, number, "send_window_bytes", now, max(0, sender.edge - sender.una))
-        self._append(self._sender, number, "bytes_sent", now, sender.sent_bytes)
-        self._append(self._sender, number, "bytes_retransmitted", now, sender.resent_bytes)
-        if subflow.subflow is not None:
-            self._append(self._sender, number, "bytes_reinjected", now, subflow.subflow.reinjected_bytes)
-
-    def _sample_receiver(self, subflow: Tcp, number: int, now: int) -> None:
-        received = received_bytes(subflow)
-        before = self._received.get(number, 0)
-        self._received[number] = received
-        rate = (received - before) * 8 * SECOND / self._interval
-        self._append(self._receiver, number, "throughput_bps", now, rate)
-
-    def limited(self, number: int) -> dict[str, float]:
-        """Return how long each limit has held a subflow back, in seconds."""
-        times = self._limited.get(number, {})
-        return {limit: times.get(limit, 0) * self._interval / SECOND for limit in LIMITS}
-
-    def _append(self, host: str, subflow: int | None, metric: str, now: int, value: float) -> None:
-        recorder = self._recorder
-        recorder.append(recorder.series(host, self._spec.name, subflow, metric), now, float(value))
-
-
-def _client_sends(spec: FlowSpec) -> bool:
-    """Return whether the client's end is the one that sends the data (responses are the data)."""
-    return not isinstance(spec, RequestResponseFlow) and not getattr(spec, "reverse", False)
-
-
-def received_bytes(subflow: Tcp) -> int:
-    """Return the bytes of payload that have arrived on a subflow, in order or not, copies not counted."""
-    receiver = subflow.receiver
-    end = 1 if 0 <= receiver.fin_at < receiver.nxt else 0
-    return max(0, receiver.nxt - 1 - end) + receiver.out_of_order.total
-
-
-def _outlived(subflow: Tcp) -> bool:
-    """Return whether a subflow has ended, and its connection has not."""
-    return subflow.state == CLOSED and not subflow.connection.closed
-
-
-# --- Summary ------------------------------------------------------------------------------------
 
 
 def summarise(simulation: Simulation, sampler: Sampler) -> Summary:
@@ -238,7 +60,7 @@ def summarise(simulation: Simulation, sampler: Sampler) -> Summary:
 
 
 def _flow_result(
-    simulation: Simulation, spec: FlowSpec, flow: Flow, probe: _FlowProbe, tracks: Tracks
+    simulation: Simulation, spec: FlowSpec, flow: Flow, probe: FlowProbe, tracks: Tracks
 ) -> FlowResult:
     now = simulation.env.now
     sender, receiver = flow.sender, flow.receiver
