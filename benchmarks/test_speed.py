@@ -115,7 +115,7 @@ def test_decode(benchmark: Any) -> None:
 
 def test_the_sender_scan_does_not_grow_with_the_window(benchmark: Any) -> None:
     """An ACK with one new SACK block on 10,000 outstanding segments."""
-    from mptcpsim.core.scoreboard import Scoreboard, Sent
+    from mptcpsim.core.tcp.scoreboard import Scoreboard, Sent
 
     board = Scoreboard()
     for i in range(10_000):

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from mptcpsim.core.config import TcpConfig
-    from mptcpsim.core.connection import Connection, IntegrityError, LocalProtocolError
+    from mptcpsim.core.mptcp.connection import MptcpConnection
+    from mptcpsim.core.mptcp.profiles import PROFILES
     from mptcpsim.core.mptcp_config import MptcpConfig
-    from mptcpsim.core.multipath import MptcpConnection
-    from mptcpsim.core.profiles import PROFILES
     from mptcpsim.core.segment import IcmpError, Segment
     from mptcpsim.core.stack import Stack
+    from mptcpsim.core.tcp.connection import Connection, IntegrityError, LocalProtocolError
     from mptcpsim.guard import PluginFailure
     from mptcpsim.net.host import Host
     from mptcpsim.net.link import Link
@@ -66,21 +66,21 @@ _WHERE: Final = {
     "build": "scenario.build",
     "Campaign": "sweep.campaign",
     "CongestionControl": "plugins",
-    "Connection": "core.connection",
+    "Connection": "core.tcp.connection",
     "dumbbell": "topologies.generators",
     "Environment": "sim.engine",
     "fat_tree": "topologies.generators",
     "HELD": "net.middlebox",
     "Host": "net.host",
     "IcmpError": "core.segment",
-    "IntegrityError": "core.connection",
+    "IntegrityError": "core.tcp.connection",
     "Link": "net.link",
     "load": "scenario.load",
     "loads": "scenario.load",
-    "LocalProtocolError": "core.connection",
+    "LocalProtocolError": "core.tcp.connection",
     "Middlebox": "net.middlebox",
     "MptcpConfig": "core.mptcp_config",
-    "MptcpConnection": "core.multipath",
+    "MptcpConnection": "core.mptcp.connection",
     "OpenSubflow": "plugins",
     "parallel_paths": "topologies.generators",
     "Parameter": "plugins",
@@ -90,7 +90,7 @@ _WHERE: Final = {
     "PENALISE": "plugins",
     "PipeSettings": "net.pipe",
     "PluginFailure": "guard",
-    "PROFILES": "core.profiles",
+    "PROFILES": "core.mptcp.profiles",
     "QueueDiscipline": "plugins",
     "register": "plugins",
     "RemoteAddress": "plugins",

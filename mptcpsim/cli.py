@@ -218,7 +218,7 @@ def _run(
     figures: bool,
 ) -> None:
     from mptcpsim.commands.interrupts import Interrupts
-    from mptcpsim.core.connection import IntegrityError
+    from mptcpsim.core.tcp.connection import IntegrityError
     from mptcpsim.results.report import failure_lines, pause_lines, speed_line, stall_lines, tables
     from mptcpsim.results.rundir import META, read_json
     from mptcpsim.results.terminal import Terminal
@@ -450,7 +450,7 @@ def _profiles() -> Table:
     from rich import box
     from rich.table import Table
 
-    from mptcpsim.core.profiles import PROFILES, SUMMARIES, TABLE
+    from mptcpsim.core.mptcp.profiles import PROFILES, SUMMARIES, TABLE
 
     table = Table(
         title=PROFILE, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False

@@ -17,7 +17,6 @@ from typing import Any
 from packet_rate import PacketRate
 from pair import Pair
 
-from mptcpsim.core.connection import Connection
 from mptcpsim.core.options import OPTION_SPACE, SACK_BLOCK, SACK_HEADER, TIMESTAMPS_LENGTH
 from mptcpsim.core.segment import (
     ACK,
@@ -36,7 +35,8 @@ from mptcpsim.core.segment import (
 )
 from mptcpsim.core.sequences import UNKNOWN, SequenceMap
 from mptcpsim.core.stack import Stack
-from mptcpsim.core.tcp import LEAST_MSS
+from mptcpsim.core.tcp.connection import Connection
+from mptcpsim.core.tcp.endpoint import LEAST_MSS
 from mptcpsim.units import MILLISECOND
 
 ROUTER = "10.0.0.254"

@@ -29,10 +29,9 @@ from mptcpsim.codec import DecodeError, EncodeError, decode, encode
 from mptcpsim.codec.options import wire_length
 from mptcpsim.codec.raw import build_ip, parse_ip, parse_tcp, rebuild_tcp
 from mptcpsim.codec.roundtrip import mend_checksums
-from mptcpsim.core.connection import Connection
-from mptcpsim.core.data_states import M_CLOSED, M_FASTCLOSE_WAIT, M_INIT
+from mptcpsim.core.mptcp.connection import MptcpConnection
+from mptcpsim.core.mptcp.data_states import M_CLOSED, M_FASTCLOSE_WAIT, M_INIT
 from mptcpsim.core.mptcp_options import AddAddr, MpFastclose, MpJoinSyn, MptcpOption, RemoveAddr
-from mptcpsim.core.multipath import MptcpConnection
 from mptcpsim.core.segment import (
     ACK,
     ICMP_FRAGMENTATION_NEEDED,
@@ -49,8 +48,9 @@ from mptcpsim.core.segment import (
     Segment,
 )
 from mptcpsim.core.stack import Stack
-from mptcpsim.core.states import CLOSED, ESTABLISHED
-from mptcpsim.core.tcp import Tcp
+from mptcpsim.core.tcp.connection import Connection
+from mptcpsim.core.tcp.endpoint import Tcp
+from mptcpsim.core.tcp.states import CLOSED, ESTABLISHED
 from mptcpsim.plugins import Announce, OpenSubflow, Withdraw
 from mptcpsim.units import MILLISECOND, NEVER, SECOND
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from mptcp_pair import C1, C2, C3, S1, S2, S3
 
 from mptcpsim.codec.options import wire_length
-from mptcpsim.core.connection import Connection
-from mptcpsim.core.dss_checksum import dss_checksum, payload_sum
-from mptcpsim.core.keys import Key, ack_hmac, add_addr_hmac, syn_ack_hmac
+from mptcpsim.core.mptcp.connection import MptcpConnection
+from mptcpsim.core.mptcp.dss_checksum import dss_checksum, payload_sum
+from mptcpsim.core.mptcp.keys import Key, ack_hmac, add_addr_hmac, syn_ack_hmac
 from mptcpsim.core.mptcp_options import (
     AddAddr,
     Dss,
@@ -30,11 +30,11 @@ from mptcpsim.core.mptcp_options import (
     MpTcprst,
     RemoveAddr,
 )
-from mptcpsim.core.multipath import MptcpConnection
 from mptcpsim.core.payload import pattern
 from mptcpsim.core.segment import ACK, FIN, PSH, RST, SYN, URG, FourTuple, Segment, SynOptions
 from mptcpsim.core.sequences import UNKNOWN, SequenceMap
-from mptcpsim.core.tcp import Tcp
+from mptcpsim.core.tcp.connection import Connection
+from mptcpsim.core.tcp.endpoint import Tcp
 
 _32_BITS, _64_BITS = (1 << 32) - 1, (1 << 64) - 1
 

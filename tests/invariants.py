@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from faulty_path import connection_of, hold
 
-from mptcpsim.core.connection import Connection
-from mptcpsim.core.recovery import RECOVERY
 from mptcpsim.core.stack import Stack
-from mptcpsim.core.states import CLOSED, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, STATE_NAMES
-from mptcpsim.core.tcp import Tcp
+from mptcpsim.core.tcp.connection import Connection
+from mptcpsim.core.tcp.endpoint import Tcp
+from mptcpsim.core.tcp.recovery import RECOVERY
+from mptcpsim.core.tcp.states import CLOSED, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, STATE_NAMES
 from mptcpsim.units import NEVER
 
 

@@ -30,7 +30,7 @@ from mptcpsim.core.segment import (
     Packet,
     Segment,
 )
-from mptcpsim.core.states import FIN_WAIT_2, SYN_SENT
+from mptcpsim.core.tcp.states import FIN_WAIT_2, SYN_SENT
 from mptcpsim.units import MILLISECOND, NEVER, SECOND
 
 #: Every connection is over this long after the path healed and both ends closed.

@@ -10,7 +10,7 @@ from mptcp_pair import C1, C2, S1, S2
 from tcp_configs import tcp_configs
 
 from mptcpsim.core.config import TcpConfig
-from mptcpsim.core.profiles import PROFILES
+from mptcpsim.core.mptcp.profiles import PROFILES
 from mptcpsim.plugins import (
     Action,
     Announce,

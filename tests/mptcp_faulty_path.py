@@ -20,8 +20,8 @@ from mptcp_pair import MptcpPair, options_of, without_mptcp
 from packet_rate import PacketRate
 
 from mptcpsim.codec.options import option_length, wire_length
+from mptcpsim.core.mptcp.connection import MptcpConnection
 from mptcpsim.core.mptcp_options import Dss, MpCapable, MpJoinAck, MpJoinSyn, exists_in
-from mptcpsim.core.multipath import MptcpConnection
 from mptcpsim.core.options import OPTION_SPACE
 from mptcpsim.core.segment import CE, ECT0, RST, SYN, FourTuple, Packet, Segment
 from mptcpsim.core.sequences import UNKNOWN

@@ -10,11 +10,12 @@ from faulty_path import connection_of, hold
 from invariants import check_scoreboard
 from mptcp_faulty_path import MptcpFaultyPath
 
-from mptcpsim.core.connection import Connection
-from mptcpsim.core.data_states import DATA_STATE_NAMES, M_CLOSED, M_FASTCLOSE_WAIT, M_INIT, M_TIME_WAIT
-from mptcpsim.core.multipath import MptcpConnection
+from mptcpsim.core.mptcp.connection import MptcpConnection
+from mptcpsim.core.mptcp.data_states import DATA_STATE_NAMES, M_CLOSED, M_FASTCLOSE_WAIT, M_INIT, M_TIME_WAIT
 from mptcpsim.core.stack import Stack
-from mptcpsim.core.states import (
+from mptcpsim.core.tcp.connection import Connection
+from mptcpsim.core.tcp.endpoint import Tcp
+from mptcpsim.core.tcp.states import (
     CLOSE_WAIT,
     CLOSED,
     ESTABLISHED,
@@ -23,7 +24,6 @@ from mptcpsim.core.states import (
     STATE_NAMES,
     SYN_RECEIVED,
 )
-from mptcpsim.core.tcp import Tcp
 from mptcpsim.units import NEVER
 
 #: Why a subflow may only be reset if a middlebox has removed options or changed a checksum.

@@ -23,10 +23,10 @@ from mptcp_pair import C1, C2, S1, S2, MptcpPair
 from pair import PORT
 from tcp_configs import tcp_configs
 
-from mptcpsim.core.data_states import M_CLOSED, M_FIN_WAIT_2, M_INIT
-from mptcpsim.core.multipath import MptcpConnection
+from mptcpsim.core.mptcp.connection import MptcpConnection
+from mptcpsim.core.mptcp.data_states import M_CLOSED, M_FIN_WAIT_2, M_INIT
 from mptcpsim.core.segment import FourTuple, Segment
-from mptcpsim.core.states import CLOSED, FIN_WAIT_2, SYN_SENT
+from mptcpsim.core.tcp.states import CLOSED, FIN_WAIT_2, SYN_SENT
 from mptcpsim.plugins import Action, Announce, OpenSubflow, SetBackup, Withdraw
 from mptcpsim.units import MILLISECOND, NEVER, SECOND
 

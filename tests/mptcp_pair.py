@@ -18,13 +18,13 @@ import mptcpsim.pathmanagers
 import mptcpsim.schedulers
 from mptcpsim.codec.options import wire_length
 from mptcpsim.core.config import TcpConfig
-from mptcpsim.core.connection import Connection
 from mptcpsim.core.mptcp_config import MptcpConfig
 from mptcpsim.core.mptcp_options import Dss, MpCapable, MptcpOption, MpTcprst
 from mptcpsim.core.segment import ACK, RST, SYN, FourTuple, Packet, Segment
 from mptcpsim.core.stack import Stack
-from mptcpsim.core.states import CLOSED, ESTABLISHED
-from mptcpsim.core.tcp import Tcp
+from mptcpsim.core.tcp.connection import Connection
+from mptcpsim.core.tcp.endpoint import Tcp
+from mptcpsim.core.tcp.states import CLOSED, ESTABLISHED
 from mptcpsim.plugins import (
     Action,
     OpenSubflow,

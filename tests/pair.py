@@ -14,9 +14,9 @@ from typing import Any
 
 import mptcpsim.congestion
 from mptcpsim.core.config import TcpConfig
-from mptcpsim.core.connection import Connection
 from mptcpsim.core.segment import Packet
 from mptcpsim.core.stack import Listener, Stack
+from mptcpsim.core.tcp.connection import Connection
 from mptcpsim.units import MILLISECOND, NEVER, SECOND
 
 assert mptcpsim.congestion

@@ -18,7 +18,6 @@ from typing import Any
 
 import mptcpsim.congestion
 from mptcpsim.core.config import TcpConfig
-from mptcpsim.core.connection import Connection
 from mptcpsim.core.segment import (
     ACK,
     CWR,
@@ -35,8 +34,9 @@ from mptcpsim.core.segment import (
 )
 from mptcpsim.core.sequences import UNKNOWN, SequenceMap
 from mptcpsim.core.stack import Listener, Stack
-from mptcpsim.core.states import STATE_NAMES
-from mptcpsim.core.tcp import Tcp
+from mptcpsim.core.tcp.connection import Connection
+from mptcpsim.core.tcp.endpoint import Tcp
+from mptcpsim.core.tcp.states import STATE_NAMES
 from mptcpsim.units import MILLISECOND
 
 assert mptcpsim.congestion

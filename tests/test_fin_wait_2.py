@@ -16,9 +16,9 @@ from script import Script
 
 from mptcpsim import build, loads
 from mptcpsim.core.config import TcpConfig
-from mptcpsim.core.connection import Connection
 from mptcpsim.core.segment import FIN
-from mptcpsim.core.states import CLOSED, FIN_WAIT_2, STATE_NAMES
+from mptcpsim.core.tcp.connection import Connection
+from mptcpsim.core.tcp.states import CLOSED, FIN_WAIT_2, STATE_NAMES
 from mptcpsim.units import MINUTE, SECOND
 
 HOUR = 60 * MINUTE

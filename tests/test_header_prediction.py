@@ -18,8 +18,8 @@ from profiles import examples
 from script import Script
 
 from mptcpsim.core.config import TcpConfig
-from mptcpsim.core.connection import Connection
 from mptcpsim.core.segment import CE, ECT0, Packet, Segment
+from mptcpsim.core.tcp.connection import Connection
 from mptcpsim.units import MILLISECOND, SECOND
 
 MS = MILLISECOND

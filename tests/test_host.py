@@ -9,8 +9,8 @@ import pytest
 
 import mptcpsim.congestion
 from mptcpsim import Host, Link, PipeSettings, Simulation, Stack, Switch, TcpConfig, build, loads
-from mptcpsim.core.connection import Connection
 from mptcpsim.core.segment import Packet
+from mptcpsim.core.tcp.connection import Connection
 from mptcpsim.net.forwarding import Decision
 from mptcpsim.net.node import Interface
 from mptcpsim.sim.loop import Loop

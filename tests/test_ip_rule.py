@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from profiles import examples
 
-from mptcpsim.core.multipath import MptcpConnection
+from mptcpsim.core.mptcp.connection import MptcpConnection
 from mptcpsim.core.segment import FourTuple
 from mptcpsim.net.forwarding import IpNode
 from mptcpsim.net.rules import RuleList

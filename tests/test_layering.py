@@ -134,11 +134,11 @@ def test_files_stay_short(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "source"),
     [
-        ("core.tcp", "import simpy"),
-        ("core.tcp", "from mptcpsim.sim.loop import Loop"),
-        ("core.tcp", "from mptcpsim.congestion.reno import Reno"),
-        ("core.tcp", "def f():\n    import time"),
-        ("core.tcp", "import socket as s"),
+        ("core.tcp.endpoint", "import simpy"),
+        ("core.tcp.endpoint", "from mptcpsim.sim.loop import Loop"),
+        ("core.tcp.endpoint", "from mptcpsim.congestion.reno import Reno"),
+        ("core.tcp.endpoint", "def f():\n    import time"),
+        ("core.tcp.endpoint", "import socket as s"),
         ("congestion.cubic", "from mptcpsim.codec import packet"),
         ("congestion.cubic", "from ..codec import packet"),
         ("net.pipe", "from mptcpsim.sim.engine import Environment"),
@@ -157,8 +157,8 @@ def test_a_forbidden_import_is_found(name: str, source: str) -> None:
 @pytest.mark.parametrize(
     ("name", "source"),
     [
-        ("core.tcp", "from mptcpsim.core.segment import Segment\nimport random"),
-        ("core.tcp", "from mptcpsim.plugins import find"),
+        ("core.tcp.endpoint", "from mptcpsim.core.segment import Segment\nimport random"),
+        ("core.tcp.endpoint", "from mptcpsim.plugins import find"),
         ("congestion.cubic", "from mptcpsim.congestion.reno import Reno"),
         ("net.pipe", "from mptcpsim.sim.loop import Loop"),
         ("sim.engine", "import simpy\nfrom mptcpsim.sim.loop import Loop"),

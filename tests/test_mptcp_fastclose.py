@@ -21,7 +21,7 @@ from mptcp_pair import (
     resets_anywhere,
 )
 
-from mptcpsim.core.data_states import M_CLOSED
+from mptcpsim.core.mptcp.data_states import M_CLOSED
 from mptcpsim.core.mptcp_options import MpFastclose
 from mptcpsim.core.segment import ACK, RST
 from mptcpsim.units import MINUTE, SECOND

@@ -9,8 +9,8 @@ from mptcp_pair import C1, C2, C3, MptcpPair, Plan, mptcp, transfer, working
 from pair import Pair
 
 from mptcpsim.codec.packet import encode
-from mptcpsim.core.dss_checksum import dss_checksum, payload_sum
-from mptcpsim.core.keys import ack_hmac, syn_ack_hmac
+from mptcpsim.core.mptcp.dss_checksum import dss_checksum, payload_sum
+from mptcpsim.core.mptcp.keys import ack_hmac, syn_ack_hmac
 from mptcpsim.core.mptcp_options import AddAddr, Dss, MpCapable, MpJoinAck, MpJoinSyn, MpJoinSynAck
 from mptcpsim.core.segment import Segment
 from mptcpsim.plugins import Announce, OpenSubflow

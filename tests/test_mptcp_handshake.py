@@ -27,7 +27,7 @@ from mptcp_pair import (
 )
 
 from mptcpsim.core.config import TcpConfig
-from mptcpsim.core.keys import derive
+from mptcpsim.core.mptcp.keys import derive
 from mptcpsim.core.mptcp_options import (
     CHECKSUM_REQUIRED,
     EXTENSIBILITY,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mptcpsim.core.multipath import MptcpConnection
+from mptcpsim.core.mptcp.connection import MptcpConnection
 from mptcpsim.scenario.build import build
 from mptcpsim.scenario.load import load
 from mptcpsim.scenario.simulation import Simulation

@@ -41,6 +41,7 @@ from mptcp_pair import (
 from pair import PORT
 
 from mptcpsim.codec.options import wire_length
+from mptcpsim.core.mptcp.stages import PRE_ESTABLISHED
 from mptcpsim.core.mptcp_options import (
     REASON_LACK_OF_RESOURCES,
     REASON_MIDDLEBOX,
@@ -53,8 +54,7 @@ from mptcpsim.core.mptcp_options import (
     MpJoinSynAck,
 )
 from mptcpsim.core.segment import ACK, RST, SYN, Segment
-from mptcpsim.core.stages import PRE_ESTABLISHED
-from mptcpsim.core.states import ESTABLISHED, SYN_RECEIVED
+from mptcpsim.core.tcp.states import ESTABLISHED, SYN_RECEIVED
 from mptcpsim.plugins import Announce, OpenSubflow
 from mptcpsim.units import SECOND
 

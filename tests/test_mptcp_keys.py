@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mptcpsim.codec.checksum import internet_checksum, word_sum
-from mptcpsim.core.dss_checksum import checksum_is_right, dss_checksum, payload_sum
-from mptcpsim.core.keys import ATTEMPTS, Key, ack_hmac, add_addr_hmac, derive, generate, syn_ack_hmac
+from mptcpsim.core.mptcp.dss_checksum import checksum_is_right, dss_checksum, payload_sum
+from mptcpsim.core.mptcp.keys import ATTEMPTS, Key, ack_hmac, add_addr_hmac, derive, generate, syn_ack_hmac
 from mptcpsim.core.sequences import UNKNOWN
 
 KEY_A = 0x0102030405060708

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mptcpsim.core.mappings import Mapping, ReceivedMappings, narrow, widen
+from mptcpsim.core.mptcp.mappings import Mapping, ReceivedMappings, narrow, widen
 from mptcpsim.core.sequences import UNKNOWN
 
 

@@ -30,10 +30,10 @@ from mptcp_pair import (
 from pair import PORT
 
 from mptcpsim.codec.options import wire_length
+from mptcpsim.core.mptcp.reinjection import Reinjection
 from mptcpsim.core.mptcp_options import AddAddr, Dss, MpFail
-from mptcpsim.core.reinjection import Reinjection
 from mptcpsim.core.segment import SYN, Segment
-from mptcpsim.core.states import FIN_WAIT_2, SYN_SENT
+from mptcpsim.core.tcp.states import FIN_WAIT_2, SYN_SENT
 from mptcpsim.plugins import Announce, OpenSubflow, Withdraw
 from mptcpsim.units import NEVER, SECOND
 

@@ -29,10 +29,10 @@ from mptcp_pair import (
 )
 from pair import PORT
 
-from mptcpsim.core.mappings import Mapping, SentMappings
+from mptcpsim.core.mptcp.mappings import Mapping, SentMappings
+from mptcpsim.core.mptcp.profiles import PROFILES
+from mptcpsim.core.mptcp.reinjection import NOBODY, Reinjection, Repair, merged, unqueued
 from mptcpsim.core.mptcp_options import REASON_UNSPECIFIED, Dss, MpFail
-from mptcpsim.core.profiles import PROFILES
-from mptcpsim.core.reinjection import NOBODY, Reinjection, Repair, merged, unqueued
 from mptcpsim.core.segment import Segment
 from mptcpsim.plugins import OpenSubflow, Withdraw
 from mptcpsim.units import NEVER, SECOND

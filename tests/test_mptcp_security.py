@@ -33,7 +33,7 @@ from mptcp_pair import (
 )
 from pair import PORT
 
-from mptcpsim.core.keys import derive
+from mptcpsim.core.mptcp.keys import derive
 from mptcpsim.core.mptcp_options import (
     REASON_MPTCP_SPECIFIC,
     AddAddr,

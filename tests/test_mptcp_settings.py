@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from mptcpsim.cli import app
+from mptcpsim.core.mptcp.profiles import PROFILES, SUMMARIES
 from mptcpsim.core.mptcp_config import MptcpConfig
-from mptcpsim.core.profiles import PROFILES, SUMMARIES
 from mptcpsim.scenario.errors import ScenarioError
 from mptcpsim.scenario.load import dumps, loads
 from mptcpsim.scenario.mptcp_settings import PLUGINS, MptcpSettings

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from mptcpsim import load
-from mptcpsim.core.keys import derive
+from mptcpsim.core.mptcp.keys import derive
 from mptcpsim.results.rundir import RunDirectory
 from mptcpsim.scenario.run import run_scenario
 

@@ -34,7 +34,7 @@ class Mutation(NamedTuple):
 
 
 NO_TRIMMING = (
-    "core/receiver.py",
+    "core/tcp/receiver.py",
     "            left = nxt\n        if left >= right:\n",
     "        if left >= right:\n",
 )
@@ -43,7 +43,7 @@ MUTATIONS = {
     "persist timer not armed": Mutation(
         changes=(
             (
-                "core/window_probe.py",
+                "core/tcp/window_probe.py",
                 "        self.at = now + self.interval\n        sender.tcp.wake_by(self.at)\n",
                 "        self.at = NEVER\n",
             ),
@@ -53,7 +53,7 @@ MUTATIONS = {
     "persist timer not armed again": Mutation(
         changes=(
             (
-                "core/window_probe.py",
+                "core/tcp/window_probe.py",
                 "        self.shift += 1\n        self._arm(now)\n",
                 "        self.shift += 1\n",
             ),
@@ -61,25 +61,29 @@ MUTATIONS = {
         invariant="data pending without a timer",
     ),
     "right edge not checked": Mutation(
-        changes=(("core/receiver.py", "        if nxt + (field << scale) < edge:\n", "        if False:\n"),),
+        changes=(
+            ("core/tcp/receiver.py", "        if nxt + (field << scale) < edge:\n", "        if False:\n"),
+        ),
         invariant="right edge moved left",
     ),
     "duplicates delivered": Mutation(changes=(NO_TRIMMING,), invariant="were delivered where byte"),
     "duplicates delivered, and no check of the offset": Mutation(
         changes=(
             NO_TRIMMING,
-            ("core/connection.py", "        if offset != self.delivered:\n", "        if False:\n"),
+            ("core/tcp/connection.py", "        if offset != self.delivered:\n", "        if False:\n"),
         ),
         invariant="delivered is no prefix of written",
     ),
     "window of the peer not obeyed": Mutation(
-        changes=(("core/sender.py", "            usable = edge - nxt\n", "            usable = length\n"),),
+        changes=(
+            ("core/tcp/sender.py", "            usable = edge - nxt\n", "            usable = length\n"),
+        ),
         invariant="data beyond the right edge",
     ),
     "retransmission timer not restarted": Mutation(
         changes=(
             (
-                "core/sender.py",
+                "core/tcp/sender.py",
                 "        self.tcp.wake_by(self.rto_at)\n        self._probe_stale = True\n",
                 "        self.rto_at = NEVER\n        self._probe_stale = True\n",
             ),
@@ -88,7 +92,7 @@ MUTATIONS = {
     ),
     "memory of the receiver not bounded": Mutation(
         changes=(
-            ("core/receiver.py", "        if self.limit + self.buffer < right:\n", "        if False:\n"),
+            ("core/tcp/receiver.py", "        if self.limit + self.buffer < right:\n", "        if False:\n"),
         ),
         invariant="receive memory unbounded",
         test="test_machine.py",
@@ -96,7 +100,7 @@ MUTATIONS = {
 }
 
 ANSWERED_ACK = (
-    "core/arrives.py",
+    "core/tcp/arrives.py",
     "    elif segment.length:\n        receiver.ack_now = True\n",
     "    else:\n        receiver.ack_now = True\n",
 )
@@ -114,7 +118,7 @@ RATE_MUTATIONS = {
     "the oldest data is sent again for every ACK": Mutation(
         changes=(
             (
-                "core/sender.py",
+                "core/tcp/sender.py",
                 "        cwnd = self.congestion.cwnd\n        if board.lost:\n",
                 "        cwnd = self.congestion.cwnd\n"
                 "        if len(board) and not board.lost:\n"
@@ -125,18 +129,18 @@ RATE_MUTATIONS = {
         invariant="the same data without a reason",
     ),
     "answers that bring no news are not limited": Mutation(
-        changes=(("core/answers.py", "        if self._count >= limit:\n", "        if False:\n"),),
+        changes=(("core/tcp/answers.py", "        if self._count >= limit:\n", "        if False:\n"),),
         invariant=RATE,
         test=HOSTILE_MACHINE,
     ),
     "MP_FAIL on every ACK": Mutation(
         changes=(
             (
-                "core/fail_signal.py",
+                "core/mptcp/fail_signal.py",
                 "        self.due = False\n        self.at = now +",
                 "        self.at = now +",
             ),
-            ("core/subflow.py", "if news or self.tcp.answers.allowed(now):", "if True:"),
+            ("core/mptcp/subflow.py", "if news or self.tcp.answers.allowed(now):", "if True:"),
         ),
         invariant="no end after 4000 events",
         test="test_packet_storms.py",
@@ -144,7 +148,7 @@ RATE_MUTATIONS = {
     "old bytes are compared with the stream": Mutation(
         changes=(
             (
-                "core/mapped_data.py",
+                "core/mptcp/mapped_data.py",
                 "        for left, right in connection.inbound.fresh(dsn, dsn + high - low):\n",
                 "        for left, right in ((dsn, dsn + high - low),):\n",
             ),
@@ -162,7 +166,7 @@ MPTCP_MUTATIONS = {
     "a second copy of data is delivered": Mutation(
         changes=(
             (
-                "core/data_receiver.py",
+                "core/mptcp/data_receiver.py",
                 "            left = nxt\n        if left >= right:\n",
                 "        if left >= right:\n",
             ),
@@ -173,7 +177,7 @@ MPTCP_MUTATIONS = {
     "data is queued for reinjection twice": Mutation(
         changes=(
             (
-                "core/reinjection.py",
+                "core/mptcp/reinjection.py",
                 "        if mapping.reinjected or end <= una:\n",
                 "        if end <= una:\n",
             ),
@@ -184,7 +188,7 @@ MPTCP_MUTATIONS = {
     "what a subflow carries twice is queued twice": Mutation(
         changes=(
             (
-                "core/reinjection.py",
+                "core/mptcp/reinjection.py",
                 "        dsn = max(item.dsn, right.get(item.origin, 0))\n",
                 "        dsn = item.dsn\n",
             ),
@@ -195,7 +199,7 @@ MPTCP_MUTATIONS = {
     "reinjections are forgotten": Mutation(
         changes=(
             (
-                "core/reinjection.py",
+                "core/mptcp/reinjection.py",
                 "    return deque(sorted(queued))\n",
                 "    return deque()\n",
             ),
@@ -205,7 +209,11 @@ MPTCP_MUTATIONS = {
     ),
     "right edge of the connection not kept": Mutation(
         changes=(
-            ("core/data_receiver.py", "        if nxt + (field << scale) < edge:\n", "        if False:\n"),
+            (
+                "core/mptcp/data_receiver.py",
+                "        if nxt + (field << scale) < edge:\n",
+                "        if False:\n",
+            ),
         ),
         invariant="shared right edge moved left",
         test=MPTCP_MACHINE,
@@ -213,7 +221,7 @@ MPTCP_MUTATIONS = {
     "right edge of the connection not obeyed": Mutation(
         changes=(
             (
-                "core/data_sender.py",
+                "core/mptcp/data_sender.py",
                 "            right = self.end if self.end < self.edge else self.edge\n",
                 "            right = self.end\n",
             ),
@@ -222,14 +230,14 @@ MPTCP_MUTATIONS = {
         test=MPTCP_MACHINE,
     ),
     "more is kept than twice the buffer": Mutation(
-        changes=(("core/data_receiver.py", "        if right > most:\n", "        if False:\n"),),
+        changes=(("core/mptcp/data_receiver.py", "        if right > most:\n", "        if False:\n"),),
         invariant="<= (2 * 1311)",
         test="test_mptcp_regressions.py::test_promises_that_are_rounded_up_do_not_add_up",
     ),
     "DATA_FIN not sent again": Mutation(
         changes=(
             (
-                "core/data_sender.py",
+                "core/mptcp/data_sender.py",
                 "        elif self.una == self.nxt and self.fin_sent:\n            self.send_fin(now)\n",
                 "        elif self.una == self.nxt and self.fin_sent:\n",
             ),
@@ -240,7 +248,7 @@ MPTCP_MUTATIONS = {
     "DATA_ACK ahead of the data": Mutation(
         changes=(
             (
-                "core/data_receiver.py",
+                "core/mptcp/data_receiver.py",
                 "        self._ack = Dss(self.ack_octets, narrow(nxt,",
                 "        ahead = max(nxt, self.out_of_order.highest())\n"
                 "        self._ack = Dss(self.ack_octets, narrow(ahead,",
@@ -252,7 +260,7 @@ MPTCP_MUTATIONS = {
     "retransmission timer of the connection not armed": Mutation(
         changes=(
             (
-                "core/data_sender.py",
+                "core/mptcp/data_sender.py",
                 "        self.rto_at = now + self._timeout()\n"
                 "        self._connection.wake_by(self.rto_at)\n",
                 "        self.rto_at = NEVER\n",
@@ -264,7 +272,7 @@ MPTCP_MUTATIONS = {
     "numbers that wrap are widened wrongly": Mutation(
         changes=(
             (
-                "core/mappings.py",
+                "core/mptcp/mappings.py",
                 "    return near + delta - mask - 1 if delta > mask >> 1 else near + delta\n",
                 "    return near + delta - mask if delta > mask >> 1 else near + delta\n",
             ),
@@ -280,7 +288,7 @@ MPTCP_MUTATIONS = {
     "third ACK of a join not sent again": Mutation(
         changes=(
             (
-                "core/subflow.py",
+                "core/mptcp/subflow.py",
                 "                handshake.repeat_third_ack(self, now)\n",
                 "                pass\n",
             ),
@@ -291,7 +299,7 @@ MPTCP_MUTATIONS = {
     "ADD_ADDR not sent again": Mutation(
         changes=(
             (
-                "core/addresses.py",
+                "core/mptcp/addresses.py",
                 "            connection.signal(waiting.option, now)\n",
                 "            pass\n",
             ),

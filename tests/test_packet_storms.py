@@ -16,8 +16,8 @@ from pair import Pair
 from test_mptcp_fail import damaged
 
 from mptcpsim.codec.options import wire_length
-from mptcpsim.core.dss_checksum import dss_checksum
-from mptcpsim.core.keys import add_addr_hmac
+from mptcpsim.core.mptcp.dss_checksum import dss_checksum
+from mptcpsim.core.mptcp.keys import add_addr_hmac
 from mptcpsim.core.mptcp_options import AddAddr, Dss, MpFail, MpJoinAck, MptcpOption, MpTcprst, RemoveAddr
 from mptcpsim.core.payload import pattern
 from mptcpsim.core.segment import Segment

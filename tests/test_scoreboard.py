@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from profiles import examples
 
-from mptcpsim.core.scoreboard import Scoreboard, Sent
+from mptcpsim.core.tcp.scoreboard import Scoreboard, Sent
 
 INDEX = st.integers(0, 1_000)
 

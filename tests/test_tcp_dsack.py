@@ -8,11 +8,11 @@ import pytest
 from script import Script
 
 from mptcpsim.core.config import TcpConfig
+from mptcpsim.core.mptcp.profiles import PROFILES
 from mptcpsim.core.mptcp_config import MptcpConfig
-from mptcpsim.core.profiles import PROFILES
-from mptcpsim.core.rack import Rack
-from mptcpsim.core.scoreboard import Scoreboard
 from mptcpsim.core.sequences import UNKNOWN
+from mptcpsim.core.tcp.rack import Rack
+from mptcpsim.core.tcp.scoreboard import Scoreboard
 from mptcpsim.scenario.build import build
 from mptcpsim.scenario.load import loads
 from mptcpsim.units import MILLISECOND, SECOND

@@ -7,11 +7,11 @@ from pair import Hook, Pair
 from script import Script
 
 from mptcpsim.core.config import TcpConfig
-from mptcpsim.core.rack import Rack
-from mptcpsim.core.recovery import LOSS, OPEN, RECOVERY
-from mptcpsim.core.scoreboard import Scoreboard, Sent
 from mptcpsim.core.segment import Packet, Segment
 from mptcpsim.core.sequences import UNKNOWN
+from mptcpsim.core.tcp.rack import Rack
+from mptcpsim.core.tcp.recovery import LOSS, OPEN, RECOVERY
+from mptcpsim.core.tcp.scoreboard import Scoreboard, Sent
 from mptcpsim.units import MILLISECOND, NEVER, SECOND
 
 MS = MILLISECOND

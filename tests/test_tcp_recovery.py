@@ -9,10 +9,10 @@ from pair import Pair
 from script import Script
 
 from mptcpsim.core.config import TcpConfig
-from mptcpsim.core.prr import ProportionalRateReduction
-from mptcpsim.core.recovery import LOSS, OPEN, RECOVERY
 from mptcpsim.core.segment import Packet, Segment
 from mptcpsim.core.sequences import UNKNOWN
+from mptcpsim.core.tcp.prr import ProportionalRateReduction
+from mptcpsim.core.tcp.recovery import LOSS, OPEN, RECOVERY
 from mptcpsim.units import MILLISECOND, SECOND
 
 MS = MILLISECOND

@@ -10,9 +10,9 @@ from profiles import examples
 from script import Script
 
 from mptcpsim.core.config import TcpConfig
-from mptcpsim.core.rtt import RttEstimator
 from mptcpsim.core.segment import Packet, Segment
 from mptcpsim.core.sequences import UNKNOWN
+from mptcpsim.core.tcp.rtt import RttEstimator
 from mptcpsim.units import MILLISECOND, MINUTE, SECOND
 
 MS = MILLISECOND

@@ -10,7 +10,6 @@ from pair import CLIENT, PORT, SERVER, Hook, Pair
 from script import PEER_PORT, Script
 
 from mptcpsim.core.config import TcpConfig
-from mptcpsim.core.connection import Connection, LocalProtocolError
 from mptcpsim.core.segment import (
     ACK,
     FIN,
@@ -24,7 +23,8 @@ from mptcpsim.core.segment import (
     reset_for,
 )
 from mptcpsim.core.sequences import UNKNOWN, SequenceMap
-from mptcpsim.core.states import LISTEN, STATE_NAMES, TRANSITIONS
+from mptcpsim.core.tcp.connection import Connection, LocalProtocolError
+from mptcpsim.core.tcp.states import LISTEN, STATE_NAMES, TRANSITIONS
 from mptcpsim.units import MILLISECOND, MINUTE, SECOND
 
 MS = MILLISECOND
@@ -552,7 +552,7 @@ def test_unanswered_data_ends_the_connection() -> None:
 
 
 def test_every_transition_is_visited() -> None:
-    """The table in ``core.states`` holds what happens, and nothing that cannot."""
+    """The table in ``core.tcp.states`` holds what happens, and nothing that cannot."""
     visited: set[str] = set()
     pair = Pair()
     client, server = pair.establish()

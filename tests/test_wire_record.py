@@ -32,7 +32,7 @@ from mptcpsim.codec.pcap import CaptureWriter
 from mptcpsim.codec.pcap_reader import read_capture
 from mptcpsim.codec.raw import PROTOCOL_TCP, parse_ip, parse_tcp
 from mptcpsim.codec.segments import read_segment
-from mptcpsim.core.keys import Key, derive
+from mptcpsim.core.mptcp.keys import Key, derive
 from mptcpsim.core.mptcp_options import VERSION_0, VERSION_1, Dss, MpCapable, MpJoinSyn, MpPrio, MptcpOption
 from mptcpsim.core.segment import (
     ACK,

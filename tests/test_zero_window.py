@@ -11,11 +11,11 @@ from pair import Pair
 from zero_window import BUFFER, Closed, closed, kind, window_updates
 
 from mptcpsim.core.config import TcpConfig
+from mptcpsim.core.mptcp.profiles import PROFILES, TABLE
 from mptcpsim.core.mptcp_options import Dss
-from mptcpsim.core.profiles import PROFILES, TABLE
 from mptcpsim.core.segment import ACK, Packet, Segment
 from mptcpsim.core.sequences import UNKNOWN, SequenceMap
-from mptcpsim.core.states import CLOSED
+from mptcpsim.core.tcp.states import CLOSED
 from mptcpsim.units import NEVER, SECOND
 
 #: The minimum RTO with which timers come to those of the kernel: 200 ms, and what its timer wheel adds.

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from mptcpsim.core.keys import Key, derive
+from mptcpsim.core.mptcp.keys import Key, derive
 from mptcpsim.core.mptcp_options import (
     SUBTYPE_ADD_ADDR,
     SUBTYPE_DSS,

@@ -9,7 +9,7 @@ from mptcp_pair import C1, C2, MS, PLANS, S1, MptcpPair, Plan
 from pair import PORT, Hook
 
 from mptcpsim.core.config import TcpConfig
-from mptcpsim.core.profiles import PROFILES
+from mptcpsim.core.mptcp.profiles import PROFILES
 from mptcpsim.core.segment import Packet, Segment
 from mptcpsim.plugins import OpenSubflow
 from mptcpsim.units import SECOND

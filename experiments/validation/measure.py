@@ -15,9 +15,9 @@ import mptcpsim.pathmanagers
 import mptcpsim.schedulers
 from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.mptcp_config import MptcpConfig
-from mptcpsim.core.recovery import OPEN
-from mptcpsim.core.sender import Sender
 from mptcpsim.core.stack import Stack
+from mptcpsim.core.tcp.recovery import OPEN
+from mptcpsim.core.tcp.sender import Sender
 from mptcpsim.net.host import Host
 from mptcpsim.net.link import Link
 from mptcpsim.net.loss import LossModel

@@ -1,6 +1,6 @@
 """Everything about MPTCP at one end that is a choice, with its default and where it comes from.
 
-The defaults are those of RFC 8684; the named sets of switches are in ``core.profiles``.
+The defaults are those of RFC 8684; the named sets of switches are in ``core.mptcp.profiles``.
 """
 
 from __future__ import annotations

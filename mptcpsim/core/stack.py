@@ -12,13 +12,13 @@ from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Final
 
-from mptcpsim.core import handshake, joining
 from mptcpsim.core.config import TcpConfig
-from mptcpsim.core.connection import Connection, IntegrityError, LocalProtocolError
 from mptcpsim.core.counters import Counters
 from mptcpsim.core.events import Event
-from mptcpsim.core.icmp_errors import receive_icmp
-from mptcpsim.core.keys import Key, derive, generate
+from mptcpsim.core.mptcp import handshake, joining
+from mptcpsim.core.mptcp.connection import MptcpConnection
+from mptcpsim.core.mptcp.keys import Key, derive, generate
+from mptcpsim.core.mptcp.subflow import Subflow
 from mptcpsim.core.mptcp_options import (
     REASON_MPTCP_SPECIFIC,
     VERSION_1,
@@ -26,7 +26,6 @@ from mptcpsim.core.mptcp_options import (
     MpJoinSyn,
     MpTcprst,
 )
-from mptcpsim.core.multipath import MptcpConnection
 from mptcpsim.core.options import mptcp_length
 from mptcpsim.core.segment import (
     ACK,
@@ -39,8 +38,9 @@ from mptcpsim.core.segment import (
     reset_for,
 )
 from mptcpsim.core.sequences import UNKNOWN, SequenceMap
-from mptcpsim.core.subflow import Subflow
-from mptcpsim.core.tcp import Tcp
+from mptcpsim.core.tcp.connection import Connection, IntegrityError, LocalProtocolError
+from mptcpsim.core.tcp.endpoint import Tcp
+from mptcpsim.core.tcp.icmp_errors import receive_icmp
 from mptcpsim.core.timers import TimerOwner
 from mptcpsim.plugins import CongestionControl, create, current_scope
 from mptcpsim.units import NEVER

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from mptcpsim.core.config import TcpConfig
-from mptcpsim.core.connection import Connection
+from mptcpsim.core.mptcp.connection import MptcpConnection
 from mptcpsim.core.mptcp_options import AddAddr, MpJoinSyn
-from mptcpsim.core.multipath import MptcpConnection
 from mptcpsim.core.segment import ACK, SYN, FourTuple, Packet, Segment
 from mptcpsim.core.stack import Stack
+from mptcpsim.core.tcp.connection import Connection
 from mptcpsim.units import MILLISECOND, SECOND
 
 #: Bytes that each end writes: enough for a DSS in both directions, which joins may wait for.

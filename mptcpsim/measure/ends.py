@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from mptcpsim.core.connection import Connection
-    from mptcpsim.core.tcp import Tcp
+    from mptcpsim.core.tcp.connection import Connection
+    from mptcpsim.core.tcp.endpoint import Tcp
 
 _FIRST: Final = -1
 

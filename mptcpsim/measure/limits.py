@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mptcpsim.core.multipath import MptcpConnection
-from mptcpsim.core.states import CLOSE_WAIT, ESTABLISHED
+from mptcpsim.core.mptcp.connection import MptcpConnection
+from mptcpsim.core.tcp.states import CLOSE_WAIT, ESTABLISHED
 
 if TYPE_CHECKING:
-    from mptcpsim.core.connection import Connection
-    from mptcpsim.core.tcp import Tcp
+    from mptcpsim.core.tcp.connection import Connection
+    from mptcpsim.core.tcp.endpoint import Tcp
 
 #: There is nothing to send, or too little while something is outstanding (Nagle's algorithm): the application
 #: is the limit, or its send buffer.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mptcpsim.core.multipath import MptcpConnection
-from mptcpsim.core.states import CLOSED
-from mptcpsim.core.tcp import Tcp
+from mptcpsim.core.mptcp.connection import MptcpConnection
+from mptcpsim.core.tcp.endpoint import Tcp
+from mptcpsim.core.tcp.states import CLOSED
 from mptcpsim.measure.drops import DropLog, watch_drops
 from mptcpsim.measure.ends import numbers_of
 from mptcpsim.measure.limits import LIMITS, limit_of

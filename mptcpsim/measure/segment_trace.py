@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from mptcpsim.core.multipath import MptcpConnection
+from mptcpsim.core.mptcp.connection import MptcpConnection
 from mptcpsim.core.segment import SYN, FourTuple, Packet, Segment
-from mptcpsim.core.tcp import Tcp
+from mptcpsim.core.tcp.endpoint import Tcp
 from mptcpsim.measure.ends import numbers_of
 from mptcpsim.net.node import Interface
 from mptcpsim.results.segments import AGAIN, DATA, HEARD, PROBE, TOLD, Row, SegmentRecorder

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mptcpsim.core.fallback import survivor
-from mptcpsim.core.multipath import MptcpConnection
+from mptcpsim.core.mptcp.connection import MptcpConnection
+from mptcpsim.core.mptcp.fallback import survivor
 from mptcpsim.core.window_log import IGNORED, OPENED, OVERRIDE, UPDATE, WITHHELD, WindowEvent
 from mptcpsim.measure.drops import BOX, NODE, Drop, DropLog
 from mptcpsim.measure.limits import held_by_nagle
@@ -37,11 +37,11 @@ from mptcpsim.measure.stalls import (
 from mptcpsim.units import NEVER, SECOND, format_time
 
 if TYPE_CHECKING:
-    from mptcpsim.core.connection import Connection
-    from mptcpsim.core.scoreboard import Sent
+    from mptcpsim.core.mptcp.subflow import Subflow
     from mptcpsim.core.segment import Segment
-    from mptcpsim.core.subflow import Subflow
-    from mptcpsim.core.tcp import Tcp
+    from mptcpsim.core.tcp.connection import Connection
+    from mptcpsim.core.tcp.endpoint import Tcp
+    from mptcpsim.core.tcp.scoreboard import Sent
 
 #: Reasons for which links and nodes drop everything: what was sent that way is not late but dead.
 _DEAD = ("down", "interface-down")

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from mptcpsim.core.multipath import MptcpConnection
-from mptcpsim.core.recovery import RECOVERY
+from mptcpsim.core.mptcp.connection import MptcpConnection
+from mptcpsim.core.tcp.recovery import RECOVERY
+from mptcpsim.core.tcp.window_probe import SWS_OVERRIDE
 from mptcpsim.core.window_log import (
     ANSWER,
     LOSS_PROBE,
@@ -19,16 +20,15 @@ from mptcpsim.core.window_log import (
     UPDATE,
     WindowEvent,
 )
-from mptcpsim.core.window_probe import SWS_OVERRIDE
 from mptcpsim.measure.ends import numbers_of
 from mptcpsim.measure.stalls import Witness
 from mptcpsim.units import MILLISECOND, SECOND, format_time
 
 if TYPE_CHECKING:
-    from mptcpsim.core.connection import Connection
     from mptcpsim.core.events import Event
-    from mptcpsim.core.scoreboard import Sent
-    from mptcpsim.core.tcp import Tcp
+    from mptcpsim.core.tcp.connection import Connection
+    from mptcpsim.core.tcp.endpoint import Tcp
+    from mptcpsim.core.tcp.scoreboard import Sent
 
 BY_PROBE: Final = "window probe"
 BY_UPDATE: Final = "window update"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mptcpsim.core.multipath import MptcpConnection
+from mptcpsim.core.mptcp.connection import MptcpConnection
 from mptcpsim.core.window_log import ANSWER, CLOSED, PROBE, ZERO, WindowEvent
 from mptcpsim.measure.drops import Drop, DropLog
 from mptcpsim.measure.ends import numbers_of
@@ -12,9 +12,9 @@ from mptcpsim.measure.stalls import Witness
 from mptcpsim.units import NEVER, SECOND, format_time
 
 if TYPE_CHECKING:
-    from mptcpsim.core.connection import Connection
     from mptcpsim.core.segment import FourTuple, Segment
-    from mptcpsim.core.tcp import Tcp
+    from mptcpsim.core.tcp.connection import Connection
+    from mptcpsim.core.tcp.endpoint import Tcp
 
 #: Segments of one kind that an explanation shows.
 _MOST_SHOWN = 4

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from mptcpsim.core.connection import Connection
-from mptcpsim.core.tcp import Tcp
+from mptcpsim.core.tcp.connection import Connection
+from mptcpsim.core.tcp.endpoint import Tcp
 from mptcpsim.measure.drops import DropLog
 from mptcpsim.measure.stall_causes import explain
 from mptcpsim.measure.stall_ends import (

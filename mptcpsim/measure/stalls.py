@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from mptcpsim.units import MILLISECOND, SECOND
 
 if TYPE_CHECKING:
-    from mptcpsim.core.connection import Connection
     from mptcpsim.core.segment import FourTuple
-    from mptcpsim.core.tcp import Tcp
+    from mptcpsim.core.tcp.connection import Connection
+    from mptcpsim.core.tcp.endpoint import Tcp
 
 #: A gap that is shorter is the ordinary life of a transport protocol.
 SHORTEST: Final = 200 * MILLISECOND

@@ -7,9 +7,9 @@ from typing import Final
 
 from mypy_extensions import mypyc_attr
 
-from mptcpsim.core.connection import Connection
 from mptcpsim.core.segment import ICMP_FRAGMENTATION_NEEDED, FourTuple, IcmpError, Packet, Segment
 from mptcpsim.core.stack import Listener, Stack
+from mptcpsim.core.tcp.connection import Connection
 from mptcpsim.net.course import Course, Leaving
 from mptcpsim.net.forwarding import TOO_BIG, IpNode, remember
 from mptcpsim.net.node import Interface

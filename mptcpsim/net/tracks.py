@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from mptcpsim.core.segment import ACK, FourTuple
-from mptcpsim.core.tcp import Tcp
+from mptcpsim.core.tcp.endpoint import Tcp
 from mptcpsim.net.forwarding import IpNode
 from mptcpsim.net.node import Interface, Node
 from mptcpsim.net.router import RouterPort

@@ -16,8 +16,8 @@ from mptcpsim.codec.mptcp import read_mptcp
 from mptcpsim.codec.option_list import MPTCP, split_options
 from mptcpsim.codec.pcap_reader import CapturedPacket, read_capture
 from mptcpsim.codec.raw import PROTOCOL_TCP, parse_ip, parse_tcp
-from mptcpsim.core.dss_checksum import checksum_is_right, payload_sum
-from mptcpsim.core.keys import ack_hmac, add_addr_hmac, derive, syn_ack_hmac
+from mptcpsim.core.mptcp.dss_checksum import checksum_is_right, payload_sum
+from mptcpsim.core.mptcp.keys import ack_hmac, add_addr_hmac, derive, syn_ack_hmac
 from mptcpsim.core.mptcp_options import (
     AddAddr,
     Dss,

@@ -11,7 +11,7 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from mptcpsim.core.keys import Key
+from mptcpsim.core.mptcp.keys import Key
 from mptcpsim.core.mptcp_options import (
     CHECKSUM_REQUIRED,
     AddAddr,

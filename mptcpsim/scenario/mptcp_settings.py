@@ -19,8 +19,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field, StrictBool, model_validator
 
+from mptcpsim.core.mptcp.profiles import PROFILES
 from mptcpsim.core.mptcp_config import MptcpConfig
-from mptcpsim.core.profiles import PROFILES
 from mptcpsim.scenario.catalogue import parameters
 from mptcpsim.scenario.fields import Model, PluginField
 from mptcpsim.scenario.quantities import PositiveSize, PositiveTime, Time, Whole

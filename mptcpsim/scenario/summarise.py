@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from mptcpsim.core.connection import Connection
-from mptcpsim.core.multipath import MptcpConnection
-from mptcpsim.core.tcp import Tcp
+from mptcpsim.core.mptcp.connection import MptcpConnection
+from mptcpsim.core.tcp.connection import Connection
+from mptcpsim.core.tcp.endpoint import Tcp
 from mptcpsim.core.window_log import TIMED_OUT, WITHHELD, WindowEvent
 from mptcpsim.freebsd.system import System
 from mptcpsim.measure.sampler import FlowProbe, Sampler
@@ -139,7 +139,7 @@ def _fallback_reason(simulation: Simulation, spec: FlowSpec, flow: Flow) -> str:
 def integrity(written: int, delivered: int, completed: bool) -> str:
     """Return ``ok``, or what is wrong with the number of bytes delivered.
 
-    That each byte is the right one is checked on delivery (``core.connection``).
+    That each byte is the right one is checked on delivery (``core.tcp.connection``).
     """
     if delivered > written:
         return f"{delivered - written} bytes were delivered that nobody wrote"

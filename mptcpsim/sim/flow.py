@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mptcpsim.core.config import TcpConfig
-from mptcpsim.core.connection import Connection
+from mptcpsim.core.tcp.connection import Connection
 from mptcpsim.sim.apps import Process, Reader, Source, read_exactly, write_all
 from mptcpsim.sim.engine import Environment
 from mptcpsim.sim.sockets import ConnectionFailed, Socket, Sockets

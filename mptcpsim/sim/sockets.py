@@ -18,8 +18,8 @@ from collections.abc import Callable
 from simpy.events import Event
 
 from mptcpsim.core.config import TcpConfig
-from mptcpsim.core.connection import Connection
 from mptcpsim.core.stack import Listener
+from mptcpsim.core.tcp.connection import Connection
 from mptcpsim.net.host import Host
 from mptcpsim.sim.engine import Environment
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 from mptcpsim.core.window_log import UPDATE, WITHHELD
 
 if TYPE_CHECKING:
-    from mptcpsim.core.multipath import MptcpConnection
-    from mptcpsim.core.subflow import Subflow
+    from mptcpsim.core.mptcp.connection import MptcpConnection
+    from mptcpsim.core.mptcp.subflow import Subflow
 
 _MAX_FIELD: Final = 0xFFFF
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-from mptcpsim.core.scoreboard import Scoreboard, Sent
+from mptcpsim.core.tcp.scoreboard import Scoreboard, Sent
 from mptcpsim.units import NEVER
 
 _DUP_THRESH: Final = 3

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mptcpsim.core import fallback, handshake, signals, window_updates
-from mptcpsim.core.dss_checksum import checksum_is_right, dss_checksum, payload_sum
-from mptcpsim.core.fail_signal import FailSignal
-from mptcpsim.core.mapped_data import MappedData
-from mptcpsim.core.mappings import Mapping, SentMappings, narrow, widen
+from mptcpsim.core.mptcp import fallback, handshake, signals, window_updates
+from mptcpsim.core.mptcp.dss_checksum import checksum_is_right, dss_checksum, payload_sum
+from mptcpsim.core.mptcp.fail_signal import FailSignal
+from mptcpsim.core.mptcp.mapped_data import MappedData
+from mptcpsim.core.mptcp.mappings import Mapping, SentMappings, narrow, widen
+from mptcpsim.core.mptcp.path_watch import PathWatch
+from mptcpsim.core.mptcp.reinjection import NOBODY, Reinjection, unqueued
+from mptcpsim.core.mptcp.stages import OPENING, PLAIN, PRE_ESTABLISHED, READY
 from mptcpsim.core.mptcp_options import (
     REASON_MPTCP_SPECIFIC,
     VERSION_0,
@@ -21,21 +24,18 @@ from mptcpsim.core.mptcp_options import (
     MptcpOption,
 )
 from mptcpsim.core.options import OPTION_SPACE, mptcp_length, sack_blocks_that_fit, sack_length
-from mptcpsim.core.path_watch import PathWatch
 from mptcpsim.core.payload import content_is, pattern
-from mptcpsim.core.recovery import OPEN
-from mptcpsim.core.reinjection import NOBODY, Reinjection, unqueued
 from mptcpsim.core.segment import ACK, ECE, ECT0, FIN, NOT_ECT, Segment
 from mptcpsim.core.sequences import UNKNOWN, unwrap
-from mptcpsim.core.stages import OPENING, PLAIN, PRE_ESTABLISHED, READY
-from mptcpsim.core.states import ESTABLISHED
+from mptcpsim.core.tcp.recovery import OPEN
+from mptcpsim.core.tcp.states import ESTABLISHED
 from mptcpsim.core.window_log import IGNORED, ZERO
 from mptcpsim.plugins import Path
 from mptcpsim.units import NEVER
 
 if TYPE_CHECKING:
-    from mptcpsim.core.multipath import MptcpConnection
-    from mptcpsim.core.tcp import Tcp
+    from mptcpsim.core.mptcp.connection import MptcpConnection
+    from mptcpsim.core.tcp.endpoint import Tcp
 
 _MASK: Final = 0xFFFFFFFF
 

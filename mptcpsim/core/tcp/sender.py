@@ -9,19 +9,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from mptcpsim.core.config import TcpConfig
-from mptcpsim.core.recovery import OPEN, RECOVERY, Recovery
-from mptcpsim.core.rtt import RttEstimator
-from mptcpsim.core.scoreboard import Scoreboard, Sent
 from mptcpsim.core.segment import ACK, CWR, ECE, FIN, PSH, SYN, Segment
 from mptcpsim.core.sequences import UNKNOWN
+from mptcpsim.core.tcp.recovery import OPEN, RECOVERY, Recovery
+from mptcpsim.core.tcp.rtt import RttEstimator
+from mptcpsim.core.tcp.scoreboard import Scoreboard, Sent
+from mptcpsim.core.tcp.window_probe import WindowProbe
 from mptcpsim.core.window_log import TIMED_OUT
-from mptcpsim.core.window_probe import WindowProbe
 from mptcpsim.plugins import CongestionControl
 from mptcpsim.units import MILLISECOND, NEVER
 
 if TYPE_CHECKING:
-    from mptcpsim.core.data_sender import DataSender
-    from mptcpsim.core.tcp import Tcp
+    from mptcpsim.core.mptcp.data_sender import DataSender
+    from mptcpsim.core.tcp.endpoint import Tcp
 
 _MASK: Final = 0xFFFFFFFF
 _HALF: Final = 0x80000000

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mptcpsim.core import fallback
-from mptcpsim.core.data_states import (
+from mptcpsim.core.mptcp import fallback
+from mptcpsim.core.mptcp.data_states import (
     DATA_FIN_ACKED,
     DATA_FIN_ARRIVED,
     DATA_FIN_SENT,
@@ -21,18 +21,18 @@ from mptcpsim.core.data_states import (
     M_TIME_WAIT,
     SUBFLOWS_CLOSED,
 )
+from mptcpsim.core.mptcp.stages import READY
 from mptcpsim.core.mptcp_options import (
     REASON_TOO_MUCH_OUTSTANDING,
     VERSION_0,
     MpFastclose,
 )
-from mptcpsim.core.stages import READY
-from mptcpsim.core.states import CLOSED
+from mptcpsim.core.tcp.states import CLOSED
 from mptcpsim.units import NEVER
 
 if TYPE_CHECKING:
-    from mptcpsim.core.multipath import MptcpConnection
-    from mptcpsim.core.subflow import Subflow
+    from mptcpsim.core.mptcp.connection import MptcpConnection
+    from mptcpsim.core.mptcp.subflow import Subflow
 
 #: RFC 8684 section 3.5: retransmissions of an MP_FASTCLOSE, as recommended.
 _FASTCLOSE_RETRIES: Final = 3

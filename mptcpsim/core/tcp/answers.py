@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from mptcpsim.core.config import TcpConfig
-from mptcpsim.core.states import SYN_RECEIVED
+from mptcpsim.core.tcp.states import SYN_RECEIVED
 from mptcpsim.units import SECOND
 
 if TYPE_CHECKING:
-    from mptcpsim.core.tcp import Tcp
+    from mptcpsim.core.tcp.endpoint import Tcp
 
 _PERIOD: Final = 5 * SECOND
 #: Without challenge ACKs, too: the answer that was given may be lost.

@@ -10,19 +10,19 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from mptcpsim.core import closing
-from mptcpsim.core.mappings import widen
+from mptcpsim.core.mptcp import closing
+from mptcpsim.core.mptcp.mappings import widen
+from mptcpsim.core.mptcp.reinjection import NOBODY, Reinjection, Repair, merged
 from mptcpsim.core.mptcp_options import REASON_MIDDLEBOX
-from mptcpsim.core.reinjection import NOBODY, Reinjection, Repair, merged
+from mptcpsim.core.tcp.window_probe import SWS_OVERRIDE
 from mptcpsim.core.window_log import OPENED, OVERRIDE, PROBE
-from mptcpsim.core.window_probe import SWS_OVERRIDE
 from mptcpsim.plugins import PENALISE, RESEND, Path, Scheduler, SendView
 from mptcpsim.units import MINUTE, NEVER
 
 if TYPE_CHECKING:
-    from mptcpsim.core.multipath import MptcpConnection
+    from mptcpsim.core.mptcp.connection import MptcpConnection
+    from mptcpsim.core.mptcp.subflow import Subflow
     from mptcpsim.core.segment import Segment
-    from mptcpsim.core.subflow import Subflow
 
 #: Bytes after which the rate is looked at, and the Maximum Segment Lifetime (RFC 9293 section 3.4.2).
 _RATE_SPAN: Final = 1 << 26

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mptcpsim.core import closing, fallback, handshake, signals, window_updates
-from mptcpsim.core.addresses import Addresses
-from mptcpsim.core.connection import Connection, LocalProtocolError
 from mptcpsim.core.counters import Counters
-from mptcpsim.core.data_receiver import DataReceiver
-from mptcpsim.core.data_sender import DataSender
-from mptcpsim.core.data_states import (
+from mptcpsim.core.mptcp import closing, fallback, handshake, signals, window_updates
+from mptcpsim.core.mptcp.addresses import Addresses
+from mptcpsim.core.mptcp.data_receiver import DataReceiver
+from mptcpsim.core.mptcp.data_sender import DataSender
+from mptcpsim.core.mptcp.data_states import (
     DATA_STATE_NAMES,
     DATA_TRANSITIONS,
     ESTABLISHED,
@@ -24,17 +23,18 @@ from mptcpsim.core.data_states import (
     M_INIT,
     M_TIME_WAIT,
 )
-from mptcpsim.core.joining import Joins
-from mptcpsim.core.keys import Key
-from mptcpsim.core.late_acks import LateReceiver
+from mptcpsim.core.mptcp.joining import Joins
+from mptcpsim.core.mptcp.keys import Key
+from mptcpsim.core.mptcp.late_acks import LateReceiver
+from mptcpsim.core.mptcp.paths import ConnectionPaths, subflow_info
+from mptcpsim.core.mptcp.reinjection import Reinjection
+from mptcpsim.core.mptcp.stages import OPENING, READY
+from mptcpsim.core.mptcp.subflow import Subflow
 from mptcpsim.core.mptcp_options import REASON_MIDDLEBOX, REASON_NAMES, VERSION_0, MptcpOption, MpTcprst
-from mptcpsim.core.paths import ConnectionPaths, subflow_info
-from mptcpsim.core.reinjection import Reinjection
 from mptcpsim.core.sequences import UNKNOWN
-from mptcpsim.core.stages import OPENING, READY
-from mptcpsim.core.states import CLOSE_WAIT, CLOSED, SYN_SENT, TIME_WAIT
-from mptcpsim.core.states import ESTABLISHED as TCP_ESTABLISHED
-from mptcpsim.core.subflow import Subflow
+from mptcpsim.core.tcp.connection import Connection, LocalProtocolError
+from mptcpsim.core.tcp.states import CLOSE_WAIT, CLOSED, SYN_SENT, TIME_WAIT
+from mptcpsim.core.tcp.states import ESTABLISHED as TCP_ESTABLISHED
 from mptcpsim.plugins import (
     Action,
     Announce,
@@ -51,7 +51,7 @@ from mptcpsim.units import NEVER
 if TYPE_CHECKING:
     from mptcpsim.core.config import TcpConfig
     from mptcpsim.core.stack import Stack
-    from mptcpsim.core.tcp import Tcp
+    from mptcpsim.core.tcp.endpoint import Tcp
 
 _NO_KEY = Key(0, 0, 0)
 
@@ -64,7 +64,7 @@ class MptcpConnection(Connection):
         version: the version in use, or being offered.
         is_plain: it speaks plain TCP, by negotiation or after a fallback.
         fell_back: it spoke MPTCP before that.
-        state: one of ``core.data_states``.
+        state: one of ``core.mptcp.data_states``.
         checksum: DSS checksums are in use.
         local_key, remote_key: with token and IDSN.
         remote_flags: of the peer's MP_CAPABLE.

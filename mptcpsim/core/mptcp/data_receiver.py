@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mptcpsim.core.mapped_data import judge_unmapped
-from mptcpsim.core.mappings import narrow, widen
+from mptcpsim.core.mptcp.mapped_data import judge_unmapped
+from mptcpsim.core.mptcp.mappings import narrow, widen
 from mptcpsim.core.mptcp_options import Dss
 from mptcpsim.core.ranges import Ranges
 from mptcpsim.core.sequences import UNKNOWN
 from mptcpsim.units import NEVER
 
 if TYPE_CHECKING:
-    from mptcpsim.core.multipath import MptcpConnection
-    from mptcpsim.core.subflow import Subflow
+    from mptcpsim.core.mptcp.connection import MptcpConnection
+    from mptcpsim.core.mptcp.subflow import Subflow
 
 _MAX_FIELD: Final = 0xFFFF
 

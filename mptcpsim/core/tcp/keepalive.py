@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mptcpsim.core.config import TcpConfig
+from mptcpsim.core.mptcp.stages import PRE_ESTABLISHED
 from mptcpsim.core.segment import ACK
-from mptcpsim.core.stages import PRE_ESTABLISHED
-from mptcpsim.core.states import CLOSE_WAIT, ESTABLISHED
+from mptcpsim.core.tcp.states import CLOSE_WAIT, ESTABLISHED
 from mptcpsim.units import NEVER
 
 if TYPE_CHECKING:
-    from mptcpsim.core.tcp import Tcp
+    from mptcpsim.core.tcp.endpoint import Tcp
 
 
 class Keepalive:

@@ -9,20 +9,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mptcpsim.core import fallback
-from mptcpsim.core.dss_checksum import checksum_is_right, payload_sum
-from mptcpsim.core.kept_segments import KeptSegments
-from mptcpsim.core.mappings import Mapping, ReceivedMappings
+from mptcpsim.core.mptcp import fallback
+from mptcpsim.core.mptcp.dss_checksum import checksum_is_right, payload_sum
+from mptcpsim.core.mptcp.kept_segments import KeptSegments
+from mptcpsim.core.mptcp.mappings import Mapping, ReceivedMappings
+from mptcpsim.core.mptcp.stages import PLAIN
 from mptcpsim.core.mptcp_options import REASON_MIDDLEBOX, REASON_MPTCP_SPECIFIC
 from mptcpsim.core.payload import content, content_is, part, part_is
 from mptcpsim.core.segment import Segment
 from mptcpsim.core.sequences import UNKNOWN
-from mptcpsim.core.stages import PLAIN
 from mptcpsim.units import NEVER
 
 if TYPE_CHECKING:
-    from mptcpsim.core.multipath import MptcpConnection
-    from mptcpsim.core.subflow import Subflow
+    from mptcpsim.core.mptcp.connection import MptcpConnection
+    from mptcpsim.core.mptcp.subflow import Subflow
 
 _32_BITS: Final = 0xFFFFFFFF
 _64_BITS: Final = 0xFFFFFFFFFFFFFFFF

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mptcpsim.core.prr import ProportionalRateReduction
-from mptcpsim.core.rack import Rack
-from mptcpsim.core.scoreboard import Scoreboard, Sent
+from mptcpsim.core.tcp.prr import ProportionalRateReduction
+from mptcpsim.core.tcp.rack import Rack
+from mptcpsim.core.tcp.scoreboard import Scoreboard, Sent
 from mptcpsim.core.window_log import LOSS_PROBE
 from mptcpsim.units import MILLISECOND, NEVER, SECOND
 
 if TYPE_CHECKING:
-    from mptcpsim.core.sender import Sender
+    from mptcpsim.core.tcp.sender import Sender
 
 OPEN: Final = 0
 RECOVERY: Final = 1

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mptcpsim.core import fallback
-from mptcpsim.core.keys import ack_hmac, derive, syn_ack_hmac
+from mptcpsim.core.mptcp import fallback
+from mptcpsim.core.mptcp.keys import ack_hmac, derive, syn_ack_hmac
+from mptcpsim.core.mptcp.stages import PRE_ESTABLISHED, READY
 from mptcpsim.core.mptcp_options import (
     CHECKSUM_REQUIRED,
     EXTENSIBILITY,
@@ -26,12 +27,11 @@ from mptcpsim.core.mptcp_options import (
 )
 from mptcpsim.core.segment import Segment
 from mptcpsim.core.sequences import UNKNOWN
-from mptcpsim.core.stages import PRE_ESTABLISHED, READY
 
 if TYPE_CHECKING:
+    from mptcpsim.core.mptcp.connection import MptcpConnection
+    from mptcpsim.core.mptcp.subflow import Subflow
     from mptcpsim.core.mptcp_config import MptcpConfig
-    from mptcpsim.core.multipath import MptcpConnection
-    from mptcpsim.core.subflow import Subflow
 
 
 # --- The version ----------------------------------------------------------------------------------

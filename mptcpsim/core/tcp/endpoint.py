@@ -10,11 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mptcpsim.core import fallback, handshake, states
-from mptcpsim.core.answers import Answers
-from mptcpsim.core.arrives import arrives, expected, in_syn_sent
 from mptcpsim.core.config import TcpConfig
-from mptcpsim.core.keepalive import Keepalive
+from mptcpsim.core.mptcp import fallback, handshake
 from mptcpsim.core.mptcp_options import Dss, padded_length
 from mptcpsim.core.options import (
     OPTION_SPACE,
@@ -24,7 +21,6 @@ from mptcpsim.core.options import (
     syn_options_length,
 )
 from mptcpsim.core.payload import part_is
-from mptcpsim.core.receiver import MAX_SHIFT, Receiver, window_shift
 from mptcpsim.core.segment import (
     ACK,
     CWR,
@@ -42,9 +38,14 @@ from mptcpsim.core.segment import (
     ip_header_length,
     is_ipv6,
 )
-from mptcpsim.core.sender import Sender
 from mptcpsim.core.sequences import UNKNOWN, SequenceMap
-from mptcpsim.core.states import (
+from mptcpsim.core.tcp import states
+from mptcpsim.core.tcp.answers import Answers
+from mptcpsim.core.tcp.arrives import arrives, expected, in_syn_sent
+from mptcpsim.core.tcp.keepalive import Keepalive
+from mptcpsim.core.tcp.receiver import MAX_SHIFT, Receiver, window_shift
+from mptcpsim.core.tcp.sender import Sender
+from mptcpsim.core.tcp.states import (
     CLOSE_WAIT,
     CLOSED,
     ESTABLISHED,
@@ -62,9 +63,9 @@ from mptcpsim.plugins import CongestionControl
 from mptcpsim.units import MILLISECOND, NEVER, SECOND
 
 if TYPE_CHECKING:
-    from mptcpsim.core.connection import Connection
+    from mptcpsim.core.mptcp.subflow import Subflow
     from mptcpsim.core.stack import Stack
-    from mptcpsim.core.subflow import Subflow
+    from mptcpsim.core.tcp.connection import Connection
 
 _MASK: Final = 0xFFFFFFFF
 
@@ -80,7 +81,7 @@ class Tcp(TimerOwner):
 
     Attributes:
         flow: addresses and ports of what is sent.
-        state: one of ``core.states``.
+        state: one of ``core.tcp.states``.
         sequences: converter to the numbers on the wire.
         sender, receiver: the two halves.
         keepalive: the timer that probes an idle connection.
@@ -280,7 +281,7 @@ class Tcp(TimerOwner):
         self.move(states.CLOSE)
 
     def move(self, cause: str) -> None:
-        """Change the state as the table in ``core.states`` has it."""
+        """Change the state as the table in ``core.tcp.states`` has it."""
         before = self.state
         self.state = TRANSITIONS[before, cause]
         self.note("state", f"{STATE_NAMES[before]} -> {STATE_NAMES[self.state]} ({cause})")

@@ -12,7 +12,7 @@ from mptcpsim.core.mptcp_options import REASON_MIDDLEBOX, MpFail
 from mptcpsim.units import NEVER
 
 if TYPE_CHECKING:
-    from mptcpsim.core.subflow import Subflow
+    from mptcpsim.core.mptcp.subflow import Subflow
 
 
 class FailSignal:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mptcpsim.core import closing, fallback, handshake
-from mptcpsim.core.mappings import Mapping
+from mptcpsim.core.mptcp import closing, fallback, handshake
+from mptcpsim.core.mptcp.mappings import Mapping
+from mptcpsim.core.mptcp.stages import PRE_ESTABLISHED, READY
 from mptcpsim.core.mptcp_options import (
     VERSION_0,
     AddAddr,
@@ -28,11 +29,10 @@ from mptcpsim.core.mptcp_options import (
 from mptcpsim.core.options import OPTION_SPACE
 from mptcpsim.core.segment import Segment
 from mptcpsim.core.sequences import UNKNOWN
-from mptcpsim.core.stages import PRE_ESTABLISHED, READY
-from mptcpsim.core.states import CLOSE_WAIT, ESTABLISHED
+from mptcpsim.core.tcp.states import CLOSE_WAIT, ESTABLISHED
 
 if TYPE_CHECKING:
-    from mptcpsim.core.subflow import Subflow
+    from mptcpsim.core.mptcp.subflow import Subflow
 
 #: Section 4 of RFC 8684: more ACKs with signals in a row could be taken for duplicate ACKs.
 _ACKS_IN_A_ROW: Final = 2

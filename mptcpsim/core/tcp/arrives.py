@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mptcpsim.core import handshake, signals, states
-from mptcpsim.core.recovery import OPEN
+from mptcpsim.core.mptcp import handshake, signals
 from mptcpsim.core.segment import ACK, CE, FIN, PSH, RST, SYN, Segment
 from mptcpsim.core.sequences import UNKNOWN
-from mptcpsim.core.states import (
+from mptcpsim.core.tcp import states
+from mptcpsim.core.tcp.recovery import OPEN
+from mptcpsim.core.tcp.states import (
     CLOSE_WAIT,
     CLOSED,
     CLOSING,
@@ -27,7 +28,7 @@ from mptcpsim.core.window_log import ANSWER
 from mptcpsim.units import NEVER, SECOND
 
 if TYPE_CHECKING:
-    from mptcpsim.core.tcp import Tcp
+    from mptcpsim.core.tcp.endpoint import Tcp
 
 _MASK: Final = 0xFFFFFFFF
 _HALF: Final = 0x80000000

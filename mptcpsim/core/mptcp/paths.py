@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from mptcpsim.plugins import PathView, RemoteAddress, SubflowInfo
 
 if TYPE_CHECKING:
-    from mptcpsim.core.multipath import MptcpConnection
-    from mptcpsim.core.subflow import Subflow
+    from mptcpsim.core.mptcp.connection import MptcpConnection
+    from mptcpsim.core.mptcp.subflow import Subflow
 
 
 def subflow_info(subflow: Subflow) -> SubflowInfo:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from mptcpsim.units import MILLISECOND
 
 if TYPE_CHECKING:
-    from mptcpsim.core.connection import Connection
+    from mptcpsim.core.tcp.connection import Connection
 
 #: Room for so many segments more than two round trips of reading take (Linux: 16 advmss).
 _SPARE_SEGMENTS: Final = 16

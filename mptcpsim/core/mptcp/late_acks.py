@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mptcpsim.core.data_receiver import DataReceiver
+from mptcpsim.core.mptcp.data_receiver import DataReceiver
 from mptcpsim.core.mptcp_options import Dss
 
 if TYPE_CHECKING:
-    from mptcpsim.core.multipath import MptcpConnection
+    from mptcpsim.core.mptcp.connection import MptcpConnection
 
 
 #: A read of so many bytes lasts as long as the switch says, a smaller one less.

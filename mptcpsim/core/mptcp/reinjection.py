@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from mptcpsim.units import NEVER
 
 if TYPE_CHECKING:
-    from mptcpsim.core.mappings import Mapping
+    from mptcpsim.core.mptcp.mappings import Mapping
 
 #: Origin of data that any subflow may carry.
 NOBODY: Final = -1

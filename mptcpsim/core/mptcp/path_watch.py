@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from mptcpsim.core.mptcp.stages import READY
 from mptcpsim.core.mptcp_options import REASON_UNSPECIFIED
 from mptcpsim.core.segment import ACK, Segment
-from mptcpsim.core.stages import READY
-from mptcpsim.core.states import CLOSE_WAIT, ESTABLISHED
+from mptcpsim.core.tcp.states import CLOSE_WAIT, ESTABLISHED
 from mptcpsim.units import NEVER
 
 if TYPE_CHECKING:
-    from mptcpsim.core.subflow import Subflow
+    from mptcpsim.core.mptcp.subflow import Subflow
 
 #: What is heard after the first one may have been on its way when the address went.
 _QUESTIONS: Final = 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mptcpsim.core.data_states import M_CLOSED, M_FASTCLOSE_WAIT, M_INIT, M_TIME_WAIT
+from mptcpsim.core.mptcp.data_states import M_CLOSED, M_FASTCLOSE_WAIT, M_INIT, M_TIME_WAIT
 from mptcpsim.core.mptcp_options import (
     REASON_LACK_OF_RESOURCES,
     REASON_MPTCP_SPECIFIC,
@@ -17,8 +17,8 @@ from mptcpsim.core.sequences import UNKNOWN
 from mptcpsim.plugins import OpenSubflow, SubflowInfo
 
 if TYPE_CHECKING:
-    from mptcpsim.core.multipath import MptcpConnection
-    from mptcpsim.core.subflow import Subflow
+    from mptcpsim.core.mptcp.connection import MptcpConnection
+    from mptcpsim.core.mptcp.subflow import Subflow
 
 
 class Joins:

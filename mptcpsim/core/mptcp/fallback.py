@@ -9,19 +9,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mptcpsim.core.mappings import Mapping, narrow
+from mptcpsim.core.mptcp.mappings import Mapping, narrow
+from mptcpsim.core.mptcp.stages import PLAIN, PRE_ESTABLISHED, READY
 from mptcpsim.core.mptcp_options import REASON_MIDDLEBOX, Dss, MpFail, MptcpOption, MpTcprst
 from mptcpsim.core.options import mptcp_length
 from mptcpsim.core.segment import FIN, Segment
 from mptcpsim.core.sequences import unwrap
-from mptcpsim.core.stages import PLAIN, PRE_ESTABLISHED, READY
-from mptcpsim.core.states import CLOSED, ESTABLISHED
+from mptcpsim.core.tcp.states import CLOSED, ESTABLISHED
 from mptcpsim.units import NEVER
 
 if TYPE_CHECKING:
-    from mptcpsim.core.multipath import MptcpConnection
-    from mptcpsim.core.subflow import Subflow
-    from mptcpsim.core.tcp import Tcp
+    from mptcpsim.core.mptcp.connection import MptcpConnection
+    from mptcpsim.core.mptcp.subflow import Subflow
+    from mptcpsim.core.tcp.endpoint import Tcp
 
 _MASK = 0xFFFFFFFF
 

@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING
 
 from mypy_extensions import mypyc_attr
 
-from mptcpsim.core.autotuning import Autotuning
 from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.events import Event
 from mptcpsim.core.segment import Segment
-from mptcpsim.core.states import CLOSED, ESTABLISHED
+from mptcpsim.core.tcp.autotuning import Autotuning
+from mptcpsim.core.tcp.states import CLOSED, ESTABLISHED
 from mptcpsim.core.timers import TimerOwner
 from mptcpsim.core.window_log import WindowLog
 
 if TYPE_CHECKING:
     from mptcpsim.core.stack import Stack
-    from mptcpsim.core.tcp import Tcp
+    from mptcpsim.core.tcp.endpoint import Tcp
 
 
 @mypyc_attr(native_class=False)

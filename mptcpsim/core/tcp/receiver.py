@@ -13,7 +13,7 @@ from mptcpsim.core.window_log import LIMITED, ZERO
 from mptcpsim.units import NEVER
 
 if TYPE_CHECKING:
-    from mptcpsim.core.tcp import Tcp
+    from mptcpsim.core.tcp.endpoint import Tcp
 
 _MASK: Final = 0xFFFFFFFF
 _HALF: Final = 0x80000000

@@ -12,11 +12,11 @@ from mptcpsim.core.segment import (
     is_ipv6,
 )
 from mptcpsim.core.sequences import unwrap
-from mptcpsim.core.states import ESTABLISHED, SYN_SENT
+from mptcpsim.core.tcp.states import ESTABLISHED, SYN_SENT
 from mptcpsim.units import NEVER
 
 if TYPE_CHECKING:
-    from mptcpsim.core.tcp import Tcp
+    from mptcpsim.core.tcp.endpoint import Tcp
 
 #: No path MTU is taken to be smaller: a plateau of RFC 1191 section 7, and a defence (RFC 5927 section 7.2).
 _MIN_MTU_IPV4: Final = 296

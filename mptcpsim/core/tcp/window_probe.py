@@ -13,7 +13,7 @@ from mptcpsim.core.window_log import CLOSED, OVERRIDE, PROBE
 from mptcpsim.units import MILLISECOND, NEVER
 
 if TYPE_CHECKING:
-    from mptcpsim.core.sender import Sender
+    from mptcpsim.core.tcp.sender import Sender
 
 #: RFC 9293 section 3.8.6.2.1: 0.1 to 1 s.
 SWS_OVERRIDE: Final = 200 * MILLISECOND
