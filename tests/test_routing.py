@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from mptcpsim.core.segment import ACK, FourTuple, Packet, Segment
 from mptcpsim.core.sequences import UNKNOWN, SequenceMap
+from mptcpsim.net.forwarding import IpNode
 from mptcpsim.net.link import Link
 from mptcpsim.net.node import Interface, Node
 from mptcpsim.net.pipe import PipeSettings
@@ -26,7 +27,7 @@ from mptcpsim.units import MILLISECOND as MS
 from mptcpsim.units import NEVER
 
 
-class Host(Node):
+class Host(IpNode):
     """Sends by its routing table and keeps what it gets."""
 
     def __init__(self, loop: Loop, name: str) -> None:
@@ -90,6 +91,7 @@ class Net:
         return [
             f"{node.name}: {route.prefix} by {route.interface.name} via {route.gateway or 'link'}"
             for node in self.topology.nodes.values()
+            if isinstance(node, IpNode)
             for route in node.routes.routes()
         ]
 

@@ -20,7 +20,8 @@ from mptcpsim.freebsd.ipfw_states import Place
 from mptcpsim.freebsd.names import LOOPBACK, InterfaceNames
 from mptcpsim.freebsd.passages import seen
 from mptcpsim.freebsd.site import Site
-from mptcpsim.net.node import Interface, Node
+from mptcpsim.net.forwarding import IpNode
+from mptcpsim.net.node import Interface
 from mptcpsim.net.policy import PASSES, PacketFilter, Queue, Verdict
 
 #: Reasons of drops: a rule or the default rule denies; the limit of states of a rule is reached; a rule
@@ -60,7 +61,7 @@ class IpfwFilter(PacketFilter):
 
     def __init__(
         self,
-        node: Node,
+        node: IpNode,
         names: InterfaceNames,
         find: Find,
         draw: Callable[[], float] | None = None,

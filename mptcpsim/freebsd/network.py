@@ -13,7 +13,8 @@ from mptcpsim.freebsd.addresses import version_of
 from mptcpsim.freebsd.commands import Ifconfig, Route
 from mptcpsim.freebsd.lines import Line
 from mptcpsim.freebsd.names import InterfaceNames
-from mptcpsim.net.node import Interface, Node
+from mptcpsim.net.forwarding import IpNode
+from mptcpsim.net.node import Interface
 
 
 class StaticRoute(NamedTuple):
@@ -45,7 +46,7 @@ class Network:
         mtus: of interfaces for which one was typed.
     """
 
-    def __init__(self, node: Node, names: InterfaceNames) -> None:
+    def __init__(self, node: IpNode, names: InterfaceNames) -> None:
         self.node = node
         self.names = names
         self.changed: dict[str, Line] = {}

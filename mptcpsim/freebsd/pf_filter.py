@@ -13,7 +13,8 @@ from mptcpsim.freebsd.passages import seen
 from mptcpsim.freebsd.pf_conf import PfConf, PfRule
 from mptcpsim.freebsd.pf_rules import PfRules
 from mptcpsim.freebsd.site import Site
-from mptcpsim.net.node import Interface, Node
+from mptcpsim.net.forwarding import IpNode
+from mptcpsim.net.node import Interface
 from mptcpsim.net.policy import PASSES, PacketFilter, Verdict
 
 #: Reasons of drops: a block rule; rules that send a packet back and forth; a limit of states.
@@ -34,7 +35,7 @@ class PfFilter(PacketFilter):
 
     def __init__(
         self,
-        node: Node,
+        node: IpNode,
         names: InterfaceNames,
         site: Site | None = None,
         draw: Callable[[], float] | None = None,

@@ -7,7 +7,7 @@ from ipaddress import ip_address, ip_interface
 from typing import Final, NamedTuple
 
 from mptcpsim.freebsd.names import LOOPBACK, InterfaceNames
-from mptcpsim.net.node import Node
+from mptcpsim.net.forwarding import IpNode
 from mptcpsim.net.routing import DEFAULT_IPV4, DEFAULT_IPV6
 
 #: OpenBSD's group of the interfaces that default routes lead out of.
@@ -50,7 +50,7 @@ class Site:
 
     def __init__(
         self,
-        node: Node | None = None,
+        node: IpNode | None = None,
         names: InterfaceNames | None = None,
         files: Mapping[str, str] | None = None,
     ) -> None:

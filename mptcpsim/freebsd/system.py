@@ -43,7 +43,7 @@ from mptcpsim.freebsd.rc_firewall import VARIABLES, rules_of
 from mptcpsim.freebsd.scripts import read_rc_conf, read_script
 from mptcpsim.freebsd.settings import Settings
 from mptcpsim.freebsd.site import Site
-from mptcpsim.net.node import Node
+from mptcpsim.net.forwarding import IpNode
 from mptcpsim.net.policy import Queue
 
 RC_CONF: Final = "/etc/rc.conf"
@@ -84,7 +84,7 @@ class System:
 
     def __init__(
         self,
-        node: Node,
+        node: IpNode,
         names: InterfaceNames,
         files: Mapping[str, str],
         dummynet: Dummynet,

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Final
 
-from mptcpsim.lint.finding import Family, Remark
+from mptcpsim.lint.finding import Family
+from mptcpsim.lint.remark import Remark
 from mptcpsim.lint.subject import Subject
 from mptcpsim.lint.talks import Talk
 from mptcpsim.scenario.flows import BulkFlow, ConstantRateFlow, OnOffFlow

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from mptcpsim.freebsd.lines import Line
-from mptcpsim.scenario.errors import Path
+from mptcpsim.lint.remark import Remark
+from mptcpsim.lint.subject import Subject
 from mptcpsim.scenario.places import Place
-
-if TYPE_CHECKING:
-    from mptcpsim.lint.subject import Subject
 
 ERROR: Final = "error"
 WARNING: Final = "warning"
@@ -20,26 +17,8 @@ NOTE: Final = "note"
 SEVERITIES: Final = {"E": ERROR, "W": WARNING, "N": NOTE}
 
 
-class Remark(NamedTuple):
-    """One thing that a rule has found.
-
-    Attributes:
-        path: of the key that is to blame, from the top of the scenario.
-        problem: what is wrong, in words that need no manual.
-        remedy: what to write instead.
-        at: the line of a pf.conf or of commands, where the key holds such a text; else None.
-        node: whose packets go astray for this reason, or empty: of the consequences nothing is told.
-    """
-
-    path: Path
-    problem: str
-    remedy: str
-    at: Line | None = None
-    node: str = ""
-
-
 #: Yields what it finds.
-Check = Callable[["Subject"], Iterable[Remark]]
+Check = Callable[[Subject], Iterable[Remark]]
 
 
 class Rule(NamedTuple):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from mptcpsim.core.segment import FourTuple
 from mptcpsim.freebsd.dummynet import Config
@@ -13,13 +12,11 @@ from mptcpsim.freebsd.lines import Line
 from mptcpsim.freebsd.pf_conf import PfConf, PfRule
 from mptcpsim.freebsd.scripts import read_script
 from mptcpsim.freebsd.system import System
-from mptcpsim.lint.finding import Remark
+from mptcpsim.lint.remark import Remark
 from mptcpsim.net.forwarding import IpNode
 from mptcpsim.scenario.errors import Path
+from mptcpsim.scenario.schema import Scenario
 from mptcpsim.scenario.typed import COMMANDS, TABLE, later_label
-
-if TYPE_CHECKING:
-    from mptcpsim.lint.subject import Subject
 
 
 class FreebsdNode:
@@ -34,26 +31,26 @@ class FreebsdNode:
         conf: the rules of pf; none unless pf is enabled.
     """
 
-    def __init__(self, subject: Subject, system: System) -> None:
+    def __init__(self, scenario: Scenario, system: System) -> None:
         assert isinstance(system.node, IpNode)
         self.node: IpNode = system.node
         self.name = system.node.name
         self.system = system
-        self._subject = subject
+        self._scenario = scenario
         pf = system.firewall.pf
         self.conf: PfConf = pf.rules.conf if pf.enabled else PfConf()
 
     @cached_property
     def configs(self) -> list[Config]:
         """The commands that configure pipes, queues and schedulers at the beginning."""
-        spec = self._subject.scenario.nodes[self.name].freebsd
+        spec = self._scenario.nodes[self.name].freebsd
         commands = read_script(str(spec.commands), COMMANDS) if spec is not None else ()
         return [command for command in commands if isinstance(command, Config)]
 
     @cached_property
     def objects(self) -> list[Config | ObjectCommand]:
         """The commands about pipes, queues and schedulers, those that are typed later behind the others."""
-        spec = self._subject.scenario.nodes[self.name].freebsd
+        spec = self._scenario.nodes[self.name].freebsd
         if spec is None:
             return []
         texts = [(spec.commands, COMMANDS)]
@@ -99,18 +96,6 @@ class FreebsdNode:
             for interface in self.system.names.system_names():
                 if any((":" in other) == (":" in address) for other in self.addresses_at(interface)):
                     yield address, interface
-
-    @cached_property
-    def remotes(self) -> list[str]:
-        """The addresses of peers that packets of the host are for, in all flows."""
-        found: dict[str, None] = {}
-        for talk in self._subject.talks:
-            for pair in talk.pairs:
-                if talk.spec.client == self.name:
-                    found[pair.server] = None
-                if talk.spec.server == self.name:
-                    found[pair.client] = None
-        return list(found)
 
     def leaves_by(self, remote: str) -> str:
         """Return the interface that routing chooses for an address; empty: none."""
@@ -163,4 +148,4 @@ class FreebsdNode:
     @property
     def types_later(self) -> bool:
         """Commands are typed while the run goes on: what is missing at the beginning may come."""
-        return self._subject.scenario.nodes[self.name].changes
+        return self._scenario.nodes[self.name].changes

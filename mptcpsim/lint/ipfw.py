@@ -10,8 +10,9 @@ from mptcpsim.freebsd.ipfw import IpfwEnd, IpfwRule, ObjectCommand
 from mptcpsim.freebsd.ipfw_filter import DENIED
 from mptcpsim.freebsd.ipfw_rules import DEFAULT_RULE
 from mptcpsim.freebsd.lines import NOWHERE
-from mptcpsim.lint.finding import Family, Remark
+from mptcpsim.lint.finding import Family
 from mptcpsim.lint.firewalls import FreebsdNode
+from mptcpsim.lint.remark import Remark
 from mptcpsim.lint.subject import Subject
 
 FAMILY: Final = Family()

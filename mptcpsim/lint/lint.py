@@ -6,7 +6,8 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from mptcpsim.lint.catalogue import RULES
-from mptcpsim.lint.finding import ERROR, NOTE, SEVERITIES, Finding, Remark, Rule
+from mptcpsim.lint.finding import ERROR, NOTE, SEVERITIES, Finding, Rule
+from mptcpsim.lint.remark import Remark
 from mptcpsim.lint.subject import Subject
 from mptcpsim.scenario.catalogue import known
 from mptcpsim.scenario.places import Places

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from mptcpsim.core.mptcp_config import MptcpConfig
-from mptcpsim.lint.finding import Family, Remark
+from mptcpsim.lint.finding import Family
+from mptcpsim.lint.remark import Remark
 from mptcpsim.lint.subject import Subject
 from mptcpsim.lint.talks import Pair, Talk
 from mptcpsim.pathmanagers.addresses import AddressedManager

@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from mptcpsim.lint.finding import Family, Remark
+from mptcpsim.lint.finding import Family
+from mptcpsim.lint.remark import Remark
 from mptcpsim.lint.subject import Subject
 
 FAMILY: Final = Family()

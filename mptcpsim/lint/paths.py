@@ -8,7 +8,8 @@ from typing import Final
 
 from mptcpsim.core.segment import FourTuple
 from mptcpsim.freebsd.commands import IPERF_PORT
-from mptcpsim.lint.finding import Family, Remark
+from mptcpsim.lint.finding import Family
+from mptcpsim.lint.remark import Remark
 from mptcpsim.lint.subject import Subject
 from mptcpsim.lint.talks import Pair, Talk
 from mptcpsim.net.rules import within

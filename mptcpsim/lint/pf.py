@@ -18,8 +18,9 @@ from mptcpsim.freebsd.commands import PF_CONF
 from mptcpsim.freebsd.lines import Line
 from mptcpsim.freebsd.pf_conf import End, PfConf, PfRule
 from mptcpsim.freebsd.pf_rules import PfRules, Verdict
-from mptcpsim.lint.finding import Family, Remark
+from mptcpsim.lint.finding import Family
 from mptcpsim.lint.firewalls import FreebsdNode
+from mptcpsim.lint.remark import Remark
 from mptcpsim.lint.subject import Subject
 
 FAMILY: Final = Family()
@@ -304,7 +305,7 @@ def route_to_needs_the_route(subject: Subject) -> Iterator[Remark]:
             if _astray(subject, host, rule):
                 continue  # of that E304 tells
             meant = rule._replace(source=rule.source._replace(prefix=_meant(subject, rule.source.prefix)))
-            for remote in host.remotes:
+            for remote in subject.remotes_of(host.name):
                 leaves = host.leaves_by(remote)
                 sources = [a for a in _sources(host, meant.source) if (":" in a) == (":" in remote)]
                 if leaves != rule.interface or not sources:

@@ -7,7 +7,8 @@ from itertools import groupby
 from typing import Final
 
 from mptcpsim.lint.effect import HIDDEN, LACKING, UNUSED
-from mptcpsim.lint.finding import Family, Remark
+from mptcpsim.lint.finding import Family
+from mptcpsim.lint.remark import Remark
 from mptcpsim.lint.subject import Subject
 from mptcpsim.scenario.errors import dotted
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from mptcpsim.lint.finding import Family, Remark
+from mptcpsim.lint.finding import Family
+from mptcpsim.lint.remark import Remark
 from mptcpsim.lint.subject import Subject
 from mptcpsim.plugins import QueueScheduler, find
 from mptcpsim.qdiscs.red import Red

@@ -11,11 +11,11 @@ from typing import Final, NamedTuple
 from mptcpsim.freebsd.lines import Line
 from mptcpsim.lint.changes import courses
 from mptcpsim.lint.effect import Vain, vain_keys
-from mptcpsim.lint.finding import Remark
 from mptcpsim.lint.firewalls import FreebsdNode
 from mptcpsim.lint.prose import Prose, prose_of_conf, prose_of_toml
 from mptcpsim.lint.rehearsal import End as RehearsedEnd
 from mptcpsim.lint.rehearsal import rehearse
+from mptcpsim.lint.remark import Remark
 from mptcpsim.lint.tables import Entry, entries_of
 from mptcpsim.lint.talks import FIRST_PORT, End, Pair, Talk
 from mptcpsim.net.node import Interface
@@ -146,7 +146,7 @@ class Subject:
     @cached_property
     def systems(self) -> list[FreebsdNode]:
         """The hosts and routers that are configured by commands, in the order of the scenario."""
-        return [FreebsdNode(self, system) for system in self.simulation.systems.values()]
+        return [FreebsdNode(self.scenario, system) for system in self.simulation.systems.values()]
 
     @cached_property
     def routes(self) -> list[Entry]:
@@ -371,6 +371,17 @@ class Subject:
         """Return the ways of a subflow between two addresses of a flow's ends, opened by the client."""
         ports = FIRST_PORT + len(talk.pairs), talk.spec.port
         return self._pair(ports, talk.spec, client, server, True)
+
+    def remotes_of(self, host: str) -> list[str]:
+        """Return the addresses of peers that packets of a host are for, in all flows."""
+        found: dict[str, None] = {}
+        for talk in self.talks:
+            for pair in talk.pairs:
+                if talk.spec.client == host:
+                    found[pair.server] = None
+                if talk.spec.server == host:
+                    found[pair.client] = None
+        return list(found)
 
     def may_change_addresses(self, host: str) -> bool:
         """Return whether commands or events give a host addresses later, or take some away."""

@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from mptcpsim.lint.finding import Remark
+from mptcpsim.lint.remark import Remark
 from mptcpsim.scenario.errors import Path
 from mptcpsim.scenario.ip_words import read_route
 from mptcpsim.scenario.nodes import NodeSpec

@@ -7,7 +7,8 @@ from itertools import pairwise
 from typing import Final
 
 from mptcpsim.lint.changes import courses, idle_sets
-from mptcpsim.lint.finding import Family, Remark
+from mptcpsim.lint.finding import Family
+from mptcpsim.lint.remark import Remark
 from mptcpsim.lint.subject import Subject
 from mptcpsim.scenario.events import ApplicationEvent, InterfaceEvent, LinkEvent, RouteEvent, SetEvent
 from mptcpsim.units import SECOND, format_rate, format_time

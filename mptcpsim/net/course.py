@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
+
+from mypy_extensions import mypyc_attr
 
 from mptcpsim.core.segment import Packet
+from mptcpsim.net.node import Interface, Node
 from mptcpsim.net.policy import Verdict
-
-if TYPE_CHECKING:
-    from mptcpsim.net.forwarding import IpNode
-    from mptcpsim.net.node import Interface
+from mptcpsim.sim.loop import Loop
 
 #: MTU of what leaves by no interface.
 NO_LIMIT: Final = 1 << 62
@@ -46,6 +46,41 @@ class Course:
         self.send: Callable[[Packet], None] = _nowhere
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
+class CarryingNode(Node):
+    """What a course asks of the node that it leads through; ``net.forwarding.IpNode`` answers.
+
+    Attributes:
+        version: grows whenever what was decided may not hold any more.
+    """
+
+    __slots__ = ("version",)
+
+    def __init__(self, loop: Loop, name: str) -> None:
+        super().__init__(loop, name)
+        self.version: int = 0
+
+    def take(self, packet: Packet, received: Interface) -> None:
+        """Take a packet that is for the node itself."""
+        raise NotImplementedError
+
+    def refuse(self, packet: Packet, course: Dropped) -> None:
+        """Drop a packet, and tell its sender as its course says."""
+        raise NotImplementedError
+
+    def is_settled(self, packet: Packet) -> bool:
+        """Return whether what was decided for a packet's flow before holds for the packet, too."""
+        raise NotImplementedError
+
+    def behind_queue(self, packet: Packet, course: Queued) -> Course:
+        """Return what becomes of a packet that comes out of a queue in which it was on its course."""
+        raise NotImplementedError
+
+    def carry(self, packet: Packet, course: Course) -> None:
+        """Send a packet on its course, if its time to live and its size allow it."""
+        raise NotImplementedError
+
+
 class Leaving(Course):
     """Out by an interface."""
 
@@ -73,7 +108,7 @@ class Taken(Course):
 
     __slots__ = ("_node", "_received")
 
-    def __init__(self, lasting: bool, node: IpNode, received: Interface) -> None:
+    def __init__(self, lasting: bool, node: CarryingNode, received: Interface) -> None:
         super().__init__(False, lasting)
         self._node = node
         self._received = received
@@ -99,7 +134,7 @@ class Dropped(Course):
         self,
         crosses: bool,
         lasting: bool,
-        node: IpNode,
+        node: CarryingNode,
         reason: str,
         kind: str = "",
         answer: bool = False,
@@ -135,7 +170,7 @@ class Queued(Course):
         self,
         crosses: bool,
         lasting: bool,
-        node: IpNode,
+        node: CarryingNode,
         verdict: Verdict,
         place: tuple[int, int],
         received: Interface | None,

@@ -28,8 +28,8 @@ from mptcpsim.core.segment import (
     Segment,
     reset_for,
 )
-from mptcpsim.net.course import INBOUND, OUTBOUND, Course, Dropped, Leaving, Queued, Taken
-from mptcpsim.net.node import DROP_DOWN, Interface, Node
+from mptcpsim.net.course import INBOUND, OUTBOUND, CarryingNode, Course, Dropped, Leaving, Queued, Taken
+from mptcpsim.net.node import DROP_DOWN, Interface
 from mptcpsim.net.policy import PacketFilter, Verdict
 from mptcpsim.net.routing import Route, RoutingTable
 from mptcpsim.net.rules import BLACKHOLE, LOOPBACK, RuleList, within
@@ -104,17 +104,17 @@ def remember(kept: dict[FourTuple, Course], flow: FourTuple, course: Course, mos
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
-class IpNode(Node):
+class IpNode(CarryingNode):
     """A node with routing tables, rules and filters.
 
     Attributes:
+        routes: the routing table ``main``.
         filters: asked about every packet, in this order; see ``add_filter``.
         tables: routing tables by name; ``main`` is ``routes``.
         rules: which table is asked; None: ``main``. See ``use_rules``.
         hash_seed: of the choice among equal routes.
         arp_ignore: answer only for addresses of the interface that is asked, as FreeBSD does and
             Linux with this sysctl at 1; else for all addresses at each interface.
-        version: grows whenever what was decided may not hold any more.
     """
 
     __slots__ = (
@@ -123,19 +123,19 @@ class IpNode(Node):
         "arp_ignore",
         "filters",
         "hash_seed",
+        "routes",
         "rules",
         "tables",
-        "version",
     )
 
     def __init__(self, loop: Loop, name: str) -> None:
         super().__init__(loop, name)
+        self.routes = RoutingTable()
         self.filters: list[PacketFilter] = []
         self.tables: dict[str, RoutingTable] = {self.routes.name: self.routes}
         self.rules: RuleList | None = None
         self.hash_seed: int = zlib.crc32(name.encode())
         self.arp_ignore: bool = False
-        self.version: int = 0
         #: By name of the interface that packets came in by (empty: own ones) and flow.
         self._kept: dict[str, dict[FourTuple, Course]] = {}
         #: Sentences of the trace that is under way.
@@ -403,10 +403,6 @@ class IpNode(Node):
         return Leaving(crosses, lasting, interface, gateway, packet.flow.dst)
 
     # --- What ends here ---------------------------------------------------------------------------
-
-    def take(self, packet: Packet, received: Interface) -> None:
-        """Take a packet that is for the node itself."""
-        raise NotImplementedError
 
     def refuse(self, packet: Packet, course: Dropped) -> None:
         """Drop a packet, and tell its sender as its course says."""

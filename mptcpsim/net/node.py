@@ -11,7 +11,6 @@ from mypy_extensions import mypyc_attr
 from mptcpsim.core.segment import Packet
 from mptcpsim.net.middlebox import Passage
 from mptcpsim.net.pipe import Pipe
-from mptcpsim.net.routing import RoutingTable
 from mptcpsim.sim.loop import Loop
 
 #: Bytes of the largest IP packet on Ethernet.
@@ -272,7 +271,6 @@ class Node:
         name: unique in the network.
         interfaces: by name, in the order in which they were added.
         addresses: the interface that has it, by address in canonical text form.
-        routes: the routing table; a switch makes no use of it.
         drops: packets that the node itself dropped, by reason.
         on_drop: called as ``on_drop(packet, reason)`` for each of them, if set.
     """
@@ -282,14 +280,13 @@ class Node:
     #: It passes them on below IP: it has no addresses, and is no router on a path.
     BELOW_IP: ClassVar[bool] = False
 
-    __slots__ = ("addresses", "drops", "interfaces", "loop", "name", "on_drop", "routes")
+    __slots__ = ("addresses", "drops", "interfaces", "loop", "name", "on_drop")
 
     def __init__(self, loop: Loop, name: str) -> None:
         self.loop = loop
         self.name = name
         self.interfaces: dict[str, Interface] = {}
         self.addresses: dict[str, Interface] = {}
-        self.routes = RoutingTable()
         self.drops: dict[str, int] = {}
         self.on_drop: Callable[[Packet, str], None] | None = None
 

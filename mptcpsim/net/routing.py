@@ -6,14 +6,12 @@ import hashlib
 import ipaddress
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from mypy_extensions import mypyc_attr
 
 from mptcpsim.core.segment import FourTuple, is_ipv6
-
-if TYPE_CHECKING:
-    from mptcpsim.net.node import Interface
+from mptcpsim.net.node import Interface
 
 #: What a default route stands for.
 DEFAULT_IPV4: Final = "0.0.0.0/0"

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import networkx
 
+from mptcpsim.net.forwarding import IpNode
 from mptcpsim.net.link import Link
 from mptcpsim.net.node import Node
 from mptcpsim.net.paths import COMPUTED_METRIC, DELAY, HOPS, ComputedRoutes, ShortestPaths
@@ -87,6 +88,6 @@ class Topology:
         paths = ShortestPaths(self.nodes, self.links.values(), weight, ecmp)
         for name in chosen:
             node = self.nodes[name]
-            if not node.BELOW_IP:
+            if isinstance(node, IpNode):
                 node.routes.compute(ComputedRoutes(paths, node), COMPUTED_METRIC)
         paths.fill_switches()

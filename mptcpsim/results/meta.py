@@ -10,8 +10,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import mptcpsim
-
 #: Libraries whose versions may matter to a result.
 LIBRARIES = ("simpy", "numpy", "networkx", "matplotlib", "pydantic", "pyarrow")
 
@@ -48,7 +46,7 @@ def version(name: str) -> str | None:
 
 def git_revision() -> str | None:
     """Return the revision of the source tree, with ``-dirty`` if it was changed; None outside of git."""
-    root = Path(mptcpsim.__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
     try:

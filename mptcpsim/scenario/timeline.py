@@ -182,6 +182,7 @@ class Timeline:
         """Add the route to a network of an interface, where the scenario wants such routes."""
         node = interface.node
         if self._simulation.scenario.nodes[node.name].connected_routes:
+            assert isinstance(node, IpNode)
             node.routes.add(prefix, interface)
 
     def _flush(self, interface: Interface, concerns: Callable[[Route], bool]) -> None:

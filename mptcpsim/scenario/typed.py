@@ -27,7 +27,8 @@ from mptcpsim.freebsd.lines import LONGEST, DialectError, Line
 from mptcpsim.freebsd.names import InterfaceNames
 from mptcpsim.freebsd.scripts import read_script
 from mptcpsim.freebsd.system import Launch, System, firewalls
-from mptcpsim.net.node import Interface, Node
+from mptcpsim.net.forwarding import IpNode
+from mptcpsim.net.node import Interface
 from mptcpsim.net.routing import DEFAULT_IPV4, DEFAULT_IPV6, canonical_prefixes
 from mptcpsim.scenario.errors import Path, Problem
 from mptcpsim.scenario.freebsd_settings import Block, FileText, FreebsdSpec
@@ -119,7 +120,7 @@ class Typed:
         except DialectError as error:
             raise self.texts.problem(error) from None
 
-    def _system(self, node: Node) -> System:
+    def _system(self, node: IpNode) -> System:
         try:
             names = InterfaceNames(node.interfaces, self.spec.aliases)
         except ValueError as error:
@@ -290,7 +291,7 @@ class _Texts:
         return Problem(path, text, error.line)
 
 
-def _node(name: str, raw: dict[str, Any], ends: list[str]) -> Node:
+def _node(name: str, raw: dict[str, Any], ends: list[str]) -> IpNode:
     """Return a node with the interfaces, addresses and routes that the scenario gives it.
 
     Raises:
@@ -299,7 +300,7 @@ def _node(name: str, raw: dict[str, Any], ends: list[str]) -> Node:
     interfaces = raw.get("interfaces", {})
     if not isinstance(interfaces, dict):
         raise Malformed
-    node = Node(Loop(), name)
+    node = IpNode(Loop(), name)
     try:
         for interface in dict.fromkeys([*interfaces, *ends]):
             given = interfaces.get(interface, [])
@@ -321,7 +322,7 @@ def _node(name: str, raw: dict[str, Any], ends: list[str]) -> Node:
     return node
 
 
-def _add_route(node: Node, route: Mapping[str, Any]) -> None:
+def _add_route(node: IpNode, route: Mapping[str, Any]) -> None:
     """Add a route of the scenario; of several gateways the first one, since it is looked up only."""
     via = _first(route.get("via") or "")
     gateway = str(ipaddress.ip_address(via)) if via else ""
@@ -341,7 +342,7 @@ def _entries(to: str, via: str | list[str] | None) -> list[tuple[str, str]]:
     return [(prefix, gateway) for prefix in canonical_prefixes(to, gateway)]
 
 
-def towards(node: Node, gateway: str) -> Interface | None:
+def towards(node: IpNode, gateway: str) -> Interface | None:
     """Return the interface of a scenario's route with this gateway, unless it names one."""
     return next((interface for interface in node.interfaces.values() if interface.on_link(gateway)), None)
 

@@ -13,7 +13,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import mptcpsim
 from mptcpsim.scenario.schema import Scenario
 from mptcpsim.scenario.sweep_settings import SweepSpec
 
@@ -47,7 +46,7 @@ def digest(data: bytes) -> str:
 @cache
 def package_version() -> str:
     """Return the hash of the package's sources that a run depends on."""
-    root = Path(mptcpsim.__file__).resolve().parent
+    root = Path(__file__).resolve().parents[1]
     found = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
         name = path.relative_to(root).as_posix()
