@@ -422,7 +422,7 @@ def list_(
     from mptcpsim.results.report import plugin_table
     from mptcpsim.results.terminal import Terminal
     from mptcpsim.scenario.catalogue import load_plugins
-    from mptcpsim.scenario.errors import did_you_mean
+    from mptcpsim.suggest import did_you_mean
 
     load_plugins()
     known = families()

@@ -71,7 +71,8 @@ def lint(
     from mptcpsim.lint.lint import lint as find
     from mptcpsim.lint.report import explained, json_of, listed, text_of
     from mptcpsim.lint.subject import subject_of
-    from mptcpsim.scenario.errors import ScenarioError, did_you_mean
+    from mptcpsim.scenario.errors import ScenarioError
+    from mptcpsim.suggest import did_you_mean
 
     if catalogue:
         print(listed())

@@ -21,15 +21,9 @@ from mptcpsim.freebsd.addresses import (
     version_of,
 )
 from mptcpsim.freebsd.ipfw import IpfwCommand, read_ipfw_command
-from mptcpsim.freebsd.lines import (
-    Line,
-    PassedOver,
-    did_you_mean,
-    fraction,
-    quoted,
-    whole_number,
-)
+from mptcpsim.freebsd.lines import Line, LineCursor, PassedOver, fraction, quoted, whole_number
 from mptcpsim.freebsd.sysctls import Value, read_value
+from mptcpsim.suggest import did_you_mean
 from mptcpsim.units import SECOND
 
 IPERF_PORT: Final = 5001
@@ -264,21 +258,15 @@ def _interface(at: Line, word: str) -> str:
     return word
 
 
-def _value(at: Line, words: list[str], what: str) -> str:
-    if not words:
-        raise at.error(f"the line ends where {what} is missing: write it")
-    return words.pop(0)
-
-
 def _ifconfig(at: Line, words: list[str]) -> list[Command]:
-    words = list(words)
-    interface = _interface(at, _value(at, words, "the name of an interface"))
+    cursor = LineCursor(at, words)
+    interface = _interface(at, cursor.take("the name of an interface"))
     family, action, address, length, mtu = 0, "set", "", -1, 0
     up: bool | None = None
-    if not words:
+    if not cursor.left():
         raise at.error("ifconfig without more shows an interface only: write an address, up or down")
-    while words:
-        word = words.pop(0)
+    while cursor.left():
+        word = cursor.take()
         if word in ("inet", "inet6"):
             family = 6 if word == "inet6" else 4
         elif word in ("alias", "add"):
@@ -288,9 +276,9 @@ def _ifconfig(at: Line, words: list[str]) -> list[Command]:
         elif word in ("up", "down"):
             up = word == "up"
         elif word == "mtu":
-            mtu = whole_number(at, _value(at, words, "the MTU"), "MTU", 68, 65535)
+            mtu = whole_number(at, cursor.take("the MTU"), "MTU", 68, 65535)
         elif word in ("netmask", "prefixlen"):
-            value = _value(at, words, f"the value of {word}")
+            value = cursor.take(f"the value of {word}")
             if length >= 0:
                 raise at.error(f"{word}: the address has a prefix length already: leave one of both out")
             bits = read_netmask(at, value) if word == "netmask" else whole_number(at, value, word, 0, 128)
@@ -324,15 +312,15 @@ def _ifconfig(at: Line, words: list[str]) -> list[Command]:
 
 
 def _route(at: Line, words: list[str]) -> list[Command]:
-    words = [word for word in words if word not in ("-n", "-q")]
-    action = _value(at, words, "'add' or 'delete'")
+    cursor = LineCursor(at, [word for word in words if word not in ("-n", "-q")])
+    action = cursor.take("'add' or 'delete'")
     if action not in ("add", "delete", "del"):
         raise at.error(f"'route {action}' is not known here: write add or delete")
     action = "delete" if action == "del" else action
     family, kind, interface, netmask = 4, "", False, ""
     plain: list[str] = []
-    while words:
-        word = words.pop(0)
+    while cursor.left():
+        word = cursor.take()
         if word in ("-inet", "-inet6", "-4", "-6"):
             family = 6 if word.endswith("6") else 4
         elif word in ("-net", "-host"):
@@ -340,7 +328,7 @@ def _route(at: Line, words: list[str]) -> list[Command]:
         elif word in ("-interface", "-iface"):
             interface = True
         elif word in ("-netmask", "netmask"):
-            netmask = _value(at, words, "the netmask")
+            netmask = cursor.take("the netmask")
         elif word.startswith("-"):
             known = ["-net", "-host", "-netmask", "-inet6", "-interface"]
             raise at.error(f"route does not know {word!r} here: {did_you_mean(word, known)}")
@@ -456,9 +444,9 @@ def _switches(
         hint: what to say of a word that belongs to no switch.
     """
     found: dict[str, str] = {}
-    words = list(words)
-    while words:
-        word = words.pop(0)
+    cursor = LineCursor(at, words)
+    while cursor.left():
+        word = cursor.take()
         if not word.startswith("-") or word == "-":
             raise at.error(
                 f"{word!r} is not understood here: {hint}switches of {command} are {_letters(flags + valued)}"
@@ -479,7 +467,7 @@ def _switches(
                 continue
             if letter in found:
                 raise at.error(f"-{letter} stands twice: leave one of them out")
-            found[letter] = letters or _value(at, words, f"the value of -{letter}")
+            found[letter] = letters or cursor.take(f"the value of -{letter}")
             letters = ""
     return found
 

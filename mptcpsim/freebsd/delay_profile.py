@@ -18,7 +18,8 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from mptcpsim.freebsd.dummynet import read_bandwidth
-from mptcpsim.freebsd.lines import DialectError, Line, did_you_mean, fraction, physical_lines, whole_number
+from mptcpsim.freebsd.lines import DialectError, Line, fraction, physical_lines, whole_number
+from mptcpsim.suggest import did_you_mean
 from mptcpsim.units import MILLISECOND
 
 #: Points that a file may have.

@@ -16,13 +16,8 @@ import re
 from typing import Any, Final, NamedTuple
 
 from mptcpsim.freebsd.addresses import FiveTuple, number_of
-from mptcpsim.freebsd.lines import (
-    Line,
-    did_you_mean,
-    fraction,
-    quoted,
-    whole_number,
-)
+from mptcpsim.freebsd.lines import Line, LineCursor, fraction, quoted, whole_number
+from mptcpsim.suggest import did_you_mean
 from mptcpsim.units import MICROSECOND, MILLISECOND, NEVER, SECOND
 
 #: Objects are numbered from 1 to this.
@@ -374,38 +369,17 @@ _OTHER_KINDS: Final = {
 }  # fmt: skip
 
 
-class _Words:
-    """The words of a command that are not read yet."""
-
-    def __init__(self, at: Line, words: list[str]) -> None:
-        self.at = at
-        self.words = words
-        self.next = 0
-
-    def __bool__(self) -> bool:
-        return self.next < len(self.words)
-
-    def peek(self) -> str:
-        return self.words[self.next] if self else ""
-
-    def take(self, what: str) -> str:
-        if not self:
-            raise self.at.error(f"the line ends where {what} is missing: write it")
-        self.next += 1
-        return self.words[self.next - 1]
-
-
 def read_config(at: Line, kind: str, number: int, words: list[str]) -> Config:
     """Return the configuration that the words behind ``config`` give to an object.
 
     Raises:
         DialectError: a word that is not understood, or a value outside its limits.
     """
-    rest = _Words(at, words)
+    rest = LineCursor(at, words)
     config = Config(at, kind, number)
     given: set[str] = set()
-    while rest:
-        word = rest.take("").lower()
+    while rest.left():
+        word = rest.take().lower()
         name = {"gred": "red", "droptail": "red", "sched": "pipe"}.get(word, word)
         if word not in _WORDS[kind]:
             raise at.error(_unknown(kind, word, words[max(rest.next - 2, 0)]))
@@ -432,7 +406,7 @@ def _unknown(kind: str, word: str, before: str) -> str:
     return f"{word!r} is no parameter of a {kind}: {did_you_mean(word, _WORDS[kind])}"
 
 
-def _parameter(config: Config, word: str, rest: _Words) -> Config:
+def _parameter(config: Config, word: str, rest: LineCursor) -> Config:
     at = config.at
     if word == "noerror":
         return config._replace(noerror=True)
@@ -467,19 +441,19 @@ def _parameter(config: Config, word: str, rest: _Words) -> Config:
     if word in ("red", "gred"):
         ecn = rest.peek().lower() == "ecn"
         if ecn:
-            rest.take("")
+            rest.take()
         return config._replace(red=_red(at, value, word == "gred", ecn))
     return _scheduler(config, value.lower(), rest)
 
 
-def _mask(rest: _Words) -> Mask:
+def _mask(rest: LineCursor) -> Mask:
     at = rest.at
     if rest.peek().lower() == "all":
-        rest.take("")
+        rest.take()
         return MASK_ALL
     values: dict[str, int] = {}
     while rest.peek().lower().replace("ipv6", "ip6") in _MASK_WORDS:
-        word = rest.take("").lower().replace("ipv6", "ip6")
+        word = rest.take().lower().replace("ipv6", "ip6")
         values[word.replace("-", "_")] = _mask_value(at, word, rest.take(f"the mask of {word}"))
     if not values:
         raise at.error(f"mask needs one of {', '.join(_MASK_WORDS)} with a value, or all")
@@ -502,16 +476,16 @@ def _mask_value(at: Line, word: str, value: str) -> int:
     return number
 
 
-def _codel(rest: _Words, codel: Codel) -> Codel:
-    while rest:
-        found = _codel_word(rest, codel, rest.take(""))
+def _codel(rest: LineCursor, codel: Codel) -> Codel:
+    while rest.left():
+        found = _codel_word(rest, codel, rest.take())
         if found is None:
             raise rest.at.error(_behind(rest, "codel", ("target", "interval", "ecn", "noecn")))
         codel = found
     return codel
 
 
-def _codel_word(rest: _Words, codel: Codel, word: str) -> Codel | None:
+def _codel_word(rest: LineCursor, codel: Codel, word: str) -> Codel | None:
     word = word.lower()
     if word in ("target", "interval"):
         change: dict[str, Any] = {word: _aqm_time(rest.at, rest.take(f"the value of {word}"), word)}
@@ -525,16 +499,16 @@ _PIE_WORDS: Final = (
 )  # fmt: skip
 
 
-def _pie(rest: _Words, pie: Pie) -> Pie:
-    while rest:
-        found = _pie_word(rest, pie, rest.take(""))
+def _pie(rest: LineCursor, pie: Pie) -> Pie:
+    while rest.left():
+        found = _pie_word(rest, pie, rest.take())
         if found is None:
             raise rest.at.error(_behind(rest, "pie", _PIE_WORDS))
         pie = found
     return pie
 
 
-def _pie_word(rest: _Words, pie: Pie, word: str) -> Pie | None:
+def _pie_word(rest: LineCursor, pie: Pie, word: str) -> Pie | None:
     word = word.lower()
     change: dict[str, Any] = {}
     if word in ("target", "tupdate", "max_burst"):
@@ -552,14 +526,14 @@ def _pie_word(rest: _Words, pie: Pie, word: str) -> Pie | None:
     return pie._replace(timestamps=word == "ts") if word in ("dre", "ts") else None
 
 
-def _behind(rest: _Words, name: str, known: tuple[str, ...]) -> str:
+def _behind(rest: LineCursor, name: str, known: tuple[str, ...]) -> str:
     word = rest.words[rest.next - 1]
     if any(word.lower() in words for words in _WORDS.values()):
         return f"{word!r} stands behind {name}, which takes the rest of the line: write it in front of {name}"
     return f"{word!r} is no parameter of {name}: {did_you_mean(word, known)}"
 
 
-def _scheduler(config: Config, name: str, rest: _Words) -> Config:
+def _scheduler(config: Config, name: str, rest: LineCursor) -> Config:
     if name not in SCHEDULERS:
         raise config.at.error(f"{name!r} is no scheduler: {did_you_mean(name, SCHEDULERS)}")
     config = config._replace(scheduler=name)
@@ -567,8 +541,8 @@ def _scheduler(config: Config, name: str, rest: _Words) -> Config:
         return config
     queues = FlowQueues(Codel() if name == "fq_codel" else Pie())
     highest = {"quantum": 9000, "limit": 20480, "flows": 65536}
-    while rest:
-        word = rest.take("")
+    while rest.left():
+        word = rest.take()
         if word.lower() in highest:
             value = rest.take(f"the value of {word}")
             number = whole_number(config.at, value, word.lower(), 1, highest[word.lower()])

@@ -35,12 +35,13 @@ from mptcpsim.freebsd.dummynet_settings import (
 )
 from mptcpsim.freebsd.dummynet_show import QueueReport
 from mptcpsim.freebsd.ipfw import ObjectCommand
-from mptcpsim.freebsd.lines import DialectError, Line, did_you_mean
+from mptcpsim.freebsd.lines import DialectError, Line
 from mptcpsim.net.general import make_pipe
 from mptcpsim.net.pipe import PipeSettings, make_discipline, make_scheduler
 from mptcpsim.net.policy import Queue
 from mptcpsim.plugins import PluginError
 from mptcpsim.sim.loop import Loop
+from mptcpsim.suggest import did_you_mean
 
 #: Why a packet is dropped whose rule names a pipe or queue that is not there.
 DROP_MISSING: Final = "not-configured"

@@ -42,15 +42,9 @@ from mptcpsim.freebsd.ipfw_objects import (
     Switch,
     TableCommand,
 )
-from mptcpsim.freebsd.ipfw_rule import LARGEST_SET, Note, RuleReader, Words
-from mptcpsim.freebsd.lines import (
-    Line,
-    PassedOver,
-    did_you_mean,
-    logical_lines,
-    shell_words,
-    whole_number,
-)
+from mptcpsim.freebsd.ipfw_rule import LARGEST_SET, Note, RuleReader
+from mptcpsim.freebsd.lines import Line, LineCursor, PassedOver, logical_lines, shell_words, whole_number
+from mptcpsim.suggest import did_you_mean
 
 __all__ = [
     "LARGEST_RULE", "Config", "DeleteRules", "IpfwCommand", "IpfwEnd", "IpfwRule", "ObjectCommand", "Option",
@@ -125,7 +119,7 @@ _SWITCHES: Final = re.compile(r"-[abcdefiNnqsStTv]+")
 class _Command:
     def __init__(self, at: Line, words: list[str], note: Note) -> None:
         self.at = at
-        self.words = Words(at, words)
+        self.words = LineCursor(at, words)
         self.note = note
 
     def read(self) -> list[IpfwCommand]:
@@ -154,7 +148,7 @@ class _Command:
             return [self._delete()]
         if verb in ("flush", "list", "show"):
             if verb != "flush":
-                words.next = len(words.words)  # all rules are printed, whichever are asked for
+                words.rest()  # all rules are printed, whichever are asked for
             words.end()
             return [DeleteRules(at) if verb == "flush" else ShowRules(at, verb)]
         if verb in ("enable", "disable"):
@@ -285,17 +279,17 @@ class _Command:
         first = self.words.take(f"the number of the {kind}, or what to do with it")
         verbs = ("config", "delete", "flush", "list", "show")
         if first.isdigit() and self.words.peek() in verbs:
-            verb = self.words.take("")
+            verb = self.words.take()
             number = whole_number(self.at, first, f"number of a {kind}", 1, LARGEST_NUMBER)
             if verb == "config":
-                return read_config(self.at, kind, number, self.words.words[self.words.next :])
+                return read_config(self.at, kind, number, self.words.rest())
             self.words.end()
             return ObjectCommand(self.at, kind, verb, (number,))
         if first == "config":
             number = whole_number(
                 self.at, self.words.take("a number"), f"number of a {kind}", 1, LARGEST_NUMBER
             )
-            return read_config(self.at, kind, number, self.words.words[self.words.next :])
+            return read_config(self.at, kind, number, self.words.rest())
         if first not in verbs:
             word = self.words.peek() if first.isdigit() else first
             raise self.at.error(f"'ipfw {kind}' does not know {word!r}: {did_you_mean(word, verbs)}")
@@ -305,5 +299,5 @@ class _Command:
     def _numbers(self, what: str, highest: int, needed: bool, lowest: int = 1) -> tuple[int, ...]:
         if needed and not self.words.peek():
             raise self.at.error(f"the number of a {what} is missing: write it")
-        words = self.words.words[self.words.next :]
-        return tuple(whole_number(self.at, word, f"number of a {what}", lowest, highest) for word in words)
+        numbers = self.words.rest()
+        return tuple(whole_number(self.at, word, f"number of a {what}", lowest, highest) for word in numbers)

@@ -29,8 +29,9 @@ from mptcpsim.freebsd.ipfw_objects import (
     Option,
     PortRanges,
 )
-from mptcpsim.freebsd.lines import Line, PassedOver, did_you_mean, fraction, whole_number
+from mptcpsim.freebsd.lines import LineCursor, PassedOver, fraction, whole_number
 from mptcpsim.freebsd.services import SERVICES, SIMULATED, read_port, read_protocol
+from mptcpsim.suggest import did_you_mean
 
 Note = Callable[[PassedOver], None]
 
@@ -108,64 +109,13 @@ _NOT_THERE: Final = {
 }
 _LIMIT_PARTS: Final = ("src-addr", "src-port", "dst-addr", "dst-port")
 _NAME: Final = re.compile(r"[A-Za-z][\w.-]{0,31}\*?")
-
-
-class Words:
-    """The words of a command of ipfw, and the reader's place among them."""
-
-    def __init__(self, at: Line, words: list[str]) -> None:
-        self.at = at
-        self.words = words
-        self.next = 0
-
-    def peek(self, ahead: int = 0) -> str:
-        """Return the next word, or one behind it; empty at the end."""
-        return self.words[self.next + ahead] if self.next + ahead < len(self.words) else ""
-
-    def take(self, what: str) -> str:
-        """Return the next word and go on.
-
-        Raises:
-            DialectError: there is none.
-        """
-        if self.next >= len(self.words):
-            raise self.at.error(f"the line ends where {what} is missing: write it")
-        self.next += 1
-        return self.words[self.next - 1]
-
-    def maybe(self, word: str) -> bool:
-        """Go on behind a word if it is the next one."""
-        if self.peek() != word:
-            return False
-        self.next += 1
-        return True
-
-    def expect(self, word: str) -> None:
-        """Go on behind a word of a rule.
-
-        Raises:
-            DialectError: another one stands there.
-        """
-        if not self.maybe(word):
-            found = f"{self.peek()!r} stands" if self.peek() else "the line ends"
-            raise self.at.error(
-                f"{found} where {word!r} is missing: a rule is '... PROTO from ADDR to ADDR ...'"
-            )
-
-    def end(self) -> None:
-        """Check that nothing is left.
-
-        Raises:
-            DialectError: there is.
-        """
-        if self.next < len(self.words):
-            raise self.at.error(f"{self.words[self.next]!r} is too much: leave it out")
+_WHOLE_RULE: Final = "a rule is '... PROTO from ADDR to ADDR ...'"
 
 
 class RuleReader:
     """Reads what stands behind ``add``."""
 
-    def __init__(self, words: Words, note: Note) -> None:
+    def __init__(self, words: LineCursor, note: Note) -> None:
         self.words = words
         self.at = words.at
         self._note = note
@@ -182,7 +132,7 @@ class RuleReader:
         words, at = self.words, self.at
         number = group = 0
         if words.peek().isdigit():
-            number = whole_number(at, words.take(""), "number of a rule", 1, LARGEST_RULE)
+            number = whole_number(at, words.take(), "number of a rule", 1, LARGEST_RULE)
         if words.maybe("set"):
             group = whole_number(at, words.take("the number of a set"), "number of a set", 0, LARGEST_SET)
         probability = 1.0
@@ -201,9 +151,9 @@ class RuleReader:
         first = words.peek(1) if words.peek() == "not" else words.peek()
         if not self._is_option(first):
             protocols = self._protocols()
-            words.expect("from")
+            words.expect("from", remedy=_WHOLE_RULE)
             source = self._end_of_packet(protocols)
-            words.expect("to")
+            words.expect("to", remedy=_WHOLE_RULE)
             destination = self._end_of_packet(protocols)
             rule = rule._replace(
                 protocol=protocols[0], protocols=protocols[1:], source=source, destination=destination
@@ -319,7 +269,7 @@ class RuleReader:
         for protocol in protocols:
             if protocol not in ("tcp", "udp", "ip", "ip4", "ip6"):
                 raise self.at.error(f"{protocol} has no ports: leave them out, or write tcp or udp")
-        return end._replace(ports=self._ports(words.take("")), ports_negated=negated)
+        return end._replace(ports=self._ports(words.take()), ports_negated=negated)
 
     def _address(self) -> IpfwEnd:
         negated = self.words.maybe("not")
@@ -414,7 +364,7 @@ class RuleReader:
         options: list[Option] = []
         while words.peek():
             if words.maybe("//"):
-                return self._checked(options), " ".join(words.words[words.next :])
+                return self._checked(options), " ".join(words.rest())
             closing = {"{": "}", "(": ")"}.get(words.peek(), "")
             if closing:
                 options.append(self._alternatives(closing))
@@ -492,7 +442,7 @@ class RuleReader:
 
     def _state(self) -> None:
         words, at = self.words, self.at
-        name = words.take("")
+        name = words.take()
         if name in ("record-state", "set-limit"):
             usual = "limit" if name == "set-limit" else "keep-state"
             raise at.error(f"{name!r}: write {usual}, with a name of its own such as :{name}")
@@ -502,7 +452,7 @@ class RuleReader:
         if name == "limit":
             parts = []
             while words.peek() in _LIMIT_PARTS:
-                parts.append(words.take(""))
+                parts.append(words.take())
             if not parts:
                 raise at.error(f"limit of what: write {', '.join(_LIMIT_PARTS)}, and a number")
             self._limit = tuple(parts), whole_number(at, words.take("a number"), "number of states", 1, 65535)
@@ -510,7 +460,7 @@ class RuleReader:
 
     def _name_of_flow(self) -> None:
         if self.words.peek().startswith(":"):
-            self._flow = self.words.take("")[1:]
+            self._flow = self.words.take()[1:]
             if re.fullmatch(r"[\w.-]{1,63}", self._flow) is None:
                 raise self.at.error(f"':{self._flow}' is no name of states: write letters and digits")
 

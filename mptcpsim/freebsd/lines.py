@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from mptcpsim.suggest import did_you_mean as did_you_mean
+from mptcpsim.cursor import Cursor
 
 
 class DialectError(ValueError):
@@ -44,6 +45,18 @@ class Line(NamedTuple):
     def error(self, problem: str) -> DialectError:
         """Return the error that this line is to blame for."""
         return DialectError(self.file, self.number, self.text, problem)
+
+
+class LineCursor(Cursor):
+    """The words of a command or of a statement, and the reader's place among them.
+
+    Attributes:
+        at: the line.
+    """
+
+    def __init__(self, at: Line, words: Sequence[str]) -> None:
+        super().__init__(words, at.error)
+        self.at = at
 
 
 class PassedOver(NamedTuple):
@@ -113,6 +126,9 @@ _SHELL: Final = re.compile(r"[;|<>`&]|\$[({\w]")
 
 def shell_words(at: Line, text: str) -> list[str]:
     """Return the words of a command: quotes and backslashes as in sh(1), ``#`` begins a comment.
+
+    ``shlex.split`` does not do: it begins a comment in the middle of a word, takes a backslash inside
+    double quotes away, reads on where something needs a shell, and does not say which quote is open.
 
     Raises:
         DialectError: a quote without its end, or something that needs a shell.

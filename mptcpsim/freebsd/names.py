@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from mptcpsim.freebsd.lines import Line, did_you_mean
+from mptcpsim.freebsd.lines import Line
+from mptcpsim.suggest import did_you_mean
 
 #: Every FreeBSD system has it. No simulated packet passes it.
 LOOPBACK: Final = "lo0"

@@ -27,13 +27,14 @@ from typing import Final
 
 from mptcpsim.freebsd.address_sets import AddressTable
 from mptcpsim.freebsd.addresses import prefix_of, version_of
-from mptcpsim.freebsd.lines import PassedOver, did_you_mean, whole_number
+from mptcpsim.freebsd.lines import PassedOver, whole_number
 from mptcpsim.freebsd.pf_conf import End, Macro, PfConf, PfRule
 from mptcpsim.freebsd.pf_hosts import Hosts
 from mptcpsim.freebsd.pf_rule import NO_NAT, NO_RDR, RuleReader, read_scrub
 from mptcpsim.freebsd.pf_state_options import OPTIMIZATIONS, TIMEOUTS, Defaults, read_defaults, read_timeout
-from mptcpsim.freebsd.pf_words import MOST_RULES, Statements, Words
+from mptcpsim.freebsd.pf_words import MOST_RULES, Statement, Statements
 from mptcpsim.freebsd.site import Site
+from mptcpsim.suggest import did_you_mean
 
 #: Statements that would change what happens, and what to write instead.
 _REFUSED: Final = {
@@ -112,12 +113,12 @@ class _Reader:
 
     def _all(self, statements: Statements) -> None:
         for words in statements:
-            if len(words.words) > 1 and words.words[1].text == "=" and words.words[1].plain:
+            if words.defines:
                 self.macros.append(statements.define(words))
             else:
                 self._statement(words)
 
-    def _statement(self, words: Words) -> None:
+    def _statement(self, words: Statement) -> None:
         at, word = words.at, words.take("a statement")
         if word in ("pass", "block", "match"):
             reader = RuleReader(words, self.hosts, self.defaults, self.answers, self.passed_over.append)
@@ -129,7 +130,7 @@ class _Reader:
         elif word == "antispoof":
             self._antispoof(words)
         elif word == "scrub":
-            read_scrub(words, [each.text for each in words.words], self.passed_over.append)
+            read_scrub(words, words.words, self.passed_over.append)
         elif word == "no" and words.peek() in ("nat", "rdr", "binat", "scrub"):
             self._note(
                 words, f"no {words.peek()}", "addresses are not translated, and packets stay as they are"
@@ -144,17 +145,17 @@ class _Reader:
             known = ["pass", "block", "match", "set", "table", "antispoof", "scrub", "anchor", "include"]
             raise at.error(f"{word!r} begins no statement that is known here: {did_you_mean(word, known)}")
 
-    def _add(self, words: Words, rules: list[PfRule]) -> None:
+    def _add(self, words: Statement, rules: list[PfRule]) -> None:
         self.rules += rules
         if len(self.rules) > MOST_RULES:
             raise words.at.error(f"the file has more than {MOST_RULES} rules: use prefixes")
 
-    def _note(self, words: Words, word: str, why: str) -> None:
+    def _note(self, words: Statement, word: str, why: str) -> None:
         self.passed_over.append(PassedOver(words.at, word, why))
 
     # --- set ---
 
-    def _option(self, words: Words) -> None:
+    def _option(self, words: Statement) -> None:
         at, name = words.at, words.take("an option")
         if name == "state-policy":
             policy = words.take("a policy")
@@ -184,7 +185,7 @@ class _Reader:
         elif name == "state-defaults":
             read_defaults(words, self.defaults, self.hosts, self.passed_over.append)
         elif name in _OPTIONS:
-            words.next = len(words.words)
+            words.rest()
             self._note(words, f"set {name}", _OPTIONS[name])
         else:
             known = [
@@ -199,7 +200,7 @@ class _Reader:
             raise at.error(f"'set {name}' is not known here: {did_you_mean(name, [*known, *_OPTIONS])}")
         words.end()
 
-    def _limit(self, words: Words) -> None:
+    def _limit(self, words: Statement) -> None:
         name = words.take("what is limited")
         known = ("states", "src-nodes", "frags", "tables", "table-entries", "anchors", "pktdelay-pkts")
         if name not in known:
@@ -212,7 +213,7 @@ class _Reader:
 
     # --- Tables ---
 
-    def _table(self, words: Words) -> None:
+    def _table(self, words: Statement) -> None:
         at = words.at
         words.expect("<", "'table'")
         name = words.take("the name of a table")
@@ -240,7 +241,7 @@ class _Reader:
 
     # --- antispoof, anchors, include ---
 
-    def _antispoof(self, words: Words) -> None:
+    def _antispoof(self, words: Statement) -> None:
         """Add the rules that ``antispoof for em0`` stands for (pf.conf(5), BLOCKING SPOOFED TRAFFIC)."""
         at = words.at
         quick = False
@@ -273,12 +274,12 @@ class _Reader:
                         *([block._replace(source=host)] if interface != "lo0" else []),
                     ])  # fmt: skip
 
-    def _anchor(self, words: Words, word: str) -> None:
-        if any(each.text == "{" and each.plain for each in words.words):
+    def _anchor(self, words: Statement, word: str) -> None:
+        if any(word == "{" and plain for word, plain in zip(words.words, words.plain, strict=True)):
             raise words.at.error("rules inside an anchor are not read: write them in the file itself")
         self._note(words, word, "nothing is put into anchors while a simulation runs")
 
-    def _include(self, words: Words) -> None:
+    def _include(self, words: Statement) -> None:
         at, name = words.at, words.take("the name of a file")
         words.end()
         if name not in self.site.files:
@@ -291,7 +292,7 @@ class _Reader:
         self._all(inner)
 
 
-def _name_in_parentheses(words: Words) -> str:
+def _name_in_parentheses(words: Statement) -> str:
     """Return the name of an interface, which may stand in parentheses."""
     if not words.maybe("("):
         return words.name("an interface")

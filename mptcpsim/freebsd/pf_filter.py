@@ -7,7 +7,7 @@ from collections.abc import Callable
 from mptcpsim.core.segment import SYN, Packet
 from mptcpsim.freebsd.address_sets import AddressTable
 from mptcpsim.freebsd.addresses import FiveTuple
-from mptcpsim.freebsd.lines import Line, did_you_mean
+from mptcpsim.freebsd.lines import Line
 from mptcpsim.freebsd.names import InterfaceNames
 from mptcpsim.freebsd.passages import seen
 from mptcpsim.freebsd.pf_conf import PfConf, PfRule
@@ -16,6 +16,7 @@ from mptcpsim.freebsd.site import Site
 from mptcpsim.net.forwarding import IpNode
 from mptcpsim.net.node import Interface
 from mptcpsim.net.policy import PASSES, PacketFilter, Verdict
+from mptcpsim.suggest import did_you_mean
 
 #: Reasons of drops: a block rule; rules that send a packet back and forth; a limit of states.
 BLOCKED = "pf-block"

@@ -20,7 +20,7 @@ from mptcpsim.freebsd.address_sets import (
 from mptcpsim.freebsd.addresses import Prefix, is_address, prefix_of, read_prefix, version_of
 from mptcpsim.freebsd.lines import Line, PassedOver, logical_lines
 from mptcpsim.freebsd.pf_conf import COMPARISONS, End, Ports
-from mptcpsim.freebsd.pf_words import MOST_RULES, Words
+from mptcpsim.freebsd.pf_words import MOST_RULES, Statement
 from mptcpsim.freebsd.services import read_port
 from mptcpsim.freebsd.site import Site
 
@@ -52,7 +52,7 @@ class Hosts:
 
     # --- from and to ---
 
-    def ends(self, words: Words) -> list[End]:
+    def ends(self, words: Statement) -> list[End]:
         """Return each combination of the addresses and ports behind ``from`` or ``to``."""
         hosts: list[Host] = [(None, False)]
         if words.peek() != "port":
@@ -64,12 +64,12 @@ class Hosts:
             raise words.at.error(f"the lists expand to more than {MOST_RULES} rules: use prefixes and ranges")
         return [_end(host, port) for host, port in product(hosts, ports)]
 
-    def hosts(self, words: Words) -> list[Host]:
+    def hosts(self, words: Statement) -> list[Host]:
         """Return the addresses of a list, or of one word."""
         found = words.items(lambda: self._host(words), DEEPEST_LIST)
         return [host for each in found for host in each]
 
-    def _host(self, words: Words) -> list[Host]:
+    def _host(self, words: Statement) -> list[Host]:
         at = words.at
         negated = words.maybe("!")
         while words.maybe("!"):
@@ -130,7 +130,7 @@ class Hosts:
                 raise at.error(f"{word!r}: links have no peer address here: write the address")
         return interfaces, tuple(modifiers)
 
-    def _following(self, words: Words) -> AddressSet:
+    def _following(self, words: Statement) -> AddressSet:
         """Return ``(em0)``: the addresses that an interface has when a packet passes."""
         word = words.take("the name of an interface")
         found = self._interface(words.at, word)
@@ -175,7 +175,7 @@ class Hosts:
 
     # --- Tables ---
 
-    def entries(self, words: Words) -> list[tuple[Prefix, bool]]:
+    def entries(self, words: Statement) -> list[tuple[Prefix, bool]]:
         """Return the entries of a table: addresses in braces, each with whether it belongs to the table."""
         if words.peek() == "{" and words.peek(1) == "}":
             words.next += 2
@@ -243,7 +243,7 @@ def _end(host: Host, ports: Ports | None) -> End:
     return End(what, negated, ports)
 
 
-def read_ports(words: Words) -> Ports:
+def read_ports(words: Statement) -> Ports:
     """Return what stands behind ``port``."""
     at = words.at
     word = words.take("a port")
@@ -253,7 +253,7 @@ def read_ports(words: Words) -> Ports:
     if colon:
         return _range(at, ":", first or "0", last or "65535")
     if words.peek() in ("><", "<>"):
-        return _range(at, words.take(""), word, words.take("a port"))
+        return _range(at, words.take(), word, words.take("a port"))
     return Ports("=", read_port(at, word))
 
 

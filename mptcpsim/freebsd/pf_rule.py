@@ -7,13 +7,13 @@ simulated is refused with what to write instead.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import product
 from typing import Final
 
 from mptcpsim.core.segment import ACK, ICMP_PORT_UNREACHABLE, SYN
 from mptcpsim.freebsd.addresses import read_address
-from mptcpsim.freebsd.lines import PassedOver, did_you_mean, fraction, whole_number
+from mptcpsim.freebsd.lines import PassedOver, fraction, whole_number
 from mptcpsim.freebsd.pf_conf import (
     ANYWHERE,
     COMPARISONS,
@@ -25,8 +25,9 @@ from mptcpsim.freebsd.pf_conf import (
 )
 from mptcpsim.freebsd.pf_hosts import Hosts
 from mptcpsim.freebsd.pf_state_options import Defaults, read_state
-from mptcpsim.freebsd.pf_words import MOST_RULES, RESERVED, Words
+from mptcpsim.freebsd.pf_words import MOST_RULES, RESERVED, Statement
 from mptcpsim.freebsd.services import read_protocol
+from mptcpsim.suggest import did_you_mean
 
 NO_NAT: Final = (
     "addresses are not translated by pf here: put a NAT on the link of that interface, "
@@ -103,7 +104,7 @@ class RuleReader:
 
     def __init__(
         self,
-        words: Words,
+        words: Statement,
         hosts: Hosts,
         defaults: Defaults,
         answers: bool,
@@ -131,12 +132,12 @@ class RuleReader:
         """Return the rules that one is expanded to; none of ``match``, which decides nothing."""
         words, at = self.words, self.at
         answer, unreachable = self._answer() if action == "block" else (False, "")
-        direction = words.take("") if words.peek() in ("in", "out") else ""
+        direction = words.take() if words.peek() in ("in", "out") else ""
         quick = self._log_and_quick()
         interfaces = words.items(self._interface) if words.maybe("on") else [("", False, frozenset[str]())]
         route = self._route(direction) if words.peek() in ("route-to", "reply-to") else None
         self._pass_over(("fastroute",))
-        family = {"inet": 4, "inet6": 6}[words.take("")] if words.peek() in ("inet", "inet6") else 0
+        family = {"inet": 4, "inet6": 6}[words.take()] if words.peek() in ("inet", "inet6") else 0
         protocols = words.items(self._protocol) if words.maybe("proto") else [""]
         sources, destinations = self._from_and_to()
         rule = PfRule(at, action, answer, direction, quick, family=family, state=action == "pass",
@@ -194,7 +195,7 @@ class RuleReader:
         return name, other, frozenset(members)
 
     def _route(self, direction: str) -> RouteOption:
-        kind = self.words.take("")
+        kind = self.words.take()
         if not direction:
             raise self.at.error(
                 f"a rule with {kind} needs a direction: write 'in' or 'out' behind its first word"
@@ -309,7 +310,7 @@ class RuleReader:
 
     def _flags(self) -> tuple[int, int] | None:
         words = self.words
-        words.take("")
+        words.take()
         if words.maybe("any"):
             return None
         letters = "" if words.peek() == "/" else words.take("flags")
@@ -421,7 +422,7 @@ class RuleReader:
         return found
 
 
-def read_scrub(words: Words, options: list[str], note: Callable[[PassedOver], None]) -> None:
+def read_scrub(words: Statement, options: Sequence[str], note: Callable[[PassedOver], None]) -> None:
     """Read what a packet would be normalised to; nothing here needs it but ``max-mss``.
 
     Raises:

@@ -6,10 +6,11 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from mptcpsim.freebsd.lines import Line, PassedOver, did_you_mean, whole_number
+from mptcpsim.freebsd.lines import Line, PassedOver, whole_number
 from mptcpsim.freebsd.pf_conf import Limits, PfRule
 from mptcpsim.freebsd.pf_hosts import Hosts
-from mptcpsim.freebsd.pf_words import Words
+from mptcpsim.freebsd.pf_words import Statement
+from mptcpsim.suggest import did_you_mean
 
 #: How long states live, seconds, by what ``set timeout`` calls it (pf.conf(5); those of TCP alone count).
 TIMEOUTS: Final = {
@@ -52,14 +53,14 @@ class Defaults:
         return rule._replace(bound=defaults.bound, limits=defaults.limits, timeouts=defaults.timeouts)
 
 
-def read_state(words: Words, rule: PfRule, defaults: Defaults, hosts: Hosts, note: Note) -> PfRule:
+def read_state(words: Statement, rule: PfRule, defaults: Defaults, hosts: Hosts, note: Note) -> PfRule:
     """Return a rule with what ``keep state``, ``modulate state`` or ``no state`` says.
 
     Raises:
         DialectError: the words are not understood, or not simulated.
     """
     at = words.at
-    word = words.take("")
+    word = words.take()
     words.expect("state", f"{word!r}")
     if word == "synproxy":
         raise at.error("'synproxy': pf does not answer for others here: write 'keep state'")
@@ -76,17 +77,17 @@ def read_state(words: Words, rule: PfRule, defaults: Defaults, hosts: Hosts, not
     return _options(words, rule, hosts, note)
 
 
-def read_defaults(words: Words, defaults: Defaults, hosts: Hosts, note: Note) -> None:
+def read_defaults(words: Statement, defaults: Defaults, hosts: Hosts, note: Note) -> None:
     """Take ``set state-defaults``, whose options stand with commas and without parentheses."""
     defaults.rule = _options(words, defaults.rule, hosts, note, end="")
 
 
-def _options(words: Words, rule: PfRule, hosts: Hosts, note: Note, end: str = ")") -> PfRule:
+def _options(words: Statement, rule: PfRule, hosts: Hosts, note: Note, end: str = ")") -> PfRule:
     at = words.at
     limits = Limits()
     tracked = ""
     timeouts: dict[str, int] = {}
-    while not (words.maybe(end) if end else words.next >= len(words.words)):
+    while not (words.maybe(end) if end else not words.left()):
         option = words.take("an option of the state")
         if option == ",":
             continue
@@ -107,7 +108,7 @@ def _options(words: Words, rule: PfRule, hosts: Hosts, note: Note, end: str = ")
             words.expect("/", "the connections of max-src-conn-rate, as in 15/5,")
             limits = limits._replace(rate=(connections, _count(words, "seconds")))
         elif option == "source-track":
-            tracked = words.take("") if words.peek() in ("rule", "global") else "global"
+            tracked = words.take() if words.peek() in ("rule", "global") else "global"
         elif option == "overload":
             words.expect("<", "'overload'")
             table = hosts.table(at, words.take("the name of a table"))
@@ -131,11 +132,11 @@ def _options(words: Words, rule: PfRule, hosts: Hosts, note: Note, end: str = ")
     return rule._replace(limits=limits if bounded else None, timeouts=tuple(timeouts.items()))
 
 
-def _count(words: Words, what: str) -> int:
+def _count(words: Statement, what: str) -> int:
     return whole_number(words.at, words.take(f"the number of {what}"), f"number of {what}", 1, 1 << 32)
 
 
-def read_timeout(words: Words, name: str, timeouts: dict[str, int], note: Note) -> None:
+def read_timeout(words: Statement, name: str, timeouts: dict[str, int], note: Note) -> None:
     """Take ``NAME SECONDS`` of ``set timeout`` or of the options of a state.
 
     Raises:

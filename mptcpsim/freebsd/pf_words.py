@@ -6,11 +6,12 @@ Kept as pf has it: macros are not expanded inside quotes; a comment goes to the 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple, TypeVar
 
-from mptcpsim.freebsd.lines import LONGEST_WORD, DialectError, Line, did_you_mean, physical_lines
+from mptcpsim.freebsd.lines import LONGEST_WORD, DialectError, Line, LineCursor, physical_lines
 from mptcpsim.freebsd.pf_conf import Macro
+from mptcpsim.suggest import did_you_mean
 
 #: Items of a list, and rules that lists may expand to: more are a mistake, or hostile.
 MOST_RULES: Final = 10_000
@@ -98,51 +99,21 @@ def _uncommented(line: str) -> str:
 T = TypeVar("T")
 
 
-class Words:
-    """The words of one statement and the reader's place among them.
+class Statement(LineCursor):
+    """The words of one statement and the reader's place among them: with names, lists and parentheses.
 
     Attributes:
-        at: the lines of the statement.
-        words: all of its words.
-        next: the number of the first unread one.
+        plain: of each word whether it stood without quotes.
     """
 
     def __init__(self, at: Line, words: list[Word]) -> None:
-        self.at = at
-        self.words = words
-        self.next = 0
+        super().__init__(at, [word.text for word in words])
+        self.plain = [word.plain for word in words]
 
-    def peek(self, ahead: int = 0) -> str:
-        """Return the next word, or one behind it; empty at the end."""
-        return self.words[self.next + ahead].text if self.next + ahead < len(self.words) else ""
-
-    def take(self, what: str) -> str:
-        """Return the next word and go on.
-
-        Raises:
-            DialectError: there is none.
-        """
-        if self.next >= len(self.words):
-            raise self.at.error(f"the line ends where {what} is missing: write it")
-        self.next += 1
-        return self.words[self.next - 1].text
-
-    def maybe(self, *words: str) -> bool:
-        """Go on behind some words if they are the next ones."""
-        if any(self.peek(ahead) != word for ahead, word in enumerate(words)):
-            return False
-        self.next += len(words)
-        return True
-
-    def expect(self, word: str, where: str) -> None:
-        """Go on behind a word.
-
-        Raises:
-            DialectError: another one stands there.
-        """
-        if not self.maybe(word):
-            found = f"{self.peek()!r} stands" if self.peek() else "the line ends"
-            raise self.at.error(f"{found} where {word!r} is missing behind {where}: write it")
+    @property
+    def defines(self) -> bool:
+        """Whether it defines a macro."""
+        return len(self.words) > 1 and self.words[1] == "=" and self.plain[1]
 
     def name(self, what: str) -> str:
         """Return the next word, which is a name."""
@@ -183,15 +154,6 @@ class Words:
             word = self.take("the end of the list")
             depth += (word in "{(") - (word in "})")
 
-    def end(self) -> None:
-        """Check that nothing is left.
-
-        Raises:
-            DialectError: there is.
-        """
-        if self.next < len(self.words):
-            raise self.at.error(f"{self.peek()!r} is too much: leave it out")
-
 
 class Statements:
     """The statements of a file, one after the other.
@@ -206,7 +168,7 @@ class Statements:
         self._lines = physical_lines(text, file)
         self._count = 0
 
-    def __iter__(self) -> Iterator[Words]:
+    def __iter__(self) -> Iterator[Statement]:
         """Yield the words of one statement after the other: a line, or more while a brace is open."""
         number = 0
         while number < len(self._lines):
@@ -232,7 +194,7 @@ class Statements:
             if depth > 0:
                 raise at.error("a brace { is not closed: close it with }")
             if found:
-                yield Words(at, [word._replace(at=at) for word in found])
+                yield Statement(at, found)
 
     def _within_limits(self, at: Line, words: Iterator[Word]) -> list[Word]:
         """Return the words; macros that are made of macros could make more of them than fit anywhere."""
@@ -244,10 +206,10 @@ class Statements:
                 raise at.error(f"with its macros the file has more than {MOST_WORDS} words: use prefixes")
         return found
 
-    def define(self, words: Words) -> Macro:
+    def define(self, words: Statement) -> Macro:
         """Take the definition of a macro."""
-        at, name = words.at, words.words[0].text
-        if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) is None or not words.words[0].plain:
+        at, name = words.at, words.words[0]
+        if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) is None or not words.plain[0]:
             raise at.error(f"{name!r} is no name of a macro: letters, digits and _ only, a letter first")
         if name in RESERVED:
             raise at.error(f"{name!r} is a word of pf.conf and cannot name a macro: choose another name")
@@ -261,6 +223,6 @@ class Statements:
         return macro
 
 
-def _joined(words: list[Word]) -> str:
+def _joined(words: Sequence[str]) -> str:
     """Return the value of a macro: its words with spaces, prefixes in one piece."""
-    return re.sub(r" ?/ ?", "/", " ".join(word.text for word in words))
+    return re.sub(r" ?/ ?", "/", " ".join(words))

@@ -25,9 +25,10 @@ from mptcpsim.freebsd.commands import (
     Sysctl,
     Tcpdump,
 )
-from mptcpsim.freebsd.lines import DialectError, Line, PassedOver, did_you_mean, logical_lines, shell_words
+from mptcpsim.freebsd.lines import DialectError, Line, PassedOver, logical_lines, shell_words
 from mptcpsim.freebsd.rc_firewall import NAMES
 from mptcpsim.freebsd.shell import Shell, Typed
+from mptcpsim.suggest import did_you_mean
 
 #: Variables of rc.conf(5) that are acted upon.
 RC_NAMES: Final = ("pf_enable", "pf_rules", "gateway_enable", "firewall_enable", "firewall_script",

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
-from mptcpsim.freebsd.lines import Line, did_you_mean, whole_number
+from mptcpsim.freebsd.lines import Line, whole_number
+from mptcpsim.suggest import did_you_mean
 
 _TEXT: Final = """
 tcpmux 1 echo 7 discard 9 sink 9 systat 11 users 11 daytime 13 qotd 17 quote 17 chargen 19 ttytst 19

@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from typing import Final, NamedTuple
 
-from mptcpsim.freebsd.lines import LONGEST_WORD, MOST_WORDS, Line, did_you_mean
+from mptcpsim.freebsd.lines import LONGEST_WORD, MOST_WORDS, Line
+from mptcpsim.suggest import did_you_mean
 
 #: Commands that a script may run, and constructs inside each other: more are a mistake, or hostile.
 MOST_COMMANDS: Final = 100_000

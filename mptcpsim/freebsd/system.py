@@ -33,7 +33,7 @@ from mptcpsim.freebsd.ipfw import (
     read_ipfw,
 )
 from mptcpsim.freebsd.ipfw_filter import IpfwFilter
-from mptcpsim.freebsd.lines import Line, PassedOver, did_you_mean
+from mptcpsim.freebsd.lines import Line, PassedOver
 from mptcpsim.freebsd.names import InterfaceNames
 from mptcpsim.freebsd.network import Network
 from mptcpsim.freebsd.pf import read_pf
@@ -45,6 +45,7 @@ from mptcpsim.freebsd.settings import Settings
 from mptcpsim.freebsd.site import Site
 from mptcpsim.net.forwarding import IpNode
 from mptcpsim.net.policy import Queue
+from mptcpsim.suggest import did_you_mean
 
 RC_CONF: Final = "/etc/rc.conf"
 

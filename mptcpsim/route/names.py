@@ -9,7 +9,8 @@ from mptcpsim.freebsd.names import InterfaceNames
 from mptcpsim.net.forwarding import IpNode
 from mptcpsim.net.node import Node
 from mptcpsim.net.topology import Topology
-from mptcpsim.scenario.errors import ScenarioError, did_you_mean
+from mptcpsim.scenario.errors import ScenarioError
+from mptcpsim.suggest import did_you_mean
 
 
 class Names:

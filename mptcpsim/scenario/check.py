@@ -18,7 +18,7 @@ from mptcpsim.plugins import PluginError, create, families
 from mptcpsim.scenario.catalogue import load_plugins, parameters
 from mptcpsim.scenario.check_events import added_addresses, check_events
 from mptcpsim.scenario.check_routes import check_routes
-from mptcpsim.scenario.errors import Path, Problem, did_you_mean
+from mptcpsim.scenario.errors import Path, Problem
 from mptcpsim.scenario.fields import PluginChoice
 from mptcpsim.scenario.flows import FlowSpec
 from mptcpsim.scenario.mptcp_settings import PLUGINS, MptcpSettings
@@ -27,6 +27,7 @@ from mptcpsim.scenario.policy import source_address
 from mptcpsim.scenario.routes import addresses, look_up, split_end
 from mptcpsim.scenario.schema import Scenario
 from mptcpsim.scenario.tcp_settings import TcpSettings
+from mptcpsim.suggest import did_you_mean
 from mptcpsim.units import format_time
 
 #: Samples of one run, at most: more would only fill the disk.

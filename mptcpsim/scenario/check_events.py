@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 
 from mptcpsim.net.rules import within
-from mptcpsim.scenario.errors import Path, Problem, did_you_mean
+from mptcpsim.scenario.errors import Path, Problem
 from mptcpsim.scenario.events import (
     AddAddressEvent,
     AnyEvent,
@@ -18,6 +18,7 @@ from mptcpsim.scenario.events import (
 )
 from mptcpsim.scenario.routes import Port, split_end
 from mptcpsim.scenario.schema import Scenario
+from mptcpsim.suggest import did_you_mean
 from mptcpsim.units import format_time
 
 

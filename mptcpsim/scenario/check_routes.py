@@ -6,11 +6,12 @@ import ipaddress
 
 from mptcpsim.net.routing import MAIN
 from mptcpsim.net.rules import DEFAULT, LOOPBACK
-from mptcpsim.scenario.errors import Path, Problem, did_you_mean
+from mptcpsim.scenario.errors import Path, Problem
 from mptcpsim.scenario.ip_words import read_route, read_rule
 from mptcpsim.scenario.nodes import NodeSpec
 from mptcpsim.scenario.routes import addresses
 from mptcpsim.scenario.schema import Scenario
+from mptcpsim.suggest import did_you_mean
 
 
 def check_routes(scenario: Scenario) -> None:

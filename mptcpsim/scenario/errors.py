@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from mptcpsim.suggest import did_you_mean as did_you_mean
-
 Path = tuple[str | int, ...]
 
 #: Characters of a key that a message shows.

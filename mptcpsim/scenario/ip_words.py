@@ -18,11 +18,13 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from functools import partial
 from typing import Final, NamedTuple
 
+from mptcpsim.cursor import Cursor
 from mptcpsim.net.routing import MAIN
 from mptcpsim.net.rules import DEFAULT, REFUSALS, Selector
-from mptcpsim.scenario.errors import did_you_mean
+from mptcpsim.suggest import did_you_mean
 
 #: Tables that Linux knows by number, too.
 _NUMBERED: Final = {"254": MAIN, "253": DEFAULT, "255": "local"}
@@ -115,36 +117,18 @@ class RuleWords(NamedTuple):
     suppress_length: int
 
 
-class _Words:
+class _IpLine(Cursor):
     """The words of a line, read from left to right."""
 
     def __init__(self, text: str) -> None:
-        self.text = text
-        self._words = text.split()
-        self._next = 0
-        if not self._words:
+        super().__init__(text.split(), partial(_error, text))
+        if not self.words:
             raise ValueError("the line is empty: leave it out")
-        if len(self._words) > _MOST_WORDS:
+        if len(self.words) > _MOST_WORDS:
             raise self.error(f"more than {_MOST_WORDS} words: write one line for each route or rule")
 
-    def error(self, problem: str) -> ValueError:
-        shown = self.text if len(self.text) <= 200 else self.text[:200] + "..."
-        return ValueError(f"{shown!r}: {problem}")
-
-    @property
-    def left(self) -> bool:
-        return self._next < len(self._words)
-
-    def look(self) -> str:
-        return self._words[self._next] if self.left else ""
-
-    def take(self) -> str:
-        word = self._words[self._next]
-        self._next += 1
-        return word
-
     def after(self, word: str, what: str) -> str:
-        if not self.left:
+        if not self.left():
             raise self.error(f"{word} is followed by nothing: write {what} behind it")
         return self.take()
 
@@ -171,6 +155,11 @@ class _Words:
         return str(network)
 
 
+def _error(text: str, problem: str) -> ValueError:
+    shown = text if len(text) <= 200 else text[:200] + "..."
+    return ValueError(f"{shown!r}: {problem}")
+
+
 def table_name(text: str) -> str:
     """Return the name of a table, by which it is known here.
 
@@ -193,16 +182,15 @@ def read_route(text: str, deletes: bool = False) -> RouteWords:
     Raises:
         ValueError: it cannot be read; the text shows the line and the remedy.
     """
-    words = _Words(text)
-    if words.look() == "unicast":
-        words.take()
+    words = _IpLine(text)
+    words.maybe("unicast")
     first = words.after("unicast", "a prefix")
     if first in _ROUTE_REMEDIES:
         raise words.error(f"{first} is no prefix: {_ROUTE_REMEDIES[first]}")
     prefix = "default" if first in ("default", "all", "any") else words.prefix("the beginning", first)
     hops: list[NextHop] = []
     via, dev, source, metric = "", "", "", 0
-    while words.left:
+    while words.left():
         word = words.take()
         if word == "via":
             via = words.address(word)
@@ -235,9 +223,9 @@ def read_route(text: str, deletes: bool = False) -> RouteWords:
     return RouteWords(prefix, tuple(hops), metric, source)
 
 
-def _next_hop(words: _Words) -> NextHop:
+def _next_hop(words: _IpLine) -> NextHop:
     via, dev = "", ""
-    while words.look() in ("via", "dev", "weight", "onlink"):
+    while words.peek() in ("via", "dev", "weight", "onlink"):
         word = words.take()
         if word == "via":
             via = words.address(word)
@@ -256,17 +244,16 @@ def read_rule(text: str) -> RuleWords:
     Raises:
         ValueError: it cannot be read; the text shows the line and the remedy.
     """
-    words = _Words(text)
+    words = _IpLine(text)
     priority: int | None = None
-    if match := re.fullmatch(r"([0-9]{1,10}):", words.look()):
+    if match := re.fullmatch(r"([0-9]{1,10}):", words.peek()):
         words.take()
         priority = _priority(words, int(match.group(1)))
-    if words.look() == "add":
-        words.take()
+    words.maybe("add")
     selector = Selector()
     table, refusal, suppress = "", "", -1
     ports = {"sport": selector.sports, "dport": selector.dports}
-    while words.left:
+    while words.left():
         word = words.take()
         if word == "not":
             selector = selector._replace(inverted=True)
@@ -311,13 +298,13 @@ def read_rule(text: str) -> RuleWords:
     return RuleWords(priority, selector, table, refusal, suppress)
 
 
-def _priority(words: _Words, number: int) -> int:
+def _priority(words: _IpLine, number: int) -> int:
     if number >= 1 << 32:
         raise words.error(f"{number} is no priority: write a whole number below 4294967296")
     return number
 
 
-def _ports(words: _Words, word: str) -> tuple[int, int]:
+def _ports(words: _IpLine, word: str) -> tuple[int, int]:
     text = words.after(word, "a port, or two with a hyphen")
     match = _PORT.fullmatch(text)
     if match is None:

@@ -7,9 +7,10 @@ import re
 import tomllib
 from typing import Any
 
-from mptcpsim.scenario.errors import Path, Problem, did_you_mean, dotted
+from mptcpsim.scenario.errors import Path, Problem, dotted
 from mptcpsim.scenario.links import default_link_name
 from mptcpsim.scenario.mptcp_settings import mptcp_table
+from mptcpsim.suggest import did_you_mean
 
 _PART = re.compile(r"\"([^\"]*)\"|'([^']*)'|([^.\"'=]+)")
 

@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from mptcpsim.scenario.errors import Path, Problem, did_you_mean
+from mptcpsim.scenario.errors import Path, Problem
 from mptcpsim.streams import stream
+from mptcpsim.suggest import did_you_mean
 
 #: Flows that a scenario may have, at most.
 MAX_FLOWS: Final = 100_000

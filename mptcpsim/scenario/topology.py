@@ -16,11 +16,12 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BeforeValidator, Discriminator, Field, StrictBool, Tag
 
 from mptcpsim.scenario.errors import Path as ErrorPath
-from mptcpsim.scenario.errors import Problem, did_you_mean
+from mptcpsim.scenario.errors import Problem
 from mptcpsim.scenario.links import MAX_MTU, MIN_MTU, DirectionSpec
 from mptcpsim.scenario.network_of import SELF_LOOPS, Choices, Network, network_of
 from mptcpsim.scenario.quantities import Whole
 from mptcpsim.scenario.validate import validate
+from mptcpsim.suggest import did_you_mean
 from mptcpsim.topologies.addressing import DEFAULT_POOL, Addressing
 from mptcpsim.topologies.attributes import Units
 from mptcpsim.topologies.files import read_graph_file

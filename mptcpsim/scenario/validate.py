@@ -8,9 +8,10 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from mptcpsim.scenario.errors import Path, Problem, did_you_mean
+from mptcpsim.scenario.errors import Path, Problem
 from mptcpsim.scenario.events import EVENTS, actions_with
 from mptcpsim.scenario.flows import FLOWS
+from mptcpsim.suggest import did_you_mean
 
 M = TypeVar("M", bound=BaseModel)
 

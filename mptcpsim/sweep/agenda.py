@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from mptcpsim.scenario.errors import Problem, ScenarioError, did_you_mean
+from mptcpsim.scenario.errors import Problem, ScenarioError
 from mptcpsim.scenario.load import Source
 from mptcpsim.scenario.overrides import Override
 from mptcpsim.scenario.sweep_settings import SweepSpec
+from mptcpsim.suggest import did_you_mean
 from mptcpsim.sweep.advice import advice, point_text, sample
 from mptcpsim.sweep.identity import PluginFile, code_version, run_id
 from mptcpsim.sweep.metrics import metrics

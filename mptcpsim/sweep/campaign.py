@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mptcpsim.results.rundir import RunDirectoryError
 from mptcpsim.results.series import Series, read_series
-from mptcpsim.scenario.errors import did_you_mean
 from mptcpsim.scenario.sweep_settings import SweepSpec
+from mptcpsim.suggest import did_you_mean
 from mptcpsim.sweep.metrics import metrics
 from mptcpsim.sweep.plan import SEED
 from mptcpsim.sweep.statistics import Interval, Method, pooled_interval

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from mptcpsim.scenario.errors import did_you_mean
 from mptcpsim.scenario.sweep_settings import FigureSpec, SweepSpec, quantity
+from mptcpsim.suggest import did_you_mean
 from mptcpsim.sweep.metrics import DEFAULT
 from mptcpsim.sweep.store import StoreError
 from mptcpsim.units import UnitError

@@ -7,11 +7,12 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from mptcpsim.scenario.errors import Path, Problem, did_you_mean
+from mptcpsim.scenario.errors import Path, Problem
 from mptcpsim.scenario.overrides import Override
 from mptcpsim.scenario.schema import Scenario
 from mptcpsim.scenario.sweep_settings import MAX_VALUES, SweepSpec
 from mptcpsim.streams import stream
+from mptcpsim.suggest import did_you_mean
 from mptcpsim.sweep.expressions import Expression, ExpressionError, Template
 from mptcpsim.sweep.sampling import axis_values, sampled_points
 
