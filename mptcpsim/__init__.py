@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from mptcpsim.core.config import TcpConfig
+    from mptcpsim.core.errors import IntegrityError, LocalProtocolError
     from mptcpsim.core.mptcp.connection import MptcpConnection
     from mptcpsim.core.mptcp.profiles import PROFILES
     from mptcpsim.core.mptcp_config import MptcpConfig
     from mptcpsim.core.segment import IcmpError, Segment
     from mptcpsim.core.stack import Stack
-    from mptcpsim.core.tcp.connection import Connection, IntegrityError, LocalProtocolError
+    from mptcpsim.core.tcp.connection import Connection
     from mptcpsim.guard import PluginFailure
     from mptcpsim.net.host import Host
     from mptcpsim.net.link import Link
@@ -73,11 +74,11 @@ _WHERE: Final = {
     "HELD": "net.middlebox",
     "Host": "net.host",
     "IcmpError": "core.segment",
-    "IntegrityError": "core.tcp.connection",
+    "IntegrityError": "core.errors",
     "Link": "net.link",
     "load": "scenario.load",
     "loads": "scenario.load",
-    "LocalProtocolError": "core.tcp.connection",
+    "LocalProtocolError": "core.errors",
     "Middlebox": "net.middlebox",
     "MptcpConfig": "core.mptcp_config",
     "MptcpConnection": "core.mptcp.connection",

@@ -218,7 +218,7 @@ def _run(
     figures: bool,
 ) -> None:
     from mptcpsim.commands.interrupts import Interrupts
-    from mptcpsim.core.tcp.connection import IntegrityError
+    from mptcpsim.core.errors import IntegrityError
     from mptcpsim.results.report import failure_lines, pause_lines, speed_line, stall_lines, tables
     from mptcpsim.results.rundir import META, read_json
     from mptcpsim.results.terminal import Terminal

@@ -306,7 +306,7 @@ class Forger:
     def _join(self, connection: MptcpConnection, fields: dict[str, Any]) -> MptcpOption:
         own, peer = self._keys(connection, fields["right"])
         wrong = 0 if fields["right"] == "right" else 1
-        subflow = self.tcp.subflow
+        subflow = self.tcp.extension
         nonces = (7, 0) if subflow is None else (subflow.remote_nonce or 7, subflow.local_nonce)
         keys = (connection.version, own.value, peer.value, *nonces)
         if fields["kind"] == 0:

@@ -194,7 +194,7 @@ def check_data_timers(stack: Stack, connection: MptcpConnection, now: int) -> No
         timers = [out.rto_at, out.override_at, connection.abandoned_at]
         for tcp in open_ones:
             sender = tcp.sender
-            subflow = tcp.subflow
+            subflow = tcp.extension
             assert subflow is not None
             probe = sender.window_probe
             timers += [sender.rto_at, probe.at, probe.override_at, subflow.join_at, tcp.wait_over_at]
@@ -240,7 +240,7 @@ def check_subflow(stack: Stack, connection: Connection, tcp: Tcp, now: int) -> N
     hold("acknowledgment owed", not receiver.ack_now or tcp.state <= SYN_RECEIVED, lambda: state)
     waiting = receiver.ack_at < NEVER
     hold("acknowledgment without a timer", waiting or not receiver.unacked, lambda: f"{receiver.unacked}")
-    subflow = tcp.subflow
+    subflow = tcp.extension
     if subflow is not None and subflow.speaks and isinstance(connection, MptcpConnection):
         assigned = sender.nxt == sender.end + (1 if sender.fin_sent else 0)
         if connection.config.mptcp.map_ahead:

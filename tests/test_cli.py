@@ -18,7 +18,7 @@ import mptcpsim.scenario.run as run_module
 from mptcpsim.cli import app
 from mptcpsim.codec.pcap_reader import read_capture
 from mptcpsim.commands import progress as progress_module
-from mptcpsim.core.tcp.connection import IntegrityError
+from mptcpsim.core.errors import IntegrityError
 from mptcpsim.results import terminal
 from mptcpsim.results.figures_dsn import draw_flow
 from mptcpsim.results.segments import read_segments

@@ -152,8 +152,8 @@ def test_an_interface_goes_down_and_the_other_subflow_takes_over(end: str, addre
     if addresses == "keep":
         # Nobody tells the connection: time-outs do, and the data goes to the other subflow.
         assert second.sender.timeouts_in_a_row > 0
-        assert second.subflow.reinjected_bytes == 0
-        assert result.flow.client.subflows[0].subflow.reinjected_bytes > 0
+        assert second.extension.reinjected_bytes == 0
+        assert result.flow.client.subflows[0].extension.reinjected_bytes > 0
     else:
         owner, other = ("a", "b") if end == "a:eth1" else ("b", "a")
         told = [

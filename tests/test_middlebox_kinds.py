@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from mptcpsim.codec.pcap import CaptureWriter
 from mptcpsim.codec.roundtrip import Disagreement
+from mptcpsim.core.errors import IntegrityError
 from mptcpsim.core.mptcp_options import AddAddr, MpCapable, MpFail, MpJoinSyn
 from mptcpsim.core.payload import content
 from mptcpsim.core.segment import ACK, ICMP_NET_UNREACHABLE, SYN, FourTuple, IcmpError, Segment
 from mptcpsim.core.sequences import UNKNOWN, SequenceMap
-from mptcpsim.core.tcp.connection import IntegrityError
 from mptcpsim.middleboxes.nat import Nat
 from mptcpsim.middleboxes.payload import _Stream
 from mptcpsim.plugins import complete

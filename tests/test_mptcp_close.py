@@ -32,11 +32,11 @@ from mptcp_pair import (
 )
 from pair import PORT
 
+from mptcpsim.core.errors import LocalProtocolError
 from mptcpsim.core.mptcp.data_states import DATA_STATE_NAMES, DATA_TRANSITIONS, FASTCLOSE_SENT, M_CLOSED
 from mptcpsim.core.mptcp.keys import derive
 from mptcpsim.core.mptcp_options import Dss, MpJoinSyn, MpTcprst
 from mptcpsim.core.segment import FIN, RST, Segment
-from mptcpsim.core.tcp.connection import LocalProtocolError
 from mptcpsim.core.tcp.states import FIN_WAIT_2
 from mptcpsim.plugins import OpenSubflow
 from mptcpsim.units import SECOND

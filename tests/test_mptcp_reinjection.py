@@ -78,7 +78,7 @@ class Stripped:
         assert self.server.delivered == self.client.written
         assert retransmissions(self.pair) == 0
         # Half of it, and not more, was sent twice: what the other subflow had was not.
-        assert self.client.subflows[0].subflow.reinjected_bytes <= 14_000
+        assert self.client.subflows[0].extension.reinjected_bytes <= 14_000
 
 
 def retransmissions(pair: MptcpPair) -> int:

@@ -162,7 +162,7 @@ def test_time_wait_of_a_subflow_is_left_alone() -> None:
     before = len(pair.wire)
     transfer(pair, server, client, 300_000)
     assert not any(C2 in (p.flow.src, p.flow.dst) for _, _, p in pair.wire[before:])
-    assert client.is_only(client.subflows[0].subflow)
+    assert client.is_only(client.subflows[0].extension)
     assert [info.identifier for info in client.paths.subflows] == [0]
 
 

@@ -12,10 +12,10 @@ from mptcp_pair import MS, Dss, MptcpPair, counted, forge, goes_on, ready
 from pair import Pair
 from test_tcp_states import simultaneous_open
 
+from mptcpsim.core.errors import IntegrityError
 from mptcpsim.core.payload import part, part_is, pattern
 from mptcpsim.core.ranges import Ranges
 from mptcpsim.core.segment import ACK, SYN, Segment
-from mptcpsim.core.tcp.connection import IntegrityError
 from mptcpsim.units import SECOND
 
 VERSIONS = pytest.mark.parametrize("version", [1, 0])

@@ -10,6 +10,7 @@ from pair import CLIENT, PORT, SERVER, Hook, Pair
 from script import PEER_PORT, Script
 
 from mptcpsim.core.config import TcpConfig
+from mptcpsim.core.errors import LocalProtocolError
 from mptcpsim.core.segment import (
     ACK,
     FIN,
@@ -23,7 +24,7 @@ from mptcpsim.core.segment import (
     reset_for,
 )
 from mptcpsim.core.sequences import UNKNOWN, SequenceMap
-from mptcpsim.core.tcp.connection import Connection, LocalProtocolError
+from mptcpsim.core.tcp.connection import Connection
 from mptcpsim.core.tcp.states import LISTEN, STATE_NAMES, TRANSITIONS
 from mptcpsim.units import MILLISECOND, MINUTE, SECOND
 

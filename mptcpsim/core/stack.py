@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Final
 
 from mptcpsim.core.config import TcpConfig
-from mptcpsim.core.counters import Counters
-from mptcpsim.core.events import Event
+from mptcpsim.core.errors import LocalProtocolError
+from mptcpsim.core.host import TimerOwner
 from mptcpsim.core.mptcp import handshake, joining
 from mptcpsim.core.mptcp.connection import MptcpConnection
+from mptcpsim.core.mptcp.host import MptcpHost
 from mptcpsim.core.mptcp.keys import Key, derive, generate
-from mptcpsim.core.mptcp.subflow import Subflow
 from mptcpsim.core.mptcp_options import (
     REASON_MPTCP_SPECIFIC,
     VERSION_1,
@@ -38,12 +37,10 @@ from mptcpsim.core.segment import (
     reset_for,
 )
 from mptcpsim.core.sequences import UNKNOWN, SequenceMap
-from mptcpsim.core.tcp.connection import Connection, IntegrityError, LocalProtocolError
+from mptcpsim.core.tcp.connection import Connection
 from mptcpsim.core.tcp.endpoint import Tcp
 from mptcpsim.core.tcp.icmp_errors import receive_icmp
-from mptcpsim.core.timers import TimerOwner
-from mptcpsim.plugins import CongestionControl, create, current_scope
-from mptcpsim.units import NEVER
+from mptcpsim.plugins import CongestionControl, create
 
 if TYPE_CHECKING:
     from mptcpsim.core.mptcp_config import MptcpConfig
@@ -80,77 +77,48 @@ class Listener:
         self.accepted: list[Connection] = []
 
 
-class Stack:
+class Stack(MptcpHost):
     """The transport layer of one host.
 
     Attributes:
-        name: the host's.
-        outbox: packets to send, oldest first; the driver sends and clears it.
         ready: connections whose application can go on; the driver clears it.
         arrivals: listeners with a new connection; the driver clears it.
-        counters: the MIB of the host.
-        events: the event log.
-        fault: what is wrong with bytes that were delivered, or None; its connection is on ``ready``. A
-            driver raises it where the peer is one of ours; nothing that a peer sends raises here.
-        logs_windows: connections opened from now on note what happens to their windows.
         remembers: connections that have ended stay in ``connections``, and their events in ``events``.
             Else they are forgotten: after any number of them there are no more than twice those that
             are open, and a few.
         connections: the connections, oldest first.
         addresses: local addresses and the MTU behind them.
         lost: addresses that have gone, or are about to; nothing leaves from them.
-        wake_at: no timer is due before this instant, ns; ``next_timer`` says more exactly.
-        now: time of the current or last call, ns.
         tokens: MPTCP connections by the token of their own key.
         versions_refused: versions of MPTCP that a peer did not answer, by its address.
-        plugins: the user's, of the scenario that was current when the stack was made.
         choose_source: gives the own address from which routing reaches another, or an empty string.
     """
 
     __slots__ = (
         "_connections_ever",
         "_most_connections",
-        "_most_wakeups",
         "_nowhere",
-        "_order",
         "_ports",
         "_rng",
         "_subflows",
-        "_wakeups",
         "addresses",
         "arrivals",
         "choose_source",
         "config",
         "connections",
-        "counters",
-        "events",
-        "fault",
         "listeners",
-        "logs_windows",
         "lost",
-        "name",
-        "now",
-        "outbox",
-        "plugins",
         "ready",
         "remembers",
         "tokens",
         "versions_refused",
-        "wake_at",
     )
 
     def __init__(self, name: str, rng: random.Random, config: TcpConfig) -> None:
-        self.name = name
+        super().__init__(name)
         self.config = config
-        self.now: int = 0
-        self.wake_at: int = NEVER
-        self.outbox: list[Packet] = []
         self.ready: list[Connection] = []
         self.arrivals: list[Listener] = []
-        self.counters = Counters()
-        self.events: list[Event] = []
-        self.fault: IntegrityError | None = None
-        self.logs_windows: bool = False
         self.remembers: bool = False
         self.connections: list[Connection] = []
         self.addresses: dict[str, int] = {}
@@ -160,17 +128,13 @@ class Stack:
         self.listeners: dict[int, Listener] = {}
         self._rng = rng
         self._subflows: dict[FourTuple, Tcp] = {}
-        self._wakeups: list[tuple[int, int, TimerOwner]] = []
         self.tokens: dict[int, MptcpConnection] = {}
         self.versions_refused: dict[str, set[int]] = {}
         self.choose_source: Callable[[str], str] | None = None
-        self.plugins = current_scope()
-        self._order: int = 0
         self._ports: int = _FIRST_PORT
         self._connections_ever: int = 0
         #: With so many it is time to look for those that have ended.
         self._most_connections: int = _FEW
-        self._most_wakeups: int = _FEW
 
     # --- Addresses ------------------------------------------------------------------------------
 
@@ -210,6 +174,10 @@ class Stack:
     def has_address(self, address: str) -> bool:
         """Return whether something may be sent from an address."""
         return address in self.addresses and address not in self.lost
+
+    def local_addresses(self) -> list[str]:
+        """Return the addresses from which something may be sent."""
+        return [address for address in self.addresses if self.has_address(address)]
 
     def source_for(self, remote: str) -> str:
         """Return the own address from which routing reaches ``remote``; empty: none.
@@ -349,8 +317,7 @@ class Stack:
             config.initial_timestamp if config.initial_timestamp >= 0 else timestamp,
         )
         if isinstance(connection, MptcpConnection):
-            subflow.subflow = Subflow(connection, subflow, is_join)
-            connection.open.append(subflow.subflow)
+            subflow.extension = connection.extend(subflow, is_join)
             # Short segments wait, or do not, at the connection (``DataSender``).
             subflow.sender.nagle = False
         connection.subflows.append(subflow)
@@ -441,40 +408,45 @@ class Stack:
             self._reset(segment, reason)
             return
         tcp = self._new_subflow(connection, segment.flow.reverse(), True)
-        subflow = tcp.subflow
-        assert subflow is not None
+        subflow = connection.subflow_of(tcp.identifier)
         joining.take_syn(connection, subflow, join, self.nonce())
         if subflow.came_to_announced_port():
             self.counters.add("MPTcpExtMPJoinPortSynRx")
         tcp.open_passive(segment, now)
 
-    def open_join(self, connection: MptcpConnection, action: OpenSubflow, now: int) -> Tcp | None:
-        """Make a further subflow of a connection, in state CLOSED; None if it cannot be."""
+    def open_join(self, connection: TimerOwner, action: OpenSubflow) -> int:
+        """Give a connection a further subflow in state CLOSED; return its number, -1 if it cannot be."""
+        assert isinstance(connection, MptcpConnection)
         if not self.has_address(action.local):
-            return None
+            return UNKNOWN
         remote = (action.remote, action.port)
         port = action.local_port or self._free_port(action.local, remote)
         flow = FourTuple(action.local, port, action.remote, action.port)
         if flow.reverse() in self._subflows:
-            return None
-        return self._new_subflow(connection, flow, True)
+            return UNKNOWN
+        return self._new_subflow(connection, flow, True).identifier
 
     def nonce(self) -> int:
         """Return a fresh random number of 32 bits."""
         return self._rng.getrandbits(32)
 
-    def rename_token(self, old: int, new: int, connection: MptcpConnection) -> bool:
+    def rename_token(self, old: int, new: int, connection: TimerOwner) -> bool:
         """Give a connection another token; return False if that is taken."""
+        assert isinstance(connection, MptcpConnection)
         if new in self.tokens:
             return False
         self.release_token(old, connection)
         self.tokens[new] = connection
         return True
 
-    def release_token(self, token: int, connection: MptcpConnection) -> None:
+    def release_token(self, token: int, connection: TimerOwner) -> None:
         """Forget a token; harmless if the connection has not got it."""
         if self.tokens.get(token) is connection:
             del self.tokens[token]
+
+    def note_refusal(self, peer: str, version: int) -> None:
+        """Remember that a peer has not answered a version of MPTCP."""
+        self.versions_refused.setdefault(peer, set()).add(version)
 
     # --- No connection --------------------------------------------------------------------------
 
@@ -496,58 +468,28 @@ class Stack:
 
     def handle_timer(self, now: int) -> None:
         """Do what is due; waking early is harmless."""
-        self.now = now
         self._nowhere.clear()
-        heap = self._wakeups
-        while heap and heap[0][0] <= now:
-            heappop(heap)[2].on_wake(now)
+        super().handle_timer(now)
 
-    def next_timer(self) -> int:
-        """Return when ``handle_timer`` wants to be called next, ns, or ``NEVER``."""
-        heap = self._wakeups
-        while heap and heap[0][2].ended:
-            heappop(heap)
-        self.wake_at = heap[0][0] if heap else NEVER
-        return self.wake_at
+    # --- What connections report ----------------------------------------------------------------
 
-    # --- For the subflows -----------------------------------------------------------------------
+    def can_go_on(self, connection: TimerOwner) -> None:
+        """The application that waits for a connection can go on."""
+        assert isinstance(connection, Connection)
+        self.ready.append(connection)
 
-    def wake_by(self, at: int, owner: TimerOwner) -> None:
-        """Note that a subflow or a connection wants its timers handled at ``at``."""
-        if at < NEVER:
-            self._order += 1
-            wakeups = self._wakeups
-            if len(wakeups) >= self._most_wakeups:
-                # Lazy timers leave calls behind that nobody waits for; an owner that has ended need not
-                # be kept until they are due.
-                wakeups[:] = [call for call in wakeups if not call[2].ended]
-                heapify(wakeups)
-                self._most_wakeups = 2 * len(wakeups) + _FEW
-            heappush(wakeups, (at, self._order, owner))
-            if at < self.wake_at:
-                self.wake_at = at
-
-    def note(self, connection: Connection, subflow: int, what: str, detail: str) -> None:
-        """Append to the event log."""
-        self.events.append(Event(self.now, connection.identifier, subflow, what, detail))
-
-    def note_fault(self, connection: Connection, text: str) -> None:
-        """Note the first fault of the bytes that are delivered, and have the driver look at it."""
-        if self.fault is None:
-            self.fault = IntegrityError(text)
-            self.ready.append(connection)
-
-    def on_established(self, connection: Connection, subflow: Tcp) -> None:
-        """A handshake is complete; hand a passive connection to its listener."""
-        if subflow.passive:
-            listener = self.listeners.get(connection.local_port)
+    def on_established(self, connection: TimerOwner, port: int, passive: bool) -> None:
+        """A handshake is complete; a passive connection goes to the listener of its port."""
+        if passive:
+            listener = self.listeners.get(port)
             if listener is not None:
+                assert isinstance(connection, Connection)
                 listener.accepted.append(connection)
                 self.arrivals.append(listener)
 
-    def forget(self, subflow: Tcp) -> None:
-        """A subflow is CLOSED: its four-tuple is free again."""
-        self._subflows.pop(subflow.flow.reverse(), None)
+    def forget(self, flow: FourTuple) -> None:
+        """A subflow is CLOSED: the four-tuple with which it sent is free again."""
+        self._subflows.pop(flow.reverse(), None)
 
     def open_subflows(self) -> int:
         """Return how many TCP connections and subflows there are that have not ended."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from mptcpsim.core.mptcp.subflow import subflow_of
+
 if TYPE_CHECKING:
     from mptcpsim.core.tcp.connection import Connection
     from mptcpsim.core.tcp.endpoint import Tcp
@@ -22,7 +24,7 @@ def numbers_of(sender: Connection | None, receiver: Connection) -> dict[int, int
 
 
 def _mark(tcp: Tcp) -> int:
-    subflow = tcp.subflow
+    subflow = subflow_of(tcp)
     if subflow is None or not subflow.is_join:
         return _FIRST
     return subflow.remote_nonce if tcp.passive else subflow.local_nonce

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from mptcpsim.core.mptcp.connection import MptcpConnection
+from mptcpsim.core.mptcp.subflow import subflow_of
 from mptcpsim.core.tcp.states import CLOSE_WAIT, ESTABLISHED
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def limit_of(connection: Connection, tcp: Tcp) -> str:
 def _of_subflow(connection: MptcpConnection, tcp: Tcp, room: int) -> str:
     out = connection.outbound
     sender = tcp.sender
-    subflow = tcp.subflow
+    subflow = subflow_of(tcp)
     assert subflow is not None
     ahead = sender.end - sender.nxt
     unsent = ahead or out.end - out.nxt

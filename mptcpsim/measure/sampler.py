@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mptcpsim.core.mptcp.connection import MptcpConnection
+from mptcpsim.core.mptcp.subflow import subflow_of
+from mptcpsim.core.tcp.connection import Connection
 from mptcpsim.core.tcp.endpoint import Tcp
 from mptcpsim.core.tcp.states import CLOSED
 from mptcpsim.measure.drops import DropLog, watch_drops
@@ -138,7 +140,7 @@ class FlowProbe:
             if isinstance(sender, MptcpConnection) and not sender.is_plain:
                 self._sample_window(sender, now)
             for subflow in sender.subflows:
-                self._sample_sender(subflow, now)
+                self._sample_sender(sender, subflow, now)
         if receiver is not None:
             self._append(self._receiver, None, "bytes_delivered", now, receiver.delivered)
             self._append(self._receiver, None, "bytes_readable", now, receiver.readable)
@@ -155,16 +157,16 @@ class FlowProbe:
         self._append(self._sender, None, "outstanding_bytes", now, outbound.nxt - outbound.una)
         self._append(self._sender, None, "send_window_bytes", now, max(0, outbound.edge - outbound.una))
 
-    def _sample_sender(self, subflow: Tcp, now: int) -> None:
+    def _sample_sender(self, connection: Connection, subflow: Tcp, now: int) -> None:
         if subflow.established_at < 0:
             return
         number = subflow.identifier
         sender = subflow.sender
-        limit = limit_of(subflow.connection, subflow) if self._flow.completed_at < 0 else ""
+        limit = limit_of(connection, subflow) if self._flow.completed_at < 0 else ""
         if limit:
             times = self._limited.setdefault(number, {})
             times[limit] = times.get(limit, 0) + 1
-        if not _outlived(subflow):
+        if not _outlived(connection, subflow):
             self._append(self._sender, number, "cwnd_bytes", now, sender.congestion.cwnd)
             if sender.congestion.ssthresh < _NO_THRESHOLD:
                 self._append(self._sender, number, "ssthresh_bytes", now, sender.congestion.ssthresh)
@@ -174,8 +176,9 @@ class FlowProbe:
         self._append(self._sender, number, "send_window_bytes", now, max(0, sender.edge - sender.una))
         self._append(self._sender, number, "bytes_sent", now, sender.sent_bytes)
         self._append(self._sender, number, "bytes_retransmitted", now, sender.resent_bytes)
-        if subflow.subflow is not None:
-            self._append(self._sender, number, "bytes_reinjected", now, subflow.subflow.reinjected_bytes)
+        extension = subflow_of(subflow)
+        if extension is not None:
+            self._append(self._sender, number, "bytes_reinjected", now, extension.reinjected_bytes)
 
     def _sample_receiver(self, subflow: Tcp, number: int, now: int) -> None:
         received = received_bytes(subflow)
@@ -201,6 +204,6 @@ def received_bytes(subflow: Tcp) -> int:
     return max(0, receiver.nxt - 1 - end) + receiver.out_of_order.total
 
 
-def _outlived(subflow: Tcp) -> bool:
+def _outlived(connection: Connection, subflow: Tcp) -> bool:
     """Return whether a subflow has ended, and its connection has not."""
-    return subflow.state == CLOSED and not subflow.connection.closed
+    return subflow.state == CLOSED and not connection.closed

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mptcpsim.core.mptcp.connection import MptcpConnection
+from mptcpsim.core.mptcp.subflow import subflow_of
 from mptcpsim.core.tcp.recovery import RECOVERY
 from mptcpsim.core.tcp.window_probe import SWS_OVERRIDE
 from mptcpsim.core.window_log import (
@@ -242,23 +243,22 @@ class _Ending:
 
     def _also_held_by(self, record: Sent) -> set[int]:
         """Return the other subflows that had it when it was queued again; none if it was lost here, too."""
-        mine = self.mine.subflow
+        mine = subflow_of(self.mine)
         if mine is None or record.retransmissions or not isinstance(self.sender, MptcpConnection):
             return set()
         if self.sender.is_plain:
             return set()
         dsn = mine.mappings.at(self.seq).dsn
-        others = [tcp.subflow for tcp in self.sender.subflows if tcp.subflow not in (None, mine)]
+        others = [other for other in self.sender.extensions if other is not mine]
         return {
             other.number
             for other in others
-            if other is not None
-            and any(m.reinjected and m.dsn <= dsn < m.dsn + m.length for m in other.mappings.undelivered())
+            if any(m.reinjected and m.dsn <= dsn < m.dsn + m.length for m in other.mappings.undelivered())
         }
 
     def _is_opportunistic(self, record: Sent) -> bool:
         """Return whether it was sent here, too, because nothing new fitted into the window."""
-        mine = self.mine.subflow
+        mine = subflow_of(self.mine)
         if mine is None or record.retransmissions or not len(mine.mappings):
             return False
         return mine.blocked_at == mine.mappings.at(self.seq).dsn

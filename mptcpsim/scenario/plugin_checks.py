@@ -6,8 +6,8 @@ import ipaddress
 from collections.abc import Callable
 from typing import Any, Final
 
+from mptcpsim.core.errors import IntegrityError
 from mptcpsim.core.segment import Packet
-from mptcpsim.core.tcp.connection import IntegrityError
 from mptcpsim.guard import Call, Spec, declare, let_pass, shown
 from mptcpsim.net.middlebox import Middlebox
 from mptcpsim.plugins import (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mptcpsim.core.mptcp.connection import MptcpConnection
+from mptcpsim.core.mptcp.subflow import subflow_of
 from mptcpsim.core.tcp.connection import Connection
 from mptcpsim.core.tcp.endpoint import Tcp
 from mptcpsim.core.window_log import TIMED_OUT, WITHHELD, WindowEvent
@@ -152,7 +153,7 @@ def _subflow_result(subflow: Tcp, elapsed: int, tracks: Tracks, limited: dict[st
     sender = subflow.sender
     flow = subflow.flow
     acked = max(0, min(sender.una, sender.end) - 1)
-    extra = subflow.subflow
+    extra = subflow_of(subflow)
     return SubflowResult(
         id=subflow.identifier,
         local=endpoint(flow.src, flow.sport),

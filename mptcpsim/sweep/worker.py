@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any, NamedTuple
 
-from mptcpsim.core.tcp.connection import IntegrityError
+from mptcpsim.core.errors import IntegrityError
 from mptcpsim.guard import PluginFailure, let_pass
 from mptcpsim.plugins import Scope
 from mptcpsim.results.rundir import json_text

@@ -75,9 +75,9 @@ def _close_subflows(connection: MptcpConnection, both: bool, heard: Subflow, now
         heard: the subflow on which the peer said so, which works.
         now: the time, ns.
     """
-    for tcp in list(connection.subflows):
-        subflow = tcp.subflow
-        if subflow is None or tcp.state == CLOSED:
+    for subflow in list(connection.extensions):
+        tcp = subflow.tcp
+        if tcp.state == CLOSED:
             continue
         if subflow.stage != READY:
             tcp.abort(now, "the connection is closing")
@@ -164,9 +164,9 @@ def fast_close(connection: MptcpConnection, now: int) -> None:
 
 def repeat_fast_close(connection: MptcpConnection, now: int) -> None:
     """MP_FASTCLOSE was not answered with a RST: again, and at last with a RST of our own."""
-    for tcp in list(connection.subflows):
-        subflow = tcp.subflow
-        if tcp.state == CLOSED or subflow is None:
+    for subflow in list(connection.extensions):
+        tcp = subflow.tcp
+        if tcp.state == CLOSED:
             continue
         timeout = tcp.sender.rtt.timeout()
         if connection.arm_fastclose(now + timeout) <= 1 + _FASTCLOSE_RETRIES:
@@ -219,9 +219,9 @@ def time_out(connection: MptcpConnection, why: str, now: int) -> None:
 def _reset_all(connection: MptcpConnection, with_option: bool, why: str, now: int) -> None:
     # From here on nobody moves data to other subflows, or opens new ones.
     connection.state = M_CLOSED
-    for tcp in list(connection.subflows):
-        subflow = tcp.subflow
-        if tcp.state == CLOSED or subflow is None:
+    for subflow in list(connection.extensions):
+        tcp = subflow.tcp
+        if tcp.state == CLOSED:
             continue
         if with_option and connection.version != VERSION_0 and subflow.stage == READY:
             connection.count("MPTcpExtMPFastcloseTx")

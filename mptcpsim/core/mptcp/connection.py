@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mptcpsim.core.counters import Counters
+from mptcpsim.core.errors import LocalProtocolError
 from mptcpsim.core.mptcp import closing, fallback, handshake, signals, window_updates
 from mptcpsim.core.mptcp.addresses import Addresses
 from mptcpsim.core.mptcp.data_receiver import DataReceiver
@@ -23,6 +24,7 @@ from mptcpsim.core.mptcp.data_states import (
     M_INIT,
     M_TIME_WAIT,
 )
+from mptcpsim.core.mptcp.host import MptcpHost
 from mptcpsim.core.mptcp.joining import Joins
 from mptcpsim.core.mptcp.keys import Key
 from mptcpsim.core.mptcp.late_acks import LateReceiver
@@ -32,7 +34,7 @@ from mptcpsim.core.mptcp.stages import OPENING, READY
 from mptcpsim.core.mptcp.subflow import Subflow
 from mptcpsim.core.mptcp_options import REASON_MIDDLEBOX, REASON_NAMES, VERSION_0, MptcpOption, MpTcprst
 from mptcpsim.core.sequences import UNKNOWN
-from mptcpsim.core.tcp.connection import Connection, LocalProtocolError
+from mptcpsim.core.tcp.connection import Connection
 from mptcpsim.core.tcp.states import CLOSE_WAIT, CLOSED, SYN_SENT, TIME_WAIT
 from mptcpsim.core.tcp.states import ESTABLISHED as TCP_ESTABLISHED
 from mptcpsim.plugins import (
@@ -50,7 +52,6 @@ from mptcpsim.units import NEVER
 
 if TYPE_CHECKING:
     from mptcpsim.core.config import TcpConfig
-    from mptcpsim.core.stack import Stack
     from mptcpsim.core.tcp.endpoint import Tcp
 
 _NO_KEY = Key(0, 0, 0)
@@ -72,7 +73,8 @@ class MptcpConnection(Connection):
         outbound, inbound: the two directions of the data sequence space.
         joins: the subflows that the path manager wants to open.
         addresses, paths, path_manager: which addresses there are, and what is done with them.
-        open: the subflows that are not closed, ``subflows`` without those of the past.
+        extensions: what MPTCP adds to each of ``subflows``.
+        open: those of them that are not closed.
         group: the congestion controls of the subflows in use.
     """
 
@@ -81,10 +83,12 @@ class MptcpConnection(Connection):
         "_fastclose_at",
         "_fastclose_tries",
         "_skips_persist",
+        "_stack",
         "abandoned_at",
         "addresses",
         "checksum",
         "denies_initial",
+        "extensions",
         "fell_back",
         "group",
         "inbound",
@@ -104,9 +108,10 @@ class MptcpConnection(Connection):
     )
 
     def __init__(
-        self, stack: Stack, identifier: int, config: TcpConfig, is_client: bool, version: int, key: Key
+        self, stack: MptcpHost, identifier: int, config: TcpConfig, is_client: bool, version: int, key: Key
     ) -> None:
         super().__init__(stack, identifier, config)
+        self._stack = stack
         mptcp = config.mptcp
         self.is_client = is_client
         self.version = version
@@ -134,6 +139,7 @@ class MptcpConnection(Connection):
         self.addresses = Addresses(self)
         self.paths = ConnectionPaths(self)
         self.group: list[CongestionControl] = []
+        self.extensions: list[Subflow] = []
         self.open: list[Subflow] = []
         #: When a connection that has lost all its subflows is given up.
         self.abandoned_at: int = NEVER
@@ -158,15 +164,15 @@ class MptcpConnection(Connection):
 
     def note(self, what: str, detail: str) -> None:
         """Put an event of the connection on the event log."""
-        self._stack.note(self, UNKNOWN, what, detail)
+        self._stack.note(self.identifier, UNKNOWN, what, detail)
 
     def note_subflow(self, subflow: Subflow, what: str, detail: str) -> None:
         """Put an event of a subflow on the event log."""
-        self._stack.note(self, subflow.number, what, detail)
+        self._stack.note(self.identifier, subflow.number, what, detail)
 
     def host_addresses(self) -> list[str]:
         """Return the addresses of the host."""
-        return [address for address in self._stack.addresses if self._stack.has_address(address)]
+        return self._stack.local_addresses()
 
     def source_for(self, remote: str) -> str:
         """Return the own address from which routing reaches ``remote``."""
@@ -174,8 +180,13 @@ class MptcpConnection(Connection):
 
     def subflow_of(self, number: int) -> Subflow:
         """Return the subflow with an identifier."""
-        subflow = self.subflows[number].subflow
-        assert subflow is not None
+        return self.extensions[number]
+
+    def extend(self, tcp: Tcp, is_join: bool) -> Subflow:
+        """Return what MPTCP adds to a new subflow."""
+        subflow = Subflow(self, tcp, is_join)
+        self.extensions.append(subflow)
+        self.open.append(subflow)
         return subflow
 
     def usable(self) -> list[Subflow]:
@@ -340,19 +351,19 @@ class MptcpConnection(Connection):
 
     # --- Subflows -----------------------------------------------------------------------------------
 
-    def on_established(self, subflow: Tcp, now: int) -> None:
+    def on_established(self, number: int, now: int) -> None:
         """A subflow has completed its TCP handshake."""
-        extra = subflow.subflow
-        if extra is None or not extra.is_join:
-            if extra is not None and extra.stage == READY and not self.is_plain:
-                self._established(extra, now)
+        subflow = self.extensions[number]
+        if not subflow.is_join:
+            if subflow.stage == READY and not self.is_plain:
+                self._established(subflow, now)
             else:
-                super().on_established(subflow, now)
+                super().on_established(number, now)
             return
-        if extra.stage == READY:
-            self._join_established(extra, now)
+        if subflow.stage == READY:
+            self._join_established(subflow, now)
         else:
-            handshake.arm_third_ack(extra, now)
+            handshake.arm_third_ack(subflow, now)
         self._state_changed()
 
     def _established(self, first: Subflow, now: int) -> None:
@@ -366,7 +377,7 @@ class MptcpConnection(Connection):
         self.count("MPTcpExtMPCurrEstab")
         self.note("CREATED", f"token {self.local_key.token:08x}")
         self.note("ESTABLISHED", f"version {self.version} token {self.local_key.token:08x}")
-        Connection.on_established(self, tcp, now)
+        Connection.on_established(self, first.number, now)
         self.act(self.path_manager.on_established(self.paths), now)
 
     def _couple(self, tcp: Tcp) -> None:
@@ -399,8 +410,8 @@ class MptcpConnection(Connection):
 
     def new_join(self, action: OpenSubflow, now: int) -> Subflow | None:
         """Return a new subflow in state CLOSED, None if it cannot be."""
-        tcp = self._stack.open_join(self, action, now)
-        return None if tcp is None else tcp.subflow
+        number = self._stack.open_join(self, action)
+        return None if number == UNKNOWN else self.extensions[number]
 
     def nonce(self) -> int:
         """Return a fresh random number of 32 bits."""
@@ -412,7 +423,7 @@ class MptcpConnection(Connection):
 
     def note_refusal(self, peer: str) -> None:
         """Remember that a peer has not answered the version offered."""
-        self._stack.versions_refused.setdefault(peer, set()).add(self.version)
+        self._stack.note_refusal(peer, self.version)
 
     def on_join_complete(self, subflow: Subflow, now: int) -> None:
         """The fourth ACK has arrived at the initiator of a join."""
@@ -467,22 +478,22 @@ class MptcpConnection(Connection):
 
     def deliver(self, dsn: int, length: int, subflow: Subflow, now: int) -> None:
         """Take the next bytes of the peer's stream."""
-        super().on_data(subflow.tcp, dsn - 1, length, now)
+        super().on_data(subflow.number, dsn - 1, length, now)
 
-    def grow_limit(self, tcp: Tcp, count: int) -> None:
+    def grow_limit(self, number: int, count: int) -> None:
         """The application has read at once what arrived."""
         if self.is_plain:
-            tcp.receiver.limit += count
+            self.subflows[number].receiver.limit += count
         else:
             self.inbound.limit += count
 
-    def on_acked(self, subflow: Tcp, now: int) -> None:
+    def on_acked(self, number: int, now: int) -> None:
         """Data was acknowledged on a subflow."""
-        extra = subflow.subflow
-        if extra is not None and not self.is_plain:
-            extra.mappings.acknowledge(subflow.sender.una, self.outbound.una)
-            if extra.watch.stale:
-                extra.watch.on_progress()
+        if not self.is_plain:
+            subflow = self.extensions[number]
+            subflow.mappings.acknowledge(subflow.tcp.sender.una, self.outbound.una)
+            if subflow.watch.stale:
+                subflow.watch.on_progress()
         if not self.wants_write:
             return
         if not self.is_plain:
@@ -493,7 +504,7 @@ class MptcpConnection(Connection):
         room = self.writable
         if room and room * 3 >= self.send_buffer:
             self.wants_write = False
-            self._stack.ready.append(self)
+            self._stack.can_go_on(self)
 
     def on_subflow_timeout(self, subflow: Subflow, items: list[Reinjection], now: int) -> None:
         """A subflow is in time-out: others may carry what it has."""
@@ -526,53 +537,54 @@ class MptcpConnection(Connection):
         self.peer_closed = True
         closing.on_data_fin(self, subflow, now)
 
-    def on_peer_closed(self, subflow: Tcp, now: int) -> None:
+    def on_peer_closed(self, number: int, now: int) -> None:
         """The peer has sent a FIN on a subflow: at the connection it means nothing (section 3.3.3)."""
         if self.is_plain:
-            super().on_peer_closed(subflow, now)
+            super().on_peer_closed(number, now)
             return
-        extra = subflow.subflow
-        if extra is not None and extra.fail.dsn >= 0:
+        subflow = self.extensions[number]
+        if subflow.fail.dsn >= 0:
             # A peer that has got our MP_FAIL may be plain already: its infinite mapping is under way.
             return
-        if extra is not None and not self.peer_closed and fallback.may_be_plain(self, extra):
+        if not self.peer_closed and fallback.may_be_plain(self, subflow):
             # Is it the end of its stream? Our FIN would be the end of ours, and there may be more to come.
-            self.reset_subflow(extra, REASON_MIDDLEBOX, "a FIN came before MPTCP is sure", now)
+            self.reset_subflow(subflow, REASON_MIDDLEBOX, "a FIN came before MPTCP is sure", now)
             return
         done = not self.peer_closed or self.state == M_TIME_WAIT
-        if done and not subflow.sender.fin_wanted:
+        if done and not subflow.tcp.sender.fin_wanted:
             # Its stream goes on, but not here, or both have ended: close our direction, too; what is
             # outstanding is repeated.
-            subflow.close(now)
+            subflow.tcp.close(now)
 
-    def on_closed(self, subflow: Tcp, now: int) -> None:
+    def on_closed(self, number: int, now: int) -> None:
         """A subflow has reached CLOSED."""
-        extra = subflow.subflow
-        if extra is not None and extra in self.open:
-            self.open.remove(extra)
-        if self.is_plain and subflow is not fallback.survivor(self):
+        subflow = self.extensions[number]
+        tcp = subflow.tcp
+        if subflow in self.open:
+            self.open.remove(subflow)
+        if self.is_plain and tcp is not fallback.survivor(self):
             return
-        if extra is None or self.is_plain or (self.state == M_INIT and not extra.is_join):
+        if self.is_plain or (self.state == M_INIT and not subflow.is_join):
             self.local_release()
-            super().on_closed(subflow, now)
+            super().on_closed(number, now)
             return
-        if extra.tcp.sender.congestion in self.group:
-            self.group.remove(subflow.sender.congestion)
-        self.note_subflow(extra, "SF_CLOSED", subflow.error or "closed")
-        info = subflow_info(extra)
-        if extra.stage != READY and not subflow.passive:
-            self.addresses.on_join_failed(subflow.flow.dst)
+        if tcp.sender.congestion in self.group:
+            self.group.remove(tcp.sender.congestion)
+        self.note_subflow(subflow, "SF_CLOSED", tcp.error or "closed")
+        info = subflow_info(subflow)
+        if subflow.stage != READY and not tcp.passive:
+            self.addresses.on_join_failed(tcp.flow.dst)
         if self.state not in (M_CLOSED, M_FASTCLOSE_WAIT):
             self.act(self.path_manager.on_subflow_closed(self.paths, info), now)
-            self._hand_over(extra, now)
+            self._hand_over(subflow, now)
         closing.check(self, now)
         self._state_changed()
 
-    def on_fin_acked(self, subflow: Tcp, now: int) -> None:
+    def on_fin_acked(self, number: int, now: int) -> None:
         """The peer has all of a subflow: what it has not DATA_ACKed by now it did not know a place for."""
-        extra = subflow.subflow
-        if extra is not None and extra.speaks and self.state not in (M_CLOSED, M_FASTCLOSE_WAIT):
-            self._hand_over(extra, now)
+        subflow = self.extensions[number]
+        if subflow.speaks and self.state not in (M_CLOSED, M_FASTCLOSE_WAIT):
+            self._hand_over(subflow, now)
 
     def _hand_over(self, subflow: Subflow, now: int) -> None:
         """A subflow sends nothing any more: others take what it leaves, the DATA_FIN included."""
@@ -590,7 +602,7 @@ class MptcpConnection(Connection):
 
     def take_held(self, tcp: Tcp, count: int, now: int) -> None:
         """Take bytes that waited for a mapping when the connection became plain TCP."""
-        super().on_data(tcp, self.delivered, count, now)
+        super().on_data(tcp.identifier, self.delivered, count, now)
 
     def local_release(self) -> None:
         """The token is free again."""

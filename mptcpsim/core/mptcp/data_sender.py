@@ -14,9 +14,10 @@ from mptcpsim.core.mptcp import closing
 from mptcpsim.core.mptcp.mappings import widen
 from mptcpsim.core.mptcp.reinjection import NOBODY, Reinjection, Repair, merged
 from mptcpsim.core.mptcp_options import REASON_MIDDLEBOX
+from mptcpsim.core.tcp.seams import DataSource
 from mptcpsim.core.tcp.window_probe import SWS_OVERRIDE
 from mptcpsim.core.window_log import OPENED, OVERRIDE, PROBE
-from mptcpsim.plugins import PENALISE, RESEND, Path, Scheduler, SendView
+from mptcpsim.plugins import PENALISE, RESEND, Path, Scheduler
 from mptcpsim.units import MINUTE, NEVER
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ _MSL: Final = 2 * MINUTE
 _PATIENCE: Final = 4
 
 
-class DataSender(SendView):
+class DataSender(DataSource):
     """Send state of a connection; sizes in bytes, times in ns.
 
     Attributes:
@@ -46,7 +47,6 @@ class DataSender(SendView):
         reinjections: data to be sent on other subflows, too, lowest DSN first.
         repair: how a retransmission of the connection goes on.
         repeated_while_closed: bytes sent again while the peer's window was closed, probes included.
-        moved: a DATA_ACK or window has opened something that ``push`` has not looked at.
         awake: ``push`` is not waiting for a DATA_ACK, which it does where a window alone does not wake it.
         ahead: data is mapped onto a subflow before the subflow may send it.
         declined_at: when the scheduler was last asked for a subflow and chose none, ns, or -1.
@@ -78,7 +78,6 @@ class DataSender(SendView):
         "fin_wanted",
         "idsn",
         "max_window",
-        "moved",
         "nxt",
         "octets",
         "override_at",
@@ -93,12 +92,13 @@ class DataSender(SendView):
     )
 
     def __init__(self, connection: MptcpConnection, scheduler: Scheduler) -> None:
+        mptcp = connection.config.mptcp
+        super().__init__(mptcp.subflow_probe, mptcp.persist_min, mptcp.persist_shift)
         self._connection = connection
         self.scheduler = scheduler
         #: The own IDSN.
         self.idsn: int = 0
         #: Octets of a DSN that is sent, 4 or 8; with 4, where and when the rate was last looked at.
-        mptcp = connection.config.mptcp
         self.octets: int = mptcp.dsn_octets
         self.ahead: bool = mptcp.map_ahead
         self.awake: bool = True
@@ -128,7 +128,6 @@ class DataSender(SendView):
         self.override_at: int = NEVER
         self.reinjections: deque[Reinjection] = deque()
         self.repair = Repair()
-        self.moved: bool = False
         self.repeated_while_closed: int = 0
         #: Under a redundant scheduler: how far each subflow has gone through the stream.
         self._copies: dict[int, int] = {}
@@ -195,7 +194,7 @@ class DataSender(SendView):
             closing.on_data_fin_acked(self._connection, subflow, now)
         elif self._connection.wants_write:
             # Maybe the subflow has acknowledged it before.
-            self._connection.on_acked(subflow.tcp, now)
+            self._connection.on_acked(subflow.number, now)
 
     def highest(self) -> int:
         """Return the highest DATA_ACK that makes sense."""

@@ -28,9 +28,9 @@ _MASK = 0xFFFFFFFF
 
 def survivor(connection: MptcpConnection) -> Tcp:
     """Return the subflow that a plain connection goes on with."""
-    for tcp in connection.subflows:
-        if tcp.subflow is not None and tcp.subflow.stage == PLAIN:
-            return tcp
+    for subflow in connection.extensions:
+        if subflow.stage == PLAIN:
+            return subflow.tcp
     return connection.subflows[0]
 
 
@@ -82,7 +82,7 @@ def become_plain(
         tcp.close(now)
     if tcp.receiver.fin_at >= 0 and tcp.receiver.nxt > tcp.receiver.fin_at:
         # The FIN has come before what says that it is the end of the stream.
-        connection.on_peer_closed(tcp, now)
+        connection.on_peer_closed(tcp.identifier, now)
     connection.settle()
 
 
@@ -101,8 +101,7 @@ def may_be_plain(connection: MptcpConnection, subflow: Subflow) -> bool:
 
 def _had_joins(connection: MptcpConnection, subflow: Subflow, stage: int) -> bool:
     """Return whether another subflow has ever come so far."""
-    others = [tcp.subflow for tcp in connection.subflows if tcp.subflow is not subflow]
-    return any(other is not None and other.stage >= stage for other in others)
+    return any(other.stage >= stage for other in connection.extensions if other is not subflow)
 
 
 def _is_at_the_start(connection: MptcpConnection, subflow: Subflow) -> bool:

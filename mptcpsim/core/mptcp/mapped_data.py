@@ -198,7 +198,7 @@ class MappedData:
         connection = self._subflow.connection
         for left, right in connection.inbound.fresh(dsn, dsn + high - low):
             if not part_is(segment, low + left - dsn, low + right - dsn, left - 1):
-                connection.refuse(self._subflow.tcp, segment)
+                connection.refuse(segment)
 
     def skip_to(self, seq: int, dsn: int) -> bool:
         """Take everything from ``seq`` on for the stream from ``dsn`` on, and drop what is held below.
@@ -229,7 +229,7 @@ class MappedData:
             low = max(segment.seq, self.done)
             high = segment.seq + segment.length
             if not part_is(segment, low, high, low + shift):
-                self._subflow.connection.refuse(self._subflow.tcp, segment)
+                self._subflow.connection.refuse(segment)
         held = self._arrived - self.done
         self.done = self._arrived
         self._segments.clear()

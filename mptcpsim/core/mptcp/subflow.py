@@ -13,10 +13,11 @@ from mptcpsim.core.mptcp import fallback, handshake, signals, window_updates
 from mptcpsim.core.mptcp.dss_checksum import checksum_is_right, dss_checksum, payload_sum
 from mptcpsim.core.mptcp.fail_signal import FailSignal
 from mptcpsim.core.mptcp.mapped_data import MappedData
-from mptcpsim.core.mptcp.mappings import Mapping, SentMappings, narrow, widen
+from mptcpsim.core.mptcp.mappings import Mapping, narrow, widen
 from mptcpsim.core.mptcp.path_watch import PathWatch
 from mptcpsim.core.mptcp.reinjection import NOBODY, Reinjection, unqueued
-from mptcpsim.core.mptcp.stages import OPENING, PLAIN, PRE_ESTABLISHED, READY
+from mptcpsim.core.mptcp.stages import PLAIN, PRE_ESTABLISHED
+from mptcpsim.core.mptcp.subflow_state import SubflowState
 from mptcpsim.core.mptcp_options import (
     REASON_MPTCP_SPECIFIC,
     VERSION_0,
@@ -27,10 +28,7 @@ from mptcpsim.core.options import OPTION_SPACE, mptcp_length, sack_blocks_that_f
 from mptcpsim.core.payload import content_is, pattern
 from mptcpsim.core.segment import ACK, ECE, ECT0, FIN, NOT_ECT, Segment
 from mptcpsim.core.sequences import UNKNOWN, unwrap
-from mptcpsim.core.tcp.recovery import OPEN
-from mptcpsim.core.tcp.states import ESTABLISHED
 from mptcpsim.core.window_log import IGNORED, ZERO
-from mptcpsim.plugins import Path
 from mptcpsim.units import NEVER
 
 if TYPE_CHECKING:
@@ -40,236 +38,84 @@ if TYPE_CHECKING:
 _MASK: Final = 0xFFFFFFFF
 
 
-class Subflow(Path):
-    """The MPTCP side of a subflow. Numbers relative, sizes in bytes, times in ns.
+class Subflow(SubflowState):
+    """The MPTCP side of a subflow: what TCP asks of it, what it sends, and what it takes from segments."""
 
-    Attributes:
-        number: identifier within the connection; 0 is the first subflow.
-        is_join: it was opened with MP_JOIN.
-        stage: ``OPENING``, ``PRE_ESTABLISHED``, ``READY`` or ``PLAIN``.
-        speaks: its segments carry options of MPTCP.
-        local_id, remote_id: address identifiers of its two ends.
-        own_backup, peer_backup: who asked to use it as a backup only.
-        confirmed: a DATA_ACK has arrived: the peer has our keys.
-        heard: a DSS has arrived.
-        fin_with_dss: the FIN of the peer brought one, so that it is no plain peer's end of stream.
-        keys_due: the peer may not have our key yet: MP_CAPABLE goes with ACKs and the first data.
-        mappings: what was sent and is not acknowledged on this subflow.
-        incoming: data that has arrived, and where it belongs.
-        watch: whether its path is there.
-        fail: MP_FAIL, where it is the only subflow.
-        bare_acks: ACKs of new data since the last DATA_ACK came.
-        signals: options that wait for room on an ACK.
-        blocked_at: the DSN that was last sent here because another subflow held it up.
-    """
-
-    __slots__ = (
-        "_ack_on_updates",
-        "_ahead",
-        "_edge_sent",
-        "_own_books",
-        "_own_window",
-        "_seen_ack",
-        "_seen_window",
-        "bare_acks",
-        "blocked_at",
-        "confirmed",
-        "connection",
-        "duplicate_bytes",
-        "extra_reset_option",
-        "fail",
-        "fin_with_dss",
-        "heard",
-        "incoming",
-        "is_join",
-        "join_at",
-        "join_tries",
-        "keys_due",
-        "local_id",
-        "local_nonce",
-        "mappings",
-        "number",
-        "own_backup",
-        "peer_backup",
-        "probe_dsn",
-        "proven",
-        "reinjected_bytes",
-        "remote_id",
-        "remote_nonce",
-        "reset_option",
-        "signal_acks",
-        "signal_at",
-        "signals",
-        "speaks",
-        "spoke",
-        "stage",
-        "tcp",
-        "took_infinite",
-        "watch",
-    )
+    __slots__ = ()
 
     def __init__(self, connection: MptcpConnection, tcp: Tcp, is_join: bool) -> None:
-        self.connection = connection
-        self.tcp = tcp
-        self.number: int = tcp.identifier
-        self.is_join = is_join
-        self.stage: int = OPENING
-        self.speaks: bool = False
-        self.local_id: int = 0
-        self.remote_id: int = 0
-        self.local_nonce: int = 0
-        self.remote_nonce: int = 0
-        self.own_backup: bool = False
-        self.peer_backup: bool = False
-        self.confirmed: bool = False
-        #: A DATA_ACK came on an acknowledgment of data: the DSS passes in both directions (section 3.7).
-        self.proven: bool = False
-        self.heard: bool = False
-        self.fin_with_dss: bool = False
-        #: A DSS was sent, from which the peer may have learned that options pass.
-        self.spoke: bool = False
-        self.keys_due: bool = False
-        #: The infinite mapping of the peer has come.
-        self.took_infinite: bool = False
-        self.join_at: int = NEVER
-        self.join_tries: int = 0
-        self.mappings = SentMappings()
+        super().__init__(connection, tcp, is_join)
         self.incoming = MappedData(self)
         self.watch = PathWatch(self)
         self.fail = FailSignal(self)
-        #: DATA_ACK and window field of the last segment, as on the wire.
-        self._seen_ack: int = UNKNOWN
-        self._seen_window: int = UNKNOWN
-        mptcp = connection.config.mptcp
-        #: Its own window holds beside that of the connection.
-        self._own_window: bool = not mptcp.share_send_window
-        #: It keeps books of its own of the window that it announces.
-        self._own_books: bool = mptcp.receive_window != "connection"
-        self._ack_on_updates: bool = mptcp.data_ack_on_updates
-        self._ahead: bool = mptcp.map_ahead
-        #: The right edge of the connection's window that was announced here last.
-        self._edge_sent: int = 1
-        #: DSN of a byte that goes out before anything else, to probe the window of the connection; or 0.
-        self.probe_dsn: int = 0
-        self.signals: list[MptcpOption] = []
-        self.signal_acks: int = 0
-        self.signal_at: int = NEVER
-        #: Options of the RST that ends this subflow.
-        self.reset_option: MptcpOption | None = None
-        self.extra_reset_option: MptcpOption | None = None
-        self.reinjected_bytes: int = 0
-        self.duplicate_bytes: int = 0
-        self.blocked_at: int = -1
-        self.bare_acks: int = 0
 
-    # --- What a scheduler sees ------------------------------------------------------------------
+    # --- What TCP asks for ------------------------------------------------------------------------
 
-    @property
-    def identifier(self) -> int:
-        """Number of the subflow within its connection."""
-        return self.number
+    def syn_option(self, answer: bool, transmissions: int) -> MptcpOption | None:
+        """Return the option of a SYN, or with ``answer`` of a SYN/ACK."""
+        return handshake.syn_option(self, answer, transmissions)
 
-    @property
-    def backup(self) -> bool:
-        """One of the two ends wants it used as a backup only."""
-        return self.own_backup or self.peer_backup
+    def on_syn_ack(self, segment: Segment, now: int) -> bool:
+        """Take a SYN/ACK; return False if the subflow was reset."""
+        return handshake.on_syn_ack(self, segment, now)
 
-    @property
-    def srtt(self) -> int:
-        """Smoothed round-trip time."""
-        return self.tcp.sender.rtt.srtt
+    def on_third_ack_sent(self, now: int) -> None:
+        """The third ACK is on its way: joins may follow that of the first subflow."""
+        self.connection.joins.release(now)
 
-    @property
-    def cwnd(self) -> int:
-        """Congestion window."""
-        return self.tcp.sender.congestion.cwnd
+    def on_third_ack(self, segment: Segment, now: int) -> bool:
+        """Take the ACK of our SYN/ACK; return False if it does not complete the handshake."""
+        return handshake.on_third_ack(self, segment, now)
 
-    @property
-    def in_flight(self) -> int:
-        """Bytes in flight."""
-        return self.tcp.sender.pipe()
+    def on_simultaneous_open(self, now: int) -> bool:
+        """Both ends have sent a SYN; return False if the subflow was given up."""
+        return handshake.on_simultaneous_open(self, now)
 
-    @property
-    def mss(self) -> int:
-        """Payload of a full segment."""
-        return self.tcp.sender.mss
+    def answers_with_syn(self) -> bool:
+        """Return whether it is a join: its opener would take an ACK for the fourth one (section 3.2)."""
+        return self.is_join
 
-    # --- State ------------------------------------------------------------------------------------
+    def is_joining(self) -> bool:
+        """Return whether the third ACK of a join is repeated."""
+        return self.stage == PRE_ESTABLISHED
 
-    @property
-    def works(self) -> bool:
-        """Established in both directions, and neither end has begun to close it."""
-        tcp = self.tcp
-        return self.stage == READY and tcp.state == ESTABLISHED and not tcp.sender.fin_wanted
+    def complete(self, segment: Segment) -> None:
+        """Complete a segment of plain TCP."""
+        fallback.shift(self.tcp, segment)
 
-    @property
-    def failing(self) -> bool:
-        """A retransmission time-out was not answered yet (Linux's out-of-tree line: potentially failed)."""
-        return self.tcp.sender.timeouts_in_a_row > 0
+    def reset_options(self) -> tuple[MptcpOption, ...]:
+        """Return what goes with the RST of this subflow."""
+        return fallback.reset_options(self)
 
-    def goes_to_other_port(self) -> bool:
-        """Return whether this join of ours goes to another port of the peer than the first subflow."""
-        return self.tcp.flow.dport != self.connection.subflows[0].flow.dport
+    def keep(self, segment: Segment, left: int, right: int) -> None:
+        """Keep new bytes of a segment until their mapping is known."""
+        self.incoming.keep(segment, left, right)
 
-    def came_to_announced_port(self) -> bool:
-        """Return whether the peer's join has come to a port that an ADD_ADDR of ours has named.
+    def deliver(self, left: int, length: int, now: int) -> None:
+        """Take bytes that are in order on this subflow."""
+        self.incoming.deliver(left, length, now)
 
-        The port of the first subflow is none of these, announced or not (as Linux counts them).
-        """
-        flow = self.tcp.flow
-        return flow.sport != self.connection.subflows[0].flow.sport and (
-            self.connection.addresses.has_announced(flow.src, flow.sport)
-        )
+    def deliver_whole(self, segment: Segment, now: int) -> None:
+        """Take all of a segment, which comes next on this subflow."""
+        incoming = self.incoming
+        left = segment.seq
+        if incoming.current_dsn == UNKNOWN:
+            incoming.keep(segment, left, left + segment.length)
+        incoming.deliver(left, segment.length, now)
 
-    def syn_window(self) -> int:
-        """Return the window field of a SYN, and note the edge that it promises on this subflow."""
-        receiver = self.tcp.receiver
-        field = self.connection.inbound.syn_window()
-        receiver.edge = max(receiver.edge, 1 + field)
-        inbound = self.connection.inbound
-        self._edge_sent = inbound.edge
-        inbound.told = max(inbound.told, inbound.edge)
-        return field
+    def on_fin(self, segment: Segment) -> None:
+        """The FIN of the peer has arrived: with a DSS it is no plain peer's end of stream."""
+        self.fin_with_dss = segment.dss is not None or segment.options is not None
 
-    def stretch_window(self, segment: Segment) -> None:
-        """A segment is judged by the connection's window, not the subflow's (RFC 8684 section 3.3.4)."""
-        receiver = self.tcp.receiver
-        inbound = self.connection.inbound
-        # A FIN of the subflow takes no number there: it is welcome in a closed window, too.
-        fin = 1 if segment.flags & FIN and not segment.length else 0
-        if self._own_books:
-            receiver.edge = max(receiver.edge, receiver.nxt + fin)
-            return
-        receiver.edge = max(receiver.edge, receiver.nxt + max(inbound.edge - inbound.nxt, fin))
+    def on_reset(self, segment: Segment, now: int) -> None:
+        """Note why the peer resets this subflow."""
+        signals.on_reset(self, segment, now)
 
-    def room(self, now: int) -> int:
-        """Return how many bytes of new data may be sent now; 0 or less for none."""
-        return self.tcp.sender.room(now, self._own_window)
-
-    def own_window_closed(self) -> bool:
-        """Return whether the window of this subflow alone keeps it from sending."""
-        sender = self.tcp.sender
-        return self._own_window and sender.edge <= sender.nxt
-
-    def is_blocked(self) -> bool:
-        """Return whether data waits for a window to open, this one's or the connection's."""
-        outbound = self.connection.outbound
-        sender = self.tcp.sender
-        if sender.nxt < sender.end:
-            return sender.edge <= sender.nxt
-        if outbound.nxt < outbound.end and outbound.edge <= outbound.nxt:
-            return True
-        return (outbound.nxt < outbound.end or len(outbound.reinjections) > 0) and self.own_window_closed()
-
-    def penalise(self) -> None:
-        """Halve the window of a subflow that holds the connection up; how often is the scheduler's affair."""
-        sender = self.tcp.sender
-        if sender.recovery.state != OPEN:
-            return
-        congestion = sender.congestion
-        if congestion.cwnd >= congestion.ssthresh:
-            congestion.ssthresh = max(congestion.ssthresh // 2, 2 * sender.mss)
-        congestion.cwnd = max(congestion.cwnd // 2, sender.mss)
+    def most_timeouts(self, most: int) -> int:
+        """Return how many time-outs in a row are borne: fewer where another subflow works."""
+        if len(self.connection.usable()):
+            return min(most, self.connection.config.mptcp.subflow_retries)
+        return most
 
     # --- Sending ----------------------------------------------------------------------------------
 
@@ -633,3 +479,9 @@ class Subflow(Path):
             signals.flush(self, now)
         self.watch.handle_timers(now)
         self.fail.handle_timers(now)
+
+
+def subflow_of(tcp: Tcp) -> Subflow | None:
+    """Return what MPTCP adds to a TCP connection, None if it adds nothing."""
+    extension = tcp.extension
+    return extension if isinstance(extension, Subflow) else None

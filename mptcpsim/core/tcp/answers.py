@@ -34,7 +34,7 @@ class Answers:
         opener would take an ACK for the fourth one, and go on without MP_JOIN (RFC 8684 section 3.2).
         """
         tcp = self._tcp
-        if tcp.state == SYN_RECEIVED and tcp.subflow is not None and tcp.subflow.is_join:
+        if tcp.state == SYN_RECEIVED and tcp.extension is not None and tcp.extension.answers_with_syn():
             tcp.emit_syn(now)
         else:
             tcp.send_ack(now)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mptcpsim.core.mptcp import handshake, signals
 from mptcpsim.core.segment import ACK, CE, FIN, PSH, RST, SYN, Segment
 from mptcpsim.core.sequences import UNKNOWN
 from mptcpsim.core.tcp import states
@@ -49,8 +48,8 @@ def expected(tcp: Tcp, segment: Segment, now: int) -> bool:
     receiver = tcp.receiver
     if segment.seq != receiver.nxt or segment.sack is not None or not tcp.config.header_prediction:
         return False
-    subflow = tcp.subflow
-    if subflow is not None and (
+    extension = tcp.extension
+    if extension is not None and (
         segment.options is not None or (segment.dss is not None and segment.dss.data_fin)
     ):
         return False
@@ -77,7 +76,7 @@ def expected(tcp: Tcp, segment: Segment, now: int) -> bool:
         recovery = sender.recovery
         if recovery.state != OPEN or recovery.dupacks or recovery.tlp_end >= 0:
             return False
-        if subflow is not None and not subflow.take(segment, now):
+        if extension is not None and not extension.take(segment, now):
             return True
         if tcp.timestamps and segment.seq <= receiver.last_ack_sent:
             receiver.ts_recent = ts_val
@@ -103,7 +102,7 @@ def expected(tcp: Tcp, segment: Segment, now: int) -> bool:
         or sender.window_probe.at != NEVER
     ):
         return False
-    if subflow is not None and not subflow.take(segment, now):
+    if extension is not None and not extension.take(segment, now):
         return True
     if tcp.timestamps and segment.seq <= receiver.last_ack_sent:
         receiver.ts_recent = ts_val
@@ -138,23 +137,23 @@ def in_syn_sent(tcp: Tcp, segment: Segment, now: int) -> None:
         return
     # Fourth: check the SYN bit.
     tcp.take_syn(segment, now)
-    subflow = tcp.subflow
+    extension = tcp.extension
     if acceptable:
-        if subflow is not None and not handshake.on_syn_ack(subflow, segment, now):
+        if extension is not None and not extension.on_syn_ack(segment, now):
             return
         tcp.move(states.SYN_ACK_ARRIVED)
         tcp.establish(now)
-        if subflow is not None and subflow.speaks:
+        if extension is not None and extension.speaks:
             # The third ACK has keys or an HMAC, which do not fit beside a mapping.
             tcp.send_ack(now)
-            subflow.connection.joins.release(now)
+            extension.on_third_ack_sent(now)
         # Text on a SYN,ACK is left for the peer to send again (no TCP Fast Open).
         tcp.sender.output(now)
         if tcp.receiver.last_ack_sent == 0:
             tcp.send_ack(now)
     else:
         # Simultaneous open (figure 8): nobody has said yet whether it speaks MPTCP.
-        if subflow is not None and not handshake.on_simultaneous_open(subflow, now):
+        if extension is not None and not extension.on_simultaneous_open(now):
             return
         tcp.move(states.SYN_ARRIVED)
         tcp.emit_syn(now)
@@ -174,16 +173,16 @@ def arrives(tcp: Tcp, segment: Segment, now: int) -> None:
             # The answer of a peer that finds our timestamps old, too, would be answered for ever.
             tcp.answers.challenge(now)
         return
-    if tcp.subflow is not None and tcp.subflow.speaks:
-        tcp.subflow.stretch_window(segment)
+    if tcp.extension is not None and tcp.extension.speaks:
+        tcp.extension.stretch_window(segment)
     if not receiver.acceptable(segment):
         _unacceptable(tcp, segment, now)
         return
     # Second: the RST bit (RFC 5961 section 3.2).
     if flags & RST:
         if segment.seq == receiver.nxt:
-            if tcp.subflow is not None:
-                signals.on_reset(tcp.subflow, segment, now)
+            if tcp.extension is not None:
+                tcp.extension.on_reset(segment, now)
             _reset_by_peer(tcp, now)
         else:
             tcp.answers.challenge(now)
@@ -296,7 +295,7 @@ def _take_ack(tcp: Tcp, segment: Segment, now: int) -> bool:
         if ack != 1:
             tcp.send_reset(ack, False, now)
             return False
-        if tcp.subflow is not None and not handshake.on_third_ack(tcp.subflow, segment, now):
+        if tcp.extension is not None and not tcp.extension.on_third_ack(segment, now):
             return False
         tcp.move(states.SYN_ACKED)
         if tcp.passive:
@@ -306,7 +305,7 @@ def _take_ack(tcp: Tcp, segment: Segment, now: int) -> bool:
         # RFC 5961 section 5.2.
         tcp.answers.challenge(now)
         return False
-    if tcp.subflow is not None and not tcp.subflow.take(segment, now):
+    if tcp.extension is not None and not tcp.extension.take(segment, now):
         return False
     if ack < sender.una:
         return True
@@ -319,7 +318,7 @@ def _take_ack(tcp: Tcp, segment: Segment, now: int) -> bool:
 def _fin_acked(tcp: Tcp, now: int) -> None:
     if tcp.state in (FIN_WAIT_1, CLOSING, LAST_ACK):
         tcp.move(states.FIN_ACKED)
-        tcp.connection.on_fin_acked(tcp, now)
+        tcp.connection.on_fin_acked(tcp.identifier, now)
         if tcp.state == TIME_WAIT:
             tcp.restart_time_wait(now)
         elif tcp.state == FIN_WAIT_2:
@@ -342,8 +341,8 @@ def _text_and_fin(tcp: Tcp, segment: Segment, now: int) -> None:
         fin_at = segment.seq + segment.length
         if fin_at < max(receiver.edge, receiver.nxt + 1):
             receiver.fin_at = fin_at
-            if tcp.subflow is not None:
-                tcp.subflow.fin_with_dss = segment.dss is not None or segment.options is not None
+            if tcp.extension is not None:
+                tcp.extension.on_fin(segment)
     if receiver.fin_at >= 0 and receiver.nxt == receiver.fin_at:
         receiver.nxt += 1
         receiver.edge = max(receiver.edge, receiver.nxt)
@@ -352,7 +351,7 @@ def _text_and_fin(tcp: Tcp, segment: Segment, now: int) -> None:
         tcp.move(states.FIN_ARRIVED)
         if tcp.state == TIME_WAIT:
             tcp.restart_time_wait(now)
-        tcp.connection.on_peer_closed(tcp, now)
+        tcp.connection.on_peer_closed(tcp.identifier, now)
     elif segment.flags & FIN:
         receiver.ack_now = True
         if tcp.state == TIME_WAIT:

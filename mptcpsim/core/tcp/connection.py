@@ -13,48 +13,33 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from mypy_extensions import mypyc_attr
-
 from mptcpsim.core.config import TcpConfig
+from mptcpsim.core.errors import IntegrityError, LocalProtocolError
 from mptcpsim.core.events import Event
+from mptcpsim.core.host import Host
 from mptcpsim.core.segment import Segment
 from mptcpsim.core.tcp.autotuning import Autotuning
+from mptcpsim.core.tcp.seams import Owner
 from mptcpsim.core.tcp.states import CLOSED, ESTABLISHED
-from mptcpsim.core.timers import TimerOwner
-from mptcpsim.core.window_log import WindowLog
 
 if TYPE_CHECKING:
-    from mptcpsim.core.stack import Stack
     from mptcpsim.core.tcp.endpoint import Tcp
 
 
-@mypyc_attr(native_class=False)
-class LocalProtocolError(RuntimeError):
-    """The application did something that the state of the connection does not allow."""
-
-
-@mypyc_attr(native_class=False)
-class IntegrityError(RuntimeError):
-    """A byte was delivered that is not the next byte of the peer's stream."""
-
-
-class Connection(TimerOwner):
+class Connection(Owner):
     """One end of a connection.
 
     Attributes:
-        identifier: number of the connection at its host, from 0.
         subflows: the TCP connections that carry it.
         written: bytes that the application wrote.
         delivered: bytes that arrived in order.
         consumed: bytes that the application has read.
-        delivered_at: when bytes last arrived in order, ns, or -1.
         free_since: when a read last gave the receive buffer room for a segment again, ns.
         on_write: called with the instant before the application writes or when it closes (False), and when
             it begins to wait until it can write (True), while stalls are watched.
         on_progress: called once with the subflow and the instant when bytes arrive in order, while stalls
             are watched.
         driver: what the driver of the host keeps with the connection, such as its socket.
-        window_log: what happened to the windows, if somebody wants to know.
         tuning: the receive buffer grows by itself.
         send_buffer, receive_buffer: limits, bytes.
         eager: the application reads whatever arrives at once.
@@ -67,17 +52,13 @@ class Connection(TimerOwner):
     """
 
     __slots__ = (
-        "_stack",
         "closing",
-        "config",
         "consumed",
         "delivered",
-        "delivered_at",
         "driver",
         "eager",
         "error",
         "free_since",
-        "identifier",
         "local_port",
         "name",
         "on_progress",
@@ -91,15 +72,11 @@ class Connection(TimerOwner):
         "wants_read",
         "wants_state",
         "wants_write",
-        "window_log",
         "written",
     )
 
-    def __init__(self, stack: Stack, identifier: int, config: TcpConfig) -> None:
-        super().__init__(stack)
-        self._stack = stack
-        self.identifier = identifier
-        self.config = config
+    def __init__(self, host: Host, identifier: int, config: TcpConfig) -> None:
+        super().__init__(host, identifier, config)
         self.name: str = ""
         self.local_port: int = 0
         self.subflows: list[Tcp] = []
@@ -116,19 +93,17 @@ class Connection(TimerOwner):
         self.wants_read: bool = False
         self.wants_write: bool = False
         self.wants_state: bool = False
-        self.delivered_at: int = -1
         self.free_since: int = 0
         self.on_write: Callable[[int, bool], None] | None = None
         self.on_progress: Callable[[Tcp, int], None] | None = None
         self.driver: object | None = None
-        self.window_log: WindowLog | None = WindowLog() if stack.logs_windows else None
         self.tuning: Autotuning | None = None
         if config.receive_autotune:
             self.tuning = Autotuning(self, max(config.receive_buffer, config.receive_buffer_max))
 
     def host_events(self) -> list[Event]:
         """Return the event log of the host, oldest first."""
-        return self._stack.events
+        return self._host.events
 
     # --- State ---------------------------------------------------------------------------------
 
@@ -271,12 +246,12 @@ class Connection(TimerOwner):
 
     # --- What the subflows report ---------------------------------------------------------------
 
-    def on_established(self, subflow: Tcp, now: int) -> None:
+    def on_established(self, number: int, now: int) -> None:
         """A subflow has completed its handshake."""
-        self._stack.on_established(self, subflow)
+        self._host.on_established(self, self.local_port, self.subflows[number].passive)
         self._state_changed()
 
-    def on_data(self, subflow: Tcp, offset: int, length: int, now: int) -> None:
+    def on_data(self, number: int, offset: int, length: int, now: int) -> None:
         """Take the next bytes of the peer's stream.
 
         Raises:
@@ -284,7 +259,7 @@ class Connection(TimerOwner):
         """
         if offset != self.delivered:
             raise IntegrityError(
-                f"host {self._stack.name}, connection {self.identifier}: bytes {offset} to "
+                f"host {self._host.name}, connection {self.identifier}: bytes {offset} to "
                 f"{offset + length} were delivered where byte {self.delivered} comes next"
             )
         self.delivered += length
@@ -292,59 +267,60 @@ class Connection(TimerOwner):
         on_progress = self.on_progress
         if on_progress is not None:
             self.on_progress = None
-            on_progress(subflow, now)
+            on_progress(self.subflows[number], now)
         if self.eager:
             self.consumed += length
-            self.grow_limit(subflow, length)
+            self.grow_limit(number, length)
             if self.tuning is not None:
                 self.tuning.on_read(length, now)
         if self.wants_read:
             self.wants_read = False
-            self._stack.ready.append(self)
+            self._host.can_go_on(self)
 
-    def grow_limit(self, subflow: Tcp, count: int) -> None:
+    def grow_limit(self, number: int, count: int) -> None:
         """The application has read ``count`` bytes at once: the receive buffer has that much room again."""
-        subflow.receiver.limit += count
+        self.subflows[number].receiver.limit += count
 
-    def refuse(self, subflow: Tcp, segment: Segment) -> None:
+    def refuse(self, segment: Segment) -> None:
         """Note that new bytes of a segment with a right checksum are not what the peer wrote there.
 
         They are delivered as they came, as TCP does. What that is worth is for the driver to say: in a
         simulation they are a fault of ours or of a middlebox, and it ends the run (``Stack.fault``).
         """
-        self._stack.note_fault(
+        self._host.note_fault(
             self,
-            f"host {self._stack.name}, connection {self.identifier}: the payload of {segment!r} "
+            f"host {self._host.name}, connection {self.identifier}: the payload of {segment!r} "
             "is not what the peer wrote there, though its checksum is right",
         )
 
-    def on_acked(self, subflow: Tcp, now: int) -> None:
+    def on_acked(self, number: int, now: int) -> None:
         """Data was acknowledged: there may be room to write again.
 
         A blocked writer is woken when a third of the send buffer is free, as in Linux.
         """
         if not self.wants_write:
             return
-        unacked = self.written - (subflow.sender.una - 1)
+        unacked = self.written - (self.subflows[number].sender.una - 1)
         if (self.send_buffer - unacked) * 3 >= self.send_buffer and self.writable:
             self.wants_write = False
-            self._stack.ready.append(self)
+            self._host.can_go_on(self)
 
-    def on_peer_closed(self, subflow: Tcp, now: int) -> None:
+    def on_peer_closed(self, number: int, now: int) -> None:
         """The peer's stream has ended and was delivered completely."""
         self.peer_closed = True
         self._state_changed()
 
-    def on_fin_acked(self, subflow: Tcp, now: int) -> None:
+    def on_fin_acked(self, number: int, now: int) -> None:
         """The peer has acknowledged our FIN: all that was sent has arrived."""
 
-    def on_closed(self, subflow: Tcp, now: int) -> None:
+    def on_closed(self, number: int, now: int) -> None:
         """A subflow has reached CLOSED."""
-        if subflow.error:
-            self.error = subflow.error
+        error = self.subflows[number].error
+        if error:
+            self.error = error
         self._state_changed()
 
     def _state_changed(self) -> None:
         if self.wants_read or self.wants_write or self.wants_state:
             self.wants_read = self.wants_write = self.wants_state = False
-            self._stack.ready.append(self)
+            self._host.can_go_on(self)

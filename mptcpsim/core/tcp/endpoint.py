@@ -8,10 +8,10 @@ run must come out.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from mptcpsim.core.config import TcpConfig
-from mptcpsim.core.mptcp import fallback, handshake
+from mptcpsim.core.host import Host, TimerOwner
 from mptcpsim.core.mptcp_options import Dss, padded_length
 from mptcpsim.core.options import (
     OPTION_SPACE,
@@ -44,6 +44,7 @@ from mptcpsim.core.tcp.answers import Answers
 from mptcpsim.core.tcp.arrives import arrives, expected, in_syn_sent
 from mptcpsim.core.tcp.keepalive import Keepalive
 from mptcpsim.core.tcp.receiver import MAX_SHIFT, Receiver, window_shift
+from mptcpsim.core.tcp.seams import Extension, Owner
 from mptcpsim.core.tcp.sender import Sender
 from mptcpsim.core.tcp.states import (
     CLOSE_WAIT,
@@ -57,15 +58,9 @@ from mptcpsim.core.tcp.states import (
     SYN_SENT,
     TRANSITIONS,
 )
-from mptcpsim.core.timers import TimerOwner
 from mptcpsim.core.window_log import OPENED, UPDATE, WITHHELD
 from mptcpsim.plugins import CongestionControl
 from mptcpsim.units import MILLISECOND, NEVER, SECOND
-
-if TYPE_CHECKING:
-    from mptcpsim.core.mptcp.subflow import Subflow
-    from mptcpsim.core.stack import Stack
-    from mptcpsim.core.tcp.connection import Connection
 
 _MASK: Final = 0xFFFFFFFF
 
@@ -90,7 +85,7 @@ class Tcp(TimerOwner):
         established_at: when ESTABLISHED was reached, or -1.
         ended: CLOSED was reached and the connection told.
         error: why the connection failed, or an empty string.
-        subflow: what MPTCP adds, None for a connection that never offered it.
+        extension: what is added to it (MPTCP), None for a connection that never offered it.
         send_shift, receive_shift: stream offset minus relative sequence number of payload, in the two
             directions; -1 unless this was an MPTCP subflow that has become plain TCP.
         final_dss: the infinite mapping that goes with the next new data after such a fallback.
@@ -104,7 +99,6 @@ class Tcp(TimerOwner):
         "_outbox",
         "_peer_map",
         "_peer_mss",
-        "_stack",
         "_syn_sent_at",
         "_syn_transmissions",
         "_timestamp_offset",
@@ -114,6 +108,7 @@ class Tcp(TimerOwner):
         "ecn",
         "error",
         "established_at",
+        "extension",
         "final_dss",
         "flow",
         "header",
@@ -134,15 +129,14 @@ class Tcp(TimerOwner):
         "snd_scale",
         "soft_error",
         "state",
-        "subflow",
         "timestamps",
         "wait_over_at",
     )
 
     def __init__(
         self,
-        stack: Stack,
-        connection: Connection,
+        host: Host,
+        connection: Owner,
         identifier: int,
         flow: FourTuple,
         config: TcpConfig,
@@ -151,9 +145,8 @@ class Tcp(TimerOwner):
         iss: int,
         timestamp_offset: int,
     ) -> None:
-        super().__init__(stack)
-        self._stack = stack
-        self._outbox: list[Packet] = stack.outbox
+        super().__init__(host)
+        self._outbox: list[Packet] = host.outbox
         self.connection = connection
         self.identifier = identifier
         self.flow = flow
@@ -170,7 +163,7 @@ class Tcp(TimerOwner):
         self.established_at: int = -1
         self.error: str = ""
         self.soft_error: str = ""
-        self.subflow: Subflow | None = None
+        self.extension: Extension | None = None
         self.send_shift: int = -1
         self.receive_shift: int = -1
         self.final_dss: Dss | None = None
@@ -199,7 +192,7 @@ class Tcp(TimerOwner):
 
     def count(self, name: str) -> None:
         """Count under a name of Linux's MIB."""
-        self._stack.counters.add(name)
+        self._host.counters.add(name)
 
     def log(self, what: str, now: int, seq: int, length: int) -> None:
         """Note what happens to windows, if somebody wants to know."""
@@ -214,16 +207,16 @@ class Tcp(TimerOwner):
         log = self.connection.window_log
         if log is not None:
             window = segment.window << self.snd_scale
-            now = self._stack.now
+            now = self._host.now
             log.add(OPENED, now, self.identifier, segment.seq, segment.ack, window, segment.length)
 
     def log_now(self, what: str) -> None:
         """The same of an ACK that is being sent."""
-        self.log(what, self._stack.now, self.sender.nxt, 0)
+        self.log(what, self._host.now, self.sender.nxt, 0)
 
     def note(self, what: str, detail: str) -> None:
         """Put a rare event on the event log of the host."""
-        self._stack.note(self.connection, self.identifier, what, detail)
+        self._host.note(self.connection.identifier, self.identifier, what, detail)
 
     def timestamp(self, now: int) -> int:
         """Return the value of the timestamp clock, one tick a millisecond (RFC 7323 section 5.4)."""
@@ -239,26 +232,23 @@ class Tcp(TimerOwner):
 
     def deliver(self, left: int, length: int, now: int) -> None:
         """Hand on the next bytes: to the connection, or to MPTCP, which knows where they belong."""
-        subflow = self.subflow
-        if subflow is not None and subflow.speaks:
-            subflow.incoming.deliver(left, length, now)
+        extension = self.extension
+        if extension is not None and extension.speaks:
+            extension.deliver(left, length, now)
         else:
-            self.connection.on_data(self, left + self.receive_shift, length, now)
+            self.connection.on_data(self.identifier, left + self.receive_shift, length, now)
 
     def deliver_whole(self, segment: Segment, now: int) -> None:
         """Check and hand on all of a segment, which comes next."""
-        subflow = self.subflow
+        extension = self.extension
+        if extension is not None and extension.speaks:
+            extension.deliver_whole(segment, now)
+            return
         length = segment.length
         left = segment.seq
-        if subflow is not None and subflow.speaks:
-            incoming = subflow.incoming
-            if incoming.current_dsn == UNKNOWN:
-                incoming.keep(segment, left, left + length)
-            incoming.deliver(left, length, now)
-            return
         if segment.corrupt_payload or segment.payload is not None or segment.offset != left - 1:
             self.check(segment, left, left + length)
-        self.connection.on_data(self, left + self.receive_shift, length, now)
+        self.connection.on_data(self.identifier, left + self.receive_shift, length, now)
 
     def check(self, segment: Segment, left: int, right: int) -> None:
         """Judge the content of bytes of a segment that have not arrived before.
@@ -266,15 +256,15 @@ class Tcp(TimerOwner):
         Old bytes are not looked at: whatever they are, they were delivered as they came first
         (RFC 9293 section 3.10.7.4: segments are trimmed to what is new).
         """
-        subflow = self.subflow
-        if subflow is not None and subflow.speaks:
-            subflow.incoming.keep(segment, left, right)
+        extension = self.extension
+        if extension is not None and extension.speaks:
+            extension.keep(segment, left, right)
         elif not part_is(segment, left, right, left + self.receive_shift):
-            self.connection.refuse(self, segment)
+            self.connection.refuse(segment)
 
     def acknowledged(self, now: int) -> None:
         """Data of ours was acknowledged."""
-        self.connection.on_acked(self, now)
+        self.connection.on_acked(self.identifier, now)
 
     def fin_was_sent(self) -> None:
         """Our FIN has a sequence number now: the state follows."""
@@ -290,9 +280,9 @@ class Tcp(TimerOwner):
 
     def emit(self, seq: int, length: int, flags: int, ect: bool, now: int) -> None:
         """Send one segment with the current acknowledgment, window and options."""
-        subflow = self.subflow
-        if subflow is not None and subflow.speaks:
-            subflow.emit(seq, length, flags, ect, now)
+        extension = self.extension
+        if extension is not None and extension.speaks:
+            extension.emit(seq, length, flags, ect, now)
             return
         receiver = self.receiver
         size = self.header + length
@@ -315,10 +305,10 @@ class Tcp(TimerOwner):
             sack,
             ECT0 if ect else NOT_ECT,
         )
-        if subflow is not None:
-            fallback.shift(self, segment)
+        if extension is not None:
+            extension.complete(segment)
         receiver.on_ack_sent()
-        self._stack.counters.out_segs += 1
+        self._host.counters.out_segs += 1
         self._outbox.append(segment)
 
     def speak_to(self, outbox: list[Packet]) -> None:
@@ -333,7 +323,7 @@ class Tcp(TimerOwner):
 
     def send_out(self, segment: Segment) -> None:
         """Put a segment on the outbox."""
-        self._stack.counters.out_segs += 1
+        self._host.counters.out_segs += 1
         self._outbox.append(segment)
 
     def set_signal_bytes(self, count: int) -> None:
@@ -363,8 +353,8 @@ class Tcp(TimerOwner):
         offer_sack = self.config.sack if not answer else receiver.sack
         options = SynOptions(self.announced_mss(), self._offered_scale, offer_sack)
         size = ip_header_length(self.flow.dst) + TCP_HEADER + syn_options_length(options, self.timestamps)
-        subflow = self.subflow
-        signal = handshake.syn_option(subflow, answer, self._syn_transmissions) if subflow else None
+        extension = self.extension
+        signal = None if extension is None else extension.syn_option(answer, self._syn_transmissions)
         size += padded_length(signal) if signal is not None else 0
         segment = Segment(
             self.flow,
@@ -373,7 +363,7 @@ class Tcp(TimerOwner):
             flags,
             0,
             receiver.nxt,
-            receiver.syn_window() if subflow is None else subflow.syn_window(),
+            receiver.syn_window() if extension is None else extension.syn_window(),
             0,
             self.timestamp(now) if self.timestamps else UNKNOWN,
             (receiver.ts_recent if answer else 0) if self.timestamps else UNKNOWN,
@@ -390,7 +380,7 @@ class Tcp(TimerOwner):
             receiver.on_ack_sent()
         self._syn_transmissions += 1
         self._syn_sent_at = now
-        self._stack.counters.out_segs += 1
+        self._host.counters.out_segs += 1
         self._outbox.append(segment)
         sender.rto_at = now + sender.rtt.timeout()
         self.wake_by(sender.rto_at)
@@ -416,13 +406,13 @@ class Tcp(TimerOwner):
             None,
             NOT_ECT,
         )
-        if self.subflow is not None:
-            options = fallback.reset_options(self.subflow)
+        if self.extension is not None:
+            options = self.extension.reset_options()
             if options:
                 segment.options = options
                 segment.size += mptcp_length(None, options)
         self.count("TcpOutRsts")
-        self._stack.counters.out_segs += 1
+        self._host.counters.out_segs += 1
         self._outbox.append(segment)
 
     # --- Commands (RFC 9293 sections 3.10.1, 3.10.4, 3.10.5) --------------------------------------
@@ -465,11 +455,10 @@ class Tcp(TimerOwner):
         self.abort(now, reason)
 
     def most_timeouts(self) -> int:
-        """Return how many time-outs in a row are borne; a subflow of several is given up earlier."""
-        subflow = self.subflow
-        if subflow is not None and subflow.speaks and len(subflow.connection.usable()):
-            return min(self.config.data_retries, self.config.mptcp.subflow_retries)
-        return self.config.data_retries
+        """Return how many time-outs in a row are borne."""
+        extension = self.extension
+        most = self.config.data_retries
+        return most if extension is None or not extension.speaks else extension.most_timeouts(most)
 
     def on_read(self, now: int) -> None:
         """The application made room in the receive buffer: tell the peer if it is worth a segment."""
@@ -502,8 +491,8 @@ class Tcp(TimerOwner):
         sender.window_probe.stop()
         sender.recovery.tlp_at = sender.recovery.reo_at = NEVER
         self.receiver.ack_at = self.wait_over_at = self.keepalive.at = NEVER
-        self._stack.forget(self)
-        self.connection.on_closed(self, now)
+        self._host.forget(self.flow)
+        self.connection.on_closed(self.identifier, now)
 
     # --- The handshake ------------------------------------------------------------------------
 
@@ -566,7 +555,7 @@ class Tcp(TimerOwner):
         sender.congestion.start(sender.mss, self.initial_window(), config.initial_ssthresh or 1 << 50, now)
         self.established_at = now
         self.keepalive.start(now)
-        self.connection.on_established(self, now)
+        self.connection.on_established(self.identifier, now)
 
     def restart_time_wait(self, now: int) -> None:
         """Enter TIME-WAIT, or begin its 2 MSL again."""
@@ -634,7 +623,7 @@ class Tcp(TimerOwner):
             self.receiver.ack_at,
             self.wait_over_at,
             self.keepalive.at,
-            NEVER if self.subflow is None else self.subflow.next_deadline(),
+            NEVER if self.extension is None else self.extension.next_deadline(),
         )
 
     def handle_timers(self, now: int) -> None:
@@ -659,8 +648,8 @@ class Tcp(TimerOwner):
             sender.window_probe.on_override(now)
         if self.keepalive.at <= now:
             self.keepalive.on_timer(now)
-        if self.subflow is not None:
-            self.subflow.handle_timers(now)
+        if self.extension is not None:
+            self.extension.handle_timers(now)
         if self.wait_over_at <= now and not self.ended:
             self.move(states.WAIT_OVER)
             self.finish("", now)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mptcpsim.core.config import TcpConfig
-from mptcpsim.core.mptcp.stages import PRE_ESTABLISHED
 from mptcpsim.core.segment import ACK
 from mptcpsim.core.tcp.states import CLOSE_WAIT, ESTABLISHED
 from mptcpsim.units import NEVER
@@ -44,7 +43,7 @@ class Keepalive:
             self.at = NEVER
             return
         idle_until = tcp.last_heard + config.keepalive_idle
-        joining = tcp.subflow is not None and tcp.subflow.stage == PRE_ESTABLISHED
+        joining = tcp.extension is not None and tcp.extension.is_joining()
         if idle_until > now or len(tcp.sender.board) or joining:
             # Something was heard meanwhile, or another timer watches over the connection: that of the
             # retransmissions, or the one that repeats the third ACK of a join.

@@ -14,13 +14,13 @@ from mptcpsim.core.sequences import UNKNOWN
 from mptcpsim.core.tcp.recovery import OPEN, RECOVERY, Recovery
 from mptcpsim.core.tcp.rtt import RttEstimator
 from mptcpsim.core.tcp.scoreboard import Scoreboard, Sent
+from mptcpsim.core.tcp.seams import DataSource
 from mptcpsim.core.tcp.window_probe import WindowProbe
 from mptcpsim.core.window_log import TIMED_OUT
 from mptcpsim.plugins import CongestionControl
 from mptcpsim.units import MILLISECOND, NEVER
 
 if TYPE_CHECKING:
-    from mptcpsim.core.mptcp.data_sender import DataSender
     from mptcpsim.core.tcp.endpoint import Tcp
 
 _MASK: Final = 0xFFFFFFFF
@@ -105,7 +105,7 @@ class Sender:
         self.resent_segments: int = 0
         #: The loss probe has to be scheduled anew at the end of ``output``.
         self._probe_stale: bool = False
-        self.source: DataSender | None = None
+        self.source: DataSource | None = None
         self.recovery = Recovery(self)
 
     def pipe(self) -> int:
@@ -603,8 +603,9 @@ class Sender:
         self.tcp.count("TcpExtTCPTimeouts")
         self.recovery.on_timeout(now)
         self.rtt.backoff += 1
-        if self.tcp.subflow is not None and self.tcp.subflow.speaks:
-            self.tcp.subflow.on_timeout(now)
+        extension = self.tcp.extension
+        if extension is not None and extension.speaks:
+            extension.on_timeout(now)
         self.tcp.note(
             "retransmission time-out", f"seq {board.records[board.head].seq} rto {self.rtt.timeout()}"
         )

@@ -76,19 +76,19 @@ class WindowProbe:
     def _closed(self) -> bool:
         """Return whether a window keeps data back: the subflow's, or under MPTCP the connection's."""
         sender = self._sender
-        subflow = sender.tcp.subflow
-        if subflow is not None and subflow.speaks:
-            return subflow.is_blocked()
+        extension = sender.tcp.extension
+        if extension is not None and extension.speaks:
+            return extension.is_blocked()
         return sender.edge <= sender.nxt
 
     def _arm(self, now: int) -> None:
         sender = self._sender
         least = 0
         shift = self.shift
-        if sender.source is not None:
-            mptcp = sender.tcp.config.mptcp
-            least = mptcp.persist_min
-            shift = max(shift, mptcp.persist_shift)
+        source = sender.source
+        if source is not None:
+            least = source.persist_min
+            shift = max(shift, source.persist_shift)
         self.interval = min(max(sender.rtt.rto << min(shift, 32), least), sender.tcp.config.persist_max)
         self.at = now + self.interval
         sender.tcp.wake_by(self.at)
@@ -126,7 +126,7 @@ class WindowProbe:
         sender = self._sender
         config = sender.tcp.config
         if sender.source is not None:
-            return config.mptcp.subflow_probe == "empty" or sender.nxt >= sender.end
+            return sender.source.probe == "empty" or sender.nxt >= sender.end
         return config.zero_window_probe == "empty"
 
     def on_override(self, now: int) -> None:

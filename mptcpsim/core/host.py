@@ -1,0 +1,157 @@
+"""What a host gives its connections: the time, the way out, counters, the event log, wake-ups.
+
+``core.stack.Stack`` is the whole host. TCP and MPTCP know no more of it than this.
+Timers are lazy: a deadline is stored, and looked at no earlier than necessary.
+"""
+
+from __future__ import annotations
+
+from heapq import heapify, heappop, heappush
+from typing import Final
+
+from mptcpsim.core.counters import Counters
+from mptcpsim.core.errors import IntegrityError
+from mptcpsim.core.events import Event
+from mptcpsim.core.segment import FourTuple, Packet
+from mptcpsim.units import NEVER
+
+#: So many calls of timers are not worth looking through.
+_FEW: Final = 16
+
+
+class TimerOwner:
+    """What a host wakes: it keeps its deadlines itself, and is called at the earliest or before.
+
+    Attributes:
+        ended: it wants no call any more.
+        wake_at: the earliest call that the host holds.
+    """
+
+    __slots__ = ("_calls", "_host", "ended", "wake_at")
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self.ended: bool = False
+        #: Calls of ``on_wake`` that the host holds, the next one last, and that one's instant.
+        self._calls: list[int] = []
+        self.wake_at: int = NEVER
+
+    def wake_by(self, at: int) -> None:
+        """Make sure that ``handle_timers`` is called no later than ``at``; early is harmless."""
+        if at < self.wake_at:
+            self.wake_at = at
+            self._calls.append(at)
+            self._host.wake_by(at, self)
+
+    def on_wake(self, now: int) -> None:
+        """Answer the earliest call that ``wake_by`` asked for; later ones stay in use."""
+        calls = self._calls
+        calls.pop()
+        self.wake_at = calls[-1] if calls else NEVER
+        if not self.ended:
+            self.handle_timers(now)
+
+    def handle_timers(self, now: int) -> None:
+        """Do what is due, and ask to be woken for what is not."""
+        raise NotImplementedError
+
+
+class Host:
+    """The ground under the connections of one host.
+
+    Attributes:
+        name: the host's.
+        now: time of the current or last call, ns.
+        outbox: packets to send, oldest first; the driver sends and clears it.
+        counters: the MIB of the host.
+        events: the event log.
+        fault: what is wrong with bytes that were delivered, or None; its connection can go on. A
+            driver raises it where the peer is one of ours; nothing that a peer sends raises here.
+        logs_windows: connections opened from now on note what happens to their windows.
+        wake_at: no timer is due before this instant, ns; ``next_timer`` says more exactly.
+    """
+
+    __slots__ = (
+        "_most_wakeups",
+        "_order",
+        "_wakeups",
+        "counters",
+        "events",
+        "fault",
+        "logs_windows",
+        "name",
+        "now",
+        "outbox",
+        "wake_at",
+    )
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.now: int = 0
+        self.wake_at: int = NEVER
+        self.outbox: list[Packet] = []
+        self.counters = Counters()
+        self.events: list[Event] = []
+        self.fault: IntegrityError | None = None
+        self.logs_windows: bool = False
+        self._wakeups: list[tuple[int, int, TimerOwner]] = []
+        self._order: int = 0
+        self._most_wakeups: int = _FEW
+
+    # --- Timers ---------------------------------------------------------------------------------
+
+    def wake_by(self, at: int, owner: TimerOwner) -> None:
+        """Note that ``owner`` wants its timers handled at ``at``."""
+        if at < NEVER:
+            self._order += 1
+            wakeups = self._wakeups
+            if len(wakeups) >= self._most_wakeups:
+                # Lazy timers leave calls behind that are not needed any more; an owner that has ended need
+                # not be kept until they are due.
+                wakeups[:] = [call for call in wakeups if not call[2].ended]
+                heapify(wakeups)
+                self._most_wakeups = 2 * len(wakeups) + _FEW
+            heappush(wakeups, (at, self._order, owner))
+            if at < self.wake_at:
+                self.wake_at = at
+
+    def handle_timer(self, now: int) -> None:
+        """Do what is due; waking early is harmless."""
+        self.now = now
+        heap = self._wakeups
+        while heap and heap[0][0] <= now:
+            heappop(heap)[2].on_wake(now)
+
+    def next_timer(self) -> int:
+        """Return when ``handle_timer`` wants to be called next, ns, or ``NEVER``."""
+        heap = self._wakeups
+        while heap and heap[0][2].ended:
+            heappop(heap)
+        self.wake_at = heap[0][0] if heap else NEVER
+        return self.wake_at
+
+    # --- The event log --------------------------------------------------------------------------
+
+    def note(self, connection: int, subflow: int, what: str, detail: str) -> None:
+        """Append to the event log; identifiers are -1 where there is none."""
+        self.events.append(Event(self.now, connection, subflow, what, detail))
+
+    def note_fault(self, connection: TimerOwner, text: str) -> None:
+        """Note the first fault of the bytes that are delivered, and have the driver look at it."""
+        if self.fault is None:
+            self.fault = IntegrityError(text)
+            self.can_go_on(connection)
+
+    # --- What connections report ----------------------------------------------------------------
+
+    def can_go_on(self, connection: TimerOwner) -> None:
+        """The application that waits for a connection can go on."""
+        raise NotImplementedError
+
+    def on_established(self, connection: TimerOwner, port: int, passive: bool) -> None:
+        """A handshake is complete; a passive connection goes to the listener of its port."""
+        raise NotImplementedError
+
+    def forget(self, flow: FourTuple) -> None:
+        """A TCP connection is CLOSED: the four-tuple with which it sent is free again."""
+        raise NotImplementedError

@@ -1,0 +1,257 @@
+"""What the mechanisms of MPTCP share about one subflow, and what a scheduler sees of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from mptcpsim.core.mptcp.fail_signal import FailSignal
+from mptcpsim.core.mptcp.mapped_data import MappedData
+from mptcpsim.core.mptcp.mappings import SentMappings
+from mptcpsim.core.mptcp.path_watch import PathWatch
+from mptcpsim.core.mptcp.stages import OPENING, READY
+from mptcpsim.core.mptcp_options import (
+    MptcpOption,
+)
+from mptcpsim.core.segment import FIN, Segment
+from mptcpsim.core.sequences import UNKNOWN
+from mptcpsim.core.tcp.recovery import OPEN
+from mptcpsim.core.tcp.seams import Extension
+from mptcpsim.core.tcp.states import ESTABLISHED
+from mptcpsim.units import NEVER
+
+if TYPE_CHECKING:
+    from mptcpsim.core.mptcp.connection import MptcpConnection
+    from mptcpsim.core.tcp.endpoint import Tcp
+
+_MASK: Final = 0xFFFFFFFF
+
+
+class SubflowState(Extension):
+    """The MPTCP side of a subflow. Numbers relative, sizes in bytes, times in ns.
+
+    Attributes:
+        number: identifier within the connection; 0 is the first subflow.
+        is_join: it was opened with MP_JOIN.
+        stage: ``OPENING``, ``PRE_ESTABLISHED``, ``READY`` or ``PLAIN``.
+        local_id, remote_id: address identifiers of its two ends.
+        own_backup, peer_backup: who asked to use it as a backup only.
+        confirmed: a DATA_ACK has arrived: the peer has our keys.
+        heard: a DSS has arrived.
+        fin_with_dss: the FIN of the peer brought one, so that it is no plain peer's end of stream.
+        keys_due: the peer may not have our key yet: MP_CAPABLE goes with ACKs and the first data.
+        mappings: what was sent and is not acknowledged on this subflow.
+        incoming: data that has arrived, and where it belongs.
+        watch: whether its path is there.
+        fail: MP_FAIL, where it is the only subflow.
+        bare_acks: ACKs of new data since the last DATA_ACK came.
+        signals: options that wait for room on an ACK.
+        blocked_at: the DSN that was last sent here because another subflow held it up.
+    """
+
+    __slots__ = (
+        "_ack_on_updates",
+        "_ahead",
+        "_edge_sent",
+        "_own_books",
+        "_own_window",
+        "_seen_ack",
+        "_seen_window",
+        "bare_acks",
+        "blocked_at",
+        "confirmed",
+        "connection",
+        "duplicate_bytes",
+        "extra_reset_option",
+        "fail",
+        "fin_with_dss",
+        "heard",
+        "incoming",
+        "is_join",
+        "join_at",
+        "join_tries",
+        "keys_due",
+        "local_id",
+        "local_nonce",
+        "mappings",
+        "number",
+        "own_backup",
+        "peer_backup",
+        "probe_dsn",
+        "proven",
+        "reinjected_bytes",
+        "remote_id",
+        "remote_nonce",
+        "reset_option",
+        "signal_acks",
+        "signal_at",
+        "signals",
+        "spoke",
+        "stage",
+        "tcp",
+        "took_infinite",
+        "watch",
+    )
+
+    incoming: MappedData
+    watch: PathWatch
+    fail: FailSignal
+
+    def __init__(self, connection: MptcpConnection, tcp: Tcp, is_join: bool) -> None:
+        super().__init__()
+        self.connection = connection
+        self.tcp = tcp
+        self.number: int = tcp.identifier
+        self.is_join = is_join
+        self.stage: int = OPENING
+        self.local_id: int = 0
+        self.remote_id: int = 0
+        self.local_nonce: int = 0
+        self.remote_nonce: int = 0
+        self.own_backup: bool = False
+        self.peer_backup: bool = False
+        self.confirmed: bool = False
+        #: A DATA_ACK came on an acknowledgment of data: the DSS passes in both directions (section 3.7).
+        self.proven: bool = False
+        self.heard: bool = False
+        self.fin_with_dss: bool = False
+        #: A DSS was sent, from which the peer may have learned that options pass.
+        self.spoke: bool = False
+        self.keys_due: bool = False
+        #: The infinite mapping of the peer has come.
+        self.took_infinite: bool = False
+        self.join_at: int = NEVER
+        self.join_tries: int = 0
+        self.mappings = SentMappings()
+        #: DATA_ACK and window field of the last segment, as on the wire.
+        self._seen_ack: int = UNKNOWN
+        self._seen_window: int = UNKNOWN
+        mptcp = connection.config.mptcp
+        #: Its own window holds beside that of the connection.
+        self._own_window: bool = not mptcp.share_send_window
+        #: It keeps books of its own of the window that it announces.
+        self._own_books: bool = mptcp.receive_window != "connection"
+        self._ack_on_updates: bool = mptcp.data_ack_on_updates
+        self._ahead: bool = mptcp.map_ahead
+        #: The right edge of the connection's window that was announced here last.
+        self._edge_sent: int = 1
+        #: DSN of a byte that goes out before anything else, to probe the window of the connection; or 0.
+        self.probe_dsn: int = 0
+        self.signals: list[MptcpOption] = []
+        self.signal_acks: int = 0
+        self.signal_at: int = NEVER
+        #: Options of the RST that ends this subflow.
+        self.reset_option: MptcpOption | None = None
+        self.extra_reset_option: MptcpOption | None = None
+        self.reinjected_bytes: int = 0
+        self.duplicate_bytes: int = 0
+        self.blocked_at: int = -1
+        self.bare_acks: int = 0
+
+    # --- What a scheduler sees ------------------------------------------------------------------
+
+    @property
+    def identifier(self) -> int:
+        """Number of the subflow within its connection."""
+        return self.number
+
+    @property
+    def backup(self) -> bool:
+        """One of the two ends wants it used as a backup only."""
+        return self.own_backup or self.peer_backup
+
+    @property
+    def srtt(self) -> int:
+        """Smoothed round-trip time."""
+        return self.tcp.sender.rtt.srtt
+
+    @property
+    def cwnd(self) -> int:
+        """Congestion window."""
+        return self.tcp.sender.congestion.cwnd
+
+    @property
+    def in_flight(self) -> int:
+        """Bytes in flight."""
+        return self.tcp.sender.pipe()
+
+    @property
+    def mss(self) -> int:
+        """Payload of a full segment."""
+        return self.tcp.sender.mss
+
+    # --- State ------------------------------------------------------------------------------------
+
+    @property
+    def works(self) -> bool:
+        """Established in both directions, and neither end has begun to close it."""
+        tcp = self.tcp
+        return self.stage == READY and tcp.state == ESTABLISHED and not tcp.sender.fin_wanted
+
+    @property
+    def failing(self) -> bool:
+        """A retransmission time-out was not answered yet (Linux's out-of-tree line: potentially failed)."""
+        return self.tcp.sender.timeouts_in_a_row > 0
+
+    def goes_to_other_port(self) -> bool:
+        """Return whether this join of ours goes to another port of the peer than the first subflow."""
+        return self.tcp.flow.dport != self.connection.subflows[0].flow.dport
+
+    def came_to_announced_port(self) -> bool:
+        """Return whether the peer's join has come to a port that an ADD_ADDR of ours has named.
+
+        The port of the first subflow is none of these, announced or not (as Linux counts them).
+        """
+        flow = self.tcp.flow
+        return flow.sport != self.connection.subflows[0].flow.sport and (
+            self.connection.addresses.has_announced(flow.src, flow.sport)
+        )
+
+    def syn_window(self) -> int:
+        """Return the window field of a SYN, and note the edge that it promises on this subflow."""
+        receiver = self.tcp.receiver
+        field = self.connection.inbound.syn_window()
+        receiver.edge = max(receiver.edge, 1 + field)
+        inbound = self.connection.inbound
+        self._edge_sent = inbound.edge
+        inbound.told = max(inbound.told, inbound.edge)
+        return field
+
+    def stretch_window(self, segment: Segment) -> None:
+        """A segment is judged by the connection's window, not the subflow's (RFC 8684 section 3.3.4)."""
+        receiver = self.tcp.receiver
+        inbound = self.connection.inbound
+        # A FIN of the subflow takes no number there: it is welcome in a closed window, too.
+        fin = 1 if segment.flags & FIN and not segment.length else 0
+        if self._own_books:
+            receiver.edge = max(receiver.edge, receiver.nxt + fin)
+            return
+        receiver.edge = max(receiver.edge, receiver.nxt + max(inbound.edge - inbound.nxt, fin))
+
+    def room(self, now: int) -> int:
+        """Return how many bytes of new data may be sent now; 0 or less for none."""
+        return self.tcp.sender.room(now, self._own_window)
+
+    def own_window_closed(self) -> bool:
+        """Return whether the window of this subflow alone keeps it from sending."""
+        sender = self.tcp.sender
+        return self._own_window and sender.edge <= sender.nxt
+
+    def is_blocked(self) -> bool:
+        """Return whether data waits for a window to open, this one's or the connection's."""
+        outbound = self.connection.outbound
+        sender = self.tcp.sender
+        if sender.nxt < sender.end:
+            return sender.edge <= sender.nxt
+        if outbound.nxt < outbound.end and outbound.edge <= outbound.nxt:
+            return True
+        return (outbound.nxt < outbound.end or len(outbound.reinjections) > 0) and self.own_window_closed()
+
+    def penalise(self) -> None:
+        """Halve the window of a subflow that holds the connection up; how often is the scheduler's affair."""
+        sender = self.tcp.sender
+        if sender.recovery.state != OPEN:
+            return
+        congestion = sender.congestion
+        if congestion.cwnd >= congestion.ssthresh:
+            congestion.ssthresh = max(congestion.ssthresh // 2, 2 * sender.mss)
+        congestion.cwnd = max(congestion.cwnd // 2, sender.mss)

@@ -1,0 +1,209 @@
+"""Where something else meets TCP: base classes that TCP calls, and that do nothing by themselves.
+
+``Extension`` is what may be added to a TCP connection, ``DataSource`` gives it data at the moment
+that it may be sent, and ``Owner`` is the connection that the application sees. MPTCP fills the
+first two; TCP knows nothing of it. Where there is none, a call costs one comparison with None.
+"""
+
+from __future__ import annotations
+
+from mptcpsim.core.config import TcpConfig
+from mptcpsim.core.host import Host, TimerOwner
+from mptcpsim.core.mptcp_options import MptcpOption
+from mptcpsim.core.segment import Segment
+from mptcpsim.core.window_log import WindowLog
+from mptcpsim.plugins import Path, SendView
+
+
+class Extension(Path):
+    """What is added to one TCP connection. Times in ns.
+
+    Attributes:
+        speaks: segments carry its options, and pass through ``emit``, ``take`` and ``deliver``.
+    """
+
+    __slots__ = ("speaks",)
+
+    def __init__(self) -> None:
+        self.speaks: bool = False
+
+    # --- The handshake --------------------------------------------------------------------------
+
+    def syn_option(self, answer: bool, transmissions: int) -> MptcpOption | None:
+        """Return the option of a SYN, or with ``answer`` of a SYN/ACK.
+
+        Args:
+            answer: it is a SYN/ACK.
+            transmissions: how often this SYN was sent before.
+        """
+        raise NotImplementedError
+
+    def syn_window(self) -> int:
+        """Return the window field of a SYN."""
+        raise NotImplementedError
+
+    def on_syn_ack(self, segment: Segment, now: int) -> bool:
+        """Take a SYN/ACK at the end that sent the SYN; return False if the connection was reset."""
+        raise NotImplementedError
+
+    def on_third_ack_sent(self, now: int) -> None:
+        """The ACK that answers the SYN/ACK is on its way."""
+        raise NotImplementedError
+
+    def on_third_ack(self, segment: Segment, now: int) -> bool:
+        """Take the ACK of our SYN/ACK; return False if it does not complete the handshake."""
+        raise NotImplementedError
+
+    def on_simultaneous_open(self, now: int) -> bool:
+        """Both ends have sent a SYN; return False if the connection was given up."""
+        raise NotImplementedError
+
+    def answers_with_syn(self) -> bool:
+        """Return whether in SYN-RECEIVED the SYN/ACK answers what cannot be taken, and no ACK does."""
+        raise NotImplementedError
+
+    def is_joining(self) -> bool:
+        """Return whether the extension repeats the last segment of its handshake by a timer of its own."""
+        raise NotImplementedError
+
+    # --- Segments -------------------------------------------------------------------------------
+
+    def emit(self, seq: int, length: int, flags: int, ect: bool, now: int, data_fin: bool = False) -> None:
+        """Send a segment with the present acknowledgment, window and options."""
+        raise NotImplementedError
+
+    def complete(self, segment: Segment) -> None:
+        """Complete a segment that TCP has built, while the extension does not speak."""
+        raise NotImplementedError
+
+    def reset_options(self) -> tuple[MptcpOption, ...]:
+        """Return the options of a RST."""
+        raise NotImplementedError
+
+    def stretch_window(self, segment: Segment) -> None:
+        """Move the right edge by which an arriving segment is judged."""
+        raise NotImplementedError
+
+    def take(self, segment: Segment, now: int) -> bool:
+        """Act on the options of an acceptable segment; return False if the connection ended with it."""
+        raise NotImplementedError
+
+    def keep(self, segment: Segment, left: int, right: int) -> None:
+        """Take the bytes [left, right) of a segment, which have not arrived before, to be judged."""
+        raise NotImplementedError
+
+    def deliver(self, left: int, length: int, now: int) -> None:
+        """Take bytes that are in order."""
+        raise NotImplementedError
+
+    def deliver_whole(self, segment: Segment, now: int) -> None:
+        """Take all of a segment, which comes next: ``keep`` and ``deliver`` in one."""
+        raise NotImplementedError
+
+    def on_fin(self, segment: Segment) -> None:
+        """The FIN of the peer has arrived, in order or not."""
+        raise NotImplementedError
+
+    def on_reset(self, segment: Segment, now: int) -> None:
+        """The peer resets the connection."""
+        raise NotImplementedError
+
+    # --- Windows and timers ---------------------------------------------------------------------
+
+    def is_blocked(self) -> bool:
+        """Return whether data waits for a window to open."""
+        raise NotImplementedError
+
+    def most_timeouts(self, most: int) -> int:
+        """Return how many time-outs in a row are borne where TCP alone would bear ``most``."""
+        raise NotImplementedError
+
+    def on_timeout(self, now: int) -> None:
+        """The retransmission timer expired."""
+        raise NotImplementedError
+
+    def next_deadline(self) -> int:
+        """Return when the next timer is due, ns, or ``NEVER``."""
+        raise NotImplementedError
+
+    def handle_timers(self, now: int) -> None:
+        """Do what is due."""
+        raise NotImplementedError
+
+
+class DataSource(SendView):
+    """Where data comes from that is assigned to a TCP connection at the moment it is sent.
+
+    Attributes:
+        moved: a window or acknowledgment has opened something that ``push`` has not looked at.
+        probe: how a closed window is probed: "empty", "byte" or "none" (``MptcpConfig.subflow_probe``).
+        persist_min: least interval between two probes, ns.
+        persist_shift: how often the first interval is doubled already.
+    """
+
+    __slots__ = ("moved", "persist_min", "persist_shift", "probe")
+
+    def __init__(self, probe: str, persist_min: int, persist_shift: int) -> None:
+        self.moved: bool = False
+        self.probe = probe
+        self.persist_min = persist_min
+        self.persist_shift = persist_shift
+
+    def push(self, now: int) -> None:
+        """Send all that may be sent."""
+        raise NotImplementedError
+
+
+class Owner(TimerOwner):
+    """The connection that a TCP connection carries, alone or with others.
+
+    It knows them by their numbers (``Endpoint.identifier``), which is what they report with.
+
+    Attributes:
+        identifier: number of the connection at its host, from 0.
+        config: its settings.
+        delivered_at: when bytes last arrived in order, ns, or -1.
+        window_log: what happened to the windows, None where that is not logged.
+    """
+
+    __slots__ = ("config", "delivered_at", "identifier", "window_log")
+
+    def __init__(self, host: Host, identifier: int, config: TcpConfig) -> None:
+        super().__init__(host)
+        self.identifier = identifier
+        self.config = config
+        self.delivered_at: int = -1
+        self.window_log: WindowLog | None = WindowLog() if host.logs_windows else None
+
+    @property
+    def receives(self) -> bool:
+        """More of the peer's stream may come, and the application may still read it."""
+        raise NotImplementedError
+
+    def on_established(self, number: int, now: int) -> None:
+        """The handshake is complete."""
+        raise NotImplementedError
+
+    def on_data(self, number: int, offset: int, length: int, now: int) -> None:
+        """Take the next bytes of the peer's stream, from ``offset`` on."""
+        raise NotImplementedError
+
+    def refuse(self, segment: Segment) -> None:
+        """Note that new bytes of a segment are not what the peer wrote there."""
+        raise NotImplementedError
+
+    def on_acked(self, number: int, now: int) -> None:
+        """Data was acknowledged."""
+        raise NotImplementedError
+
+    def on_fin_acked(self, number: int, now: int) -> None:
+        """The peer has acknowledged our FIN: all that was sent has arrived."""
+        raise NotImplementedError
+
+    def on_peer_closed(self, number: int, now: int) -> None:
+        """The peer's FIN has arrived, and everything before it."""
+        raise NotImplementedError
+
+    def on_closed(self, number: int, now: int) -> None:
+        """CLOSED was reached."""
+        raise NotImplementedError
