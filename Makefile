@@ -21,8 +21,9 @@ DEMO_SCENARIO := experiments/demo/scenario.toml
 
 # What stands closest to the libraries: command line, validation, tables, figures, graphs.
 LOWEST ?= .venv-lowest
-LOWEST_TESTS ?= tests/test_cli.py tests/test_readme.py tests/test_results.py tests/test_scenario_errors.py \
-	tests/test_sweep_plan.py tests/test_sweep_figures.py tests/test_topologies.py tests/test_topology_figure.py
+LOWEST_TESTS ?= tests/test_readme.py tests/commands/test_cli.py tests/results/test_results.py \
+	tests/results/test_topology_figure.py tests/scenario/test_scenario_errors.py tests/sweep/test_figures.py \
+	tests/sweep/test_plan.py tests/topologies/test_topologies.py
 
 RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed

@@ -8,12 +8,12 @@ import shutil
 import tomllib
 from pathlib import Path
 
-import profiles
 import pytest
 
 import mptcpsim
+from tests import profiles
+from tests.paths import TESTS
 
-HERE = Path(__file__).resolve().parent
 PACKAGE = Path(mptcpsim.__file__).resolve().parent
 STRICT = os.environ.get("MPTCPSIM_STRICT") == "1"
 
@@ -67,7 +67,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 def allowed_reasons() -> list[str]:
     """Return the texts of which one must occur in the reason of a tolerated skip."""
-    entries = tomllib.loads((HERE / "allowed_skips.toml").read_text(encoding="utf-8")).get("allowed", [])
+    entries = tomllib.loads((TESTS / "allowed_skips.toml").read_text(encoding="utf-8")).get("allowed", [])
     for entry in entries:
         if not entry.get("reason") or not entry.get("why"):
             raise pytest.UsageError(f"tests/allowed_skips.toml: {entry} needs a reason and a why")

@@ -17,8 +17,8 @@ from typing import NamedTuple
 import pytest
 
 import mptcpsim
+from tests.paths import TESTS
 
-TESTS = Path(__file__).resolve().parent
 PACKAGE = Path(mptcpsim.__file__).resolve().parent
 
 
@@ -30,7 +30,7 @@ class Mutation(NamedTuple):
 
     changes: tuple[tuple[str, str, str], ...]
     invariant: str | tuple[str, ...]
-    test: str = "test_machine.py::test_tcp_machine[RackMachine-0]"
+    test: str = "core/tcp/test_machine.py::test_tcp_machine[RackMachine-0]"
 
 
 NO_TRIMMING = (
@@ -95,7 +95,7 @@ MUTATIONS = {
             ("core/tcp/receiver.py", "        if self.limit + self.buffer < right:\n", "        if False:\n"),
         ),
         invariant="receive memory unbounded",
-        test="test_machine.py",
+        test="core/tcp/test_machine.py",
     ),
 }
 
@@ -105,7 +105,7 @@ ANSWERED_ACK = (
     "    else:\n        receiver.ack_now = True\n",
 )
 RATE = "more packets than reasons"
-HOSTILE_MACHINE = "test_hostile_machine.py::test_hostile_machine[HostileVersion1Machine-0]"
+HOSTILE_MACHINE = "core/test_hostile_machine.py::test_hostile_machine[HostileVersion1Machine-0]"
 
 #: Packets without a reason.
 RATE_MUTATIONS = {
@@ -113,7 +113,7 @@ RATE_MUTATIONS = {
     "an ACK is answered with an ACK, over MPTCP": Mutation(
         changes=(ANSWERED_ACK,),
         invariant=RATE,
-        test="test_mptcp_machine.py::test_mptcp_machine[Version1Machine-0]",
+        test="core/mptcp/test_machine.py::test_mptcp_machine[Version1Machine-0]",
     ),
     "the oldest data is sent again for every ACK": Mutation(
         changes=(
@@ -143,7 +143,7 @@ RATE_MUTATIONS = {
             ("core/mptcp/subflow.py", "if news or self.tcp.answers.allowed(now):", "if True:"),
         ),
         invariant="no end after 4000 events",
-        test="test_packet_storms.py",
+        test="core/test_packet_storms.py",
     ),
     "old bytes are compared with the stream": Mutation(
         changes=(
@@ -154,12 +154,12 @@ RATE_MUTATIONS = {
             ),
         ),
         invariant="is not what the peer wrote there",
-        test="test_old_data.py",
+        test="core/test_old_data.py",
     ),
 }
 MUTATIONS |= RATE_MUTATIONS
 
-MPTCP_MACHINE = "test_mptcp_machine.py::test_mptcp_machine[Version1Machine-0]"
+MPTCP_MACHINE = "core/mptcp/test_machine.py::test_mptcp_machine[Version1Machine-0]"
 
 #: Faults of MPTCP. Those that no machine meets in a few seconds have a script that does.
 MPTCP_MUTATIONS = {
@@ -183,7 +183,7 @@ MPTCP_MUTATIONS = {
             ),
         ),
         invariant="<= 10000",
-        test="test_mptcp_regressions.py::test_subflow_that_ends_after_a_time_out_leaves_its_data_once",
+        test="core/mptcp/test_regressions.py::test_subflow_that_ends_after_a_time_out_leaves_its_data_once",
     ),
     "what a subflow carries twice is queued twice": Mutation(
         changes=(
@@ -194,7 +194,7 @@ MPTCP_MUTATIONS = {
             ),
         ),
         invariant="Reinjection(dsn=1, end=26, origin=0)",
-        test="test_mptcp_regressions.py::test_what_a_subflow_carries_twice_is_queued_once",
+        test="core/mptcp/test_regressions.py::test_what_a_subflow_carries_twice_is_queued_once",
     ),
     "reinjections are forgotten": Mutation(
         changes=(
@@ -232,7 +232,7 @@ MPTCP_MUTATIONS = {
     "more is kept than twice the buffer": Mutation(
         changes=(("core/mptcp/data_receiver.py", "        if right > most:\n", "        if False:\n"),),
         invariant="<= (2 * 1311)",
-        test="test_mptcp_regressions.py::test_promises_that_are_rounded_up_do_not_add_up",
+        test="core/mptcp/test_regressions.py::test_promises_that_are_rounded_up_do_not_add_up",
     ),
     "DATA_FIN not sent again": Mutation(
         changes=(
@@ -243,7 +243,7 @@ MPTCP_MUTATIONS = {
             ),
         ),
         invariant="assert 1 == (2 * 1)",
-        test="test_mptcp_close.py::test_data_fin_is_lost",
+        test="core/mptcp/test_close.py::test_data_fin_is_lost",
     ),
     "DATA_ACK ahead of the data": Mutation(
         changes=(
@@ -294,7 +294,7 @@ MPTCP_MUTATIONS = {
             ),
         ),
         invariant="assert 1 == 4",
-        test="test_mptcp_join.py::test_the_third_packet_is_sent_again",
+        test="core/mptcp/test_join.py::test_the_third_packet_is_sent_again",
     ),
     "ADD_ADDR not sent again": Mutation(
         changes=(
@@ -305,7 +305,7 @@ MPTCP_MUTATIONS = {
             ),
         ),
         invariant="assert 1 == (1 + 3)",
-        test="test_mptcp_addresses.py::test_an_echo_that_never_comes",
+        test="core/mptcp/test_addresses.py::test_an_echo_that_never_comes",
     ),
 }
 MUTATIONS |= MPTCP_MUTATIONS
@@ -326,9 +326,10 @@ def run(test: str, directory: Path) -> subprocess.CompletedProcess[str]:
     """Run a test of the suite on the package in ``directory``."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     environment |= {"PYTHONPATH": str(directory), "PYTHONDONTWRITEBYTECODE": "1", "MPTCPSIM_EXPECT": ""}
+    # "append": the copy comes before the package that stands beside the tests.
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", str(TESTS / test)]
     return subprocess.run(
-        [*command, "--hypothesis-profile=first", "-o", "addopts="],
+        [*command, "--hypothesis-profile=first", "--import-mode=append", "-o", "addopts="],
         cwd=directory,
         env=environment,
         capture_output=True,

@@ -11,8 +11,9 @@ from mptcpsim.results.rundir import RunDirectory
 from mptcpsim.results.summary import FlowResult
 from mptcpsim.scenario.load import Source, loads
 from mptcpsim.scenario.run import run_scenario
+from tests.paths import ROOT
 
-README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 FIRST, SECOND = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)[:2]
 
 

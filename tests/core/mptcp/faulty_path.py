@@ -1,0 +1,410 @@
+"""Paths that spoil what crosses them, options of MPTCP included, and that watch what two ends say.
+
+``MptcpFaultyPath`` is the hook of an ``MptcpPair``. What it checks it computes from
+the segments alone, as their receiver reads them: a data sequence number relative to the
+sender's IDSN, a window field with the shift of its subflow's SYN. Only the keys and what the
+applications wrote and read come from the ends.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable
+from heapq import heappop, heappush
+from random import Random
+from typing import Any, NamedTuple
+
+from mptcpsim.codec.options import option_length, wire_length
+from mptcpsim.core.mptcp.connection import MptcpConnection
+from mptcpsim.core.mptcp_options import Dss, MpCapable, MpJoinAck, MpJoinSyn, exists_in
+from mptcpsim.core.options import OPTION_SPACE
+from mptcpsim.core.segment import CE, ECT0, RST, SYN, FourTuple, Packet, Segment
+from mptcpsim.core.sequences import UNKNOWN
+from mptcpsim.units import MILLISECOND, NEVER
+from tests.core.mptcp.pair import MptcpPair, options_of, without_mptcp
+from tests.core.tcp.faulty_path import FATES, connection_of, hold, pieces
+from tests.core.tcp.packet_rate import PacketRate
+
+_64_BITS = (1 << 64) - 1
+
+#: A segment that is put together differently is only ever cut in two: its mapping covers no more.
+MPTCP_FATES = tuple(fate for fate in FATES if fate != "longer")
+#: What noise does; half of it is loss.
+FAULTS = tuple(fate for fate in MPTCP_FATES if fate != "pass") + ("drop",) * 8
+
+#: What a middlebox may remove.
+STRIPPED: dict[str, Callable[[Segment], bool]] = {
+    "all": lambda segment: True,
+    "SYN": lambda segment: bool(segment.flags & SYN),
+    "not SYN": lambda segment: not segment.flags & SYN,
+    "data": lambda segment: segment.length > 0,
+    "ACKs": lambda segment: not segment.length and not segment.flags & SYN,
+}
+
+
+class Lane:
+    """One direction of one path, and what happens to the segments on it.
+
+    Attributes:
+        fates: what happens to the next packets, in order.
+        percent, noise: so many of 100 packets after those suffer a random fate.
+        dark: everything is lost.
+        strips: of which segments the options of MPTCP are removed, a key of ``STRIPPED``.
+        strip_count: of how many of them.
+        spoil_count: of how many mappings the checksum is changed.
+    """
+
+    def __init__(self) -> None:
+        self.fates: deque[str] = deque()
+        self.noise = Random(0)
+        self.percent = 0
+        self.dark = False
+        self.strips = ""
+        self.strip_count = 0
+        self.spoil_count = 0
+
+    def heal(self, strips: bool) -> None:
+        """Let everything through, with ``strips`` its options, too."""
+        self.fates.clear()
+        self.percent = 0
+        self.dark = False
+        self.spoil_count = 0
+        if strips:
+            self.strips = ""
+
+    def next_fate(self) -> str:
+        """Return what happens to the next packet, a dark path aside."""
+        if self.fates:
+            return self.fates.popleft()
+        if self.percent and self.noise.randrange(100) < self.percent:
+            return self.noise.choice(FAULTS)
+        return "pass"
+
+
+class Mapped(NamedTuple):
+    """A mapping as it stood on the wire: relative numbers, bytes of payload, whether it ends the stream."""
+
+    ssn: int
+    dsn: int
+    length: int
+    data_fin: bool
+    checksum: int
+
+
+class Arriving:
+    """A number that grows with what arrives: the largest one that an end can have read."""
+
+    def __init__(self, value: int) -> None:
+        self.value = value
+        self._coming: list[tuple[int, int]] = []
+
+    def comes(self, when: int, value: int) -> None:
+        """Note that a segment with this number arrives at ``when`` (ns)."""
+        if value > self.value:
+            heappush(self._coming, (when, value))
+
+    def until(self, now: int) -> int:
+        """Return the largest number that has arrived by ``now``."""
+        while self._coming and self._coming[0][0] <= now:
+            self.value = max(self.value, heappop(self._coming)[1])
+        return self.value
+
+
+class Flow:
+    """One direction of a subflow.
+
+    Attributes:
+        scale: the shift on its SYN, ``UNKNOWN`` without the option.
+        joins: its SYN had an MP_JOIN, so that this is the direction of the initiator.
+        edge: right edge of its own window that the other end has read.
+        allowed_at: when the segment arrived that allows to send data on this flow, ns.
+        mappings: by subflow sequence number.
+    """
+
+    def __init__(self) -> None:
+        self.scale = UNKNOWN
+        self.joins = False
+        self.edge = Arriving(1)
+        self.allowed_at = NEVER
+        self.mappings: dict[int, Mapped] = {}
+        self._starts: list[int] = []
+
+    def note(self, mapping: Mapped) -> None:
+        """Keep a mapping; it must agree with those that were sent before."""
+        known = self.mappings.get(mapping.ssn)
+        if known is not None:
+            hold("a mapping has changed", known == mapping, lambda: f"{known} became {mapping}")
+            return
+        index = bisect_right(self._starts, mapping.ssn)
+        if index:
+            before = self.mappings[self._starts[index - 1]]
+            clear = before.ssn + before.length <= mapping.ssn
+            hold("mappings overlap on a subflow", clear, lambda: f"{before} and {mapping}")
+        last = index == len(self._starts)
+        hold("a mapping before an earlier one", last, lambda: f"{mapping} after {self._starts[-1]}")
+        self._starts.append(mapping.ssn)
+        self.mappings[mapping.ssn] = mapping
+
+
+class Voice:
+    """What one end has said at the level of the connection. Data sequence numbers relative.
+
+    Attributes:
+        announced: the largest right edge of the shared window that was sent.
+        edge: the largest one that has arrived at the other end.
+        acked: the largest DATA_ACK that was sent.
+        highest: the end of the data, or of the DATA_FIN, that was sent.
+        fin_at: data sequence number of the DATA_FIN.
+    """
+
+    def __init__(self, connection: MptcpConnection | None = None) -> None:
+        self.connection = connection
+        self.announced = 1
+        self.edge = Arriving(1)
+        self.acked = 1
+        self.highest = 1
+        self.fin_at = UNKNOWN
+
+
+class MptcpFaultyPath:
+    """The hook of an ``MptcpPair``: faults on every path, and checks on every segment sent.
+
+    Attributes:
+        lost: packets that did not arrive intact.
+        tampered: segments from which options were removed, or whose checksum was changed.
+        gone: addresses that their hosts have lost.
+    """
+
+    def __init__(self) -> None:
+        self.pair: MptcpPair
+        self.lanes: dict[tuple[str, str, str], Lane] = {}
+        self.flows: dict[FourTuple, Flow] = {}
+        self.voices = {"c>s": Voice(), "s>c": Voice()}
+        self.rate = PacketRate(hold)
+        self.lost = 0
+        self.tampered = 0
+        self.gone: set[str] = set()
+
+    def lane(self, way: str, client: str, server: str) -> Lane:
+        """Return one direction of the path between two addresses."""
+        return self.lanes.setdefault((way, client, server), Lane())
+
+    def heal(self, strips: bool) -> None:
+        """Let everything through from now on, with ``strips`` its options, too."""
+        for lane in self.lanes.values():
+            lane.heal(strips)
+
+    # --- What happens to a packet -----------------------------------------------------------------
+
+    def __call__(self, way: str, packet: Packet, now: int) -> list[Any]:
+        """Check a packet that was sent and return its deliveries, as a hook of ``Pair`` does."""
+        assert isinstance(packet, Segment)
+        flow = packet.flow
+        ends = (flow.src, flow.dst) if way == "c>s" else (flow.dst, flow.src)
+        self._check_size(packet, way)
+        self.rate.on_sent(way, packet, now)
+        speaks = self._is_of_the_connection(way, packet)
+        if speaks:
+            self._check(way, packet, now)
+        if self.gone.isdisjoint(ends):
+            deliveries = self._deliveries(self.lane(way, *ends), packet)
+        else:
+            self.lost += 1
+            deliveries = []
+        delay = self.pair.delays.get(ends, self.pair.delay)
+        self.rate.lost = self.lost + self.tampered
+        for extra, copy in deliveries:
+            self.rate.on_arrival(way, copy)
+            if speaks and not copy.damaged:
+                self._arrives(way, copy, now + delay + extra)
+        return deliveries
+
+    def _deliveries(self, lane: Lane, segment: Segment) -> list[tuple[int, Segment]]:
+        fate = "drop" if lane.dark else lane.next_fate()
+        if fate == "damage":
+            segment = segment.clone()
+            segment.damaged = True
+        elif fate == "mark" and segment.ecn == ECT0:
+            segment = segment.clone()
+            segment.ecn = CE
+        if fate in ("drop", "damage"):
+            self.lost += 1
+            if fate == "drop":
+                return []
+        segment = self._tamper(lane, segment)
+        if fate == "split" and segment.length > 1 and not segment.flags & SYN:
+            return [(0, piece) for piece in reversed(pieces(segment))]
+        return [
+            (extra * MILLISECOND, segment if copy == 0 else segment.clone())
+            for copy, extra in enumerate(FATES[fate])
+        ]
+
+    def _tamper(self, lane: Lane, segment: Segment) -> Segment:
+        dss = segment.dss
+        if lane.strips and lane.strip_count and options_of(segment) and STRIPPED[lane.strips](segment):
+            lane.strip_count -= 1
+            self.tampered += 1
+            return without_mptcp(segment)
+        if lane.spoil_count and dss is not None and dss.checksum != UNKNOWN and segment.length:
+            lane.spoil_count -= 1
+            self.tampered += 1
+            segment = segment.clone()
+            segment.dss = dss._replace(checksum=dss.checksum ^ 0x0101)
+        return segment
+
+    # --- What arrives -----------------------------------------------------------------------------
+
+    def _arrives(self, way: str, segment: Segment, when: int) -> None:
+        """Note what the other end learns from a segment."""
+        voice = self.voices[way]
+        flow = self.flows[segment.flow]
+        back = self.flows.setdefault(segment.flow.reverse(), Flow())
+        if segment.flags & SYN:
+            if not flow.joins and not back.joins:
+                voice.edge.comes(when, 1 + segment.window)
+            flow.edge.comes(when, 1 + segment.window)
+            return
+        window = segment.window << self._shift(segment.flow)
+        flow.edge.comes(when, segment.ack + window)
+        if segment.dss is not None and segment.dss.data_ack_octets:
+            voice.edge.comes(when, self._data_ack(way, segment.dss) + window)
+        # The fourth ACK at the initiator, the third one at the responder (RFC 8684 section 3.2).
+        if back.joins or any(isinstance(option, MpJoinAck) for option in segment.options or ()):
+            back.allowed_at = min(back.allowed_at, when)
+
+    def _shift(self, flow: FourTuple) -> int:
+        own, peer = self.flows[flow].scale, self.flows[flow.reverse()].scale
+        return own if own != UNKNOWN and peer != UNKNOWN else 0
+
+    # --- What a segment must not say --------------------------------------------------------------
+
+    def _check_size(self, segment: Segment, way: str) -> None:
+        """RFC 9293 section 3.1: 40 bytes of options."""
+        octets = option_length(segment)
+        hold("more than 40 bytes of options", octets <= OPTION_SPACE, lambda: f"{way} {segment!r}: {octets}")
+        length = wire_length(segment)
+        right = segment.size == length
+        hold("size is not that of the packet", right, lambda: f"{way} {segment!r}: {segment.size}, {length}")
+
+    def _is_of_the_connection(self, way: str, segment: Segment) -> bool:
+        """Leave out resets, and connections that stray SYNs have made."""
+        connection = connection_of(self.pair.client if way == "c>s" else self.pair.server)
+        if not isinstance(connection, MptcpConnection) or segment.flags & RST:
+            return False
+        if all(tcp.sequences is not segment.sequences for tcp in connection.subflows):
+            return False
+        if self.voices[way].connection is not connection:
+            self.voices[way] = Voice(connection)
+        return True
+
+    def _check(self, way: str, segment: Segment, now: int) -> None:
+        """Check a segment of the connection."""
+        connection = self.voices[way].connection
+        assert connection is not None
+        flow = self.flows.setdefault(segment.flow, Flow())
+
+        def told() -> str:
+            return f"{way} {segment!r} {segment.options} at {now} ns"
+
+        tcp = next(tcp for tcp in connection.subflows if tcp.sequences is segment.sequences)
+        hold("segment larger than the MTU", segment.size <= tcp.mtu, told)
+        if segment.flags & SYN:
+            assert segment.syn is not None
+            flow.scale = segment.syn.window_scale
+            flow.joins = any(isinstance(option, MpJoinSyn) for option in segment.options or ())
+            return
+        for option in options_of(segment):
+            hold("option of another version", exists_in(option, connection.version), told)
+        if connection.is_plain:
+            return
+        if segment.length:
+            self._check_join(segment, now, told)
+        mapping = self._mapping(way, segment)
+        hold("data without a mapping", mapping is not None or not segment.length, told)
+        if mapping is not None:
+            self._check_mapping(way, segment, mapping, now, told)
+        if segment.dss is not None and segment.dss.data_ack_octets:
+            self._check_data_ack(way, segment, told)
+
+    def _check_join(self, segment: Segment, now: int, told: Callable[[], str]) -> None:
+        """RFC 8684 section 3.2: no data before the handshake of a join is complete."""
+        flow, back = self.flows[segment.flow], self.flows.get(segment.flow.reverse())
+        if flow.joins or (back is not None and back.joins):
+            early = flow.allowed_at > now
+            hold("data before the handshake of a join is over", not early, lambda: f"{told()} {flow.joins}")
+
+    def _mapping(self, way: str, segment: Segment) -> Mapped | None:
+        """Return the mapping that a segment carries; RFC 8684 section 3.1 has one without a DSS."""
+        connection = self.voices[way].connection
+        assert connection is not None
+        dss = segment.dss
+        if dss is not None and dss.dsn_octets and not dss.is_infinite():
+            dsn = self._relative(dss.dsn, dss.dsn_octets, connection.local_key.idsn)
+            length = dss.data_level_length - (1 if dss.data_fin else 0)
+            return Mapped(dss.ssn, dsn, length, dss.data_fin, dss.checksum)
+        for option in segment.options or ():
+            if isinstance(option, MpCapable) and option.data_level_length != UNKNOWN:
+                return Mapped(1, 1, option.data_level_length, False, option.checksum)
+        return None
+
+    def _check_mapping(
+        self, way: str, segment: Segment, mapping: Mapped, now: int, told: Callable[[], str]
+    ) -> None:
+        """RFC 8684 sections 3.3.1 and 3.3.3."""
+        voice = self.voices[way]
+        connection = voice.connection
+        assert connection is not None
+        if mapping.data_fin:
+            fin_at = mapping.dsn + mapping.length
+            hold("DATA_FIN has moved", voice.fin_at in (UNKNOWN, fin_at), lambda: f"{told()}: {voice.fin_at}")
+            hold("DATA_FIN without a close", connection.closing, told)
+            hold("DATA_FIN in the midst of data", fin_at == connection.written + 1, told)
+            voice.fin_at = fin_at
+            voice.highest = max(voice.highest, fin_at + 1)
+        if not mapping.length:
+            hold("a DATA_FIN alone has a subflow sequence number", mapping.ssn == 0, told)
+            return
+        self.flows[segment.flow].note(mapping)
+        inside = mapping.ssn <= segment.seq
+        inside = inside and segment.seq + segment.length <= mapping.ssn + mapping.length
+        hold("a segment beyond its mapping", inside, told)
+        dsn = mapping.dsn + segment.seq - mapping.ssn
+        hold("payload is not that of the mapping", segment.offset == dsn - 1, told)
+        end = dsn + segment.length
+        hold("data that nobody wrote", end <= connection.written + 1, told)
+        voice.highest = max(voice.highest, end)
+        edge = self.voices["s>c" if way == "c>s" else "c>s"].edge.until(now)
+        heeds = connection.config.mptcp.connection_window
+        hold(
+            "data beyond the right edge",
+            end <= edge or not heeds,
+            lambda: f"{told()}: the peer offered up to {edge}",
+        )
+
+    def _check_data_ack(self, way: str, segment: Segment, told: Callable[[], str]) -> None:
+        """RFC 8684 sections 3.3.2 and 3.3.4."""
+        assert segment.dss is not None
+        voice, other = self.voices[way], self.voices["s>c" if way == "c>s" else "c>s"]
+        connection = voice.connection
+        assert connection is not None
+        ack = self._data_ack(way, segment.dss)
+        arrived = connection.delivered + 1 + (1 if connection.peer_closed else 0)
+        hold("DATA_ACK ahead of the data", ack <= arrived, lambda: f"{told()}: {ack}, {arrived}")
+        hold("DATA_ACK of what was not sent", ack <= other.highest, lambda: f"{told()}: {other.highest}")
+        hold("DATA_ACK moved back", ack >= voice.acked, lambda: f"{told()}: {ack} after {voice.acked}")
+        voice.acked = ack
+        edge = ack + (segment.window << self._shift(segment.flow))
+        kept = edge >= voice.announced or connection.config.mptcp.receive_window != "connection"
+        hold("shared right edge moved left", kept, lambda: f"{told()}: {edge} < {voice.announced}")
+        voice.announced = edge
+
+    def _data_ack(self, way: str, dss: Dss) -> int:
+        connection = self.voices[way].connection
+        assert connection is not None
+        return self._relative(dss.data_ack, dss.data_ack_octets, connection.remote_key.idsn)
+
+    @staticmethod
+    def _relative(wire: int, octets: int, idsn: int) -> int:
+        """Return a relative number; no stream of a machine is so long that 32 bits are ambiguous."""
+        return (wire - idsn) & (_64_BITS if octets == 8 else _64_BITS >> 32)
