@@ -40,6 +40,9 @@ EXIT_INTERRUPTED = 130
 #: What ``list`` calls the profiles of MPTCP, which are no plug-ins.
 PROFILE = "profile"
 
+#: The tables of a scenario whose keys ``list`` shows when it is asked for them.
+KEYS = ("tcp", "mptcp")
+
 #: Where runs go that are given no directory.
 RUNS = Path("runs")
 
@@ -415,9 +418,15 @@ def _draw_again(directory: Path) -> None:
 
 @app.command("list", epilog="Example: [bold]mptcpsim list congestion[/bold]")
 def list_(
-    family: Annotated[str | None, typer.Argument(help="Only this family, such as congestion.")] = None,
+    family: Annotated[
+        str | None,
+        typer.Argument(help="Only this family, such as congestion; or the keys of this table, such as tcp."),
+    ] = None,
 ) -> None:
-    """Show every plug-in with its parameters, defaults and ranges, and the profiles of MPTCP."""
+    """Show every plug-in with its parameters, defaults and ranges, and the profiles of MPTCP.
+
+    With the name of a table, tcp or mptcp, show its keys, each with its default, range, help and source.
+    """
     from mptcpsim.plugins import families
     from mptcpsim.results.report import plugin_table
     from mptcpsim.results.terminal import Terminal
@@ -426,7 +435,7 @@ def list_(
 
     load_plugins()
     known = families()
-    if family is not None and family not in (names := [*known, PROFILE]):
+    if family is not None and family not in (names := [*known, PROFILE, *KEYS]):
         _fail(f"there is no family of plug-ins called {family!r}; {did_you_mean(family, names)}", EXIT_INPUT)
     console = Terminal()
     for name, plugins in known.items():
@@ -434,31 +443,52 @@ def list_(
             console.show(plugin_table(name, plugins))
     if family in (None, PROFILE):
         console.show(_profiles())
+    if family in KEYS:
+        console.show(_keys(family))
 
 
-def _switch_value(value: Any) -> str:
+def _table(title: str, *columns: str) -> Table:
+    """Return an empty table whose first column is not wrapped."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(
+        title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False
+    )
+    for number, column in enumerate(columns):
+        table.add_column(column, no_wrap=number == 0)
+    return table
+
+
+def _keys(name: str) -> Table:
+    """Return a table of the keys of a scenario's table."""
+    from mptcpsim.scenario.reference import CONFIGURATIONS, reference
+
+    table = _table(f"keys of {name}", "key", "values", "default", "what it is for", "source")
+    for entry in reference(CONFIGURATIONS[name]):
+        table.add_row(*entry)
+    return table
+
+
+def _switch_value(key: str, value: Any) -> str:
     """Return the value of a switch as a scenario has it; those that are times have a unit."""
-    from mptcpsim.units import MICROSECOND, format_time
+    from mptcpsim.core.mptcp_config import MptcpConfig
+    from mptcpsim.settings import TIME, settings_of
+    from mptcpsim.units import format_time
 
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 100 * MICROSECOND:
+    setting = settings_of(MptcpConfig).get(key)
+    if setting is not None and setting.kind == TIME and value:
         return format_time(value)
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _profiles() -> Table:
     """Return a table of the profiles of MPTCP: a sentence each, switches, and where those are known from."""
-    from rich import box
-    from rich.table import Table
-
     from mptcpsim.core.mptcp.profiles import PROFILES, SUMMARIES, TABLE
 
-    table = Table(
-        title=PROFILE, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False
-    )
-    table.add_column("name", no_wrap=True)
-    table.add_column("what it is")
+    table = _table(PROFILE, "name", "what it is")
     for name in PROFILES:
         table.add_row(name, SUMMARIES[name])
         for switch in TABLE[name]:
-            table.add_row(f"  {switch.key}", f"{_switch_value(switch.value)} - {switch.known}")
+            table.add_row(f"  {switch.key}", f"{_switch_value(switch.key, switch.value)} - {switch.known}")
     return table

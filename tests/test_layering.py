@@ -15,7 +15,7 @@ PACKAGE = Path(mptcpsim.__file__).resolve().parent
 
 #: Layers from the ground up; a module imports from lower layers and from its own package.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("units", "streams", "suggest", "guard", "cursor"),
+    ("units", "streams", "suggest", "guard", "cursor", "settings"),
     ("sim.loop",),
     ("plugins",),
     ("core",),

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 from mptcpsim.core.config import TcpConfig
+from mptcpsim.core.mptcp_config import MptcpConfig
 from mptcpsim.pathmanagers.ndiffports import NDiffPorts
 from mptcpsim.scenario.check import tables_of_end
 from mptcpsim.scenario.errors import Path, dotted
@@ -18,49 +19,22 @@ from mptcpsim.scenario.flows import AnyFlow, RequestResponseFlow
 from mptcpsim.scenario.links import DirectionSpec, LinkSpec
 from mptcpsim.scenario.places import Places
 from mptcpsim.scenario.schema import Scenario
+from mptcpsim.settings import CLIENT, RECEIVER, SENDER, Setting, settings_of
 
 #: Kinds of reasons.
 HIDDEN: Final = "hidden"
 UNUSED: Final = "unused"
 LACKING: Final = "lacking"
 
-#: What only an end that sends data looks at: TCP's keys, and those of MPTCP.
-_OF_SENDER: Final = {
-    "tcp": {
-        "congestion", "initial_window_segments", "initial_ssthresh", "send_buffer", "limited_transmit",
-        "nagle", "slow_start_after_idle", "persist_max", "zero_window_probe",
-    },
-    "mptcp": {
-        "scheduler", "mapping_segments", "keep_until_acked", "share_send_window", "connection_window",
-        "fill_window", "wake_on_window", "map_ahead", "subflow_probe", "persist_min", "persist_shift",
-        "persist_blocks", "data_probe", "data_retransmit",
-    },
-}  # fmt: skip
+#: The settings of the two kinds of tables.
+_SETTINGS: Final = {"tcp": settings_of(TcpConfig), "mptcp": settings_of(MptcpConfig)}
 
-#: What only an end that receives data looks at.
-_OF_RECEIVER: Final = {
-    "tcp": {"receive_buffer", "receive_autotune", "receive_buffer_max", "ack_every", "delayed_ack"},
-    "mptcp": {
-        "window_update", "window_update_rule", "receive_window", "data_ack_on_updates", "data_ack_lag",
-    },
-}  # fmt: skip
-
-#: What only the end that opens the connection looks at.
-_OF_CLIENT: Final = {"tcp": set[str](), "mptcp": {"cache_versions", "syns_with_option"}}
-
-#: Keys that do something only where another one is true.
-_NEEDS: Final = {
-    "receive_buffer_max": "receive_autotune",
-    "keepalive_idle": "keepalive",
-    "keepalive_interval": "keepalive",
-    "keepalive_probes": "keepalive",
-    "window_scale": "window_scaling",
+#: Two keys for one thing: the second one, and the first one.
+_SAME: Final = {
+    each.single: name for settings in _SETTINGS.values() for name, each in settings.items() if each.single
 }
 
-#: Two keys for one thing.
-_SAME: Final = {"versions": "version"}
-
-#: The same of a link: what does nothing without another key.
+#: What does nothing on a link without another key.
 _LINK_NEEDS: Final = {
     "jitter_reorders": "jitter",
     "reorder_delay": "reorder",
@@ -139,6 +113,7 @@ class _Settings:
 
     def _judge(self, index: int, flow: AnyFlow, host: str, side: str, kind: str, config: TcpConfig) -> None:
         """Judge each key of each table of an end."""
+        own = config if kind == "tcp" else config.mptcp
         closer: dict[str, Path] = {}
         for path, settings in tables_of_end(self._scenario, index, host, side, kind):
             here: dict[str, Path] = {}
@@ -147,16 +122,17 @@ class _Settings:
                 if value is None or (value is True and key == "enabled"):
                     continue  # any other key enables MPTCP, too
                 name = _SAME.get(key, key)
+                setting = _SETTINGS[kind][name]
                 here[name] = (*path, key)
                 if key == "enabled" and closer:
                     enabling = next(iter(closer.values()))
                     self._note(path, key, HIDDEN, dotted(self._places.written(enabling)))
                 elif name in closer:
                     self._note(path, key, HIDDEN, dotted(self._places.written(closer[name])))
-                elif why := _unused(flow, host, side, kind, key, value):
+                elif why := _unused(flow, host, side, setting, value):
                     self._note(path, key, UNUSED, why)
-                elif (needed := _NEEDS.get(key)) and not getattr(config, needed):
-                    self._note(path, key, LACKING, f"it needs {needed} = true")
+                elif setting.needs and not getattr(own, setting.needs):
+                    self._note(path, key, LACKING, f"it needs {setting.needs} = true")
                 else:
                     self._reasons[self._places.written(path), key] = None
             closer = {**here, **closer}
@@ -173,17 +149,17 @@ class _Settings:
             reasons.setdefault(why, kind)
 
 
-def _unused(flow: AnyFlow, host: str, side: str, kind: str, key: str, value: Any) -> str:
-    """Return why one end of a flow does not look at a key, or nothing."""
+def _unused(flow: AnyFlow, host: str, side: str, setting: Setting, value: Any) -> str:
+    """Return why one end of a flow does not look at a setting, or nothing."""
     both = isinstance(flow, RequestResponseFlow)
     sends = both or (side == "server") == bool(getattr(flow, "reverse", False))
-    if key in _OF_SENDER[kind] and not sends:
+    if setting.used_by == SENDER and not sends:
         return f"{host} sends no data"
-    if key in _OF_RECEIVER[kind] and sends and not both:
+    if setting.used_by == RECEIVER and sends and not both:
         return f"{host} receives no data"
-    if key in _OF_CLIENT[kind] and side == "server":
+    if setting.used_by == CLIENT and side == "server":
         return f"{host} opens no connection"
-    if key == "path_manager" and value.name == NDiffPorts.NAME and side == "server":
+    if setting.family == NDiffPorts.FAMILY and value.name == NDiffPorts.NAME and side == "server":
         return f"{value.name} opens subflows at the client, and {host} is the server"
     return ""
 

@@ -21,12 +21,13 @@ from mptcpsim.scenario.check_routes import check_routes
 from mptcpsim.scenario.errors import Path, Problem
 from mptcpsim.scenario.fields import PluginChoice
 from mptcpsim.scenario.flows import FlowSpec
-from mptcpsim.scenario.mptcp_settings import PLUGINS, MptcpSettings
+from mptcpsim.scenario.mptcp_settings import MptcpSettings
 from mptcpsim.scenario.nodes import USABLE_NAMES, NodeSpec, usable_name
 from mptcpsim.scenario.policy import source_address
 from mptcpsim.scenario.routes import addresses, look_up, split_end
 from mptcpsim.scenario.schema import Scenario
 from mptcpsim.scenario.tcp_settings import TcpSettings
+from mptcpsim.settings import plugins_of
 from mptcpsim.suggest import did_you_mean
 from mptcpsim.units import format_time
 
@@ -197,12 +198,12 @@ def _plugins(scenario: Scenario) -> None:
                 _plugin(("links", index, side, "qdisc"), "qdisc", choice)
         for number, choice in enumerate(link.middleboxes):
             _plugin(("links", index, "middleboxes", number), "middlebox", choice)
-    for key, family in (("tcp", {"congestion": "congestion"}), ("mptcp", PLUGINS)):
-        for path, settings in _all_settings(scenario, key):
-            for field, name in family.items():
-                choice = getattr(settings, field)
+    for kind, config in (("tcp", TcpConfig), ("mptcp", MptcpConfig)):
+        for path, settings in _all_settings(scenario, kind):
+            for key, family in plugins_of(config).items():
+                choice = getattr(settings, key)
                 if choice is not None:
-                    _plugin((*path, field), name, choice)
+                    _plugin((*path, key), family, choice)
 
 
 def _all_settings(scenario: Scenario, kind: str) -> list[tuple[Path, TcpSettings | MptcpSettings]]:

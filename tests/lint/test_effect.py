@@ -8,20 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mptcpsim.lint.effect import (
-    _OF_CLIENT,
-    _OF_RECEIVER,
-    _OF_SENDER,
-    HIDDEN,
-    UNUSED,
-    Vain,
-    vain_keys,
-)
+from mptcpsim.core.config import TcpConfig
+from mptcpsim.core.mptcp_config import MptcpConfig
+from mptcpsim.lint.effect import HIDDEN, UNUSED, Vain, vain_keys
 from mptcpsim.results.series import NoSeries
 from mptcpsim.scenario.build import build
 from mptcpsim.scenario.load import Source, loads
 from mptcpsim.scenario.run import measure
 from mptcpsim.scenario.schema import Scenario
+from mptcpsim.settings import CLIENT, RECEIVER, SENDER, settings_of
 from tests.profiles import examples
 
 #: Two paths; a sends, and both are told by their addresses alone.
@@ -204,11 +199,14 @@ VALUES: dict[str, dict[str, str]] = {
     },
 }  # fmt: skip
 
+#: The end that does not look at a key, by the one that does; a opens the connection and sends.
+WRONG_END = {SENDER: "b", RECEIVER: "a", CLIENT: "b"}
+
 OF_ONE_END = [
-    (kind, key, end)
-    for kinds, end in ((_OF_SENDER, "b"), (_OF_RECEIVER, "a"), (_OF_CLIENT, "b"))
-    for kind, names in kinds.items()
-    for key in sorted(names)
+    (kind, key, WRONG_END[setting.used_by])
+    for kind, config in (("tcp", TcpConfig), ("mptcp", MptcpConfig))
+    for key, setting in settings_of(config).items()
+    if setting.used_by
 ]
 
 

@@ -1,0 +1,210 @@
+"""The definitions of settings, and what is derived from them: one key is written in one place."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+from typer.testing import CliRunner
+
+from mptcpsim.cli import app
+from mptcpsim.core.config import TcpConfig
+from mptcpsim.core.mptcp.profiles import TABLE
+from mptcpsim.core.mptcp_config import MptcpConfig
+from mptcpsim.scenario.catalogue import load_plugins
+from mptcpsim.scenario.load import dumps, loads
+from mptcpsim.scenario.reference import CONFIGURATIONS, reference, values_text, written
+from mptcpsim.scenario.tables import SettingsTable, key_type, table_of
+from mptcpsim.settings import (
+    CHOICE,
+    LIST,
+    NUMBER,
+    PLUGIN,
+    PROFILE,
+    SIZE,
+    SWITCH,
+    TIME,
+    Setting,
+    defaults_of,
+    setting,
+    settings_of,
+)
+from mptcpsim.units import MILLISECOND
+
+SETTINGS = [
+    pytest.param(name, key, each, id=f"{name}.{key}")
+    for name, config in CONFIGURATIONS.items()
+    for key, each in settings_of(config).items()
+]
+
+#: What the values of each kind are in a configuration.
+TYPES = {
+    SWITCH: bool, NUMBER: int, TIME: int, SIZE: int, CHOICE: (str, int), LIST: tuple, PLUGIN: str,
+    PROFILE: str,
+}  # fmt: skip
+
+TEXT = """\
+title = "Two hosts"
+duration = "5s"
+hosts.A.interfaces.e = "10.0.1.1/24"
+hosts.B.interfaces.e = "10.0.1.2/24"
+links = [{ ends = ["A:e", "B:e"] }]
+flows = [{ client = "A", server = "B" }]
+"""
+
+
+@pytest.mark.parametrize(("table", "key", "definition"), SETTINGS)
+class TestEveryKey:
+    def test_has_help_and_a_source(self, table: str, key: str, definition: Setting) -> None:
+        assert re.fullmatch(r"[A-Z][^\n]{10,}[.]", definition.help)
+        assert "  " not in definition.help
+        assert definition.source
+
+    def test_has_a_default_of_its_kind_and_within_its_range(
+        self, table: str, key: str, definition: Setting
+    ) -> None:
+        default = defaults_of(CONFIGURATIONS[table])[key]
+        assert isinstance(default, TYPES[definition.kind])
+        assert isinstance(default, bool) == (definition.kind == SWITCH)
+        if isinstance(default, int):
+            assert definition.minimum <= default
+            assert definition.maximum is None or default <= definition.maximum
+        if definition.choices:
+            assert set(default if isinstance(default, tuple) else [default]) <= set(definition.choices)
+
+    def test_depends_on_a_switch_of_its_table(self, table: str, key: str, definition: Setting) -> None:
+        if definition.needs:
+            assert settings_of(CONFIGURATIONS[table])[definition.needs].kind == SWITCH
+
+    def test_takes_its_default_as_the_reference_writes_it(
+        self, table: str, key: str, definition: Setting
+    ) -> None:
+        """The reference is TOML, and reading it changes nothing."""
+        default = written(definition, defaults_of(CONFIGURATIONS[table])[key])
+        loaded = loads(f"{TEXT}defaults.{table}.{key} = {default}\n")
+        (config, _) = loaded.flow_configs(loaded.flows[0])
+        expected = TcpConfig()
+        if table == "mptcp":
+            enabled = key != "enabled"
+            expected = dataclasses.replace(expected, mptcp=MptcpConfig(enabled=enabled))
+        for name in (f"{key}_parameters",) if definition.kind == PLUGIN else ():
+            # Written out, a plug-in's parameters are completed by their defaults.
+            own: Any = config.mptcp if table == "mptcp" else config
+            target: Any = expected.mptcp if table == "mptcp" else expected
+            changed = dataclasses.replace(target, **{name: getattr(own, name)})
+            expected = dataclasses.replace(expected, mptcp=changed) if table == "mptcp" else changed
+        assert config == expected
+        assert loads(dumps(loaded)).flow_configs(loaded.flows[0])[0] == config
+
+
+def test_a_field_that_is_no_key_belongs_to_one() -> None:
+    """The parameters of plug-ins stand beside their names, MPTCP in tables of its own."""
+    for config, others in ((TcpConfig, {"mptcp"}), (MptcpConfig, set[str]())):
+        settings = settings_of(config)
+        parameters = {f"{name}_parameters" for name, each in settings.items() if each.kind == PLUGIN}
+        assert {field.name for field in dataclasses.fields(config)} == {*settings, *parameters, *others}
+
+
+def test_profiles_change_settings_that_exist() -> None:
+    keys = {field.name for field in dataclasses.fields(MptcpConfig)}
+    for switches in TABLE.values():
+        assert {switch.key for switch in switches} <= keys
+
+
+# --- One definition is enough ------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Extended:
+    """A configuration with a setting of each kind that a core may want."""
+
+    pace: int = setting(5 * MILLISECOND, "The pace.", kind=TIME, minimum=1, source="none")
+    depth: int = setting(3, "The depth.", unit="segments", minimum=1, maximum=9, source="none")
+    mode: str = setting("slow", "The mode.", choices=("slow", "fast"), source="none")
+    careful: bool = setting(False, "Care is taken.", source="none")
+    orders: tuple[int, ...] = setting((1,), "The orders.", choices=(1, 2), single="order", source="none")
+    control: str = setting("cubic", "The control.", family="congestion", source="none")
+    control_parameters: dict[str, object] = dataclasses.field(default_factory=dict)
+
+
+@table_of(Extended)
+class ExtendedTable(SettingsTable):
+    """A table whose keys are nowhere written but in ``Extended``."""
+
+
+class TestOneDefinition:
+    def test_is_the_field_of_the_configuration(self) -> None:
+        assert Extended() == Extended(5 * MILLISECOND, 3, "slow", False, (1,), "cubic", {})
+
+    def test_is_the_key_of_the_table(self) -> None:
+        assert list(ExtendedTable.model_fields) == [
+            "pace", "depth", "mode", "careful", "order", "orders", "control",
+        ]  # fmt: skip
+        assert ExtendedTable.model_fields["pace"].description == "The pace."
+
+    def test_is_what_is_read(self) -> None:
+        load_plugins()
+        table = ExtendedTable.model_validate(
+            {"pace": "7us", "depth": 9, "mode": "fast", "careful": True, "order": 2, "control": "reno"}
+        )
+        assert table.fields() == {
+            "pace": 7000, "depth": 9, "mode": "fast", "careful": True, "orders": (2,), "control": "reno",
+            "control_parameters": {"abc_limit": 1},
+        }  # fmt: skip
+        assert ExtendedTable().fields() == {}
+
+    @pytest.mark.parametrize(
+        ("key", "value", "words"),
+        [
+            ("pace", "0s", "must be more than zero"),
+            ("pace", 5, "is not a time: write a string with a unit"),
+            ("pace", "5 mss", "did you mean"),
+            ("depth", 10, "less than or equal to 9"),
+            ("depth", True, "is not a whole number"),
+            ("mode", "quick", "'slow' or 'fast'"),
+            ("careful", 1, "valid boolean"),
+            ("order", True, "it must be 1 or 2"),
+            ("orders", [3], "it must be 1 or 2"),
+            ("orders", [], "at least 1"),
+            ("control", 7, "is not a plug-in"),
+            ("speed", 7, "Extra inputs"),
+        ],
+    )
+    def test_is_the_check_of_the_key(self, key: str, value: object, words: str) -> None:
+        with pytest.raises(ValidationError, match=re.escape(words)):
+            ExtendedTable.model_validate({key: value})
+
+    def test_is_the_entry_of_the_reference(self) -> None:
+        entries = {entry.key: entry[1:3] for entry in reference(Extended)}
+        assert entries == {
+            "pace": ("time above 0", '"5ms"'),
+            "depth": ("segments, from 1 to 9", "3"),
+            "mode": ('"slow" or "fast"', '"slow"'),
+            "careful": ("true or false", "false"),
+            "orders": ("list of 1 or 2", "[1]"),
+            "control": ("a plug-in: mptcpsim list congestion", '"cubic"'),
+        }
+
+    def test_of_a_range_that_no_reader_checks_is_refused(self) -> None:
+        with pytest.raises(ValueError, match="no other range"):
+            key_type(Setting("The pace.", "none", TIME, minimum=5))
+
+
+# --- mptcpsim list -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("table", CONFIGURATIONS)
+def test_the_keys_of_a_table_are_shown(table: str) -> None:
+    shown = CliRunner().invoke(app, ["list", table], env={"COLUMNS": "400"}).stdout
+    for key, definition in settings_of(CONFIGURATIONS[table]).items():
+        (line,) = [line for line in shown.splitlines() if line.split()[:1] == [key]]
+        default = written(definition, defaults_of(CONFIGURATIONS[table])[key])
+        for cell in (values_text(definition), default, definition.help, definition.source):
+            assert cell in line
+
+
+def test_keys_are_shown_only_when_they_are_asked_for() -> None:
+    assert "keys of" not in CliRunner().invoke(app, ["list"]).stdout
