@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from difflib import SequenceMatcher
+from difflib import SequenceMatcher, get_close_matches
 from functools import lru_cache
 from typing import Final
 
@@ -158,6 +158,19 @@ def did_you_mean(word: str, known: Iterable[str], elsewhere: Iterable[str] = ())
     more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
     listed = f"known are {', '.join(shown)}{more}"
     return f"did you mean {alike[0]!r}? ({listed})" if scores[alike[0]] >= _POSSIBLE else listed
+
+
+def nearly(word: str, known: Iterable[str], likeness: float) -> str:
+    """Return the name that a word is but for a few letters, or nothing.
+
+    For places where any word may stand, so that only what is nearly a name is told to be wrong.
+
+    Args:
+        word: what was written.
+        known: the names.
+        likeness: from which on it is that name, 0 to 1.
+    """
+    return next(iter(get_close_matches(word, list(known), n=1, cutoff=likeness)), "")
 
 
 def _sure(scores: dict[str, float]) -> list[str]:

@@ -10,7 +10,6 @@ variables of the kernel, applications) stands on lines of its own, outside of th
 from __future__ import annotations
 
 import re
-from difflib import get_close_matches
 from typing import Final
 
 from mptcpsim.freebsd.commands import (
@@ -28,7 +27,7 @@ from mptcpsim.freebsd.commands import (
 from mptcpsim.freebsd.lines import DialectError, Line, PassedOver, logical_lines, shell_words
 from mptcpsim.freebsd.rc_firewall import NAMES
 from mptcpsim.freebsd.shell import Shell, Typed
-from mptcpsim.suggest import did_you_mean
+from mptcpsim.suggest import did_you_mean, nearly
 
 #: Variables of rc.conf(5) that are acted upon.
 RC_NAMES: Final = ("pf_enable", "pf_rules", "gateway_enable", "firewall_enable", "firewall_script",
@@ -73,9 +72,9 @@ def read_script(text: str, file: str = "commands") -> tuple[Command, ...]:
             # Lines that have become part of the tables are comments in a scenario that was written down.
             if re.search(rf"\$\{{?{name}\b", text):
                 continue
-            close = get_close_matches(name, RC_NAMES, n=1, cutoff=0.75)
+            close = nearly(name, RC_NAMES, 0.75)
             if close:
-                raise at.error(f"{name!r} is asked for by no command: did you mean {close[0]!r}?")
+                raise at.error(f"{name!r} is asked for by no command: did you mean {close!r}?")
             found.append(PassedOver(at, f"{name}=", "no command asks for the variable"))
     except DialectError as error:
         if not error.text.lstrip().startswith("#"):
@@ -177,6 +176,6 @@ def _unknown(at: Line, name: str, value: str) -> list[PassedOver]:
             f"{name!r} of rc.conf is not simulated: write addresses and routes in the tables of the host, or "
             "as commands, such as ifconfig em0 inet 192.168.0.1/24"
         )
-    if _RC_NOTHING.fullmatch(name) is None or get_close_matches(name, RC_NAMES, n=1, cutoff=0.9):
+    if _RC_NOTHING.fullmatch(name) is None or nearly(name, RC_NAMES, 0.9):
         raise at.error(f"{name!r} of rc.conf is not simulated: {did_you_mean(name, RC_NAMES)}")
     return [PassedOver(at, name, "no packet here depends on it")]

@@ -6,7 +6,6 @@ import ipaddress
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any
 
 from mptcpsim.scenario.errors import Problem
@@ -14,6 +13,7 @@ from mptcpsim.scenario.links import DirectionSpec, LinkSpec
 from mptcpsim.scenario.nodes import USABLE_NAMES, InterfaceSpec, usable_name
 from mptcpsim.scenario.quantities import rate_text, time_text
 from mptcpsim.scenario.validate import validate
+from mptcpsim.suggest import nearly
 from mptcpsim.topologies.addressing import DEFAULT_POOL, Addressing, fill
 from mptcpsim.topologies.attributes import (
     FIBRE_KM_PER_S,
@@ -212,9 +212,9 @@ class _Builder:
             if found:
                 return self.names[found[0]]
         every = [name for identity, names in seen.items() for name in (*names, self.names[identity])]
-        close = get_close_matches(word, every, n=1, cutoff=0.6)
+        close = nearly(word, every, 0.6)
         if close:
-            hint = f"did you mean {close[0]!r}?"
+            hint = f"did you mean {close!r}?"
         else:
             hint = "its nodes are " + _listed(
                 [" ".join([self.names[i], *(f"({n})" for n in names[:1] if n != self.names[i])])

@@ -31,9 +31,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from difflib import get_close_matches
 from typing import Any, Final
 
+from mptcpsim.suggest import nearly
 from mptcpsim.topologies.plan import PlanEdge, PlanNode, TopologyError
 from mptcpsim.units import NEVER, UnitError, parse_rate, parse_time
 
@@ -160,11 +160,11 @@ def kind_of(attributes: Attributes) -> str:
         if word in KINDS:
             return KINDS[word]
         singular = [kind for kind in KINDS if not kind.endswith("s")]
-        close = get_close_matches(word, singular, n=1, cutoff=0.75) if name == "kind" else []
+        close = nearly(word, singular, 0.75) if name == "kind" else ""
         if close:
             raise attributes.wrong(
                 found[0],
-                f"{_shown(found[1])} is no kind of node; did you mean {close[0]!r}? A node that the scenario "
+                f"{_shown(found[1])} is no kind of node; did you mean {close!r}? A node that the scenario "
                 "names under [routers] is a router, whatever the file says",
             )
     return ROUTER
