@@ -61,22 +61,22 @@ class Router(IpNode):
     until ``invalidate`` is called, which the routing table and the interfaces do when
     they change.
 
+    A packet larger than the MTU that may be fragmented travels on as one packet; the headers of the
+    further fragments are not counted.
+
     Attributes:
         icmp_errors: errors are reported to the sender; off makes a black hole.
         errors_sent: ICMP errors sent, by kind.
-        fragmented: packets larger than the MTU that were allowed to be fragmented. They
-            travel on as one packet; the headers of the further fragments are not counted.
     """
 
     FORWARDS: ClassVar[bool] = True
 
-    __slots__ = ("_allowance", "_ports", "errors_sent", "fragmented", "icmp_errors")
+    __slots__ = ("_allowance", "_ports", "errors_sent", "icmp_errors")
 
     def __init__(self, loop: Loop, name: str, icmp_errors: bool = True) -> None:
         super().__init__(loop, name)
         self.icmp_errors = icmp_errors
         self.errors_sent: dict[str, int] = {}
-        self.fragmented: int = 0
         self._ports: list[RouterPort] = []
         #: By destination of errors: (ns of credit, instant of the last look).
         self._allowance: dict[str, tuple[int, int]] = {}
@@ -113,7 +113,6 @@ class Router(IpNode):
         if packet.df:
             self.reject(packet, TOO_BIG, ICMP_FRAGMENTATION_NEEDED, mtu)
             return False
-        self.fragmented += 1
         return True
 
     def reject(self, packet: Packet, reason: str, kind: str, mtu: int = 0) -> None:

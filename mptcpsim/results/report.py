@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from rich import box
 from rich.table import Table
 
 from mptcpsim.plugins import Parameter, Plugin
 from mptcpsim.units import format_rate, format_size
+
+_DIRECTIONS: Final = ("forward", "backward")
 
 
 def _table(title: str, *columns: tuple[str, str]) -> Table:
@@ -193,7 +195,13 @@ def _subflow_row(subflow: dict[str, Any]) -> tuple[str, ...]:
 
 
 def link_table(summary: dict[str, Any]) -> Table:
-    """Return a table of the links of ``summary.json``, one row a direction."""
+    """Return a table of the links of ``summary.json``, one row a direction.
+
+    What seldom happens has a column only if it did.
+    """
+    seldom = {"marks": "marked", "duplicates": "duplicated", "corrupted": "corrupted"}
+    directions = [link[direction] for link in summary["links"].values() for direction in _DIRECTIONS]
+    happened = {key: title for key, title in seldom.items() if any(one.get(key) for one in directions)}
     table = _table(
         "Links",
         ("link", "<"),
@@ -201,10 +209,11 @@ def link_table(summary: dict[str, Any]) -> Table:
         ("packets", ">"),
         ("bytes", ">"),
         ("utilisation", ">"),
+        *((title, ">") for title in happened.values()),
         ("dropped", "~"),
     )
     for name, link in summary["links"].items():
-        for direction in ("forward", "backward"):
+        for direction in _DIRECTIONS:
             one = link[direction]
             drops = ", ".join(f"{count} {reason}" for reason, count in one["drops"].items() if count)
             table.add_row(
@@ -213,6 +222,7 @@ def link_table(summary: dict[str, Any]) -> Table:
                 str(one["packets"]),
                 format_size(one["bytes"]),
                 f"{100 * one['utilisation']:.1f} %" if one["utilisation"] is not None else "-",
+                *(str(one.get(key) or "-") for key in happened),
                 drops or "-",
             )
     return table
@@ -257,7 +267,7 @@ def middlebox_table(summary: dict[str, Any]) -> Table:
     )
     for name, link in summary["links"].items():
         for one in link["middleboxes"]:
-            for direction in ("forward", "backward"):
+            for direction in _DIRECTIONS:
                 counts = [str(one[direction][key]) for key in ("packets", "changed", "dropped", "sent")]
                 table.add_row(name, one["name"], direction, *counts)
     return table

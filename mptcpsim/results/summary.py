@@ -180,12 +180,19 @@ class FlowResult:
 
 @dataclass
 class DirectionResult:
-    """One direction of a link; ``utilisation`` is None where the rate is unlimited."""
+    """One direction of a link; ``utilisation`` is None where the rate is unlimited.
+
+    ``marks`` are packets that the queue has marked CE, ``duplicates`` copies that the link has made,
+    ``corrupted`` packets with a bit flipped.
+    """
 
     packets: int
     bytes: int
     drops: dict[str, int]
     utilisation: float | None
+    marks: int = 0
+    duplicates: int = 0
+    corrupted: int = 0
 
 
 @dataclass

@@ -228,7 +228,13 @@ def _direction_result(pipe: Pipe, now: int, by_boxes: list[tuple[str, int]]) -> 
             reason = f"middlebox {name}"
             drops[reason] = drops.get(reason, 0) + count
     return DirectionResult(
-        packets=pipe.packets, bytes=pipe.bytes, drops=dict(sorted(drops.items())), utilisation=busy
+        packets=pipe.packets,
+        bytes=pipe.bytes,
+        drops=dict(sorted(drops.items())),
+        utilisation=busy,
+        marks=pipe.marks,
+        duplicates=pipe.duplicates,
+        corrupted=pipe.corrupted,
     )
 
 

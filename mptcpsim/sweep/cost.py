@@ -17,9 +17,6 @@ PACKET = 1500
 #: Building a network and summing it up, in packets.
 BASE = 100
 
-#: Seconds that a packet takes where nothing was measured yet.
-SECONDS_PER_PACKET = 30e-6
-
 
 def expected_packets(scenario: Scenario) -> float:
     """Return how many data packets a run sends, at most: each flow as fast as the links alone allow."""

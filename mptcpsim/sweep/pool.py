@@ -128,10 +128,6 @@ class ProcessPool(Pool):
             process.kill()
         self.shutdown()
 
-    def pids(self) -> list[int]:
-        """Return the processes that are alive."""
-        return [process.pid for process in list(self._processes.values()) if process.pid is not None]
-
     def _cancel_queued(self) -> None:
         while True:
             try:

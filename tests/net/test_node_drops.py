@@ -89,3 +89,18 @@ def test_ttl(tmp_path: Path) -> None:
 def test_no_table_without_drops(tmp_path: Path) -> None:
     simulation = build(loads(SCENARIO.replace("mtu = 1400", "")))
     assert "Dropped by nodes" not in printed(summary_of(simulation, tmp_path))
+
+
+def test_what_a_link_does_to_packets_is_shown_if_it_happens(tmp_path: Path) -> None:
+    shown = printed(summary_of(build(loads(SCENARIO)), tmp_path))
+    assert not any(word in shown for word in ("marked", "duplicated", "corrupted"))
+    changes = ["links.0.duplicate=0.1", "links.2.corrupt=0.1"]
+    simulation = build(loads(SCENARIO, overrides=changes))
+    summary = summary_of(simulation, tmp_path)
+    first, _, last = summary["links"].values()
+    assert first["forward"]["duplicates"] > 0 == first["forward"]["corrupted"]
+    assert last["forward"]["corrupted"] > 0 == last["forward"]["duplicates"]
+    # A packet that was corrupted on the last link is what the host drops for its checksum.
+    assert last["forward"]["corrupted"] == summary["counters"]["b"]["TcpInCsumErrors"]
+    titles = next(line for line in printed(summary).splitlines() if "utilisation" in line).split()
+    assert titles[4:] == ["utilisation", "duplicated", "corrupted", "dropped"]

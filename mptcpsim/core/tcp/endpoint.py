@@ -94,7 +94,6 @@ class Tcp(TimerOwner):
     """
 
     __slots__ = (
-        "_closing",
         "_offered_scale",
         "_outbox",
         "_peer_map",
@@ -182,7 +181,6 @@ class Tcp(TimerOwner):
         self._offered_scale: int = window_shift(config) if config.window_scaling else UNKNOWN
         self._syn_sent_at: int = 0
         self._syn_transmissions: int = 0
-        self._closing: bool = False
         self.sender = Sender(self, congestion, config)
         self.receiver = Receiver(self, config)
         self.keepalive = Keepalive(self, config)

@@ -39,10 +39,9 @@ CLOSE: Final = "close"
 FIN_ARRIVED: Final = "FIN"
 FIN_ACKED: Final = "ACK of FIN"
 WAIT_OVER: Final = "wait is over"
-ABORTED: Final = "abort"
 
 #: RFC 9293 figure 5, with simultaneous open and close, and with the end of FIN-WAIT-2 for who reads no
-#: more. ``ABORTED`` (RST, time-out, user abort) leads to CLOSED from everywhere and is not listed.
+#: more. An abort (RST, time-out, by the user) leads to CLOSED from everywhere and is not listed.
 #: SYN-RECEIVED is left by an ACK alone: a FIN carries one, which comes first (section 3.10.7.4), and a
 #: CLOSE waits for it.
 TRANSITIONS: Final[dict[tuple[int, str], int]] = {
