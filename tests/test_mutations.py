@@ -288,8 +288,8 @@ MPTCP_MUTATIONS = {
     "third ACK of a join not sent again": Mutation(
         changes=(
             (
-                "core/mptcp/subflow.py",
-                "                handshake.repeat_third_ack(self, now)\n",
+                "core/mptcp/join_handshake.py",
+                "                self._repeat_third_ack(now)\n",
                 "                pass\n",
             ),
         ),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.errors import LocalProtocolError
 from mptcpsim.core.host import TimerOwner
-from mptcpsim.core.mptcp import handshake, joining
+from mptcpsim.core.mptcp.agreement import answer_version, is_to_be_ignored
 from mptcpsim.core.mptcp.connection import MptcpConnection
 from mptcpsim.core.mptcp.host import MptcpHost
 from mptcpsim.core.mptcp.keys import Key, derive, generate
@@ -372,16 +372,16 @@ class Stack(MptcpHost):
         if offer is not None and listener.config.mptcp.enabled:
             # Where MPTCP is off the option is an unknown one, and not counted either.
             self.counters.add("MPTcpExtMPCapableSYNRX")
-            if handshake.is_to_be_ignored(offer):
+            if is_to_be_ignored(offer):
                 return
-            version = handshake.answer_version(offer, listener.config.mptcp)
+            version = answer_version(offer, listener.config.mptcp)
         connection = self._new_multipath(listener.config, self._connections_ever, False, version)
         connection.local_port = listener.port
         connection.eager = listener.eager
         self._add(connection)
         subflow = self._new_subflow(connection, segment.flow.reverse(), False)
         if isinstance(connection, MptcpConnection) and offer is not None:
-            handshake.take_offer(connection, offer, segment.window)
+            connection.subflow_of(subflow.identifier).handshake.on_syn(offer, segment)
         subflow.open_passive(segment, now)
 
     # --- Joins (RFC 8684 section 3.2) -----------------------------------------------------------
@@ -402,16 +402,13 @@ class Stack(MptcpHost):
             self.counters.add("MPTcpExtMPJoinNoTokenFound")
             self._reset(segment, REASON_MPTCP_SPECIFIC)
             return
-        reason = joining.refusal(connection, segment.flow)
+        reason = connection.joins.refusal(segment.flow)
         if reason != UNKNOWN:
             self.counters.add("MPTcpExtMPJoinRejected")
             self._reset(segment, reason)
             return
         tcp = self._new_subflow(connection, segment.flow.reverse(), True)
-        subflow = connection.subflow_of(tcp.identifier)
-        joining.take_syn(connection, subflow, join, self.nonce())
-        if subflow.came_to_announced_port():
-            self.counters.add("MPTcpExtMPJoinPortSynRx")
+        connection.subflow_of(tcp.identifier).handshake.on_syn(join, segment)
         tcp.open_passive(segment, now)
 
     def open_join(self, connection: TimerOwner, action: OpenSubflow) -> int:

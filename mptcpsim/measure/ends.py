@@ -25,6 +25,6 @@ def numbers_of(sender: Connection | None, receiver: Connection) -> dict[int, int
 
 def _mark(tcp: Tcp) -> int:
     subflow = subflow_of(tcp)
-    if subflow is None or not subflow.is_join:
+    if subflow is None or subflow.join is None:
         return _FIRST
-    return subflow.remote_nonce if tcp.passive else subflow.local_nonce
+    return subflow.join.initiator_nonce

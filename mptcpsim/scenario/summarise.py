@@ -116,7 +116,7 @@ def spoken(flow: Flow) -> int | None:
     client = flow.client
     if not isinstance(client, MptcpConnection) or client.is_plain or not client.established:
         return None
-    return client.version
+    return client.agreed.version
 
 
 def _fallback_reason(simulation: Simulation, spec: FlowSpec, flow: Flow) -> str:

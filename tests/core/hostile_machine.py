@@ -323,7 +323,7 @@ class Intruded(RuleBasedStateMachine):
                 ordered = 1 <= out.una <= out.highest() and out.nxt <= out.end
                 hold("data numbers out of order", ordered, lambda: f"{out.una} {out.nxt} {out.end}")
                 for subflow in connection.open:
-                    waiting = len(subflow.signals)
+                    waiting = len(subflow.signals.waiting)
                     hold("signals pile up", waiting <= 40, lambda n=waiting: f"{n} wait")
             return
         for tcp in connection.subflows:
@@ -557,7 +557,7 @@ class OutsiderMachine(Intruded):
     @staticmethod
     def _without_keys(connection: Connection, more: int) -> tuple[MptcpOption, ...]:
         choices: list[MptcpOption] = [RemoveAddr((77,)), MpFastclose(more), MpJoinSyn(1, more, more)]
-        if isinstance(connection, MptcpConnection) and connection.version == 1:
+        if isinstance(connection, MptcpConnection) and connection.agreed.version == 1:
             choices += [
                 AddAddr(9, "10.0.9.9", 5001, more.to_bytes(8, "big")),
                 AddAddr(9, "10.0.9.9", echo=True),

@@ -253,7 +253,7 @@ class Forger:
         if kind == "fail":
             out = connection.outbound
             return MpFail((out.idsn + number(fields["dsn"], out.una, out.nxt)) & _64_BITS)
-        return MpFastclose(connection.local_key.value ^ wrong)
+        return MpFastclose(connection.agreed.local_key.value ^ wrong)
 
     def _dss(self, connection: MptcpConnection, fields: dict[str, Any], segment: Segment) -> Dss:
         inbound, out = connection.inbound, connection.outbound
@@ -270,7 +270,7 @@ class Forger:
         length = segment.length + (1 if fields["fin"] else 0) if fields["length"] < 0 else fields["length"]
         wire = (inbound.idsn + dsn) & _64_BITS
         checksum = UNKNOWN
-        if fields["checksum"] == "there" or (connection.checksum and fields["checksum"] != "absent"):
+        if fields["checksum"] == "there" or (connection.agreed.checksum and fields["checksum"] != "absent"):
             data = payload_sum(pattern(dsn - 1, segment.length)) if segment.length else 0
             checksum = dss_checksum(wire, ssn & _32_BITS, length & 0xFFFF, data)
             checksum ^= 1 if fields["checksum"] == "wrong" else 0
@@ -287,13 +287,13 @@ class Forger:
 
     def _keys(self, connection: MptcpConnection, right: str) -> tuple[Key, Key]:
         """Return the keys of the sender and of the receiver, the first of them perhaps another one."""
-        own = connection.remote_key
-        return (own if right == "right" else own._replace(value=own.value ^ 1)), connection.local_key
+        own = connection.agreed.remote_key
+        return (own if right == "right" else own._replace(value=own.value ^ 1)), connection.agreed.local_key
 
     def _capable(self, connection: MptcpConnection, fields: dict[str, Any]) -> MpCapable:
         own, peer = self._keys(connection, fields["right"])
         count = fields["keys"]
-        version = (connection.version + fields["version"]) % 3
+        version = (connection.agreed.version + fields["version"]) % 3
         return MpCapable(
             version,
             fields["flags"],
@@ -306,9 +306,9 @@ class Forger:
     def _join(self, connection: MptcpConnection, fields: dict[str, Any]) -> MptcpOption:
         own, peer = self._keys(connection, fields["right"])
         wrong = 0 if fields["right"] == "right" else 1
-        subflow = self.tcp.extension
-        nonces = (7, 0) if subflow is None else (subflow.remote_nonce or 7, subflow.local_nonce)
-        keys = (connection.version, own.value, peer.value, *nonces)
+        join = self.tcp.extension.join if self.tcp.extension is not None else None
+        nonces = (7, 0) if join is None else (join.remote_nonce or 7, join.local_nonce)
+        keys = (connection.agreed.version, own.value, peer.value, *nonces)
         if fields["kind"] == 0:
             return MpJoinSyn(fields["id"], peer.token ^ wrong, nonces[0], fields["backup"])
         if fields["kind"] == 1:
@@ -320,7 +320,7 @@ class Forger:
         if fields["kind"] in ("echo", "none"):
             return AddAddr(*where, b"", fields["kind"] == "echo")
         own, peer = self._keys(connection, fields["kind"])
-        hmac = add_addr_hmac(connection.version, own.value, peer.value, *where)
+        hmac = add_addr_hmac(connection.agreed.version, own.value, peer.value, *where)
         return AddAddr(*where, hmac)
 
 

@@ -243,7 +243,7 @@ def test_the_third_ack_of_a_join_on_every_answer(version: int) -> None:
 def test_add_addr_on_every_answer() -> None:
     """Each is echoed, as fast as ACKs with signals may follow each other; the same one does not queue up."""
     pair, client, server = ready(1, 1, delay=25 * MICROSECOND)
-    keys = (client.local_key.value, client.remote_key.value)
+    keys = (client.agreed.local_key.value, client.agreed.remote_key.value)
     number = 0
 
     def answer(segment: Segment) -> Answer:
@@ -259,7 +259,7 @@ def test_add_addr_on_every_answer() -> None:
         forge(pair, client, options=answer(pair.segments("s>c")[-1][1])[1])
     pair.run(start + SECOND, steps=4_000)
     assert 1 <= len([when for when, _ in pair.segments("s>c") if when > start]) <= 30
-    assert len(server.subflow_of(0).signals) <= 16
+    assert len(server.subflow_of(0).signals.waiting) <= 16
     assert counted(pair.server, "EchoAddTxDrop")[0] >= 80
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from mptcpsim.core.mptcp import fallback
-from mptcpsim.core.mptcp.keys import add_addr_hmac
 from mptcpsim.core.mptcp_options import REASON_UNSPECIFIED, VERSION_0, AddAddr, RemoveAddr
 from mptcpsim.core.sequences import UNKNOWN
 from mptcpsim.plugins import RemoteAddress
@@ -23,20 +22,30 @@ _MAX_ID: Final = 255
 
 
 class Announcement:
-    """An ADD_ADDR of ours that the peer has not echoed.
+    """An ADD_ADDR of ours that the peer has not echoed. Times in ns.
 
     Attributes:
         option: as it is sent.
-        tries: how often it was sent.
-        at: when it is sent again, ns.
+        repeat_at: when it is sent again, or given up.
     """
 
-    __slots__ = ("at", "option", "tries")
+    __slots__ = ("_timeout", "_tries", "option", "repeat_at")
 
-    def __init__(self, option: AddAddr, at: int) -> None:
+    def __init__(self, option: AddAddr, timeout: int, now: int) -> None:
         self.option = option
-        self.tries: int = 1
-        self.at = at
+        self._timeout = timeout
+        #: How often it was sent.
+        self._tries: int = 1
+        self.repeat_at: int = now + timeout
+
+    def has_repeats(self, most: int) -> bool:
+        """Return whether it was sent again less than ``most`` times."""
+        return self._tries <= most
+
+    def on_repeat(self, now: int) -> None:
+        """It is sent again."""
+        self._tries += 1
+        self.repeat_at = now + self._timeout
 
 
 class Addresses:
@@ -94,22 +103,15 @@ class Addresses:
         connection = self._connection
         identifier = self.local_id(address)
         number = port or UNKNOWN
-        hmac = add_addr_hmac(
-            connection.version,
-            connection.local_key.value,
-            connection.remote_key.value,
-            identifier,
-            address,
-            number,
-        )
+        hmac = connection.agreed.own_add_addr_hmac(identifier, address, number)
         option = AddAddr(identifier, address, number, hmac)
         self.announced[address] = identifier
         self._announced_ports[address] = port
         config = connection.config.mptcp
-        if connection.version != VERSION_0 and config.add_addr_retries:
-            at = now + config.add_addr_timeout
-            self._unanswered[identifier] = Announcement(option, at)
-            connection.wake_by(at)
+        if connection.agreed.version != VERSION_0 and config.add_addr_retries:
+            waiting = Announcement(option, config.add_addr_timeout, now)
+            self._unanswered[identifier] = waiting
+            connection.wake_by(waiting.repeat_at)
         connection.signal(option, now)
 
     def has_announced(self, address: str, port: int) -> bool:
@@ -155,19 +157,18 @@ class Addresses:
 
     def next_deadline(self) -> int:
         """Return when an ADD_ADDR is due again, ns, or ``NEVER``."""
-        return min((waiting.at for waiting in self._unanswered.values()), default=NEVER)
+        return min((waiting.repeat_at for waiting in self._unanswered.values()), default=NEVER)
 
     def handle_timers(self, now: int) -> None:
         """Repeat what was not echoed in time."""
         connection = self._connection
         for identifier, waiting in list(self._unanswered.items()):
-            if waiting.at > now:
+            if waiting.repeat_at > now:
                 continue
-            if waiting.tries > connection.config.mptcp.add_addr_retries:
+            if not waiting.has_repeats(connection.config.mptcp.add_addr_retries):
                 del self._unanswered[identifier]
                 continue
-            waiting.tries += 1
-            waiting.at = now + connection.config.mptcp.add_addr_timeout
+            waiting.on_repeat(now)
             connection.signal(waiting.option, now)
 
     # --- The peer's -------------------------------------------------------------------------------
@@ -181,27 +182,19 @@ class Addresses:
             if waiting is not None and waiting.option[:3] == option[:3]:
                 del self._unanswered[option.address_id]
             return
-        if connection.version != VERSION_0 and connection.config.mptcp.validate_hmac:
-            expected = add_addr_hmac(
-                connection.version,
-                connection.remote_key.value,
-                connection.local_key.value,
-                option.address_id,
-                option.address,
-                option.port,
-            )
-            if option.hmac != expected:
-                # Silently ignored (section 3.4.1): only the count tells.
-                connection.count("MptcpsimAddAddrHmacFailure")
-                return
+        agreed = connection.agreed
+        if not agreed.proves_add_addr(option.hmac, option.address_id, option.address, option.port):
+            # Silently ignored (section 3.4.1): only the count tells.
+            connection.count("MptcpsimAddAddrHmacFailure")
+            return
         connection.count("MPTcpExtAddAddr")
         # No subflow can be opened to port 0: it names none, as in Linux.
         names_port = option.port > 0
         if names_port:
             connection.count("MPTcpExtPortAdd")
-        if connection.version != VERSION_0:
+        if agreed.version != VERSION_0:
             connection.signal(option._replace(hmac=b"", echo=True), now)
-        connection.joins.on_announced(now)
+        connection.joins.on_add_addr(now)
         port = option.port if names_port else subflow.tcp.flow.dport
         known = self.remote.get(option.address_id)
         fresh = RemoteAddress(option.address_id, option.address, port)

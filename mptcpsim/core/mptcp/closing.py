@@ -144,7 +144,7 @@ def fast_close(connection: MptcpConnection, now: int) -> None:
     if connection.ended:
         return
     alive = connection.alive()
-    by_reset = connection.config.mptcp.fastclose == "rst" and connection.version != VERSION_0
+    by_reset = connection.config.mptcp.fastclose == "rst" and connection.agreed.version != VERSION_0
     if connection.state in (M_CLOSED, M_TIME_WAIT, M_FASTCLOSE_WAIT) or not alive or by_reset:
         connection.error = connection.error or "aborted"
         _reset_all(connection, True, "aborted", now)
@@ -178,7 +178,7 @@ def repeat_fast_close(connection: MptcpConnection, now: int) -> None:
 
 def on_fastclose(connection: MptcpConnection, option: MpFastclose, now: int) -> None:
     """Variant A: with the right key, reset this subflow and all others."""
-    if option.receiver_key != connection.local_key.value:
+    if option.receiver_key != connection.agreed.local_key.value:
         return
     connection.count("MPTcpExtMPFastcloseRx")
     # A peer that closes in the same instant gets our RST, which is what it waits for.
@@ -190,7 +190,7 @@ def on_fastclose(connection: MptcpConnection, option: MpFastclose, now: int) -> 
 
 def on_fastclose_reset(connection: MptcpConnection, option: MpFastclose, subflow: Subflow, now: int) -> None:
     """Variant R: the subflow is gone already; reset the others."""
-    if option.receiver_key != connection.local_key.value:
+    if option.receiver_key != connection.agreed.local_key.value:
         return
     connection.count("MPTcpExtMPFastcloseRx")
     error = "connection reset by peer (MP_FASTCLOSE)"
@@ -205,7 +205,7 @@ def on_fastclose_reset(connection: MptcpConnection, option: MpFastclose, subflow
 def _ask(subflow: Subflow, now: int) -> None:
     connection = subflow.connection
     connection.count("MPTcpExtMPFastcloseTx")
-    option = MpFastclose(connection.remote_key.value)
+    option = MpFastclose(connection.agreed.remote_key.value)
     fallback.send_with(subflow.tcp, connection.inbound.ack_dss(), (option,), now)
 
 
@@ -223,7 +223,7 @@ def _reset_all(connection: MptcpConnection, with_option: bool, why: str, now: in
         tcp = subflow.tcp
         if tcp.state == CLOSED:
             continue
-        if with_option and connection.version != VERSION_0 and subflow.stage == READY:
+        if with_option and connection.agreed.version != VERSION_0 and subflow.stage == READY:
             connection.count("MPTcpExtMPFastcloseTx")
-            subflow.reset_option = MpFastclose(connection.remote_key.value)
+            subflow.reset_option = MpFastclose(connection.agreed.remote_key.value)
         tcp.abort(now, why)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from mptcpsim.core.counters import Counters
 from mptcpsim.core.errors import LocalProtocolError
-from mptcpsim.core.mptcp import closing, fallback, handshake, signals, window_updates
+from mptcpsim.core.mptcp import closing, fallback, window_updates
 from mptcpsim.core.mptcp.addresses import Addresses
+from mptcpsim.core.mptcp.agreement import Agreement
 from mptcpsim.core.mptcp.data_receiver import DataReceiver
 from mptcpsim.core.mptcp.data_sender import DataSender
 from mptcpsim.core.mptcp.data_states import (
@@ -54,22 +55,16 @@ if TYPE_CHECKING:
     from mptcpsim.core.config import TcpConfig
     from mptcpsim.core.tcp.endpoint import Tcp
 
-_NO_KEY = Key(0, 0, 0)
-
 
 class MptcpConnection(Connection):
     """One end of an MPTCP connection.
 
     Attributes:
         is_client: this end opened the connection.
-        version: the version in use, or being offered.
+        agreed: version, keys and checksums, offered or agreed on.
         is_plain: it speaks plain TCP, by negotiation or after a fallback.
         fell_back: it spoke MPTCP before that.
         state: one of ``core.mptcp.data_states``.
-        checksum: DSS checksums are in use.
-        local_key, remote_key: with token and IDSN.
-        remote_flags: of the peer's MP_CAPABLE.
-        denies_initial: the peer forbids further subflows to the address of the first one.
         outbound, inbound: the two directions of the data sequence space.
         joins: the subflows that the path manager wants to open.
         addresses, paths, path_manager: which addresses there are, and what is done with them.
@@ -86,8 +81,7 @@ class MptcpConnection(Connection):
         "_stack",
         "abandoned_at",
         "addresses",
-        "checksum",
-        "denies_initial",
+        "agreed",
         "extensions",
         "fell_back",
         "group",
@@ -95,16 +89,12 @@ class MptcpConnection(Connection):
         "is_client",
         "is_plain",
         "joins",
-        "local_key",
         "open",
         "outbound",
         "path_manager",
         "paths",
-        "remote_flags",
-        "remote_key",
         "state",
         "update_turn",
-        "version",
     )
 
     def __init__(
@@ -114,19 +104,13 @@ class MptcpConnection(Connection):
         self._stack = stack
         mptcp = config.mptcp
         self.is_client = is_client
-        self.version = version
+        self.agreed = Agreement(mptcp, version, key)
         self.is_plain: bool = False
         self.fell_back: bool = False
         self.state: int = M_INIT
-        self.checksum: bool = mptcp.checksum
-        self.local_key = key
-        self.remote_key = _NO_KEY
-        self.remote_flags: int = 0
-        self.denies_initial: bool = False
         chosen = create("scheduler", mptcp.scheduler, mptcp.scheduler_parameters, stack.plugins)
         assert isinstance(chosen, Scheduler)
-        self.outbound = DataSender(self, chosen)
-        self.outbound.idsn = key.idsn
+        self.outbound = DataSender(self, chosen, key.idsn)
         chosen.start(self.outbound)
         octets = mptcp.data_ack_octets
         if mptcp.data_ack_lag:
@@ -201,7 +185,7 @@ class MptcpConnection(Connection):
                 and not tcp.sender.fin_wanted
                 and not tcp.sender.timeouts_in_a_row
             ):
-                (backups if subflow.own_backup or subflow.peer_backup else regular).append(subflow)
+                (backups if subflow.priority.is_backup else regular).append(subflow)
         if self._skips_persist:
             return [s for s in regular or backups if s.tcp.sender.window_probe.at == NEVER]
         return regular or backups
@@ -216,11 +200,11 @@ class MptcpConnection(Connection):
 
     def subflows_of_local(self, identifier: int) -> list[Subflow]:
         """Return the subflows that use an own address."""
-        return [s for s in self.open_subflows() if s.local_id == identifier]
+        return [s for s in self.open_subflows() if s.handshake.local_id == identifier]
 
     def subflows_of_remote(self, identifier: int) -> list[Subflow]:
         """Return the subflows that use an address of the peer."""
-        return [s for s in self.open_subflows() if s.remote_id == identifier]
+        return [s for s in self.open_subflows() if s.handshake.remote_id == identifier]
 
     def open_subflows(self) -> list[Subflow]:
         """Return the subflows that are open or being opened."""
@@ -354,7 +338,7 @@ class MptcpConnection(Connection):
     def on_established(self, number: int, now: int) -> None:
         """A subflow has completed its TCP handshake."""
         subflow = self.extensions[number]
-        if not subflow.is_join:
+        if subflow.join is None:
             if subflow.stage == READY and not self.is_plain:
                 self._established(subflow, now)
             else:
@@ -363,7 +347,7 @@ class MptcpConnection(Connection):
         if subflow.stage == READY:
             self._join_established(subflow, now)
         else:
-            handshake.arm_third_ack(subflow, now)
+            subflow.join.await_answer(now)
         self._state_changed()
 
     def _established(self, first: Subflow, now: int) -> None:
@@ -375,8 +359,9 @@ class MptcpConnection(Connection):
         self._couple(tcp)
         self._counted = True
         self.count("MPTcpExtMPCurrEstab")
-        self.note("CREATED", f"token {self.local_key.token:08x}")
-        self.note("ESTABLISHED", f"version {self.version} token {self.local_key.token:08x}")
+        token = self.agreed.local_key.token
+        self.note("CREATED", f"token {token:08x}")
+        self.note("ESTABLISHED", f"version {self.agreed.version} token {token:08x}")
         Connection.on_established(self, first.number, now)
         self.act(self.path_manager.on_established(self.paths), now)
 
@@ -388,9 +373,8 @@ class MptcpConnection(Connection):
 
     def on_confirmed(self, subflow: Subflow, now: int) -> None:
         """The first DATA_ACK of a subflow has arrived."""
-        self.joins.allow("dss", now)
-        if subflow.signals:
-            signals.flush(subflow, now)
+        self.joins.on_dss(now)
+        subflow.signals.flush(now)
 
     def act(self, actions: list[Action], now: int) -> None:
         """Carry out what the path manager wants."""
@@ -402,7 +386,7 @@ class MptcpConnection(Connection):
             elif isinstance(action, Withdraw):
                 self.addresses.withdraw(action.address, now)
             elif isinstance(action, SetBackup):
-                signals.set_backup(self.subflow_of(action.subflow), action.backup, now)
+                self.subflow_of(action.subflow).priority.change(action.backup, now)
 
     def has_room(self) -> bool:
         """Return whether the connection may have one more subflow."""
@@ -419,15 +403,14 @@ class MptcpConnection(Connection):
 
     def rename_token(self, token: int) -> bool:
         """Take another token; return False if a connection of this host has it."""
-        return self._stack.rename_token(self.local_key.token, token, self)
+        return self._stack.rename_token(self.agreed.local_key.token, token, self)
 
     def note_refusal(self, peer: str) -> None:
         """Remember that a peer has not answered the version offered."""
-        self._stack.note_refusal(peer, self.version)
+        self._stack.note_refusal(peer, self.agreed.version)
 
     def on_join_complete(self, subflow: Subflow, now: int) -> None:
         """The fourth ACK has arrived at the initiator of a join."""
-        subflow.stage = READY
         self._join_established(subflow, now)
         self._push(now)
 
@@ -436,7 +419,7 @@ class MptcpConnection(Connection):
         self.abandoned_at = NEVER
         self._couple(tcp)
         if tcp.passive:
-            self.addresses.learn(subflow.remote_id, tcp.flow.dst, tcp.flow.dport)
+            self.addresses.learn(subflow.handshake.remote_id, tcp.flow.dst, tcp.flow.dport)
         self.note_subflow(
             subflow, "SF_ESTABLISHED", f"{tcp.flow.src}:{tcp.flow.sport} > {tcp.flow.dst}:{tcp.flow.dport}"
         )
@@ -457,16 +440,16 @@ class MptcpConnection(Connection):
         alive = self.alive()
         if alive:
             working = [s for s in alive if not s.failing and s.works]
-            signals.signal((working or alive)[0], option, now)
+            (working or alive)[0].signals.send(option, now)
 
     def signal_elsewhere(self, option: MptcpOption, local_id: int, now: int) -> None:
         """Send an option on a subflow that does not use an own address, if there is one."""
         # From an address that is gone nothing can be sent.
         alive = [s for s in self.alive() if self._stack.has_address(s.tcp.flow.src)]
-        others = [s for s in alive if s.local_id != local_id] or alive
+        others = [s for s in alive if s.handshake.local_id != local_id] or alive
         if others:
             working = [s for s in others if not s.failing and s.works]
-            signals.signal((working or others)[0], option, now)
+            (working or others)[0].signals.send(option, now)
 
     # --- Data -----------------------------------------------------------------------------------------
 
@@ -511,9 +494,13 @@ class MptcpConnection(Connection):
         self.outbound.reinject(items)
         self._push(now)
 
+    def become_plain(self, subflow: Subflow, why: str, now: int) -> None:
+        """Go on as plain TCP on a subflow."""
+        fallback.become_plain(self, subflow, why, now)
+
     def reset_subflow(self, subflow: Subflow, reason: int, why: str, now: int) -> None:
         """Reset one subflow, and say why where the version can (section 3.6)."""
-        if self.version != VERSION_0 and subflow.reset_option is None:
+        if self.agreed.version != VERSION_0 and subflow.reset_option is None:
             subflow.reset_option = MpTcprst(reason)
         subflow.tcp.abort(now, f"{why} ({REASON_NAMES[reason]})")
 
@@ -606,7 +593,7 @@ class MptcpConnection(Connection):
 
     def local_release(self) -> None:
         """The token is free again."""
-        self._stack.release_token(self.local_key.token, self)
+        self._stack.release_token(self.agreed.local_key.token, self)
 
     # --- Timers -----------------------------------------------------------------------------------------
 

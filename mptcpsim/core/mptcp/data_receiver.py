@@ -94,6 +94,11 @@ class DataReceiver:
         self._seen_limit: int = -1
         self._seen_scale: int = -1
 
+    def start(self, idsn: int) -> None:
+        """The peer's key is known, and with it the number where its stream begins."""
+        self.idsn = idsn
+        self._ack_for = -1
+
     # --- What segments say of it --------------------------------------------------------------
 
     def ack_dss(self) -> Dss:

@@ -91,13 +91,13 @@ class DataSender(DataSource):
         "view",
     )
 
-    def __init__(self, connection: MptcpConnection, scheduler: Scheduler) -> None:
+    def __init__(self, connection: MptcpConnection, scheduler: Scheduler, idsn: int) -> None:
         mptcp = connection.config.mptcp
         super().__init__(mptcp.subflow_probe, mptcp.persist_min, mptcp.persist_shift)
         self._connection = connection
         self.scheduler = scheduler
         #: The own IDSN.
-        self.idsn: int = 0
+        self.idsn = idsn
         #: Octets of a DSN that is sent, 4 or 8; with 4, where and when the rate was last looked at.
         self.octets: int = mptcp.dsn_octets
         self.ahead: bool = mptcp.map_ahead
@@ -161,8 +161,9 @@ class DataSender(DataSource):
         """Return the relative form of a DATA_ACK."""
         return widen(wire, octets, self.idsn, self.una)
 
-    def seed_window(self, window: int) -> None:
-        """Take the window of the SYN of the first subflow (section 3.3.5)."""
+    def start(self, idsn: int, window: int) -> None:
+        """The version is agreed on, and with it the own IDSN; take the window of the peer's SYN (3.3.5)."""
+        self.idsn = idsn
         self.edge = max(self.edge, 1 + window)
         self.max_window = window
 

@@ -16,7 +16,6 @@ from mptcpsim.core.options import mptcp_length
 from mptcpsim.core.segment import FIN, Segment
 from mptcpsim.core.sequences import unwrap
 from mptcpsim.core.tcp.states import CLOSED, ESTABLISHED
-from mptcpsim.units import NEVER
 
 if TYPE_CHECKING:
     from mptcpsim.core.mptcp.connection import MptcpConnection
@@ -52,11 +51,7 @@ def become_plain(
     connection.local_release()
     if subflow.speaks:
         connection.uncount_established()
-    subflow.stage = PLAIN
-    subflow.speaks = False
-    subflow.join_at = subflow.signal_at = subflow.watch.probe_at = subflow.watch.check_at = NEVER
-    subflow.signals = []
-    subflow.fail.stop()
+    subflow.become_plain()
     for other in list(connection.subflows):
         if other is not tcp and other.state != CLOSED:
             other.abort(now, "the connection has fallen back to plain TCP")
@@ -146,7 +141,7 @@ def _infinite(connection: MptcpConnection, subflow: Subflow) -> Dss:
     dsn = outbound.una
     ssn = subflow.tcp.sender.end - (outbound.nxt - dsn)
     octets = outbound.octets
-    checksum = 0 if connection.checksum else -1
+    checksum = 0 if connection.agreed.checksum else -1
     return Dss(
         dsn_octets=octets,
         dsn=narrow(dsn, octets, outbound.idsn),

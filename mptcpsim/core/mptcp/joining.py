@@ -5,20 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mptcpsim.core.mptcp.data_states import M_CLOSED, M_FASTCLOSE_WAIT, M_INIT, M_TIME_WAIT
-from mptcpsim.core.mptcp_options import (
-    REASON_LACK_OF_RESOURCES,
-    REASON_MPTCP_SPECIFIC,
-    REASON_PROHIBITED,
-    VERSION_0,
-    MpJoinSyn,
-)
+from mptcpsim.core.mptcp_options import REASON_LACK_OF_RESOURCES, REASON_MPTCP_SPECIFIC, REASON_PROHIBITED
 from mptcpsim.core.segment import FourTuple
 from mptcpsim.core.sequences import UNKNOWN
 from mptcpsim.plugins import OpenSubflow, SubflowInfo
 
 if TYPE_CHECKING:
     from mptcpsim.core.mptcp.connection import MptcpConnection
-    from mptcpsim.core.mptcp.subflow import Subflow
 
 
 class Joins:
@@ -38,6 +31,8 @@ class Joins:
         #: Those that could not be opened, and whose failure the path manager is hearing of right now.
         self._failing: list[OpenSubflow] = []
 
+    # --- The initiator --------------------------------------------------------------------------
+
     def open(self, action: OpenSubflow, now: int) -> None:
         """Open a subflow, now or as soon as it is allowed."""
         if self._allowed and not self._held:
@@ -45,16 +40,22 @@ class Joins:
         else:
             self._waiting.append(action)
 
-    def release(self, now: int) -> None:
-        """The third ACK of the first subflow is on its way."""
+    def on_third_ack_sent(self, now: int) -> None:
+        """The third ACK of a subflow is on its way."""
         self._held = False
         self._open_waiting(now)
 
-    def allow(self, cause: str, now: int) -> None:
-        """Something has happened that may be what joins have waited for."""
-        if not self._allowed and self._connection.config.mptcp.join_after in (cause, "add-addr"):
+    def on_dss(self, now: int) -> None:
+        """The first DSS has arrived, or an MP_CAPABLE that stands in for one."""
+        if self._connection.config.mptcp.join_after in ("dss", "add-addr"):
             self._allowed = True
         self._open_waiting(now)
+
+    def on_add_addr(self, now: int) -> None:
+        """An ADD_ADDR has arrived: in Linux a reason to allow joins."""
+        if self._connection.config.mptcp.join_after == "add-addr":
+            self._allowed = True
+            self._open_waiting(now)
 
     def _open_waiting(self, now: int) -> None:
         if self._allowed and not self._held and self._waiting:
@@ -63,68 +64,50 @@ class Joins:
             for action in waiting:
                 self._open(action, now)
 
-    def on_announced(self, now: int) -> None:
-        """An ADD_ADDR has arrived: in Linux a reason to allow joins."""
-        if self._connection.config.mptcp.join_after == "add-addr":
-            self.allow("add-addr", now)
-
     def _open(self, action: OpenSubflow, now: int) -> None:
         connection = self._connection
         ending = connection.peer_closed and connection.outbound.fin_sent
         if connection.is_plain or connection.state in (M_CLOSED, M_FASTCLOSE_WAIT) or ending:
             return
         first = connection.subflows[0].flow
-        if connection.denies_initial and (action.remote, action.port) == (first.dst, first.dport):
+        if connection.agreed.denies_initial and (action.remote, action.port) == (first.dst, first.dport):
             # Flag C of the peer's MP_CAPABLE: "MUST NOT" (section 3.1).
             return
         subflow = connection.new_join(action, now) if connection.has_room() else None
         if subflow is None:
-            connection.count("MPTcpExtMPJoinSynTxBindErr")
-            if action in self._failing:
-                # The path manager has answered the failure with the same again.
-                return
-            info = SubflowInfo(
-                UNKNOWN, action.local, UNKNOWN, action.remote, UNKNOWN, action.port, action.backup, True
-            )
-            self._failing.append(action)
-            connection.act(connection.path_manager.on_subflow_closed(connection.paths, info), now)
-            self._failing.pop()
+            self._fail(action, now)
             return
-        subflow.local_id = connection.addresses.local_id(action.local)
-        subflow.own_backup = action.backup
-        subflow.local_nonce = connection.nonce()
+        assert subflow.join is not None
+        subflow.join.begin(action.backup)
         connection.count("MPTcpExtMPJoinSynTx")
         subflow.tcp.open_active(now)
 
+    def _fail(self, action: OpenSubflow, now: int) -> None:
+        """Tell the path manager that a subflow could not be opened."""
+        connection = self._connection
+        connection.count("MPTcpExtMPJoinSynTxBindErr")
+        if action in self._failing:
+            # It has answered the failure with the same again.
+            return
+        info = SubflowInfo(
+            UNKNOWN, action.local, UNKNOWN, action.remote, UNKNOWN, action.port, action.backup, True
+        )
+        self._failing.append(action)
+        connection.act(connection.path_manager.on_subflow_closed(connection.paths, info), now)
+        self._failing.pop()
 
-# --- The responder --------------------------------------------------------------------------------
+    # --- The responder --------------------------------------------------------------------------
 
-
-def refusal(connection: MptcpConnection, flow: FourTuple) -> int:
-    """Return why a join over ``flow`` (as received) is refused, ``UNKNOWN`` if it is not.
-
-    Args:
-        connection: whose token the SYN had.
-        flow: four-tuple of the SYN.
-    """
-    if connection.is_plain or connection.state in (M_INIT, M_CLOSED, M_TIME_WAIT, M_FASTCLOSE_WAIT):
-        return REASON_MPTCP_SPECIFIC
-    if not connection.has_room() or not connection.path_manager.may_join(connection.paths):
-        return REASON_LACK_OF_RESOURCES
-    first = connection.subflows[0].flow
-    to_first = flow.dst == first.src and flow.dport == first.sport
-    if connection.config.mptcp.deny_join_initial and connection.version != VERSION_0 and to_first:
-        # Flag C of our MP_CAPABLE said so (section 3.1).
-        return REASON_PROHIBITED
-    return UNKNOWN
-
-
-def take_syn(connection: MptcpConnection, subflow: Subflow, join: MpJoinSyn, nonce: int) -> None:
-    """Take what the SYN of a join says, before it is answered."""
-    subflow.local_nonce = nonce
-    subflow.remote_nonce = join.nonce
-    subflow.remote_id = join.address_id
-    subflow.peer_backup = join.backup
-    local = subflow.tcp.flow.src
-    subflow.local_id = connection.addresses.local_id(local)
-    subflow.own_backup = connection.path_manager.wants_backup(connection.paths, local)
+    def refusal(self, flow: FourTuple) -> int:
+        """Return why a join over ``flow`` (as received) is refused, ``UNKNOWN`` if it is not."""
+        connection = self._connection
+        if connection.is_plain or connection.state in (M_INIT, M_CLOSED, M_TIME_WAIT, M_FASTCLOSE_WAIT):
+            return REASON_MPTCP_SPECIFIC
+        if not connection.has_room() or not connection.path_manager.may_join(connection.paths):
+            return REASON_LACK_OF_RESOURCES
+        first = connection.subflows[0].flow
+        to_first = flow.dst == first.src and flow.dport == first.sport
+        if connection.agreed.denies_own_initial and to_first:
+            # Flag C of our MP_CAPABLE said so (section 3.1).
+            return REASON_PROHIBITED
+        return UNKNOWN

@@ -75,7 +75,8 @@ class MappedData:
         connection = subflow.connection
         if mapping.ssn + mapping.length <= self.done:
             return True
-        exact = mapping.ssn == segment.seq and mapping.length == segment.length and not connection.checksum
+        exact = mapping.ssn == segment.seq and mapping.length == segment.length
+        exact = exact and not connection.agreed.checksum
         if exact and content_is(segment, mapping.dsn - 1):
             in_order = segment.seq == subflow.tcp.receiver.nxt and self.done == segment.seq
             if in_order and not self.received.mappings:
@@ -135,7 +136,7 @@ class MappedData:
                     break
                 continue
             end = min(mapping.ssn + mapping.length, self._arrived)
-            if connection.checksum and end < mapping.ssn + mapping.length:
+            if connection.agreed.checksum and end < mapping.ssn + mapping.length:
                 break
             if not self._verify(mapping, self.done, end, now):
                 return
@@ -169,7 +170,7 @@ class MappedData:
         """Check bytes that were kept: the checksum of the mapping, and that they are the stream's."""
         subflow = self._subflow
         connection = subflow.connection
-        if not connection.checksum:
+        if not connection.agreed.checksum:
             for segment in self._segments.between(left, right):
                 low = max(segment.seq, left)
                 high = min(segment.seq + segment.length, right)

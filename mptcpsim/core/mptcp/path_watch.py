@@ -95,6 +95,11 @@ class PathWatch:
         tcp.wake_by(self.check_at)
         tcp.emit(tcp.sender.una - 1, 0, ACK, False, now)
 
+    def stop(self) -> None:
+        """Neither probe nor ask any more: the connection has become plain TCP."""
+        self.probe_at = NEVER
+        self.check_at = NEVER
+
     # --- Timers ---------------------------------------------------------------------------------------
 
     def next_deadline(self) -> int:

@@ -18,9 +18,9 @@ def subflow_info(subflow: Subflow) -> SubflowInfo:
     return SubflowInfo(
         subflow.number,
         flow.src,
-        subflow.local_id,
+        subflow.handshake.local_id,
         flow.dst,
-        subflow.remote_id,
+        subflow.handshake.remote_id,
         flow.dport,
         subflow.backup,
         not tcp.passive,
@@ -49,7 +49,7 @@ class ConnectionPaths(PathView):
     def remote_addresses(self) -> list[RemoteAddress]:
         """Addresses of the peer to which subflows may be opened."""
         remote = self._connection.addresses.remote
-        denied = self._connection.denies_initial
+        denied = self._connection.agreed.denies_initial
         return [remote[i] for i in sorted(remote) if i or not denied]
 
     @property

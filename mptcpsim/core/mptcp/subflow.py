@@ -9,14 +9,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mptcpsim.core.mptcp import fallback, handshake, signals, window_updates
+from mptcpsim.core.mptcp import fallback, window_updates
+from mptcpsim.core.mptcp.arriving_options import take_options, take_options_of_reset
 from mptcpsim.core.mptcp.dss_checksum import checksum_is_right, dss_checksum, payload_sum
 from mptcpsim.core.mptcp.fail_signal import FailSignal
+from mptcpsim.core.mptcp.handshake import CapableHandshake
+from mptcpsim.core.mptcp.join_handshake import JoinHandshake
 from mptcpsim.core.mptcp.mapped_data import MappedData
 from mptcpsim.core.mptcp.mappings import Mapping, narrow, widen
 from mptcpsim.core.mptcp.path_watch import PathWatch
+from mptcpsim.core.mptcp.priority import Priority
 from mptcpsim.core.mptcp.reinjection import NOBODY, Reinjection, unqueued
-from mptcpsim.core.mptcp.stages import PLAIN, PRE_ESTABLISHED
+from mptcpsim.core.mptcp.signals import Signals
+from mptcpsim.core.mptcp.stages import FELL_BACK, KEYS_ARRIVED, PLAIN, PRE_ESTABLISHED, STAGE_TRANSITIONS
 from mptcpsim.core.mptcp.subflow_state import SubflowState
 from mptcpsim.core.mptcp_options import (
     REASON_MPTCP_SPECIFIC,
@@ -48,28 +53,53 @@ class Subflow(SubflowState):
         self.incoming = MappedData(self)
         self.watch = PathWatch(self)
         self.fail = FailSignal(self)
+        self.join = JoinHandshake(self) if is_join else None
+        self.handshake = self.join if self.join is not None else CapableHandshake(self)
+        self.priority = Priority(self)
+        self.signals = Signals(self)
+
+    # --- The stage --------------------------------------------------------------------------------
+
+    def advance(self, cause: str) -> None:
+        """Change the stage as the table has it."""
+        self.stage = STAGE_TRANSITIONS[self.stage, cause]
+        if cause == KEYS_ARRIVED:
+            self.keys_due = True
+        if not self.speaks and self.stage != PLAIN:
+            self.speaks = True
+            self.tcp.set_signal_bytes(self.data_option_space())
+
+    def become_plain(self) -> None:
+        """Leave MPTCP for ever: the connection goes on as plain TCP on this subflow."""
+        self.advance(FELL_BACK)
+        self.speaks = False
+        self.handshake.stop()
+        self.signals.stop()
+        self.watch.stop()
+        self.fail.stop()
 
     # --- What TCP asks for ------------------------------------------------------------------------
 
     def syn_option(self, answer: bool, transmissions: int) -> MptcpOption | None:
         """Return the option of a SYN, or with ``answer`` of a SYN/ACK."""
-        return handshake.syn_option(self, answer, transmissions)
+        handshake = self.handshake
+        return handshake.syn_ack_option() if answer else handshake.syn_option(transmissions)
 
     def on_syn_ack(self, segment: Segment, now: int) -> bool:
         """Take a SYN/ACK; return False if the subflow was reset."""
-        return handshake.on_syn_ack(self, segment, now)
+        return self.handshake.on_syn_ack(segment, now)
 
     def on_third_ack_sent(self, now: int) -> None:
         """The third ACK is on its way: joins may follow that of the first subflow."""
-        self.connection.joins.release(now)
+        self.connection.joins.on_third_ack_sent(now)
 
     def on_third_ack(self, segment: Segment, now: int) -> bool:
         """Take the ACK of our SYN/ACK; return False if it does not complete the handshake."""
-        return handshake.on_third_ack(self, segment, now)
+        return self.handshake.on_third_ack(segment, now)
 
     def on_simultaneous_open(self, now: int) -> bool:
         """Both ends have sent a SYN; return False if the subflow was given up."""
-        return handshake.on_simultaneous_open(self, now)
+        return self.handshake.on_simultaneous_open(now)
 
     def answers_with_syn(self) -> bool:
         """Return whether it is a join: its opener would take an ACK for the fourth one (section 3.2)."""
@@ -109,7 +139,7 @@ class Subflow(SubflowState):
 
     def on_reset(self, segment: Segment, now: int) -> None:
         """Note why the peer resets this subflow."""
-        signals.on_reset(self, segment, now)
+        take_options_of_reset(self, segment, now)
 
     def most_timeouts(self, most: int) -> int:
         """Return how many time-outs in a row are borne: fewer where another subflow works."""
@@ -123,14 +153,14 @@ class Subflow(SubflowState):
         """Return the bytes that a mapping with a DATA_ACK takes on a data segment (section 3.3)."""
         connection = self.connection
         numbers = connection.inbound.ack_octets + connection.outbound.octets
-        length = numbers + (12 if connection.checksum else 10)
-        return max((length + 3) & ~3, 24 if self.keys_due and connection.version != VERSION_0 else 0)
+        length = numbers + (12 if connection.agreed.checksum else 10)
+        return max((length + 3) & ~3, 24 if self.keys_due and connection.agreed.version != VERSION_0 else 0)
 
     def next_has_keys(self) -> bool:
         """Return whether the next mapping travels as MP_CAPABLE (RFC 8684 section 3.1)."""
         connection = self.connection
         first = self.tcp.sender.end == 1 and connection.outbound.nxt == 1
-        return self.keys_due and connection.version != VERSION_0 and first
+        return self.keys_due and connection.agreed.version != VERSION_0 and first
 
     def send_data(self, dsn: int, length: int, data_fin: bool, push: bool, now: int) -> None:
         """Map bytes of the connection onto this subflow and send them at once."""
@@ -141,12 +171,11 @@ class Subflow(SubflowState):
             self.connection.count("MPTcpExtSndWndShared")
         checksum = UNKNOWN
         connection = self.connection
-        if connection.checksum:
+        if connection.agreed.checksum:
             full = (connection.outbound.idsn + dsn) & 0xFFFFFFFFFFFFFFFF
             total = length + 1 if data_fin else length
             checksum = dss_checksum(full, ssn & _MASK, total, payload_sum(pattern(dsn - 1, length)))
         self.mappings.append(Mapping(ssn, dsn, length, data_fin, checksum))
-        self.signal_acks = 0
         if self._ahead:
             sender.send_when_possible(length, now)
         else:
@@ -178,7 +207,7 @@ class Subflow(SubflowState):
         ack = connection.inbound.ack_dss()
         octets = connection.outbound.octets
         checksum = UNKNOWN
-        if connection.checksum:
+        if connection.agreed.checksum:
             checksum = dss_checksum((outbound.idsn + outbound.end) & 0xFFFFFFFFFFFFFFFF, 0, 1, 0)
         return Dss(
             ack.data_ack_octets,
@@ -208,15 +237,16 @@ class Subflow(SubflowState):
             mapping = self.mappings.at(seq)
             offset = mapping.dsn - 1 + seq - mapping.ssn
             if self.keys_due and mapping.ssn == 1 and mapping.dsn == 1:
-                options = signals.first_data_options(self, mapping)
+                option = self.handshake.first_data_option(mapping)
+                options = (option,) if option is not None else None
             if options is None:
                 dss = self._mapping_dss(mapping)
             used = mptcp_length(dss, options) if self.keys_due else tcp.signal_bytes
         elif data_fin:
             dss = self._data_fin_dss()
             used = mptcp_length(dss, None)
-        elif self.signals or self.keys_due or self.stage == PRE_ESTABLISHED or self.fail.due:
-            dss, options, stamped = signals.ack_options(self, OPTION_SPACE - tcp.option_bytes)
+        elif self.signals.waiting or self.keys_due or self.stage == PRE_ESTABLISHED or self.fail.due:
+            dss, options, stamped = self.signals.take_for_ack(OPTION_SPACE - tcp.option_bytes)
             used = mptcp_length(dss, options)
         elif self._ack_on_updates:
             dss = inbound.ack_dss()
@@ -292,13 +322,13 @@ class Subflow(SubflowState):
         if (
             segment.options is not None
             and segment.end >= self.tcp.receiver.last_ack_sent
-            and not signals.take_options(self, segment, now)
+            and not take_options(self, segment, now)
         ):
             return False
         if self.stage == PRE_ESTABLISHED:
             # Any segment of the peer answers the third ACK (section 3.2).
-            self.join_at = NEVER
-            self.connection.on_join_complete(self, now)
+            assert self.join is not None
+            self.join.on_answer(now)
         if self.watch.probe_at != NEVER:
             self.watch.on_segment(segment, now)
         if not self.speaks:
@@ -390,7 +420,7 @@ class Subflow(SubflowState):
         incoming = self.incoming
         if (
             incoming.received.mappings
-            or connection.checksum
+            or connection.agreed.checksum
             or dss.dsn_octets > inbound.ack_octets
             or not segment.length
             or not connection.config.header_prediction
@@ -409,8 +439,8 @@ class Subflow(SubflowState):
         connection = self.connection
         # Section 3.3: whether there is a checksum was agreed on. RFC 6824 section 3.3 passes over one
         # that was not.
-        mismatch = (dss.checksum != UNKNOWN) != connection.checksum and not dss.is_infinite()
-        if mismatch and (connection.checksum or connection.version != VERSION_0):
+        mismatch = (dss.checksum != UNKNOWN) != connection.agreed.checksum and not dss.is_infinite()
+        if mismatch and (connection.agreed.checksum or connection.agreed.version != VERSION_0):
             connection.reset_subflow(self, REASON_MPTCP_SPECIFIC, "checksum presence", now)
             return False
         inbound = connection.inbound
@@ -424,7 +454,7 @@ class Subflow(SubflowState):
         if dss.data_fin:
             length -= 1
             if length == 0:
-                if connection.checksum and not checksum_is_right(
+                if connection.agreed.checksum and not checksum_is_right(
                     (inbound.idsn + dsn) & 0xFFFFFFFFFFFFFFFF, dss.ssn, 1, 0, dss.checksum
                 ):
                     connection.count("MPTcpExtDataCsumErr")
@@ -437,6 +467,12 @@ class Subflow(SubflowState):
                 return not self.tcp.ended
         ssn = unwrap(dss.ssn, self.tcp.receiver.nxt)
         return self.take_mapping(Mapping(ssn, dsn, length, dss.data_fin, dss.checksum), segment, now)
+
+    def take_first_mapping(self, length: int, checksum: int, segment: Segment, now: int) -> bool:
+        """Take the MP_CAPABLE that stands in for the first DSS; return False if the subflow was reset."""
+        self.heard = True
+        self.connection.joins.on_dss(now)
+        return self.take_mapping(Mapping(1, 1, length, False, checksum), segment, now)
 
     def take_mapping(self, mapping: Mapping, segment: Segment, now: int) -> bool:
         """Take a mapping that a segment brought; return False if the subflow was reset for it."""
@@ -465,18 +501,17 @@ class Subflow(SubflowState):
 
     def next_deadline(self) -> int:
         """Return when the next timer is due, ns, or ``NEVER``."""
-        return min(self.join_at, self.signal_at, self.watch.next_deadline(), self.fail.next_deadline())
+        return min(
+            self.handshake.repeat_at,
+            self.signals.send_at,
+            self.watch.next_deadline(),
+            self.fail.next_deadline(),
+        )
 
     def handle_timers(self, now: int) -> None:
         """Do what is due."""
-        if self.join_at <= now:
-            self.join_at = NEVER
-            if self.stage == PRE_ESTABLISHED:
-                handshake.repeat_third_ack(self, now)
-        if self.signal_at <= now:
-            self.signal_at = NEVER
-            self.signal_acks = 0
-            signals.flush(self, now)
+        self.handshake.handle_timers(now)
+        self.signals.handle_timers(now)
         self.watch.handle_timers(now)
         self.fail.handle_timers(now)
 

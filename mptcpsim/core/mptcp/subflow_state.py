@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from mptcpsim.core.mptcp.fail_signal import FailSignal
+from mptcpsim.core.mptcp.handshake import Handshake
+from mptcpsim.core.mptcp.join_handshake import JoinHandshake
 from mptcpsim.core.mptcp.mapped_data import MappedData
 from mptcpsim.core.mptcp.mappings import SentMappings
 from mptcpsim.core.mptcp.path_watch import PathWatch
+from mptcpsim.core.mptcp.priority import Priority
+from mptcpsim.core.mptcp.signals import Signals
 from mptcpsim.core.mptcp.stages import OPENING, READY
 from mptcpsim.core.mptcp_options import (
     MptcpOption,
@@ -17,7 +21,6 @@ from mptcpsim.core.sequences import UNKNOWN
 from mptcpsim.core.tcp.recovery import OPEN
 from mptcpsim.core.tcp.seams import Extension
 from mptcpsim.core.tcp.states import ESTABLISHED
-from mptcpsim.units import NEVER
 
 if TYPE_CHECKING:
     from mptcpsim.core.mptcp.connection import MptcpConnection
@@ -33,8 +36,9 @@ class SubflowState(Extension):
         number: identifier within the connection; 0 is the first subflow.
         is_join: it was opened with MP_JOIN.
         stage: ``OPENING``, ``PRE_ESTABLISHED``, ``READY`` or ``PLAIN``.
-        local_id, remote_id: address identifiers of its two ends.
-        own_backup, peer_backup: who asked to use it as a backup only.
+        handshake: the exchange that opens it.
+        join: the same if that is MP_JOIN, else None.
+        priority: whether it is a backup.
         confirmed: a DATA_ACK has arrived: the peer has our keys.
         heard: a DSS has arrived.
         fin_with_dss: the FIN of the peer brought one, so that it is no plain peer's end of stream.
@@ -64,26 +68,19 @@ class SubflowState(Extension):
         "extra_reset_option",
         "fail",
         "fin_with_dss",
+        "handshake",
         "heard",
         "incoming",
         "is_join",
-        "join_at",
-        "join_tries",
+        "join",
         "keys_due",
-        "local_id",
-        "local_nonce",
         "mappings",
         "number",
-        "own_backup",
-        "peer_backup",
+        "priority",
         "probe_dsn",
         "proven",
         "reinjected_bytes",
-        "remote_id",
-        "remote_nonce",
         "reset_option",
-        "signal_acks",
-        "signal_at",
         "signals",
         "spoke",
         "stage",
@@ -95,6 +92,10 @@ class SubflowState(Extension):
     incoming: MappedData
     watch: PathWatch
     fail: FailSignal
+    handshake: Handshake
+    join: JoinHandshake | None
+    priority: Priority
+    signals: Signals
 
     def __init__(self, connection: MptcpConnection, tcp: Tcp, is_join: bool) -> None:
         super().__init__()
@@ -103,12 +104,6 @@ class SubflowState(Extension):
         self.number: int = tcp.identifier
         self.is_join = is_join
         self.stage: int = OPENING
-        self.local_id: int = 0
-        self.remote_id: int = 0
-        self.local_nonce: int = 0
-        self.remote_nonce: int = 0
-        self.own_backup: bool = False
-        self.peer_backup: bool = False
         self.confirmed: bool = False
         #: A DATA_ACK came on an acknowledgment of data: the DSS passes in both directions (section 3.7).
         self.proven: bool = False
@@ -119,8 +114,6 @@ class SubflowState(Extension):
         self.keys_due: bool = False
         #: The infinite mapping of the peer has come.
         self.took_infinite: bool = False
-        self.join_at: int = NEVER
-        self.join_tries: int = 0
         self.mappings = SentMappings()
         #: DATA_ACK and window field of the last segment, as on the wire.
         self._seen_ack: int = UNKNOWN
@@ -136,9 +129,6 @@ class SubflowState(Extension):
         self._edge_sent: int = 1
         #: DSN of a byte that goes out before anything else, to probe the window of the connection; or 0.
         self.probe_dsn: int = 0
-        self.signals: list[MptcpOption] = []
-        self.signal_acks: int = 0
-        self.signal_at: int = NEVER
         #: Options of the RST that ends this subflow.
         self.reset_option: MptcpOption | None = None
         self.extra_reset_option: MptcpOption | None = None
@@ -157,7 +147,7 @@ class SubflowState(Extension):
     @property
     def backup(self) -> bool:
         """One of the two ends wants it used as a backup only."""
-        return self.own_backup or self.peer_backup
+        return self.priority.is_backup
 
     @property
     def srtt(self) -> int:
@@ -191,20 +181,6 @@ class SubflowState(Extension):
     def failing(self) -> bool:
         """A retransmission time-out was not answered yet (Linux's out-of-tree line: potentially failed)."""
         return self.tcp.sender.timeouts_in_a_row > 0
-
-    def goes_to_other_port(self) -> bool:
-        """Return whether this join of ours goes to another port of the peer than the first subflow."""
-        return self.tcp.flow.dport != self.connection.subflows[0].flow.dport
-
-    def came_to_announced_port(self) -> bool:
-        """Return whether the peer's join has come to a port that an ADD_ADDR of ours has named.
-
-        The port of the first subflow is none of these, announced or not (as Linux counts them).
-        """
-        flow = self.tcp.flow
-        return flow.sport != self.connection.subflows[0].flow.sport and (
-            self.connection.addresses.has_announced(flow.src, flow.sport)
-        )
 
     def syn_window(self) -> int:
         """Return the window field of a SYN, and note the edge that it promises on this subflow."""

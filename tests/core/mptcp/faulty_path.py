@@ -315,7 +315,7 @@ class MptcpFaultyPath:
             flow.joins = any(isinstance(option, MpJoinSyn) for option in segment.options or ())
             return
         for option in options_of(segment):
-            hold("option of another version", exists_in(option, connection.version), told)
+            hold("option of another version", exists_in(option, connection.agreed.version), told)
         if connection.is_plain:
             return
         if segment.length:
@@ -340,7 +340,7 @@ class MptcpFaultyPath:
         assert connection is not None
         dss = segment.dss
         if dss is not None and dss.dsn_octets and not dss.is_infinite():
-            dsn = self._relative(dss.dsn, dss.dsn_octets, connection.local_key.idsn)
+            dsn = self._relative(dss.dsn, dss.dsn_octets, connection.agreed.local_key.idsn)
             length = dss.data_level_length - (1 if dss.data_fin else 0)
             return Mapped(dss.ssn, dsn, length, dss.data_fin, dss.checksum)
         for option in segment.options or ():
@@ -402,7 +402,7 @@ class MptcpFaultyPath:
     def _data_ack(self, way: str, dss: Dss) -> int:
         connection = self.voices[way].connection
         assert connection is not None
-        return self._relative(dss.data_ack, dss.data_ack_octets, connection.remote_key.idsn)
+        return self._relative(dss.data_ack, dss.data_ack_octets, connection.agreed.remote_key.idsn)
 
     @staticmethod
     def _relative(wire: int, octets: int, idsn: int) -> int:

@@ -196,7 +196,8 @@ def check_data_timers(stack: Stack, connection: MptcpConnection, now: int) -> No
             subflow = tcp.extension
             assert subflow is not None
             probe = sender.window_probe
-            timers += [sender.rto_at, probe.at, probe.override_at, subflow.join_at, tcp.wait_over_at]
+            timers += [sender.rto_at, probe.at, probe.override_at, tcp.wait_over_at]
+            timers.append(subflow.handshake.repeat_at)
             if tcp.state == FIN_WAIT_2:
                 # It is the peer's turn to close, and then there is no subflow left.
                 return
@@ -247,8 +248,9 @@ def check_subflow(stack: Stack, connection: Connection, tcp: Tcp, now: int) -> N
             last = subflow.mappings.outstanding()[-1:]
             assigned = assigned or bool(last and last[0].ssn <= sender.nxt < sender.end)
         hold("data on a subflow that was not sent", assigned, lambda: f"{sender.nxt} {sender.end}")
-        if subflow.signals and tcp.state in (ESTABLISHED, CLOSE_WAIT):
-            hold("signal without a timer", subflow.signal_at < NEVER, lambda: f"{subflow.signals}")
+        signals = subflow.signals
+        if signals.waiting and tcp.state in (ESTABLISHED, CLOSE_WAIT):
+            hold("signal without a timer", signals.send_at < NEVER, lambda: f"{signals.waiting}")
     check_deadline(stack, tcp.next_deadline(), now)
 
 

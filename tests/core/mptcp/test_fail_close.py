@@ -153,7 +153,7 @@ def test_data_that_is_mapped_to_another_place_ends_the_plain_connection() -> Non
     """The peer repeats at the connection what has arrived."""
     pair, client, server = fallen_alone(lost=1 << 30)
     server.eager = True
-    dsn = (client.local_key.idsn + 5) & 0xFFFF_FFFF
+    dsn = (client.agreed.local_key.idsn + 5) & 0xFFFF_FFFF
     forge(pair, client, dss=Dss(dsn_octets=4, dsn=dsn, ssn=1, data_level_length=10), length=10)
     pair.run(pair.now + SECOND)
     assert server.error == "the peer still speaks MPTCP (middlebox interference)"

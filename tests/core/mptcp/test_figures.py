@@ -156,12 +156,13 @@ def numbers(pair: MptcpPair, client: Any, server: Any) -> tuple[list[tuple[int, 
 
     A DATA_FIN is (DSN, subflow sequence number, Data-Level Length, bytes of payload).
     """
+    idsn = client.agreed.local_key.idsn
     fins = [
-        (s.option.dsn - client.local_key.idsn, s.option.ssn, s.option.data_level_length, s.segment.length)
+        (s.option.dsn - idsn, s.option.ssn, s.option.data_level_length, s.segment.length)
         for s in pair.sent(Dss, "c>s")
         if s.option.data_fin
     ]
-    acks = [s.option.data_ack - server.remote_key.idsn for s in pair.sent(Dss, "s>c")]
+    acks = [s.option.data_ack - server.agreed.remote_key.idsn for s in pair.sent(Dss, "s>c")]
     return fins, max(acks)
 
 
