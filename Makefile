@@ -2,7 +2,7 @@
 #
 #   make demo        run the demo scenario and say where the picture is
 #   make test        the whole test suite
-#   make check       ruff, mypy --strict, import layering
+#   make check       ruff, the format of the source, mypy --strict, import layering
 #   make fuzz        the Hypothesis machines with 100,000 examples each
 #   make bench       the benchmarks
 #   make lowest      a part of the suite on the lowest versions of the libraries that pyproject.toml allows
@@ -62,6 +62,7 @@ test: $(DEV)
 
 check: $(DEV)
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest --quiet tests/test_layering.py
 
