@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mptcpsim.core.mptcp.connection import MptcpConnection
-from mptcpsim.core.mptcp.fallback import survivor
 from mptcpsim.core.window_log import IGNORED, OPENED, OVERRIDE, UPDATE, WITHHELD, WindowEvent
 from mptcpsim.measure.drops import BOX, NODE, Drop, DropLog
 from mptcpsim.measure.limits import held_by_nagle
@@ -427,7 +426,9 @@ class _Multipath(_Causes):
 
 def _only(connection: Connection) -> Tcp:
     """Return the subflow that a plain connection has, or goes on with."""
-    return survivor(connection) if isinstance(connection, MptcpConnection) else connection.subflows[0]
+    if isinstance(connection, MptcpConnection):
+        return connection.fallback.survivor()
+    return connection.subflows[0]
 
 
 def _record(tcp: Tcp, seq: int) -> Sent | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mptcpsim.core.mptcp import fallback
 from mptcpsim.core.mptcp_options import REASON_UNSPECIFIED, VERSION_0, AddAddr, RemoveAddr
 from mptcpsim.core.sequences import UNKNOWN
 from mptcpsim.plugins import RemoteAddress
@@ -127,7 +126,7 @@ class Addresses:
         identifier = self._forget(address, now)
         for subflow in connection.subflows_of_local(identifier) if identifier != UNKNOWN else ():
             connection.count("MPTcpExtRmSubflow")
-            if connection.is_only(subflow) and fallback.may_be_plain(connection, subflow):
+            if connection.is_only(subflow) and connection.fallback.may_be_plain(subflow):
                 connection.reset_subflow(subflow, REASON_UNSPECIFIED, "withdrawn before MPTCP is sure", now)
             else:
                 subflow.tcp.close(now)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mptcpsim.core.mptcp import closing, fallback
 from mptcpsim.core.mptcp_options import (
     VERSION_0,
     AddAddr,
@@ -44,9 +43,9 @@ def take_options(subflow: Subflow, segment: Segment, now: int) -> bool:
         elif isinstance(option, MpPrio):
             _take_priority(subflow, option)
         elif isinstance(option, MpFail):
-            fallback.on_mp_fail(connection, option, subflow, now)
+            connection.fallback.on_mp_fail(subflow, now)
         elif isinstance(option, MpFastclose):
-            closing.on_fastclose(connection, option, now)
+            connection.ending.on_fastclose(option, now)
         if subflow.tcp.ended:
             return False
     return True
@@ -63,7 +62,8 @@ def _take_keys(subflow: Subflow, option: MpCapable, segment: Segment, now: int) 
         # Not what was agreed on: the data has no mapping.
         return True
     if (option.checksum != UNKNOWN) != agreed.checksum:
-        return fallback.on_options_missing(connection, subflow, "checksum presence of the first data", now)
+        why = "checksum presence of the first data"
+        return connection.fallback.on_options_missing(subflow, why, now)
     return subflow.take_first_mapping(length, option.checksum, segment, now)
 
 
@@ -91,4 +91,4 @@ def take_options_of_reset(subflow: Subflow, segment: Segment, now: int) -> None:
             # There is nothing to fall back on: what the subflow carries goes to others (section 3.7).
             connection.count("MPTcpExtMPFailRx")
         elif isinstance(option, MpFastclose):
-            closing.on_fastclose_reset(connection, option, subflow, now)
+            connection.ending.on_fastclose_reset(option, subflow, now)

@@ -1,8 +1,8 @@
 """A connection that speaks, or offers to speak, Multipath TCP.
 
 It owns the data sequence space of both directions (``outbound``, ``inbound``), the keys, the
-addresses and the subflows; ``fallback`` has the ways back to plain TCP, ``closing`` the
-end of a connection. After a fallback it is a plain ``Connection`` in all that matters.
+addresses and the subflows; its ``Fallback`` has the ways back to plain TCP, its ``Closing`` the
+state of the connection and how it ends. After a fallback it is a plain ``Connection`` in all that matters.
 """
 
 from __future__ import annotations
@@ -11,20 +11,19 @@ from typing import TYPE_CHECKING
 
 from mptcpsim.core.counters import Counters
 from mptcpsim.core.errors import LocalProtocolError
-from mptcpsim.core.mptcp import closing, fallback, window_updates
+from mptcpsim.core.mptcp import window_updates
 from mptcpsim.core.mptcp.addresses import Addresses
 from mptcpsim.core.mptcp.agreement import Agreement
+from mptcpsim.core.mptcp.closing import Closing
 from mptcpsim.core.mptcp.data_receiver import DataReceiver
 from mptcpsim.core.mptcp.data_sender import DataSender
 from mptcpsim.core.mptcp.data_states import (
-    DATA_STATE_NAMES,
-    DATA_TRANSITIONS,
-    ESTABLISHED,
     M_CLOSED,
     M_FASTCLOSE_WAIT,
     M_INIT,
     M_TIME_WAIT,
 )
+from mptcpsim.core.mptcp.fallback import Fallback
 from mptcpsim.core.mptcp.host import MptcpHost
 from mptcpsim.core.mptcp.joining import Joins
 from mptcpsim.core.mptcp.keys import Key
@@ -33,7 +32,7 @@ from mptcpsim.core.mptcp.paths import ConnectionPaths, subflow_info
 from mptcpsim.core.mptcp.reinjection import Reinjection
 from mptcpsim.core.mptcp.stages import OPENING, READY
 from mptcpsim.core.mptcp.subflow import Subflow
-from mptcpsim.core.mptcp_options import REASON_MIDDLEBOX, REASON_NAMES, VERSION_0, MptcpOption, MpTcprst
+from mptcpsim.core.mptcp_options import REASON_MIDDLEBOX, REASON_NAMES, MptcpOption
 from mptcpsim.core.sequences import UNKNOWN
 from mptcpsim.core.tcp.connection import Connection
 from mptcpsim.core.tcp.states import CLOSE_WAIT, CLOSED, SYN_SENT, TIME_WAIT
@@ -62,9 +61,8 @@ class MptcpConnection(Connection):
     Attributes:
         is_client: this end opened the connection.
         agreed: version, keys and checksums, offered or agreed on.
-        is_plain: it speaks plain TCP, by negotiation or after a fallback.
-        fell_back: it spoke MPTCP before that.
-        state: one of ``core.mptcp.data_states``.
+        fallback: whether it still speaks MPTCP.
+        ending: its state at the data level, and its way to the end.
         outbound, inbound: the two directions of the data sequence space.
         joins: the subflows that the path manager wants to open.
         addresses, paths, path_manager: which addresses there are, and what is done with them.
@@ -75,25 +73,21 @@ class MptcpConnection(Connection):
 
     __slots__ = (
         "_counted",
-        "_fastclose_at",
-        "_fastclose_tries",
         "_skips_persist",
         "_stack",
-        "abandoned_at",
         "addresses",
         "agreed",
+        "ending",
         "extensions",
-        "fell_back",
+        "fallback",
         "group",
         "inbound",
         "is_client",
-        "is_plain",
         "joins",
         "open",
         "outbound",
         "path_manager",
         "paths",
-        "state",
         "update_turn",
     )
 
@@ -105,9 +99,8 @@ class MptcpConnection(Connection):
         mptcp = config.mptcp
         self.is_client = is_client
         self.agreed = Agreement(mptcp, version, key)
-        self.is_plain: bool = False
-        self.fell_back: bool = False
-        self.state: int = M_INIT
+        self.fallback = Fallback(self)
+        self.ending = Closing(self)
         chosen = create("scheduler", mptcp.scheduler, mptcp.scheduler_parameters, stack.plugins)
         assert isinstance(chosen, Scheduler)
         self.outbound = DataSender(self, chosen, key.idsn)
@@ -125,16 +118,12 @@ class MptcpConnection(Connection):
         self.group: list[CongestionControl] = []
         self.extensions: list[Subflow] = []
         self.open: list[Subflow] = []
-        #: When a connection that has lost all its subflows is given up.
-        self.abandoned_at: int = NEVER
         self._counted: bool = False
         #: The subflow that the last read has driven, where reads drive one at a time.
         self.update_turn: int = -1
         #: A subflow in persist gets no data.
         self._skips_persist: bool = mptcp.persist_blocks
         self.joins = Joins(self)
-        self._fastclose_at: int = NEVER
-        self._fastclose_tries: int = 0
 
     # --- Small services -------------------------------------------------------------------------
 
@@ -218,6 +207,21 @@ class MptcpConnection(Connection):
     # --- What the application sees ----------------------------------------------------------------
 
     @property
+    def is_plain(self) -> bool:
+        """It speaks plain TCP, by negotiation or after a fallback."""
+        return self.fallback.is_plain
+
+    @property
+    def fell_back(self) -> bool:
+        """It speaks plain TCP, and has spoken MPTCP before."""
+        return self.fallback.fell_back
+
+    @property
+    def state(self) -> int:
+        """Its state at the data level, one of ``core.mptcp.data_states``."""
+        return self.ending.state
+
+    @property
     def closed(self) -> bool:
         """It has ended at both levels."""
         if self.open:
@@ -227,8 +231,8 @@ class MptcpConnection(Connection):
     @property
     def acked(self) -> int:
         """Bytes of the own stream that the peer has acknowledged."""
-        if self.is_plain:
-            tcp = self.subflows[0] if not self.fell_back else fallback.survivor(self)
+        if self.fallback.is_plain:
+            tcp = self.fallback.survivor()
             sender = tcp.sender
             return max(0, min(sender.una, sender.end) + tcp.send_shift)
         return min(self.outbound.una, self.outbound.end) - 1
@@ -244,7 +248,7 @@ class MptcpConnection(Connection):
             return 0
         acked = self.acked
         kept = self.written - acked
-        if not self.is_plain and self.config.mptcp.keep_until_acked:
+        if not self.fallback.is_plain and self.config.mptcp.keep_until_acked:
             for subflow in self.open:
                 kept += subflow.mappings.bytes_below(acked + 1)
         return max(0, self.send_buffer - kept)
@@ -266,21 +270,21 @@ class MptcpConnection(Connection):
             return 0
         self._before_write(now)
         self.written += accepted
-        if self.is_plain:
-            tcp = fallback.survivor(self)
+        if self.fallback.is_plain:
+            tcp = self.fallback.survivor()
             tcp.sender.end += accepted
             if tcp.state >= TCP_ESTABLISHED:
                 tcp.sender.output(now)
         else:
             self.outbound.end += accepted
             self.outbound.awake = True
-            if self.state != M_INIT:
+            if self.ending.state != M_INIT:
                 self._push(now)
         return accepted
 
     def read(self, limit: int, now: int) -> int:
         """Take up to ``limit`` bytes that arrived and return how many (0: nothing there, or the end)."""
-        if self.is_plain:
+        if self.fallback.is_plain:
             return super().read(limit, now)
         if limit < 0:
             raise LocalProtocolError(f"cannot read {limit} bytes")
@@ -312,7 +316,7 @@ class MptcpConnection(Connection):
         self._stop_writing(now)
         first = self.subflows[0]
         if self.is_plain:
-            fallback.survivor(self).close(now)
+            self.fallback.survivor().close(now)
         elif self.state == M_INIT and first.state in (SYN_SENT, CLOSED):
             first.close(now)
         else:
@@ -328,7 +332,7 @@ class MptcpConnection(Connection):
             for tcp in list(self.subflows):
                 tcp.abort(now)
         else:
-            closing.fast_close(self, now)
+            self.ending.fast_close(now)
 
     def _push(self, now: int) -> None:
         self.outbound.push(now)
@@ -353,7 +357,7 @@ class MptcpConnection(Connection):
     def _established(self, first: Subflow, now: int) -> None:
         tcp = first.tcp
         flow = tcp.flow
-        self._move(ESTABLISHED)
+        self.ending.on_established()
         self.inbound.mss = tcp.announced_mss()
         self.addresses.start(flow.src, flow.dst, flow.dport)
         self._couple(tcp)
@@ -416,7 +420,7 @@ class MptcpConnection(Connection):
 
     def _join_established(self, subflow: Subflow, now: int) -> None:
         tcp = subflow.tcp
-        self.abandoned_at = NEVER
+        self.ending.on_join_established()
         self._couple(tcp)
         if tcp.passive:
             self.addresses.learn(subflow.handshake.remote_id, tcp.flow.dst, tcp.flow.dport)
@@ -465,21 +469,21 @@ class MptcpConnection(Connection):
 
     def grow_limit(self, number: int, count: int) -> None:
         """The application has read at once what arrived."""
-        if self.is_plain:
+        if self.fallback.is_plain:
             self.subflows[number].receiver.limit += count
         else:
             self.inbound.limit += count
 
     def on_acked(self, number: int, now: int) -> None:
         """Data was acknowledged on a subflow."""
-        if not self.is_plain:
+        if not self.fallback.is_plain:
             subflow = self.extensions[number]
             subflow.mappings.acknowledge(subflow.tcp.sender.una, self.outbound.una)
             if subflow.watch.stale:
                 subflow.watch.on_progress()
         if not self.wants_write:
             return
-        if not self.is_plain:
+        if not self.fallback.is_plain:
             # At most this much is free: usually enough to know that it is too early.
             free = self.send_buffer - self.written + self.outbound.una - 1
             if free * 3 < self.send_buffer:
@@ -496,24 +500,14 @@ class MptcpConnection(Connection):
 
     def become_plain(self, subflow: Subflow, why: str, now: int) -> None:
         """Go on as plain TCP on a subflow."""
-        fallback.become_plain(self, subflow, why, now)
+        self.fallback.become_plain(subflow, why, now)
 
     def reset_subflow(self, subflow: Subflow, reason: int, why: str, now: int) -> None:
         """Reset one subflow, and say why where the version can (section 3.6)."""
-        if self.agreed.version != VERSION_0 and subflow.reset_option is None:
-            subflow.reset_option = MpTcprst(reason)
+        subflow.reset_reason.on_reset(reason)
         subflow.tcp.abort(now, f"{why} ({REASON_NAMES[reason]})")
 
     # --- DATA_FIN and the end -------------------------------------------------------------------------
-
-    def move(self, cause: str) -> None:
-        """Change the state as the table has it."""
-        self._move(cause)
-
-    def _move(self, cause: str) -> None:
-        before = self.state
-        self.state = DATA_TRANSITIONS[before, cause]
-        self.note("data state", f"{DATA_STATE_NAMES[before]} -> {DATA_STATE_NAMES[self.state]} ({cause})")
 
     def settle(self) -> None:
         """Tell the application of a change."""
@@ -522,7 +516,7 @@ class MptcpConnection(Connection):
     def on_data_fin(self, subflow: Subflow, now: int) -> None:
         """The peer's stream has ended and was delivered completely."""
         self.peer_closed = True
-        closing.on_data_fin(self, subflow, now)
+        self.ending.on_data_fin(subflow, now)
 
     def on_peer_closed(self, number: int, now: int) -> None:
         """The peer has sent a FIN on a subflow: at the connection it means nothing (section 3.3.3)."""
@@ -533,7 +527,7 @@ class MptcpConnection(Connection):
         if subflow.fail.dsn >= 0:
             # A peer that has got our MP_FAIL may be plain already: its infinite mapping is under way.
             return
-        if not self.peer_closed and fallback.may_be_plain(self, subflow):
+        if not self.peer_closed and self.fallback.may_be_plain(subflow):
             # Is it the end of its stream? Our FIN would be the end of ours, and there may be more to come.
             self.reset_subflow(subflow, REASON_MIDDLEBOX, "a FIN came before MPTCP is sure", now)
             return
@@ -549,7 +543,7 @@ class MptcpConnection(Connection):
         tcp = subflow.tcp
         if subflow in self.open:
             self.open.remove(subflow)
-        if self.is_plain and tcp is not fallback.survivor(self):
+        if self.is_plain and tcp is not self.fallback.survivor():
             return
         if self.is_plain or (self.state == M_INIT and not subflow.is_join):
             self.local_release()
@@ -564,7 +558,7 @@ class MptcpConnection(Connection):
         if self.state not in (M_CLOSED, M_FASTCLOSE_WAIT):
             self.act(self.path_manager.on_subflow_closed(self.paths, info), now)
             self._hand_over(subflow, now)
-        closing.check(self, now)
+        self.ending.check(now)
         self._state_changed()
 
     def on_fin_acked(self, number: int, now: int) -> None:
@@ -580,6 +574,21 @@ class MptcpConnection(Connection):
         outbound.push(now)
         if outbound.fin_sent and outbound.una == outbound.end:
             outbound.send_fin(now)
+
+    def fail(self, error: str) -> None:
+        """The connection has failed: reads and writes of the application raise from now on."""
+        self.error = error
+        self._state_changed()
+
+    def on_ended(self, error: str) -> None:
+        """The connection is over at both levels; an empty ``error`` is an orderly end."""
+        self.ended = True
+        if error:
+            self.error = error
+        self.note("CLOSED", error)
+        self.uncount_established()
+        self.local_release()
+        self._state_changed()
 
     def uncount_established(self) -> None:
         """It is no longer an established MPTCP connection (``MPCurrEstab`` is a gauge)."""
@@ -604,8 +613,7 @@ class MptcpConnection(Connection):
             outbound.rto_at,
             outbound.override_at,
             self.addresses.next_deadline(),
-            self.abandoned_at,
-            self._fastclose_at,
+            self.ending.next_deadline(),
         )
 
     def handle_timers(self, now: int) -> None:
@@ -613,16 +621,5 @@ class MptcpConnection(Connection):
         if self.state not in (M_INIT, M_CLOSED) and not self.is_plain:
             self.outbound.on_timer(now)
             self.addresses.handle_timers(now)
-            if self.abandoned_at <= now:
-                closing.give_up(self, now)
-            if self._fastclose_at <= now:
-                self._fastclose_at = NEVER
-                closing.repeat_fast_close(self, now)
+            self.ending.handle_timers(now)
             self.wake_by(self.next_deadline())
-
-    def arm_fastclose(self, at: int) -> int:
-        """Start the timer of a fast close; return how often it was started."""
-        self._fastclose_at = at
-        self._fastclose_tries += 1
-        self.wake_by(at)
-        return self._fastclose_tries

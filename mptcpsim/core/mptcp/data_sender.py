@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from mptcpsim.core.mptcp import closing
 from mptcpsim.core.mptcp.mappings import widen
 from mptcpsim.core.mptcp.reinjection import NOBODY, Reinjection, Repair, merged
 from mptcpsim.core.mptcp_options import REASON_MIDDLEBOX
@@ -192,7 +191,7 @@ class DataSender(DataSource):
         self.backoff = 0
         self._progress_at = now
         if self.fin_sent and ack > self.end:
-            closing.on_data_fin_acked(self._connection, subflow, now)
+            self._connection.ending.on_data_fin_acked(subflow, now)
         elif self._connection.wants_write:
             # Maybe the subflow has acknowledged it before.
             self._connection.on_acked(subflow.number, now)
@@ -362,7 +361,7 @@ class DataSender(DataSource):
         if dsn >= self._rate_from + _RATE_SPAN and self.octets == 4:
             self._look_at_rate(now)
         if fin:
-            closing.on_data_fin_sent(self._connection)
+            self._connection.ending.on_data_fin_sent()
 
     def _send_probes(self, usable: list[Subflow], now: int) -> None:
         """The window has reopened: what probes it goes first, where the subflow's own window allows it."""
@@ -507,7 +506,7 @@ class DataSender(DataSource):
             self._progress_at = now
             self._arm(now)
             usable[0].send_data_fin(now)
-            closing.on_data_fin_sent(self._connection)
+            self._connection.ending.on_data_fin_sent()
         else:
             for subflow in usable:
                 subflow.send_data_fin(now)
@@ -557,7 +556,7 @@ class DataSender(DataSource):
             self._arm(self._progress_at)
             return
         if self.backoff >= self._retries:
-            closing.time_out(self._connection, "nothing was acknowledged at the connection", now)
+            self._connection.ending.time_out("nothing was acknowledged at the connection", now)
             return
         if any(subflow.fail.dsn >= 0 for subflow in self._connection.open):
             # On the way back to plain TCP what is in flight has to stay one piece of the stream.

@@ -40,9 +40,16 @@ DATA_FIN_ARRIVED: Final = "DATA_FIN"
 DATA_FIN_ACKED: Final = "DATA_ACK of DATA_FIN"
 SUBFLOWS_CLOSED: Final = "all subflows closed"
 FASTCLOSE_SENT: Final = "fast close"
+ABORTED: Final = "abort"
+FASTCLOSE_ARRIVED: Final = "MP_FASTCLOSE"
+TIMED_OUT: Final = "time-out"
+#: No subflow is left, and no new one has come in time or would be of use.
+ABANDONED: Final = "no subflow"
 
-#: RFC 8684 figure 18. An abort, a fast close of the peer and the time-out of a connection without
-#: subflows lead to M_CLOSED from everywhere and are not listed.
+#: These end a connection in any state.
+ENDINGS: Final = (ABORTED, FASTCLOSE_ARRIVED, TIMED_OUT, ABANDONED)
+
+#: RFC 8684 figure 18, with MP_FASTCLOSE (section 3.5).
 DATA_TRANSITIONS: Final[dict[tuple[int, str], int]] = {
     (M_INIT, ESTABLISHED): M_ESTAB,
     (M_ESTAB, DATA_FIN_SENT): M_FIN_WAIT_1,
@@ -60,4 +67,5 @@ DATA_TRANSITIONS: Final[dict[tuple[int, str], int]] = {
     (M_FIN_WAIT_2, FASTCLOSE_SENT): M_FASTCLOSE_WAIT,
     (M_CLOSING, FASTCLOSE_SENT): M_FASTCLOSE_WAIT,
     (M_LAST_ACK, FASTCLOSE_SENT): M_FASTCLOSE_WAIT,
+    **{(state, cause): M_CLOSED for state in range(M_INIT, M_FASTCLOSE_WAIT + 1) for cause in ENDINGS},
 }

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mptcpsim.core.mptcp import fallback
 from mptcpsim.core.mptcp.dss_checksum import checksum_is_right, payload_sum
 from mptcpsim.core.mptcp.kept_segments import KeptSegments
 from mptcpsim.core.mptcp.mappings import Mapping, ReceivedMappings
@@ -113,7 +112,7 @@ class MappedData:
             self.received.add(Mapping(self.current_ssn, dsn, self.current_length, False))
         self._drain(now)
         if self._subflow.fail.dsn >= 0 and self._subflow.speaks and self._unmapped_follows():
-            fallback.on_fail_answered(self._subflow.connection, self._subflow, now)
+            self._subflow.connection.fallback.on_fail_answered(self._subflow, now)
 
     def _unmapped_follows(self) -> bool:
         """Return whether data in order goes on where the mappings end."""
@@ -182,7 +181,7 @@ class MappedData:
         length = mapping.length + 1 if mapping.data_fin else mapping.length
         dsn = (connection.inbound.idsn + mapping.dsn) & _64_BITS
         if not checksum_is_right(dsn, mapping.ssn & _32_BITS, length, payload_sum(data), mapping.checksum):
-            fallback.on_checksum_failure(connection, subflow, mapping, now)
+            connection.fallback.on_checksum_failure(subflow, mapping, now)
             return False
         for segment in segments:
             low = max(segment.seq, left)

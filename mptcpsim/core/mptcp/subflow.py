@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mptcpsim.core.mptcp import fallback, window_updates
+from mptcpsim.core.mptcp import window_updates
 from mptcpsim.core.mptcp.arriving_options import take_options, take_options_of_reset
 from mptcpsim.core.mptcp.dss_checksum import checksum_is_right, dss_checksum, payload_sum
 from mptcpsim.core.mptcp.fail_signal import FailSignal
@@ -110,12 +110,17 @@ class Subflow(SubflowState):
         return self.stage == PRE_ESTABLISHED
 
     def complete(self, segment: Segment) -> None:
-        """Complete a segment of plain TCP."""
-        fallback.shift(self.tcp, segment)
+        """Complete a segment of plain TCP: its place in the stream, and the infinite mapping where due."""
+        segment.offset = segment.seq + self.tcp.send_shift
+        dss = self.connection.fallback.mapping_for(segment)
+        if dss is not None:
+            self._replace_options(segment, dss, None)
+            if segment.length:
+                self.tcp.set_signal_bytes(0)
 
     def reset_options(self) -> tuple[MptcpOption, ...]:
         """Return what goes with the RST of this subflow."""
-        return fallback.reset_options(self)
+        return self.reset_reason.options()
 
     def keep(self, segment: Segment, left: int, right: int) -> None:
         """Keep new bytes of a segment until their mapping is known."""
@@ -220,6 +225,20 @@ class Subflow(SubflowState):
             True,
         )
 
+    def send_ack_with(self, dss: Dss | None, options: tuple[MptcpOption, ...], now: int) -> None:
+        """Send an ACK with just these options of MPTCP beside the timestamps."""
+        self.tcp.send_ack(now)
+        self._replace_options(self.tcp.last_sent(), dss, options or None)
+
+    def _replace_options(
+        self, segment: Segment, dss: Dss | None, options: tuple[MptcpOption, ...] | None
+    ) -> None:
+        """Let a segment that is finished carry options of MPTCP, and no SACK blocks."""
+        segment.sack = None
+        segment.dss = dss
+        segment.options = options
+        segment.size = self.tcp.header + segment.length + mptcp_length(dss, options)
+
     def emit(self, seq: int, length: int, flags: int, ect: bool, now: int, data_fin: bool = False) -> None:
         """Send one segment with the options of MPTCP; the 40 bytes of options are divided here.
 
@@ -315,7 +334,7 @@ class Subflow(SubflowState):
         incoming.current_dsn = UNKNOWN
         if self.stage == PLAIN:
             if segment.options is not None or segment.dss is not None:
-                return fallback.on_options_when_plain(self.connection, self, segment, now)
+                return self.connection.fallback.on_options_when_plain(self, segment, now)
             return True
         # Old segments may carry news in their DSS, but are not believed to signal (section 3.4.1: the checks
         # of TCP come first). As in Linux, old is what ends below the last ACK sent.
@@ -400,14 +419,13 @@ class Subflow(SubflowState):
         if not self.proven and news and segment.options is None and not self.incoming.covers(segment):
             # Data of ours is acknowledged on the subflow, and there is no DATA_ACK; nor another option of
             # MPTCP, which may have left no room for one, and shows that options pass.
-            return fallback.on_options_missing(
-                self.connection, self, "an ACK of data came without DATA_ACK", now
-            )
+            why = "an ACK of data came without DATA_ACK"
+            return self.connection.fallback.on_options_missing(self, why, now)
         bare_fin = segment.flags & FIN and segment.options is None
         unmapped = (segment.length or bare_fin) and not self.incoming.covers(segment)
         # A FIN, too: where it is the first that is heard, it ends the stream of a peer that speaks TCP.
         if unmapped and not self.heard and self.connection.is_only(self) and not self.is_join:
-            return fallback.on_first_data_unmapped(self.connection, self, now)
+            return self.connection.fallback.on_first_data_unmapped(self, now)
         return True
 
     def _takes_usual(self, dss: Dss, segment: Segment) -> bool:
@@ -449,7 +467,7 @@ class Subflow(SubflowState):
             connection.on_longer_numbers()
         if dss.data_level_length == 0:
             ssn = unwrap(dss.ssn, self.tcp.receiver.nxt)
-            return fallback.on_infinite_mapping(connection, self, dsn, ssn, segment.ack, now)
+            return connection.fallback.on_infinite_mapping(self, dsn, ssn, segment.ack, now)
         length = dss.data_level_length
         if dss.data_fin:
             length -= 1

@@ -11,11 +11,9 @@ from mptcpsim.core.mptcp.mapped_data import MappedData
 from mptcpsim.core.mptcp.mappings import SentMappings
 from mptcpsim.core.mptcp.path_watch import PathWatch
 from mptcpsim.core.mptcp.priority import Priority
+from mptcpsim.core.mptcp.reset_reason import ResetReason
 from mptcpsim.core.mptcp.signals import Signals
 from mptcpsim.core.mptcp.stages import OPENING, READY
-from mptcpsim.core.mptcp_options import (
-    MptcpOption,
-)
 from mptcpsim.core.segment import FIN, Segment
 from mptcpsim.core.sequences import UNKNOWN
 from mptcpsim.core.tcp.recovery import OPEN
@@ -47,6 +45,7 @@ class SubflowState(Extension):
         incoming: data that has arrived, and where it belongs.
         watch: whether its path is there.
         fail: MP_FAIL, where it is the only subflow.
+        reset_reason: what the RST that ends it says.
         bare_acks: ACKs of new data since the last DATA_ACK came.
         signals: options that wait for room on an ACK.
         blocked_at: the DSN that was last sent here because another subflow held it up.
@@ -65,7 +64,6 @@ class SubflowState(Extension):
         "confirmed",
         "connection",
         "duplicate_bytes",
-        "extra_reset_option",
         "fail",
         "fin_with_dss",
         "handshake",
@@ -80,12 +78,11 @@ class SubflowState(Extension):
         "probe_dsn",
         "proven",
         "reinjected_bytes",
-        "reset_option",
+        "reset_reason",
         "signals",
         "spoke",
         "stage",
         "tcp",
-        "took_infinite",
         "watch",
     )
 
@@ -112,8 +109,6 @@ class SubflowState(Extension):
         #: A DSS was sent, from which the peer may have learned that options pass.
         self.spoke: bool = False
         self.keys_due: bool = False
-        #: The infinite mapping of the peer has come.
-        self.took_infinite: bool = False
         self.mappings = SentMappings()
         #: DATA_ACK and window field of the last segment, as on the wire.
         self._seen_ack: int = UNKNOWN
@@ -129,9 +124,7 @@ class SubflowState(Extension):
         self._edge_sent: int = 1
         #: DSN of a byte that goes out before anything else, to probe the window of the connection; or 0.
         self.probe_dsn: int = 0
-        #: Options of the RST that ends this subflow.
-        self.reset_option: MptcpOption | None = None
-        self.extra_reset_option: MptcpOption | None = None
+        self.reset_reason = ResetReason(connection)
         self.reinjected_bytes: int = 0
         self.duplicate_bytes: int = 0
         self.blocked_at: int = -1

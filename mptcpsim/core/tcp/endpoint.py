@@ -12,7 +12,7 @@ from typing import Final
 
 from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.host import Host, TimerOwner
-from mptcpsim.core.mptcp_options import Dss, padded_length
+from mptcpsim.core.mptcp_options import padded_length
 from mptcpsim.core.options import (
     OPTION_SPACE,
     TIMESTAMPS_LENGTH,
@@ -88,9 +88,6 @@ class Tcp(TimerOwner):
         extension: what is added to it (MPTCP), None for a connection that never offered it.
         send_shift, receive_shift: stream offset minus relative sequence number of payload, in the two
             directions; -1 unless this was an MPTCP subflow that has become plain TCP.
-        final_dss: the infinite mapping that goes with the next new data after such a fallback.
-        infinite_dss: the same, kept to be repeated.
-        infinite_due: the next ACK repeats it.
     """
 
     __slots__ = (
@@ -108,12 +105,9 @@ class Tcp(TimerOwner):
         "error",
         "established_at",
         "extension",
-        "final_dss",
         "flow",
         "header",
         "identifier",
-        "infinite_dss",
-        "infinite_due",
         "keepalive",
         "last_heard",
         "mtu",
@@ -165,9 +159,6 @@ class Tcp(TimerOwner):
         self.extension: Extension | None = None
         self.send_shift: int = -1
         self.receive_shift: int = -1
-        self.final_dss: Dss | None = None
-        self.infinite_dss: Dss | None = None
-        self.infinite_due: bool = False
         #: Bytes of the options of MPTCP on a data segment.
         self.signal_bytes: int = 0
         #: When FIN-WAIT-2 or TIME-WAIT ends by itself.

@@ -190,7 +190,7 @@ def check_data_timers(stack: Stack, connection: MptcpConnection, now: int) -> No
     unsent = unsent or any(item.end > out.una for item in out.reinjections)
     if connection.state != M_TIME_WAIT and (unsent or out.una < out.highest()):
         open_ones = [tcp for tcp in connection.subflows if tcp.state != CLOSED]
-        timers = [out.rto_at, out.override_at, connection.abandoned_at]
+        timers = [out.rto_at, out.override_at, connection.ending.abandoned_at]
         for tcp in open_ones:
             sender = tcp.sender
             subflow = tcp.extension

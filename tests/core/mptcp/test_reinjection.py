@@ -119,7 +119,7 @@ def by_withdrawal_of_server(one: Stripped) -> None:
 
 
 def by_reset_with_mp_fail(one: Stripped) -> None:
-    one.server.subflow_of(1).extra_reset_option = MpFail(1)
+    one.server.subflow_of(1).reset_reason.on_fail(1)
     by_reset_of_server(one)
 
 
