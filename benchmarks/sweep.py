@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 from mptcpsim.results.meta import is_compiled
-from mptcpsim.scenario.load import Source
+from mptcpsim.scenario.load import ScenarioSource
 from mptcpsim.sweep.agenda import Sweep
 from mptcpsim.sweep.execute import Execution
 from mptcpsim.sweep.observer import Observer
@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=2000, help="runs, in steps of 100, default 2000")
     parser.add_argument("--jobs", type=int, default=2, help="processes, default 2")
     arguments = parser.parse_args()
-    sweep = Sweep(Source(SCENARIO.format(queues=max(1, arguments.runs // 100))))
+    sweep = Sweep(ScenarioSource(SCENARIO.format(queues=max(1, arguments.runs // 100))))
     memory = Memory()
     with tempfile.TemporaryDirectory() as home:
         started = time.perf_counter()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mptcpsim.results.mptcp_capture import read_trace
-from mptcpsim.results.mptcp_trace import ConnectionTrace, Frame, Mapping
+from mptcpsim.results.mptcp_trace import CapturedMapping, ConnectionTrace, Frame
 from tests.paths import DATA, SHARED
 
 #: Linux 6.18 to Linux 6.18, made by the project.
@@ -50,7 +50,7 @@ def frames_of(trace: ConnectionTrace) -> list[Frame]:
     return sorted(frames, key=lambda frame: frame.number)
 
 
-def mappings_of(trace: ConnectionTrace) -> list[Mapping]:
+def mappings_of(trace: ConnectionTrace) -> list[CapturedMapping]:
     """Return the mappings of a connection, subflow by subflow."""
     return [mapping for subflow in trace.subflows for end in subflow.ends for mapping in end.mappings]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -172,6 +173,40 @@ def test_no_circle_of_imports() -> None:
 def test_a_circle_is_found(name: str, line: str, circle: set[str]) -> None:
     found = circles({**SOURCES, name: f"{SOURCES[name]}\n{line}\n"}, PACKAGES)
     assert any(circle <= set(names) for names in found)
+
+
+#: Names that mean two things, and why they may.
+SHARED_NAMES = {
+    "Host": "core.host has what a host gives its connections, net.host the node around it",
+    "Switch": "core.mptcp.profiles switches a behaviour of a profile, net.switch forwards frames",
+}
+
+
+def names_of_types(source: str) -> list[str]:
+    """Return the names of the classes and of the aliases of types that a module defines."""
+    found = []
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.ClassDef):
+            found.append(node.name)
+        elif isinstance(node, ast.Assign):
+            targets = [target.id for target in node.targets if isinstance(target, ast.Name)]
+            found += [name for name in targets if re.fullmatch(r"_?[A-Z][a-z]\w*", name)]
+    return found
+
+
+def test_one_name_for_one_thing() -> None:
+    homes: dict[str, list[str]] = {}
+    for module, source in SOURCES.items():
+        for name in names_of_types(source):
+            homes.setdefault(name, []).append(module)
+    shared = {name: modules for name, modules in homes.items() if len(modules) > 1}
+    assert {name: modules for name, modules in shared.items() if name not in SHARED_NAMES} == {}
+    assert set(SHARED_NAMES) <= set(shared), "take what is not shared any more out of the list"
+
+
+def test_a_type_of_any_form_has_a_name() -> None:
+    source = "class End:\n    pass\n_Pair = tuple[int, int]\nMOST = 3\nnext_one = 4\nEnds: int = 5\n"
+    assert names_of_types(source) == ["End", "_Pair"]
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))

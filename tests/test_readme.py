@@ -9,7 +9,7 @@ from mptcpsim.lint.lint import lint
 from mptcpsim.lint.subject import Subject
 from mptcpsim.results.rundir import RunDirectory
 from mptcpsim.results.summary import FlowResult
-from mptcpsim.scenario.load import Source, loads
+from mptcpsim.scenario.load import ScenarioSource, loads
 from mptcpsim.scenario.run import run_scenario
 from tests.paths import ROOT
 
@@ -25,7 +25,7 @@ def run(text: str, out: Path) -> FlowResult:
 
 
 def test_the_first_example_is_a_transfer_and_its_receive_buffer_counts(tmp_path: Path) -> None:
-    assert lint(Subject(*Source(FIRST).read())) == []
+    assert lint(Subject(*ScenarioSource(FIRST).read())) == []
     flow = run(FIRST, tmp_path / "first")
     assert flow.completed_s is not None
     narrow = run(FIRST.replace('"64KiB" }', '"8KiB" }'), tmp_path / "narrow")
@@ -35,7 +35,7 @@ def test_the_first_example_is_a_transfer_and_its_receive_buffer_counts(tmp_path:
 def test_the_example_of_multipath_tcp_has_a_subflow_on_each_link(tmp_path: Path) -> None:
     head, tail = FIRST.partition("[hosts.a]")[0], FIRST[FIRST.index("[[flows]]") :]
     text = head + SECOND + tail
-    assert lint(Subject(*Source(text).read())) == []
+    assert lint(Subject(*ScenarioSource(text).read())) == []
     flow = run(text, tmp_path / "second")
     assert [subflow.links for subflow in flow.subflows] == [["a:eth0--b:eth0"], ["a:eth1--b:eth1"]]
     assert all(subflow.bytes_acked > 100_000 for subflow in flow.subflows)

@@ -23,7 +23,7 @@ def _fail(message: str) -> NoReturn:
     raise typer.Exit(EXIT_INPUT)
 
 
-Port = Annotated[int, typer.Option(min=1, max=65535, help="Port of the destination.")]
+PortOption = Annotated[int, typer.Option(min=1, max=65535, help="Port of the destination.")]
 
 
 def route(
@@ -35,7 +35,7 @@ def route(
     dst: Annotated[
         str | None, typer.Argument(help="Destination: an address, a host, or an interface as B:em0.")
     ] = None,
-    port: Port = 5001,
+    port: PortOption = 5001,
     sport: Annotated[int, typer.Option(min=1, max=65535, help="Port of the source.")] = 49152,
     size: Annotated[int, typer.Option(min=0, max=65535, help="Bytes of the packet out, to meet MTUs.")] = 0,
     at: Annotated[
@@ -58,7 +58,7 @@ def route(
 ) -> None:
     """Follow a packet and the answer to it from hop to hop, and say why they go there."""
     from mptcpsim.route.report import data_of, line_of, text_of
-    from mptcpsim.route.trips import Network, Pair, random_pairs, read_pairs
+    from mptcpsim.route.trips import AddressPair, ProbedNetwork, random_pairs, read_pairs
     from mptcpsim.scenario.errors import ScenarioError
     from mptcpsim.scenario.load import load
     from mptcpsim.units import UnitError, parse_time
@@ -68,8 +68,8 @@ def route(
         _fail("say who sends what where: HOST SRC DST, or --pairs FILE, or --random N")
     try:
         with Progress("following packets"):
-            network = Network(load(scenario, changes or []), parse_time(at))
-            wanted: list[Pair] = []
+            network = ProbedNetwork(load(scenario, changes or []), parse_time(at))
+            wanted: list[AddressPair] = []
             if pairs is not None:
                 wanted = read_pairs(pairs.read_text(encoding="utf-8-sig"), str(pairs))
             elif random is not None:

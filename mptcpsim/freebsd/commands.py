@@ -22,7 +22,7 @@ from mptcpsim.freebsd.addresses import (
 )
 from mptcpsim.freebsd.ipfw import IpfwCommand, read_ipfw_command
 from mptcpsim.freebsd.lines import Line, LineCursor, PassedOver, fraction, quoted, whole_number
-from mptcpsim.freebsd.sysctls import Value, read_value
+from mptcpsim.freebsd.sysctls import SysctlValue, read_value
 from mptcpsim.suggest import did_you_mean
 from mptcpsim.units import SECOND
 
@@ -30,7 +30,7 @@ IPERF_PORT: Final = 5001
 PF_CONF: Final = "/etc/pf.conf"
 
 
-class Ifconfig(NamedTuple):
+class IfconfigCommand(NamedTuple):
     """``ifconfig``.
 
     Attributes:
@@ -63,7 +63,7 @@ class Ifconfig(NamedTuple):
         return " ".join(words)
 
 
-class Route(NamedTuple):
+class RouteCommand(NamedTuple):
     """``route add | delete``.
 
     Attributes:
@@ -93,7 +93,7 @@ class Sysctl(NamedTuple):
 
     at: Line
     name: str
-    value: Value
+    value: SysctlValue
 
     def __str__(self) -> str:
         text = " ".join(self.value) if isinstance(self.value, tuple) else str(self.value)
@@ -236,8 +236,8 @@ class IperfClient(NamedTuple):
 #: What a line of a script is; words that change nothing here come as what they are.
 Command = (
     PassedOver
-    | Ifconfig
-    | Route
+    | IfconfigCommand
+    | RouteCommand
     | Sysctl
     | Pfctl
     | RcConf
@@ -298,7 +298,7 @@ def _ifconfig(at: Line, words: list[str]) -> list[Command]:
     if not address:
         if action != "set" or family:
             raise at.error("the address is missing: write one such as 192.168.0.10/24")
-        return [Ifconfig(at, interface, up=up, mtu=mtu)]
+        return [IfconfigCommand(at, interface, up=up, mtu=mtu)]
     if family and version_of(address) != family:
         raise at.error(
             f"{address} is no address of {'inet6' if family == 6 else 'inet'}: write the other word"
@@ -308,7 +308,7 @@ def _ifconfig(at: Line, words: list[str]) -> list[Command]:
         raise at.error(
             f"{address} has no prefix length, and FreeBSD would guess one: write it, such as {example}"
         )
-    return [Ifconfig(at, interface, action, address, length, up, mtu)]
+    return [IfconfigCommand(at, interface, action, address, length, up, mtu)]
 
 
 def _route(at: Line, words: list[str]) -> list[Command]:
@@ -342,13 +342,13 @@ def _route(at: Line, words: list[str]) -> list[Command]:
         raise at.error("the gateway is missing: write it behind the destination")
     destination = _destination(at, plain[0], kind, netmask, family)
     if len(plain) == 1:
-        return [Route(at, action, destination)]
+        return [RouteCommand(at, action, destination)]
     if interface:
-        return [Route(at, action, destination, interface=_interface(at, plain[1]))]
+        return [RouteCommand(at, action, destination, interface=_interface(at, plain[1]))]
     gateway = read_address(at, plain[1])
     if version_of(gateway) != destination.version:
         raise at.error(f"{gateway} is of another family than {plain[0]}: write a gateway of the same one")
-    return [Route(at, action, destination, gateway)]
+    return [RouteCommand(at, action, destination, gateway)]
 
 
 def _destination(at: Line, word: str, kind: str, netmask: str, family: int) -> Prefix:

@@ -31,7 +31,7 @@ SCHEDULERS: Final = ("fifo", "wf2q+", "rr", "qfq", "fq_codel", "fq_pie")
 
 
 #: Version, protocol, source address and port, destination address and port, as numbers.
-Flow = tuple[int, int, int, int, int, int]
+FlowNumbers = tuple[int, int, int, int, int, int]
 
 
 class Mask(NamedTuple):
@@ -46,14 +46,14 @@ class Mask(NamedTuple):
     flow_id: int = 0
     proto: int = 0
 
-    def flow(self, packet: FiveTuple) -> Flow:
+    def flow(self, packet: FiveTuple) -> FlowNumbers:
         """Return what packets of one flow have in common; flow labels of IPv6 are all 0 here."""
         version, source = number_of(packet.src)
         destination = number_of(packet.dst)[1]
         protocol = {"icmp": 1, "tcp": 6, "udp": 17, "icmp6": 58}.get(packet.protocol, 0)
         return self.narrowed((version, protocol, source, packet.sport, destination, packet.dport))
 
-    def narrowed(self, flow: Flow) -> Flow:
+    def narrowed(self, flow: FlowNumbers) -> FlowNumbers:
         """Return what is left under this mask of a flow that is told from others by more."""
         version, protocol, source, sport, destination, dport = flow
         src, dst = (self.src_ip6, self.dst_ip6) if version == 6 else (self.src_ip, self.dst_ip)
@@ -85,7 +85,7 @@ _MASK_WORDS: Final = {"src-ip": 32, "dst-ip": 32, "src-ip6": 128, "dst-ip6": 128
 MASK_ALL: Final = Mask(*((1 << bits) - 1 for bits in _MASK_WORDS.values()))
 
 
-class Red(NamedTuple):
+class RedConfig(NamedTuple):
     """RED, or gentle RED. Thresholds in bytes when the queue is given in bytes, else in slots."""
 
     weight: float
@@ -100,7 +100,7 @@ class Red(NamedTuple):
         return text + f"{self.probability!r}{' ecn' if self.ecn else ''}"
 
 
-class Codel(NamedTuple):
+class CodelConfig(NamedTuple):
     """CoDel; times in ns."""
 
     target: int = 5 * MILLISECOND
@@ -116,7 +116,7 @@ class Codel(NamedTuple):
                 "ecn" if self.ecn else "noecn"]  # fmt: skip
 
 
-class Pie(NamedTuple):
+class PieConfig(NamedTuple):
     """PIE; times in ns. ``timestamps`` measures the delay of the queue instead of estimating it."""
 
     target: int = 15 * MILLISECOND
@@ -153,7 +153,7 @@ class FlowQueues(NamedTuple):
         flows: number of queues.
     """
 
-    aqm: Codel | Pie
+    aqm: CodelConfig | PieConfig
     quantum: int = 1514
     limit: int = 10240
     flows: int = 1024
@@ -201,8 +201,8 @@ class Config(NamedTuple):
     noerror: bool = False
     mask: Mask | None = None
     buckets: int | None = None
-    red: Red | None = None
-    aqm: Codel | Pie | None = None
+    red: RedConfig | None = None
+    aqm: CodelConfig | PieConfig | None = None
     scheduler: str | None = None
     flow_queues: FlowQueues | None = None
     parent: int | None = None
@@ -324,7 +324,7 @@ def _plr(at: Line, word: str) -> tuple[float, ...]:
     return values
 
 
-def _red(at: Line, word: str, gentle: bool, ecn: bool) -> Red:
+def _red(at: Line, word: str, gentle: bool, ecn: bool) -> RedConfig:
     parts = word.split("/")
     if len(parts) != 4:
         raise at.error(f"red {word}: write w_q/min_th/max_th/max_p, such as 0.002/5/15/0.1")
@@ -341,7 +341,7 @@ def _red(at: Line, word: str, gentle: bool, ecn: bool) -> Red:
         raise at.error("the weight of RED must be more than 0: write one such as 0.002")
     if high == 0 or low > high or (low == high and not ecn):
         raise at.error(f"red {word}: min_th must be below max_th")
-    return Red(weight, low, high, probability, gentle, ecn)
+    return RedConfig(weight, low, high, probability, gentle, ecn)
 
 
 # --- The command ---------------------------------------------------------------------------------
@@ -415,9 +415,9 @@ def _parameter(config: Config, word: str, rest: LineCursor) -> Config:
     if word == "mask":
         return config._replace(mask=_mask(rest))
     if word == "codel":
-        return config._replace(aqm=_codel(rest, Codel()))
+        return config._replace(aqm=_codel(rest, CodelConfig()))
     if word == "pie":
-        return config._replace(aqm=_pie(rest, Pie()))
+        return config._replace(aqm=_pie(rest, PieConfig()))
     value = rest.take(f"the value of {word}")
     if word == "bw":
         return config._replace(bw=read_bandwidth(at, value))
@@ -476,7 +476,7 @@ def _mask_value(at: Line, word: str, value: str) -> int:
     return number
 
 
-def _codel(rest: LineCursor, codel: Codel) -> Codel:
+def _codel(rest: LineCursor, codel: CodelConfig) -> CodelConfig:
     while rest.left():
         found = _codel_word(rest, codel, rest.take())
         if found is None:
@@ -485,7 +485,7 @@ def _codel(rest: LineCursor, codel: Codel) -> Codel:
     return codel
 
 
-def _codel_word(rest: LineCursor, codel: Codel, word: str) -> Codel | None:
+def _codel_word(rest: LineCursor, codel: CodelConfig, word: str) -> CodelConfig | None:
     word = word.lower()
     if word in ("target", "interval"):
         change: dict[str, Any] = {word: _aqm_time(rest.at, rest.take(f"the value of {word}"), word)}
@@ -499,7 +499,7 @@ _PIE_WORDS: Final = (
 )  # fmt: skip
 
 
-def _pie(rest: LineCursor, pie: Pie) -> Pie:
+def _pie(rest: LineCursor, pie: PieConfig) -> PieConfig:
     while rest.left():
         found = _pie_word(rest, pie, rest.take())
         if found is None:
@@ -508,7 +508,7 @@ def _pie(rest: LineCursor, pie: Pie) -> Pie:
     return pie
 
 
-def _pie_word(rest: LineCursor, pie: Pie, word: str) -> Pie | None:
+def _pie_word(rest: LineCursor, pie: PieConfig, word: str) -> PieConfig | None:
     word = word.lower()
     change: dict[str, Any] = {}
     if word in ("target", "tupdate", "max_burst"):
@@ -539,7 +539,7 @@ def _scheduler(config: Config, name: str, rest: LineCursor) -> Config:
     config = config._replace(scheduler=name)
     if not name.startswith("fq_"):
         return config
-    queues = FlowQueues(Codel() if name == "fq_codel" else Pie())
+    queues = FlowQueues(CodelConfig() if name == "fq_codel" else PieConfig())
     highest = {"quantum": 9000, "limit": 20480, "flows": 65536}
     while rest.left():
         word = rest.take()
@@ -549,8 +549,8 @@ def _scheduler(config: Config, name: str, rest: LineCursor) -> Config:
             change: dict[str, Any] = {word.lower(): number}
             queues = queues._replace(**change)
             continue
-        aqm: Codel | Pie | None
-        if isinstance(queues.aqm, Codel):
+        aqm: CodelConfig | PieConfig | None
+        if isinstance(queues.aqm, CodelConfig):
             aqm = _codel_word(rest, queues.aqm, word)
         else:
             aqm = _pie_word(rest, queues.aqm, word)

@@ -7,7 +7,7 @@ from typing import Final
 
 from mptcpsim.core.segment import Packet
 from mptcpsim.freebsd.delay_profile import DelayProfile
-from mptcpsim.freebsd.dummynet import Codel, Config, Mask, Pie, Red, beyond_limits
+from mptcpsim.freebsd.dummynet import CodelConfig, Config, Mask, PieConfig, RedConfig, beyond_limits
 from mptcpsim.freebsd.passages import seen
 from mptcpsim.net.pipe import DROP_TAIL, PipeSettings
 from mptcpsim.net.shared import FlowKey
@@ -71,7 +71,7 @@ def discipline(config: Config, sysctls: dict[str, int]) -> Discipline:
     if config.red is not None:
         return (Gred if config.red.gentle else RedQueue).NAME, _red_values(config.red, sysctls)
     if config.aqm is not None:
-        return (CoDel if isinstance(config.aqm, Codel) else PieQueue).NAME, _aqm_values(config.aqm)
+        return (CoDel if isinstance(config.aqm, CodelConfig) else PieQueue).NAME, _aqm_values(config.aqm)
     return DROP_TAIL, {}
 
 
@@ -88,19 +88,19 @@ def scheduler(config: Config, kind: str) -> Discipline:
     if config.flow_queues is not None:
         queues = config.flow_queues
         values: dict[str, Value] = {"quantum": queues.quantum, "limit": queues.limit, "flows": queues.flows}
-        fq = FqCoDel if isinstance(queues.aqm, Codel) else FqPie
+        fq = FqCoDel if isinstance(queues.aqm, CodelConfig) else FqPie
         return fq.NAME, values | _aqm_values(queues.aqm)
     return (Drr if kind == "rr" else Wf2qPlus).NAME, {}
 
 
-def _aqm_values(aqm: Codel | Pie) -> dict[str, Value]:
+def _aqm_values(aqm: CodelConfig | PieConfig) -> dict[str, Value]:
     values: dict[str, Value] = dict(aqm._asdict())
-    if isinstance(aqm, Pie):
+    if isinstance(aqm, PieConfig):
         values["dre"] = not values.pop("timestamps")
     return values
 
 
-def _red_values(red: Red, sysctls: dict[str, int]) -> dict[str, Value]:
+def _red_values(red: RedConfig, sysctls: dict[str, int]) -> dict[str, Value]:
     return {
         "w_q": red.weight,
         "min_th": float(red.lowest),

@@ -33,22 +33,30 @@ from mptcpsim.freebsd.ipfw_objects import (
     IpfwCommand,
     IpfwEnd,
     IpfwRule,
+    IpfwSwitch,
     ObjectCommand,
     Option,
     PortRanges,
     ReadFile,
     SetCommand,
     ShowRules,
-    Switch,
     TableCommand,
 )
-from mptcpsim.freebsd.ipfw_rule import LARGEST_SET, Note, RuleReader
-from mptcpsim.freebsd.lines import Line, LineCursor, PassedOver, logical_lines, shell_words, whole_number
+from mptcpsim.freebsd.ipfw_rule import LARGEST_SET, IpfwRuleReader
+from mptcpsim.freebsd.lines import (
+    Line,
+    LineCursor,
+    Note,
+    PassedOver,
+    logical_lines,
+    shell_words,
+    whole_number,
+)
 from mptcpsim.suggest import did_you_mean
 
 __all__ = [
     "LARGEST_RULE", "Config", "DeleteRules", "IpfwCommand", "IpfwEnd", "IpfwRule", "ObjectCommand", "Option",
-    "PortRanges", "ReadFile", "SetCommand", "ShowRules", "Switch", "TableCommand", "read_ipfw",
+    "PortRanges", "ReadFile", "SetCommand", "ShowRules", "IpfwSwitch", "TableCommand", "read_ipfw",
     "read_ipfw_command",
 ]  # fmt: skip
 
@@ -141,7 +149,7 @@ class _Command:
     def _command(self, verb: str) -> list[IpfwCommand]:
         words, at = self.words, self.at
         if verb == "add":
-            return [RuleReader(words, self.note).read()]
+            return [IpfwRuleReader(words, self.note).read()]
         if verb in ("pipe", "queue", "sched"):
             return [self._object(verb)]
         if verb == "delete":
@@ -159,7 +167,7 @@ class _Command:
             if name not in ("one_pass", "firewall"):
                 raise at.error(f"{name!r} cannot be switched here: known are one_pass and firewall")
             words.end()
-            return [Switch(at, name, verb == "enable")]
+            return [IpfwSwitch(at, name, verb == "enable")]
         if verb == "table":
             return self._table()
         if verb == "set":

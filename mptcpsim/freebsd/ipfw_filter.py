@@ -15,8 +15,8 @@ from mptcpsim.core.segment import (
 )
 from mptcpsim.freebsd.addresses import is_address
 from mptcpsim.freebsd.ipfw_objects import DeleteRules, IpfwRule, Option, SetCommand, TableCommand
-from mptcpsim.freebsd.ipfw_rules import Decision, IpfwRules, Passage
-from mptcpsim.freebsd.ipfw_states import Place
+from mptcpsim.freebsd.ipfw_rules import IpfwDecision, IpfwPacket, IpfwRules
+from mptcpsim.freebsd.ipfw_states import RulePlace
 from mptcpsim.freebsd.names import LOOPBACK, InterfaceNames
 from mptcpsim.freebsd.passages import seen
 from mptcpsim.freebsd.site import Site
@@ -158,12 +158,12 @@ class IpfwFilter(PacketFilter):
         return self._ask("out", arrived, self.names.system_of(interface.name), None, packet)
 
     def _ask(
-        self, direction: str, received: str, transmitted: str, after: Place | None, packet: Packet
+        self, direction: str, received: str, transmitted: str, after: RulePlace | None, packet: Packet
     ) -> Verdict:
         if not self.enabled:
             return PASSES
         what = seen(packet)
-        passage = Passage(what.packet, direction, received, transmitted, what.flags, what.icmp)
+        passage = IpfwPacket(what.packet, direction, received, transmitted, what.flags, what.icmp)
         decision = self.rules.evaluate(passage, self.one_pass, after)
         steps, lasting = self._explained(decision), decision.lasting
         if decision.action == "allow":
@@ -203,11 +203,11 @@ class IpfwFilter(PacketFilter):
         hop = route.gateway or gateway
         return Verdict((*steps, found), interface=route.interface, gateway=hop, lasting=lasting)
 
-    def _explained(self, decision: Decision) -> tuple[str, ...]:
+    def _explained(self, decision: IpfwDecision) -> tuple[str, ...]:
         """Return the steps of a decision; made once for each, since chance may have every packet asked."""
         key = (id(decision.rule), decision.limit, *map(id, decision.counted))
         found = self._steps.get(key) if decision.state is None else None
         if found is None:
-            counted = [str(Decision(rule.action, rule)) for rule in decision.counted]
+            counted = [str(IpfwDecision(rule.action, rule)) for rule in decision.counted]
             found = self._steps[key] = (*counted, str(decision))
         return found

@@ -256,7 +256,7 @@ class ShowRules(NamedTuple):
         return f"ipfw {self.verb}"
 
 
-class Switch(NamedTuple):
+class IpfwSwitch(NamedTuple):
     """``ipfw enable | disable one_pass | firewall``."""
 
     at: Line
@@ -283,7 +283,7 @@ IpfwCommand = (
     IpfwRule
     | DeleteRules
     | ShowRules
-    | Switch
+    | IpfwSwitch
     | ObjectCommand
     | Config
     | SetCommand

@@ -7,7 +7,6 @@ with what to write instead.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Final
 
 from mptcpsim.freebsd.addresses import (
@@ -29,11 +28,9 @@ from mptcpsim.freebsd.ipfw_objects import (
     Option,
     PortRanges,
 )
-from mptcpsim.freebsd.lines import LineCursor, PassedOver, fraction, whole_number
+from mptcpsim.freebsd.lines import LineCursor, Note, PassedOver, fraction, whole_number
 from mptcpsim.freebsd.services import SERVICES, SIMULATED, read_port, read_protocol
 from mptcpsim.suggest import did_you_mean
-
-Note = Callable[[PassedOver], None]
 
 #: Numbers of sets; the rules of the last one cannot be disabled, nor flushed.
 LARGEST_SET: Final = 31
@@ -112,7 +109,7 @@ _NAME: Final = re.compile(r"[A-Za-z][\w.-]{0,31}\*?")
 _WHOLE_RULE: Final = "a rule is '... PROTO from ADDR to ADDR ...'"
 
 
-class RuleReader:
+class IpfwRuleReader:
     """Reads what stands behind ``add``."""
 
     def __init__(self, words: LineCursor, note: Note) -> None:

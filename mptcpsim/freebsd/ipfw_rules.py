@@ -2,7 +2,7 @@
 
 A packet that a rule sends to a pipe or queue comes out of it later. With ``one_pass`` (the default
 of net.inet.ip.fw.one_pass) it has then passed; without it the search goes on behind that rule:
-``Decision.resume`` is what to hand to ``evaluate`` as ``after``.
+``IpfwDecision.resume`` is what to hand to ``evaluate`` as ``after``.
 
 A rule with ``keep-state`` or ``limit``, and ``check-state``, first looks for a state of the packet's
 connection: if there is one, its rule decides, and the search goes on behind that rule if it has to.
@@ -30,7 +30,7 @@ from mptcpsim.freebsd.ipfw_objects import (
     TableCommand,
 )
 from mptcpsim.freebsd.ipfw_rule import LARGEST_SET
-from mptcpsim.freebsd.ipfw_states import DynamicRule, DynamicRules, Place
+from mptcpsim.freebsd.ipfw_states import DynamicRule, DynamicRules, RulePlace
 from mptcpsim.freebsd.site import Site
 
 #: What ipfw adds to the number of the last rule for one without a number.
@@ -38,7 +38,7 @@ STEP: Final = 100
 DEFAULT_RULE: Final = LARGEST_RULE + 1
 
 
-class Passage(NamedTuple):
+class IpfwPacket(NamedTuple):
     """A packet on its way through the firewall of a host.
 
     Attributes:
@@ -58,7 +58,7 @@ class Passage(NamedTuple):
     icmp: tuple[int, int] = (-1, -1)
 
 
-class Decision(NamedTuple):
+class IpfwDecision(NamedTuple):
     """What becomes of a packet.
 
     Attributes:
@@ -75,7 +75,7 @@ class Decision(NamedTuple):
     action: str
     rule: IpfwRule | None
     counted: tuple[IpfwRule, ...] = ()
-    resume: Place | None = None
+    resume: RulePlace | None = None
     lasting: bool = True
     state: DynamicRule | None = None
     limit: str = ""
@@ -132,7 +132,7 @@ class IpfwRules:
         self.tables: dict[str, AddressTable] = {}
         self.disabled: set[int] = set()
         self.states = DynamicRules(clock)
-        self._rules: list[tuple[Place, IpfwRule]] = []
+        self._rules: list[tuple[RulePlace, IpfwRule]] = []
         self._added = 0
 
     def add(self, rule: IpfwRule) -> IpfwRule:
@@ -235,7 +235,9 @@ class IpfwRules:
         """What the last rule does."""
         return "allow" if self.default_to_accept else "deny"
 
-    def evaluate(self, passage: Passage, one_pass: bool = True, after: Place | None = None) -> Decision:
+    def evaluate(
+        self, passage: IpfwPacket, one_pass: bool = True, after: RulePlace | None = None
+    ) -> IpfwDecision:
         """Return what becomes of a packet.
 
         Args:
@@ -271,17 +273,17 @@ class IpfwRules:
                 if not self._matches(rule, passage):
                     continue
                 if rule.keeps and (limit := self.states.make(place, rule, packet, flags)):
-                    return Decision("deny", rule, tuple(counted), lasting=False, limit=limit)
+                    return IpfwDecision("deny", rule, tuple(counted), lasting=False, limit=limit)
             if rule.action in ("count", "skipto"):
                 counted.append(rule)
                 # skipto looks at what follows only: it cannot go back.
                 lowest = max(lowest, rule.argument)
                 continue
             resume = place if rule.action in ("pipe", "queue") and not one_pass else None
-            return Decision(rule.action, rule, tuple(counted), resume, lasting, state)
-        return Decision(self.default_action, None, tuple(counted), lasting=lasting)
+            return IpfwDecision(rule.action, rule, tuple(counted), resume, lasting, state)
+        return IpfwDecision(self.default_action, None, tuple(counted), lasting=lasting)
 
-    def _matches(self, rule: IpfwRule, passage: Passage) -> bool:
+    def _matches(self, rule: IpfwRule, passage: IpfwPacket) -> bool:
         # The probability is drawn before anything else is looked at (ipfw(8), prob).
         if rule.probability < 1.0:
             if self.draw is None:
@@ -323,7 +325,7 @@ class IpfwRules:
     def _is_local(self, word: str, address: str) -> bool:
         return address in self.local and (word == "me" or version_of(address) == 6)
 
-    def _option_matches(self, option: Option, passage: Passage) -> bool:
+    def _option_matches(self, option: Option, passage: IpfwPacket) -> bool:
         if option.alternatives:
             return any(self._option_matches(other, passage) for other in option.alternatives)
         name, packet = option.name, passage.packet
@@ -339,7 +341,7 @@ class IpfwRules:
             found = _option_matches(option, passage)
         return found != option.negated
 
-    def _comes_rightly(self, name: str, passage: Passage) -> bool:
+    def _comes_rightly(self, name: str, passage: IpfwPacket) -> bool:
         """Return whether a packet has come by the way to its source; leaving ones have, says ipfw(8)."""
         if passage.direction == "out":
             return True
@@ -386,7 +388,7 @@ def _interface_is(pattern: str, interface: str) -> bool:
     return interface.startswith(pattern[:-1]) if pattern.endswith("*") else pattern in ("any", interface)
 
 
-def _option_matches(option: Option, passage: Passage) -> bool:
+def _option_matches(option: Option, passage: IpfwPacket) -> bool:
     packet, name = passage.packet, option.name
     if name in ("in", "out"):
         return passage.direction == name

@@ -25,7 +25,7 @@ UDP_LIFETIME: Final = 10 * SECOND
 SHORT_LIFETIME: Final = 5 * SECOND
 
 #: A rule is known by its number and by how many rules were there before it.
-Place = tuple[int, int]
+RulePlace = tuple[int, int]
 
 
 class DynamicRule:
@@ -41,7 +41,9 @@ class DynamicRule:
 
     __slots__ = ("_seen", "counted", "expires", "packet", "place", "rule")
 
-    def __init__(self, place: Place, rule: IpfwRule, packet: FiveTuple, counted: tuple[object, ...]) -> None:
+    def __init__(
+        self, place: RulePlace, rule: IpfwRule, packet: FiveTuple, counted: tuple[object, ...]
+    ) -> None:
         self.place = place
         self.rule = rule
         self.packet = packet
@@ -95,7 +97,7 @@ class DynamicRules:
         """Follow a packet of a state."""
         state.see(packet, flags, self._clock())
 
-    def make(self, place: Place, rule: IpfwRule, packet: FiveTuple, flags: int) -> str:
+    def make(self, place: RulePlace, rule: IpfwRule, packet: FiveTuple, flags: int) -> str:
         """Make a state for a packet that a rule has matched; return why not, if its limit is reached."""
         now = self._clock()
         parts, most = rule.limit
@@ -116,7 +118,7 @@ class DynamicRules:
             self._counted.setdefault(counted, set()).add(state)
         return ""
 
-    def forget(self, places: set[Place]) -> None:
+    def forget(self, places: set[RulePlace]) -> None:
         """End the states of rules that are deleted."""
         for state in [state for state in self._found.values() if state.place in places]:
             self._end(state)

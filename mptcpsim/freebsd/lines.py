@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from mptcpsim.cursor import Cursor
@@ -72,6 +72,9 @@ class PassedOver(NamedTuple):
     word: str
     why: str
 
+
+#: Takes what is passed over.
+Note = Callable[[PassedOver], None]
 
 #: Where something that was not read comes from.
 NOWHERE: Final = Line("", 0, "")

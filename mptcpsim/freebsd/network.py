@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from mptcpsim.freebsd.addresses import version_of
-from mptcpsim.freebsd.commands import Ifconfig, Route
+from mptcpsim.freebsd.commands import IfconfigCommand, RouteCommand
 from mptcpsim.freebsd.lines import Line
 from mptcpsim.freebsd.names import InterfaceNames
 from mptcpsim.net.forwarding import IpNode
@@ -33,7 +33,7 @@ class StaticRoute(NamedTuple):
     interface: str
 
 
-class Network:
+class NetworkCommands:
     """What ifconfig and route change at a node.
 
     Attributes:
@@ -57,7 +57,7 @@ class Network:
 
     # --- ifconfig ---
 
-    def ifconfig(self, command: Ifconfig) -> None:
+    def ifconfig(self, command: IfconfigCommand) -> None:
         """Change an interface.
 
         Raises:
@@ -82,7 +82,7 @@ class Network:
         if command.up is not None or command.action in ("set", "alias"):
             self._switch(interface, command.up is not False)
 
-    def _add(self, interface: Interface, command: Ifconfig) -> None:
+    def _add(self, interface: Interface, command: IfconfigCommand) -> None:
         owner = self.node.addresses.get(command.address)
         if owner is not None and owner is not interface:
             raise command.at.error(
@@ -131,7 +131,7 @@ class Network:
 
     # --- route ---
 
-    def route(self, command: Route) -> None:
+    def route(self, command: RouteCommand) -> None:
         """Add or delete a route.
 
         Raises:
@@ -145,7 +145,7 @@ class Network:
         else:
             self._add_route(command, prefix)
 
-    def _add_route(self, command: Route, prefix: str) -> None:
+    def _add_route(self, command: RouteCommand, prefix: str) -> None:
         at = command.at
         there = [route for route in self.node.routes.routes() if route.prefix == prefix]
         if there:
@@ -162,7 +162,7 @@ class Network:
         self.deleted.pop(prefix, None)
         self.typed.append(StaticRoute(at, prefix, command.gateway, interface.name))
 
-    def _towards(self, command: Route) -> Interface:
+    def _towards(self, command: RouteCommand) -> Interface:
         """Return the interface in whose network a gateway is."""
         gateway = command.gateway
         if gateway in self.node.addresses:
@@ -182,7 +182,7 @@ class Network:
             )
         return route.interface
 
-    def _delete(self, command: Route, prefix: str) -> None:
+    def _delete(self, command: RouteCommand, prefix: str) -> None:
         there = [route for route in self.node.routes.routes() if route.prefix == prefix]
         if command.gateway:
             there = [route for route in there if route.gateway == command.gateway]

@@ -28,10 +28,16 @@ from typing import Final
 from mptcpsim.freebsd.address_sets import AddressTable
 from mptcpsim.freebsd.addresses import prefix_of, version_of
 from mptcpsim.freebsd.lines import PassedOver, whole_number
-from mptcpsim.freebsd.pf_conf import End, Macro, PfConf, PfRule
+from mptcpsim.freebsd.pf_conf import Macro, PfConf, PfEnd, PfRule
 from mptcpsim.freebsd.pf_hosts import Hosts
-from mptcpsim.freebsd.pf_rule import NO_NAT, NO_RDR, RuleReader, read_scrub
-from mptcpsim.freebsd.pf_state_options import OPTIMIZATIONS, TIMEOUTS, Defaults, read_defaults, read_timeout
+from mptcpsim.freebsd.pf_rule import NO_NAT, NO_RDR, PfRuleReader, read_scrub
+from mptcpsim.freebsd.pf_state_options import (
+    OPTIMIZATIONS,
+    TIMEOUTS,
+    StateDefaults,
+    read_defaults,
+    read_timeout,
+)
 from mptcpsim.freebsd.pf_words import MOST_RULES, Statement, Statements
 from mptcpsim.freebsd.site import Site
 from mptcpsim.suggest import did_you_mean
@@ -77,10 +83,10 @@ def read_pf(text: str, file: str = "pf.conf", site: Site | None = None) -> PfCon
     Raises:
         DialectError: the first line that is not understood, or not simulated.
     """
-    return _Reader(text, file, site or Site()).read()
+    return _PfReader(text, file, site or Site()).read()
 
 
-class _Reader:
+class _PfReader:
     """Reads one file."""
 
     def __init__(self, text: str, file: str, site: Site) -> None:
@@ -88,7 +94,7 @@ class _Reader:
         self.site = site
         self.passed_over: list[PassedOver] = []
         self.hosts = Hosts(site, self.passed_over.append)
-        self.defaults = Defaults()
+        self.defaults = StateDefaults()
         self.macros: list[Macro] = []
         self.rules: list[PfRule] = []
         self.timeouts: dict[str, int] = {}
@@ -121,7 +127,7 @@ class _Reader:
     def _statement(self, words: Statement) -> None:
         at, word = words.at, words.take("a statement")
         if word in ("pass", "block", "match"):
-            reader = RuleReader(words, self.hosts, self.defaults, self.answers, self.passed_over.append)
+            reader = PfRuleReader(words, self.hosts, self.defaults, self.answers, self.passed_over.append)
             self._add(words, reader.read(word))
         elif word == "set":
             self._option(words)
@@ -266,8 +272,8 @@ class _Reader:
                     version = version_of(own.address)
                     if family not in (0, version):
                         continue
-                    network = End(prefix_of(at, own.address, own.length))
-                    host = End(prefix_of(at, own.address, None))
+                    network = PfEnd(prefix_of(at, own.address, own.length))
+                    host = PfEnd(prefix_of(at, own.address, None))
                     block = PfRule(at, "block", False, "in", quick, family=version)
                     self._add(words, [
                         block._replace(interface=interface, other_interface=True, source=network),

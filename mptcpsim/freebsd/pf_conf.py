@@ -87,7 +87,7 @@ _PORT_TESTS: Final[dict[str, Callable[[int, int, int], bool]]] = {
 }
 
 
-class End(NamedTuple):
+class PfEnd(NamedTuple):
     """One end of a packet: ``from`` or ``to``; with neither prefix nor set it is any address.
 
     Attributes:
@@ -118,7 +118,7 @@ class End(NamedTuple):
         return address if self.ports is None else f"{address} {self.ports}"
 
 
-ANYWHERE: Final = End()
+ANYWHERE: Final = PfEnd()
 
 
 class Limits(NamedTuple):
@@ -214,8 +214,8 @@ class PfRule(NamedTuple):
     route: RouteOption | None = None
     family: int = 0
     protocol: str = ""
-    source: End = ANYWHERE
-    destination: End = ANYWHERE
+    source: PfEnd = ANYWHERE
+    destination: PfEnd = ANYWHERE
     flags: tuple[int, int] | None = None
     state: bool = False
     bound: bool | None = None

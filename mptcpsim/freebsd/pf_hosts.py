@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from itertools import product
 from typing import Final
 
@@ -18,8 +17,8 @@ from mptcpsim.freebsd.address_sets import (
     numbers_between,
 )
 from mptcpsim.freebsd.addresses import Prefix, is_address, prefix_of, read_prefix, version_of
-from mptcpsim.freebsd.lines import Line, PassedOver, logical_lines
-from mptcpsim.freebsd.pf_conf import COMPARISONS, End, Ports
+from mptcpsim.freebsd.lines import Line, Note, PassedOver, logical_lines
+from mptcpsim.freebsd.pf_conf import COMPARISONS, PfEnd, Ports
 from mptcpsim.freebsd.pf_words import MOST_RULES, Statement
 from mptcpsim.freebsd.services import read_port
 from mptcpsim.freebsd.site import Site
@@ -28,7 +27,7 @@ from mptcpsim.freebsd.site import Site
 DEEPEST_LIST: Final = 20
 
 #: What a word in an address's place means, and "!" in front of it.
-Host = tuple[Prefix | AddressSet | None, bool]
+PfHost = tuple[Prefix | AddressSet | None, bool]
 
 _REFUSED: Final = {
     "os": "systems have no fingerprints here: leave it out",
@@ -45,16 +44,16 @@ class Hosts:
         note: takes words that are passed over.
     """
 
-    def __init__(self, site: Site, note: Callable[[PassedOver], None]) -> None:
+    def __init__(self, site: Site, note: Note) -> None:
         self.site = site
         self.tables: dict[str, AddressTable] = {}
         self.note = note
 
     # --- from and to ---
 
-    def ends(self, words: Statement) -> list[End]:
+    def ends(self, words: Statement) -> list[PfEnd]:
         """Return each combination of the addresses and ports behind ``from`` or ``to``."""
-        hosts: list[Host] = [(None, False)]
+        hosts: list[PfHost] = [(None, False)]
         if words.peek() != "port":
             hosts = self.hosts(words)
         ports: list[Ports | None] = [None]
@@ -64,12 +63,12 @@ class Hosts:
             raise words.at.error(f"the lists expand to more than {MOST_RULES} rules: use prefixes and ranges")
         return [_end(host, port) for host, port in product(hosts, ports)]
 
-    def hosts(self, words: Statement) -> list[Host]:
+    def hosts(self, words: Statement) -> list[PfHost]:
         """Return the addresses of a list, or of one word."""
         found = words.items(lambda: self._host(words), DEEPEST_LIST)
         return [host for each in found for host in each]
 
-    def _host(self, words: Statement) -> list[Host]:
+    def _host(self, words: Statement) -> list[PfHost]:
         at = words.at
         negated = words.maybe("!")
         while words.maybe("!"):
@@ -227,7 +226,7 @@ def _prefixes(at: Line, named: list[Prefix | AddressSet]) -> list[Prefix]:
     return found
 
 
-def _entries(at: Line, hosts: list[Host]) -> list[tuple[Prefix, bool]]:
+def _entries(at: Line, hosts: list[PfHost]) -> list[tuple[Prefix, bool]]:
     found: list[tuple[Prefix, bool]] = []
     for what, negated in hosts:
         if what is None:
@@ -236,11 +235,11 @@ def _entries(at: Line, hosts: list[Host]) -> list[tuple[Prefix, bool]]:
     return found
 
 
-def _end(host: Host, ports: Ports | None) -> End:
+def _end(host: PfHost, ports: Ports | None) -> PfEnd:
     what, negated = host
     if isinstance(what, AddressSet):
-        return End(None, negated, ports, what)
-    return End(what, negated, ports)
+        return PfEnd(None, negated, ports, what)
+    return PfEnd(what, negated, ports)
 
 
 def read_ports(words: Statement) -> Ports:

@@ -7,24 +7,24 @@ simulated is refused with what to write instead.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import product
 from typing import Final
 
 from mptcpsim.core.segment import ACK, ICMP_PORT_UNREACHABLE, SYN
 from mptcpsim.freebsd.addresses import read_address
-from mptcpsim.freebsd.lines import PassedOver, fraction, whole_number
+from mptcpsim.freebsd.lines import Note, PassedOver, fraction, whole_number
 from mptcpsim.freebsd.pf_conf import (
     ANYWHERE,
     COMPARISONS,
     FLAG_LETTERS,
     UNREACHABLE,
-    End,
+    PfEnd,
     PfRule,
     RouteOption,
 )
 from mptcpsim.freebsd.pf_hosts import Hosts
-from mptcpsim.freebsd.pf_state_options import Defaults, read_state
+from mptcpsim.freebsd.pf_state_options import StateDefaults, read_state
 from mptcpsim.freebsd.pf_words import MOST_RULES, RESERVED, Statement
 from mptcpsim.freebsd.services import read_protocol
 from mptcpsim.suggest import did_you_mean
@@ -94,7 +94,7 @@ _LIKE: Final = {
 _POOL: Final = ("round-robin", "random", "source-hash", "bitmask", "sticky-address", "least-states")
 
 
-class RuleReader:
+class PfRuleReader:
     """Reads the words of one rule.
 
     Attributes:
@@ -106,9 +106,9 @@ class RuleReader:
         self,
         words: Statement,
         hosts: Hosts,
-        defaults: Defaults,
+        defaults: StateDefaults,
         answers: bool,
-        note: Callable[[PassedOver], None],
+        note: Note,
     ) -> None:
         """Begin behind the first word.
 
@@ -234,7 +234,7 @@ class RuleReader:
     def _protocol(self) -> str:
         return read_protocol(self.at, self.words.take("a protocol"))
 
-    def _from_and_to(self) -> tuple[list[End], list[End]]:
+    def _from_and_to(self) -> tuple[list[PfEnd], list[PfEnd]]:
         words = self.words
         if words.maybe("all"):
             return [ANYWHERE], [ANYWHERE]
@@ -379,8 +379,8 @@ class RuleReader:
         rule: PfRule,
         interfaces: list[tuple[str, bool, frozenset[str]]],
         protocols: list[str],
-        sources: list[End],
-        destinations: list[End],
+        sources: list[PfEnd],
+        destinations: list[PfEnd],
         flagged: bool,
     ) -> list[PfRule]:
         """Return one rule for each combination; those that mix IPv4 and IPv6 are left out, as in pf."""
@@ -422,7 +422,7 @@ class RuleReader:
         return found
 
 
-def read_scrub(words: Statement, options: Sequence[str], note: Callable[[PassedOver], None]) -> None:
+def read_scrub(words: Statement, options: Sequence[str], note: Note) -> None:
     """Read what a packet would be normalised to; nothing here needs it but ``max-mss``.
 
     Raises:

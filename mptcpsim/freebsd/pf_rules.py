@@ -81,7 +81,7 @@ class Step(NamedTuple):
         return where + text
 
 
-class Verdict(NamedTuple):
+class PfVerdict(NamedTuple):
     """What becomes of a packet.
 
     Attributes:
@@ -176,7 +176,7 @@ class PfRules:
         flags: int = 0,
         quoted: FiveTuple | None = None,
         icmp: tuple[int, int] = (-1, -1),
-    ) -> Verdict:
+    ) -> PfVerdict:
         """Decide about a packet; a rule that keeps state makes one.
 
         Args:
@@ -196,23 +196,23 @@ class PfRules:
             route = step.rule.route if step.rule is not None else None
             if step.action == "block" or step.rule is None or route is None:
                 steps.append(step)
-                return Verdict(step.action, interface, gateway, routed, tuple(steps))
+                return PfVerdict(step.action, interface, gateway, routed, tuple(steps))
             turns += 1
             if turns > MOST_TURNS:
                 steps.append(step)
                 reason = (
                     f"dropped: route-to and reply-to have decided {MOST_TURNS} times, pf takes it for a loop"
                 )
-                return Verdict("block", interface, gateway, routed, tuple(steps), reason)
+                return PfVerdict("block", interface, gateway, routed, tuple(steps), reason)
             # Replies are the packets against the direction of the rule, and only a state knows them.
             backward = step.rule.direction != direction
             if backward != (route.kind == "reply-to"):
                 steps.append(step)
-                return Verdict("pass", interface, gateway, routed, tuple(steps))
+                return PfVerdict("pass", interface, gateway, routed, tuple(steps))
             steps.append(step._replace(sent=(route.interface, route.gateway)))
             gateway, routed = route.gateway, True
             if route.interface == interface:
-                return Verdict("pass", interface, gateway, routed, tuple(steps))
+                return PfVerdict("pass", interface, gateway, routed, tuple(steps))
             direction, interface = "out", route.interface
 
     def forget(self) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Final
 
-from mptcpsim.freebsd.lines import Line, PassedOver, whole_number
+from mptcpsim.freebsd.lines import Line, Note, PassedOver, whole_number
 from mptcpsim.freebsd.pf_conf import Limits, PfRule
 from mptcpsim.freebsd.pf_hosts import Hosts
 from mptcpsim.freebsd.pf_words import Statement
@@ -38,10 +37,8 @@ _KNOWN: Final = (
     "if-bound", "floating", "sloppy", "no-sync",
 )  # fmt: skip
 
-Note = Callable[[PassedOver], None]
 
-
-class Defaults:
+class StateDefaults:
     """``set state-defaults``: options of rules that state none."""
 
     def __init__(self) -> None:
@@ -53,7 +50,7 @@ class Defaults:
         return rule._replace(bound=defaults.bound, limits=defaults.limits, timeouts=defaults.timeouts)
 
 
-def read_state(words: Statement, rule: PfRule, defaults: Defaults, hosts: Hosts, note: Note) -> PfRule:
+def read_state(words: Statement, rule: PfRule, defaults: StateDefaults, hosts: Hosts, note: Note) -> PfRule:
     """Return a rule with what ``keep state``, ``modulate state`` or ``no state`` says.
 
     Raises:
@@ -77,7 +74,7 @@ def read_state(words: Statement, rule: PfRule, defaults: Defaults, hosts: Hosts,
     return _options(words, rule, hosts, note)
 
 
-def read_defaults(words: Statement, defaults: Defaults, hosts: Hosts, note: Note) -> None:
+def read_defaults(words: Statement, defaults: StateDefaults, hosts: Hosts, note: Note) -> None:
     """Take ``set state-defaults``, whose options stand with commas and without parentheses."""
     defaults.rule = _options(words, defaults.rule, hosts, note, end="")
 

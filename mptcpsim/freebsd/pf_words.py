@@ -26,7 +26,7 @@ RESERVED: Final = frozenset(
 )  # fmt: skip
 
 
-class Word(NamedTuple):
+class PfWord(NamedTuple):
     """A word and where it stands; ``plain`` if it was not in quotes."""
 
     text: str
@@ -38,7 +38,7 @@ _TOKEN: Final = re.compile(r"""(?P<string>"[^"]*"|'[^']*')|(?P<sign>!=|<=|>=|><|
                            r"""|(?P<macro>\$[A-Za-z0-9_]*)|(?P<word>[^\s{}(),/=!<>"'$#]+)""")  # fmt: skip
 
 
-def _words(text: str, at: Line, macros: dict[str, Macro]) -> Iterator[Word]:
+def _words(text: str, at: Line, macros: dict[str, Macro]) -> Iterator[PfWord]:
     """Yield the words of a line, macros expanded once, as pf does it: outside of quotes only."""
     position = 0
     while position < len(text):
@@ -62,12 +62,12 @@ def _words(text: str, at: Line, macros: dict[str, Macro]) -> Iterator[Word]:
                 position = behind.end()
             yield from found
         elif match["string"] is not None:
-            yield Word(match["string"][1:-1], at, plain=False)
+            yield PfWord(match["string"][1:-1], at, plain=False)
         else:
-            yield Word(match.group(), at)
+            yield PfWord(match.group(), at)
 
 
-def _expanded(name: str, at: Line, macros: dict[str, Macro]) -> list[Word]:
+def _expanded(name: str, at: Line, macros: dict[str, Macro]) -> list[PfWord]:
     if name not in macros:
         remedy = did_you_mean(name, macros) if macros else "define it"
         raise at.error(f"macro '${name}' is not defined above this line: {remedy}")
@@ -106,7 +106,7 @@ class Statement(LineCursor):
         plain: of each word whether it stood without quotes.
     """
 
-    def __init__(self, at: Line, words: list[Word]) -> None:
+    def __init__(self, at: Line, words: list[PfWord]) -> None:
         super().__init__(at, [word.text for word in words])
         self.plain = [word.plain for word in words]
 
@@ -173,7 +173,7 @@ class Statements:
         number = 0
         while number < len(self._lines):
             first = number
-            found: list[Word] = []
+            found: list[PfWord] = []
             parts: list[str] = []
             depth = 0
             while number < len(self._lines):
@@ -196,7 +196,7 @@ class Statements:
             if found:
                 yield Statement(at, found)
 
-    def _within_limits(self, at: Line, words: Iterator[Word]) -> list[Word]:
+    def _within_limits(self, at: Line, words: Iterator[PfWord]) -> list[PfWord]:
         """Return the words; macros that are made of macros could make more of them than fit anywhere."""
         found = []
         for word in words:

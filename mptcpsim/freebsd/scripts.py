@@ -16,17 +16,17 @@ from mptcpsim.freebsd.commands import (
     COMMANDS,
     NO_COMMANDS,
     Command,
-    Ifconfig,
+    IfconfigCommand,
     IperfClient,
     IperfServer,
     RcConf,
-    Route,
+    RouteCommand,
     Sysctl,
     Tcpdump,
 )
 from mptcpsim.freebsd.lines import DialectError, Line, PassedOver, logical_lines, shell_words
 from mptcpsim.freebsd.rc_firewall import NAMES
-from mptcpsim.freebsd.shell import Shell, Typed
+from mptcpsim.freebsd.shell import Shell, TypedCommand
 from mptcpsim.suggest import did_you_mean, nearly
 
 #: Variables of rc.conf(5) that are acted upon.
@@ -49,7 +49,7 @@ _RC_REFUSED: Final = {
 #: Directories of programs, which may stand in front of their names.
 _DIRECTORIES: Final = re.compile(r"(/usr/local|/usr)?/s?bin/")
 #: What becomes part of other tables of the scenario.
-_DATA: Final = (Ifconfig, Route, Sysctl, IperfClient, IperfServer, Tcpdump, RcConf)
+_DATA: Final = (IfconfigCommand, RouteCommand, Sysctl, IperfClient, IperfServer, Tcpdump, RcConf)
 
 
 def read_script(text: str, file: str = "commands") -> tuple[Command, ...]:
@@ -101,7 +101,7 @@ def _unprompted(at: Line, names: set[str]) -> str:
     return text
 
 
-def _command(typed: Typed) -> list[Command]:
+def _command(typed: TypedCommand) -> list[Command]:
     at, words = typed.at, typed.words
     name, equals, value = words[0].partition("=")
     if words[0] == "sysrc":

@@ -33,17 +33,17 @@ _KEYWORDS: Final = frozenset(
 _NEEDS_A_SHELL: Final = "needs a shell: write one plain command a line, with its values in it"
 
 
-class _Part(NamedTuple):
+class _WordPart(NamedTuple):
     """A piece of a word; ``quote`` is empty, ``'`` or ``"``."""
 
     text: str
     quote: str
 
 
-class Word(NamedTuple):
+class ShellWord(NamedTuple):
     """A word before its variables are put in."""
 
-    parts: tuple[_Part, ...]
+    parts: tuple[_WordPart, ...]
 
     @property
     def plain(self) -> str:
@@ -51,21 +51,21 @@ class Word(NamedTuple):
         return "".join(part.text for part in self.parts) if not any(p.quote for p in self.parts) else ""
 
 
-class _Token(NamedTuple):
+class _ShellToken(NamedTuple):
     """A word, or an operator; a line feed ends a line."""
 
     at: Line
     operator: str
-    word: Word = Word(())
+    word: ShellWord = ShellWord(())
 
 
 # --- Words ---------------------------------------------------------------------------------------
 
 
-def _tokens(at: Line, text: str) -> list[_Token]:
+def _tokens(at: Line, text: str) -> list[_ShellToken]:
     """Return the words and operators of a line."""
-    found: list[_Token] = []
-    parts: list[_Part] = []
+    found: list[_ShellToken] = []
+    parts: list[_WordPart] = []
     started = False
     position = 0
     size = 0
@@ -73,7 +73,7 @@ def _tokens(at: Line, text: str) -> list[_Token]:
     def finish() -> None:
         nonlocal started, size
         if started:
-            found.append(_Token(at, "", Word(tuple(parts))))
+            found.append(_ShellToken(at, "", ShellWord(tuple(parts))))
         parts.clear()
         started, size = False, 0
 
@@ -87,11 +87,11 @@ def _tokens(at: Line, text: str) -> list[_Token]:
             break
         if char in "'\"":
             end = _closing(at, text, position)
-            parts.append(_Part(text[position + 1 : end], char))
+            parts.append(_WordPart(text[position + 1 : end], char))
             started, size = True, size + end - position
             position = end + 1
         elif char == "\\" and position + 1 < len(text):
-            parts.append(_Part(text[position + 1], "'"))
+            parts.append(_WordPart(text[position + 1], "'"))
             started, size = True, size + 1
             position += 2
         elif char == "`" or text.startswith("$(", position):
@@ -101,16 +101,16 @@ def _tokens(at: Line, text: str) -> list[_Token]:
             finish()
             position = _after_redirection(at, text, match)
         elif started and (match := _INSIDE.match(text, position)):
-            parts.append(_Part(match.group(), "'"))
+            parts.append(_WordPart(match.group(), "'"))
             position = match.end()
         elif match := _OPERATOR.match(text, position):
             finish()
-            found.append(_Token(at, match.group()))
+            found.append(_ShellToken(at, match.group()))
             position = match.end()
         else:
             match = re.compile(r"\$\{[^}]*\}|\$\w+|[^\s'\"\\`;&|()<>$]+|\$").match(text, position)
             end = position + 1 if match is None else match.end()  # a backslash at the end is one
-            parts.append(_Part(text[position:end], ""))
+            parts.append(_WordPart(text[position:end], ""))
             started, size = True, size + end - position
             position = end
         if size > LONGEST_WORD:
@@ -151,7 +151,7 @@ class _Left(Exception):
     """``return`` or ``exit``: the rest of the function or of the script is not run."""
 
 
-class Typed(NamedTuple):
+class TypedCommand(NamedTuple):
     """A command with its variables put in.
 
     Attributes:
@@ -176,7 +176,7 @@ class Shell:
 
     def __init__(
         self,
-        carry_out: Callable[[Typed], None],
+        carry_out: Callable[[TypedCommand], None],
         is_setting: Callable[[str], bool] = lambda name: False,
     ) -> None:
         """Begin.
@@ -190,8 +190,8 @@ class Shell:
         self.defaults: dict[str, str] = {}
         self._carry_out = carry_out
         self._is_setting = is_setting
-        self._functions: dict[str, list[_Token]] = {}
-        self._tokens: list[_Token] = []
+        self._functions: dict[str, list[_ShellToken]] = {}
+        self._tokens: list[_ShellToken] = []
         self._next = 0
         self._count = 0
         self._depth = 0
@@ -206,7 +206,7 @@ class Shell:
         Raises:
             DialectError: it is not understood, or needs a machine.
         """
-        tokens: list[_Token] = []
+        tokens: list[_ShellToken] = []
         for at, text in lines:
             found = _tokens(at, text)
             # "in the background" is how applications run anyway
@@ -215,11 +215,11 @@ class Shell:
             self._lines[at.number] = sum(1 for token in found if token.operator) + any(
                 token.word.plain in _KEYWORDS for token in found
             )
-            tokens += [*found, _Token(at, "\n")]
+            tokens += [*found, _ShellToken(at, "\n")]
         with contextlib.suppress(_Left):
             self._run(tokens)
 
-    def _run(self, tokens: list[_Token]) -> None:
+    def _run(self, tokens: list[_ShellToken]) -> None:
         """Run tokens to their end."""
         before = self._tokens, self._next
         self._tokens, self._next = tokens, 0
@@ -235,7 +235,7 @@ class Shell:
 
     # --- Tokens ---
 
-    def _peek(self) -> _Token | None:
+    def _peek(self) -> _ShellToken | None:
         return self._tokens[self._next] if self._next < len(self._tokens) else None
 
     def _keyword(self) -> str:
@@ -247,7 +247,7 @@ class Shell:
         while self._keyword() in (";", "\n", "&") and self._peek() is not None:
             self._next += 1
 
-    def _expect(self, word: str, begin: _Token) -> None:
+    def _expect(self, word: str, begin: _ShellToken) -> None:
         self._skip_ends()
         if self._keyword() != word:
             raise begin.at.error(f"{word!r} is missing of what begins here: write it")
@@ -420,7 +420,7 @@ class Shell:
     def _simple(self, live: bool) -> bool:
         begin = self._tokens[self._next]
         at = begin.at
-        tokens: list[_Token] = []
+        tokens: list[_ShellToken] = []
         while (token := self._peek()) is not None and not token.operator:
             tokens.append(token)
             self._next += 1
@@ -474,7 +474,7 @@ class Shell:
         variable, _, value = name.partition("=")
         if self._is_setting(variable):
             self.variables[variable] = value
-        self._carry_out(Typed(at, words, alone))
+        self._carry_out(TypedCommand(at, words, alone))
         return True
 
     def _test(self, at: Line, words: list[str]) -> bool:
@@ -489,17 +489,17 @@ class Shell:
 
     # --- Variables ---
 
-    def _assigned(self, token: _Token) -> str:
+    def _assigned(self, token: _ShellToken) -> str:
         """Return the name of the variable that a word sets; empty if it is no assignment."""
-        first = token.word.parts[0] if token.word.parts else _Part("", "")
+        first = token.word.parts[0] if token.word.parts else _WordPart("", "")
         match = re.match(r"([A-Za-z_]\w*)=", first.text) if not first.quote else None
         if match is None or self._is_setting(match[1]):
             return ""
         return match[1]
 
-    def _value(self, token: _Token, skip: int) -> str:
+    def _value(self, token: _ShellToken, skip: int) -> str:
         first = token.word.parts[0]
-        parts = (_Part(first.text[skip:], ""), *token.word.parts[1:])
+        parts = (_WordPart(first.text[skip:], ""), *token.word.parts[1:])
         return "".join(self._filled(token.at, part) for part in parts)
 
     def _assign(self, at: Line, name: str, value: str) -> None:
@@ -508,7 +508,7 @@ class Shell:
         self.variables[name] = value
         self.unused.setdefault(name, at)
 
-    def _expanded(self, token: _Token) -> list[str]:
+    def _expanded(self, token: _ShellToken) -> list[str]:
         """Return the words that one becomes: what stands in a variable outside of quotes is divided."""
         found: list[str] = []
         current: str | None = None
@@ -530,7 +530,7 @@ class Shell:
             raise token.at.error(f"more than {MOST_WORDS} words: this is no command")
         return found
 
-    def _filled(self, at: Line, part: _Part) -> str:
+    def _filled(self, at: Line, part: _WordPart) -> str:
         """Return the text of a piece of a word with its variables put in."""
         if part.quote == "'" or "$" not in part.text:
             return part.text

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from mptcpsim.freebsd.addresses import read_address
 from mptcpsim.freebsd.lines import Line, whole_number
 
-Value = int | str | tuple[str, ...]
+SysctlValue = int | str | tuple[str, ...]
 
 
 class Variable(NamedTuple):
@@ -57,7 +57,7 @@ VARIABLES: Final[dict[str, Variable]] = {
 }
 
 
-def read_value(at: Line, name: str, text: str) -> Value:
+def read_value(at: Line, name: str, text: str) -> SysctlValue:
     """Return the value that a text gives to a variable: a number, a word or addresses.
 
     ``mp_addresses`` takes addresses with spaces between them; 0, or nothing, clears them.

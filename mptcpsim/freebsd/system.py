@@ -8,12 +8,12 @@ from typing import Final, NamedTuple
 from mptcpsim.freebsd.commands import (
     PF_CONF,
     Command,
-    Ifconfig,
+    IfconfigCommand,
     IperfClient,
     IperfServer,
     Pfctl,
     RcConf,
-    Route,
+    RouteCommand,
     RunScript,
     Sysctl,
     Tcpdump,
@@ -25,17 +25,17 @@ from mptcpsim.freebsd.ipfw import (
     DeleteRules,
     IpfwCommand,
     IpfwRule,
+    IpfwSwitch,
     ObjectCommand,
     ReadFile,
     SetCommand,
-    Switch,
     TableCommand,
     read_ipfw,
 )
 from mptcpsim.freebsd.ipfw_filter import IpfwFilter
 from mptcpsim.freebsd.lines import Line, PassedOver
 from mptcpsim.freebsd.names import InterfaceNames
-from mptcpsim.freebsd.network import Network
+from mptcpsim.freebsd.network import NetworkCommands
 from mptcpsim.freebsd.pf import read_pf
 from mptcpsim.freebsd.pf_filter import PfFilter
 from mptcpsim.freebsd.pf_hosts import Hosts, read_entries
@@ -107,7 +107,7 @@ class System:
         self.node = node
         self.names = names
         self.files = dict(files)
-        self.network = Network(node, names)
+        self.network = NetworkCommands(node, names)
         self.settings = Settings()
         self.dummynet = dummynet
         self.site = Site(node, names, self.files)
@@ -199,9 +199,9 @@ class System:
         Raises:
             DialectError: it cannot be done; the message has the line.
         """
-        if isinstance(command, Ifconfig):
+        if isinstance(command, IfconfigCommand):
             self.network.ifconfig(command)
-        elif isinstance(command, Route):
+        elif isinstance(command, RouteCommand):
             self.network.route(command)
         elif isinstance(command, Sysctl):
             self._sysctl(command)
@@ -325,7 +325,7 @@ class System:
             ipfw.add(command)
         elif isinstance(command, DeleteRules):
             ipfw.delete(command)
-        elif isinstance(command, Switch):
+        elif isinstance(command, IpfwSwitch):
             if command.name == "one_pass":
                 ipfw.one_pass = command.on
             else:
@@ -359,4 +359,4 @@ def firewalls(command: Command) -> bool:
     """Return whether a command has to do with pf, ipfw or dummynet."""
     if isinstance(command, Sysctl):
         return command.name.startswith(("net.inet.ip.fw.", "net.inet.ip.dummynet."))
-    return not isinstance(command, Ifconfig | Route | RcConf | PassedOver | Application)
+    return not isinstance(command, IfconfigCommand | RouteCommand | RcConf | PassedOver | Application)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from mptcpsim.lint import buffers, ipfw, multipath, names, paths, pf, settings, sizes, timing
-from mptcpsim.lint.finding import FAMILIES, Rule
+from mptcpsim.lint.finding import FAMILIES, LintRule
 
 _MODULES: Final = (names, paths, pf, ipfw, multipath, buffers, sizes, timing, settings)
 
 #: In the order of the digits of the codes.
-RULES: Final[dict[str, Rule]] = {
+RULES: Final[dict[str, LintRule]] = {
     rule.code: rule
     for rule in sorted(
         (rule for module in _MODULES for rule in module.FAMILY.rules), key=lambda rule: rule.code[1:]
@@ -18,7 +18,7 @@ RULES: Final[dict[str, Rule]] = {
 }
 
 
-def find_rule(word: str) -> Rule | None:
+def find_rule(word: str) -> LintRule | None:
     """Return the rule of a code or of a name, or None."""
     return RULES.get(word.upper()) or next((rule for rule in RULES.values() if rule.name == word), None)
 

@@ -26,7 +26,7 @@ class State(NamedTuple):
     delay: int
 
 
-class Course(NamedTuple):
+class LinkHistory(NamedTuple):
     """One direction of a link.
 
     Attributes:
@@ -40,7 +40,7 @@ class Course(NamedTuple):
     states: tuple[State, ...]
 
 
-def courses(scenario: Scenario) -> Iterator[Course]:
+def courses(scenario: Scenario) -> Iterator[LinkHistory]:
     """Yield both directions of each link; events behind the end of the run are left out."""
     events = sorted(
         (
@@ -62,7 +62,7 @@ def courses(scenario: Scenario) -> Iterator[Course]:
                     last = states[-1]
                     rate = last.rate if event.rate is None else event.rate
                     states.append(State(at, index, rate, last.delay if event.delay is None else event.delay))
-            yield Course(number, forward, tuple(states))
+            yield LinkHistory(number, forward, tuple(states))
 
 
 def idle_sets(scenario: Scenario) -> list[int]:

@@ -13,7 +13,7 @@ from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.mptcp_config import MptcpConfig
 from mptcpsim.pathmanagers.ndiffports import NDiffPorts
 from mptcpsim.scenario.check import tables_of_end
-from mptcpsim.scenario.errors import Path, dotted
+from mptcpsim.scenario.errors import KeyPath, dotted
 from mptcpsim.scenario.events import SetEvent
 from mptcpsim.scenario.flows import AnyFlow, RequestResponseFlow
 from mptcpsim.scenario.links import DirectionSpec, LinkSpec
@@ -53,7 +53,7 @@ class Vain(NamedTuple):
         why: the reason, as a clause.
     """
 
-    path: Path
+    path: KeyPath
     kind: str
     why: str
 
@@ -80,7 +80,7 @@ class _Settings:
         self._scenario = scenario
         self._places = places
         #: By table and key; None once it has an effect somewhere.
-        self._reasons: dict[tuple[Path, str], dict[str, str] | None] = {}
+        self._reasons: dict[tuple[KeyPath, str], dict[str, str] | None] = {}
 
     def vain(self) -> list[Vain]:
         for index, flow in enumerate(self._scenario.flows):
@@ -114,9 +114,9 @@ class _Settings:
     def _judge(self, index: int, flow: AnyFlow, host: str, side: str, kind: str, config: TcpConfig) -> None:
         """Judge each key of each table of an end."""
         own = config if kind == "tcp" else config.mptcp
-        closer: dict[str, Path] = {}
+        closer: dict[str, KeyPath] = {}
         for path, settings in tables_of_end(self._scenario, index, host, side, kind):
-            here: dict[str, Path] = {}
+            here: dict[str, KeyPath] = {}
             for key in type(settings).model_fields:  # in this order, and not in that of a set
                 value = getattr(settings, key)
                 if value is None or (value is True and key == "enabled"):
@@ -143,7 +143,7 @@ class _Settings:
             if getattr(settings, "enabled", None) is False:
                 self._reasons[self._places.written(path), "enabled"] = None
 
-    def _note(self, path: Path, key: str, kind: str, why: str) -> None:
+    def _note(self, path: KeyPath, key: str, kind: str, why: str) -> None:
         reasons = self._reasons.setdefault((self._places.written(path), key), {})
         if reasons is not None:
             reasons.setdefault(why, kind)
@@ -187,7 +187,7 @@ def _joined(reasons: dict[str, str]) -> tuple[str, str]:
 # --- Links ---------------------------------------------------------------------------------------
 
 
-def _vain_of_link(path: Path, link: LinkSpec, rated: bool) -> Iterator[Vain]:
+def _vain_of_link(path: KeyPath, link: LinkSpec, rated: bool) -> Iterator[Vain]:
     """Yield the keys of a link that change nothing; ``rated``: events give it a rate."""
     sides = ("forward", "backward")
     directions = [link.direction(True), link.direction(False)]

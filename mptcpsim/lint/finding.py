@@ -18,10 +18,10 @@ SEVERITIES: Final = {"E": ERROR, "W": WARNING, "N": NOTE}
 
 
 #: Yields what it finds.
-Check = Callable[[Subject], Iterable[Remark]]
+LintCheck = Callable[[Subject], Iterable[Remark]]
 
 
-class Rule(NamedTuple):
+class LintRule(NamedTuple):
     """An entry of the catalogue.
 
     Attributes:
@@ -37,7 +37,7 @@ class Rule(NamedTuple):
     name: str
     summary: str
     reason: str
-    check: Check
+    check: LintCheck
     late: bool = False
 
     @property
@@ -74,7 +74,7 @@ class Finding(NamedTuple):
         remedy: what to write instead.
     """
 
-    rule: Rule
+    rule: LintRule
     place: Place
     problem: str
     remedy: str
@@ -95,15 +95,15 @@ class Family:
     """The rules of one family, as their functions are defined: ``@family.rule("E201", "off-link")``."""
 
     def __init__(self) -> None:
-        self.rules: list[Rule] = []
+        self.rules: list[LintRule] = []
 
-    def rule(self, code: str, name: str, late: bool = False) -> Callable[[Check], Check]:
+    def rule(self, code: str, name: str, late: bool = False) -> Callable[[LintCheck], LintCheck]:
         """Make a function a rule: the first line of its docstring is the summary, the rest the reason."""
 
-        def register(check: Check) -> Check:
+        def register(check: LintCheck) -> LintCheck:
             summary, _, reason = (check.__doc__ or "").partition("\n")
             text = " ".join(reason.split())
-            self.rules.append(Rule(code, name, summary.strip().rstrip("."), text, check, late))
+            self.rules.append(LintRule(code, name, summary.strip().rstrip("."), text, check, late))
             return check
 
         return register

@@ -14,7 +14,7 @@ from mptcpsim.freebsd.scripts import read_script
 from mptcpsim.freebsd.system import System
 from mptcpsim.lint.remark import Remark
 from mptcpsim.net.forwarding import IpNode
-from mptcpsim.scenario.errors import Path
+from mptcpsim.scenario.errors import KeyPath
 from mptcpsim.scenario.schema import Scenario
 from mptcpsim.scenario.typed import COMMANDS, TABLE, later_label
 
@@ -138,11 +138,11 @@ class FreebsdNode:
         """
         return Remark(self.place(at), problem, remedy, at, self.name if cause else "")
 
-    def place(self, at: Line) -> Path:
+    def place(self, at: Line) -> KeyPath:
         """Return the key that holds the text of a line."""
         kind = "routers" if self.forwards else "hosts"
         # Of commands that are typed later the label of the line says which they are.
-        key: Path = ("files", at.file) if at.file in self.system.files else (COMMANDS,)
+        key: KeyPath = ("files", at.file) if at.file in self.system.files else (COMMANDS,)
         return (kind, self.name, TABLE, *key)
 
     @property

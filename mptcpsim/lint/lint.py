@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from mptcpsim.lint.catalogue import RULES
-from mptcpsim.lint.finding import ERROR, NOTE, SEVERITIES, Finding, Rule
+from mptcpsim.lint.finding import ERROR, NOTE, SEVERITIES, Finding, LintRule
 from mptcpsim.lint.remark import Remark
 from mptcpsim.lint.subject import Subject
 from mptcpsim.scenario.catalogue import known
@@ -52,7 +52,7 @@ def warnings_of(scenario: Scenario, places: Places) -> list[Finding]:
     return [finding for finding in lint(subject) if finding.rule.severity != NOTE]
 
 
-def _finding(subject: Subject, rule: Rule, remark: Remark) -> Finding:
+def _finding(subject: Subject, rule: LintRule, remark: Remark) -> Finding:
     return Finding(rule, subject.place(remark), remark.problem, remark.remedy)
 
 

@@ -9,7 +9,7 @@ from mptcpsim.core.mptcp_config import MptcpConfig
 from mptcpsim.lint.finding import Family
 from mptcpsim.lint.remark import Remark
 from mptcpsim.lint.subject import Subject
-from mptcpsim.lint.talks import Pair, Talk
+from mptcpsim.lint.talks import SubflowPair, Talk
 from mptcpsim.pathmanagers.addresses import AddressedManager
 from mptcpsim.pathmanagers.mp_addresses import MpAddresses
 from mptcpsim.pathmanagers.ndiffports import NDiffPorts
@@ -182,7 +182,7 @@ def too_many_ports(subject: Subject) -> Iterator[Remark]:
         )
 
 
-def _asking_for(talk: Talk, pair: Pair) -> str:
+def _asking_for(talk: Talk, pair: SubflowPair) -> str:
     """Return what to write so that there is a subflow between a pair of addresses."""
     client, server = talk.ends
     if client.config.mptcp.path_manager == MpAddresses.NAME == server.config.mptcp.path_manager:
@@ -239,7 +239,7 @@ def second_path_unused(subject: Subject) -> Iterator[Remark]:
         )
 
 
-def _second_path(subject: Subject, talk: Talk) -> Pair | None:
+def _second_path(subject: Subject, talk: Talk) -> SubflowPair | None:
     """Return a pair of addresses that is another path than the first subflow's, or None.
 
     Its packets arrive both ways, leave one of the ends by another interface, and cross other links in both
@@ -263,7 +263,7 @@ def _second_path(subject: Subject, talk: Talk) -> Pair | None:
     return None
 
 
-def _differs(first: Pair, pair: Pair) -> bool:
+def _differs(first: SubflowPair, pair: SubflowPair) -> bool:
     """Return whether a pair that arrives, as the first one does, is another path than that."""
     if all(first.interface_at(side) is pair.interface_at(side) for side in (True, False)):
         return False

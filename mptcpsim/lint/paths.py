@@ -10,16 +10,14 @@ from mptcpsim.core.segment import FourTuple
 from mptcpsim.freebsd.commands import IPERF_PORT
 from mptcpsim.lint.finding import Family
 from mptcpsim.lint.remark import Remark
-from mptcpsim.lint.subject import Subject
-from mptcpsim.lint.talks import Pair, Talk
+from mptcpsim.lint.subject import IpNetwork, Subject
+from mptcpsim.lint.talks import SubflowPair, Talk
 from mptcpsim.net.rules import within
 from mptcpsim.route.way import Way
 from mptcpsim.scenario.ip_words import read_rule
 from mptcpsim.scenario.routes import Port
 
 FAMILY: Final = Family()
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 # --- Routes --------------------------------------------------------------------------------------
@@ -106,7 +104,7 @@ def prefix_lengths_differ(subject: Subject) -> Iterator[Remark]:
                 seen.setdefault(entry.prefix, port)
 
 
-def _overlap(one: Network, other: Network) -> bool:
+def _overlap(one: IpNetwork, other: IpNetwork) -> bool:
     """Return whether one of two networks is a part of the other."""
     return one.version == other.version and one != other and one.overlaps(other)
 
@@ -210,7 +208,7 @@ def wrong_interface(subject: Subject) -> Iterator[Remark]:
                 )
 
 
-def _has_own_path(talk: Talk, pair: Pair, way: Way) -> bool:
+def _has_own_path(talk: Talk, pair: SubflowPair, way: Way) -> bool:
     """Return whether replies arrive by the interface of a way, and no other subflow leaves by it."""
     other = pair.back if way is pair.out else pair.out
     if other is None or way.leaves is not other.arrives_by:

@@ -16,8 +16,8 @@ from mptcpsim.core.segment import SYN
 from mptcpsim.freebsd.addresses import FiveTuple, Prefix, read_prefix
 from mptcpsim.freebsd.commands import PF_CONF
 from mptcpsim.freebsd.lines import Line
-from mptcpsim.freebsd.pf_conf import End, PfConf, PfRule
-from mptcpsim.freebsd.pf_rules import PfRules, Verdict
+from mptcpsim.freebsd.pf_conf import PfConf, PfEnd, PfRule
+from mptcpsim.freebsd.pf_rules import PfRules, PfVerdict
 from mptcpsim.lint.finding import Family
 from mptcpsim.lint.firewalls import FreebsdNode
 from mptcpsim.lint.remark import Remark
@@ -50,7 +50,7 @@ def _meant(subject: Subject, prefix: Prefix | None) -> Prefix | None:
 def _as_meant(subject: Subject, conf: PfConf, stateless: bool = False) -> PfConf:
     """Return the rules with networks where network addresses stand."""
 
-    def widened(end: End) -> End:
+    def widened(end: PfEnd) -> PfEnd:
         return end._replace(prefix=_meant(subject, end.prefix))
 
     rules = tuple(
@@ -64,14 +64,14 @@ def _as_meant(subject: Subject, conf: PfConf, stateless: bool = False) -> PfConf
     return conf._replace(rules=rules)
 
 
-def _shown(conf: PfConf, source: str, interface: str) -> Verdict:
+def _shown(conf: PfConf, source: str, interface: str) -> PfVerdict:
     """Show a SYN of the host's own to pf, as if the routing table had chosen an interface."""
     remote = _ELSEWHERE[6 if ":" in source else 4]
     packet = FiveTuple("tcp", source, 50000, remote, 5001)
     return PfRules(conf).evaluate("out", interface, packet, SYN)
 
 
-def _sources(host: FreebsdNode, end: End) -> list[str]:
+def _sources(host: FreebsdNode, end: PfEnd) -> list[str]:
     """Return the addresses of the host that a rule is for."""
     return [address for address in host.addresses if end.has(address)]
 
@@ -189,7 +189,7 @@ def route_to_other_network(subject: Subject) -> Iterator[Remark]:
                 continue
             target, meant = _route_to(rule), _meant(subject, rule.source.prefix)
             assert meant is not None
-            homes = sorted({host.interface_of(address) for address in _sources(host, End(meant))})
+            homes = sorted({host.interface_of(address) for address in _sources(host, PfEnd(meant))})
             bare = f" (as it stands it does not even do that: {rule.source.prefix} lacks /{meant.length})"
             yield host.remark(
                 rule.at,
@@ -206,7 +206,7 @@ def _astray(subject: Subject, host: FreebsdNode, rule: PfRule) -> bool:
     meant = _meant(subject, rule.source.prefix)
     if not target or meant is None or rule.source.negated:
         return False
-    sent, own = _sources(host, End(meant)), host.addresses_at(target)
+    sent, own = _sources(host, PfEnd(meant)), host.addresses_at(target)
     return bool(sent and own) and not set(sent) & set(own)
 
 
@@ -283,7 +283,7 @@ def _original(host: FreebsdNode, rule: PfRule) -> PfRule:
     return next(other for other in host.conf.rules if other.at == rule.at and other.route == rule.route)
 
 
-def _turns(verdict: Verdict) -> tuple[PfRule, PfRule]:
+def _turns(verdict: PfVerdict) -> tuple[PfRule, PfRule]:
     """Return the first two rules that have sent a packet away."""
     rules = [step.rule for step in verdict.steps if step.rule is not None and step.sent is not None]
     return rules[0], rules[min(1, len(rules) - 1)]
@@ -336,7 +336,7 @@ def pf_never_matches(subject: Subject) -> Iterator[Remark]:
             continue
         for rule in host.conf.rules:
             ends = {"out": ("from", rule.source), "in": ("to", rule.destination)}
-            word, end = ends.get(rule.direction, ("", End()))
+            word, end = ends.get(rule.direction, ("", PfEnd()))
             if not word or end.prefix is None or _meant(subject, end.prefix) != end.prefix:
                 continue
             if end.prefix.length == end.prefix.bits and not subject.is_known(_address(end.prefix)):
@@ -399,7 +399,7 @@ def _covers(other: PfRule, rule: PfRule) -> bool:
     )  # fmt: skip
 
 
-def _contains(outer: End, inner: End) -> bool:
+def _contains(outer: PfEnd, inner: PfEnd) -> bool:
     """Return whether an end of a rule has all addresses and ports of another one."""
     if outer.ports is not None and outer.ports != inner.ports:
         return False

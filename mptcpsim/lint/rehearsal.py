@@ -27,7 +27,7 @@ _LONGEST: Final = 2 * SECOND
 _MOST_PACKETS: Final = 2000
 
 
-class End(NamedTuple):
+class RehearsedEnd(NamedTuple):
     """One end of a flow.
 
     Attributes:
@@ -77,7 +77,7 @@ class Rehearsal(NamedTuple):
     taken: int = 0
 
 
-def rehearse(client: End, server: End, local: str, remote: str, port: int) -> Rehearsal:
+def rehearse(client: RehearsedEnd, server: RehearsedEnd, local: str, remote: str, port: int) -> Rehearsal:
     """Open a connection between two ends and let both do what they want to do at its beginning."""
     stage = _Stage(client, server)
     return stage.play(local, remote, port)
@@ -86,7 +86,7 @@ def rehearse(client: End, server: End, local: str, remote: str, port: int) -> Re
 class _Stage:
     """Two stacks, and the packets between them."""
 
-    def __init__(self, client: End, server: End) -> None:
+    def __init__(self, client: RehearsedEnd, server: RehearsedEnd) -> None:
         self._stacks = [self._stack("client", client), self._stack("server", server)]
         self._flying: list[tuple[int, int, Packet]] = []
         self._asked: dict[tuple[str, str, bool], bool] = {}
@@ -96,7 +96,7 @@ class _Stage:
         self._opened: dict[FourTuple, bool] = {}
 
     @staticmethod
-    def _stack(name: str, end: End) -> Stack:
+    def _stack(name: str, end: RehearsedEnd) -> Stack:
         stack = Stack(name, random.Random(name), end.config)
         for address, mtu in end.addresses.items():
             stack.add_address(address, mtu)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from mptcpsim.freebsd.lines import Line
-from mptcpsim.scenario.errors import Path
+from mptcpsim.scenario.errors import KeyPath
 
 
 class Remark(NamedTuple):
@@ -19,7 +19,7 @@ class Remark(NamedTuple):
         node: whose packets go astray for this reason, or empty: of the consequences nothing is told.
     """
 
-    path: Path
+    path: KeyPath
     problem: str
     remedy: str
     at: Line | None = None

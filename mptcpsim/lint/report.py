@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from mptcpsim.lint.catalogue import RULES
-from mptcpsim.lint.finding import SEVERITIES, Finding, Rule
+from mptcpsim.lint.finding import SEVERITIES, Finding, LintRule
 from mptcpsim.lint.lint import count
 from mptcpsim.lint.subject import Subject
 
@@ -76,7 +76,7 @@ def json_of(findings: Sequence[Finding], name: str) -> str:
     return json.dumps(whole, indent=2, ensure_ascii=False)
 
 
-def explained(rule: Rule) -> str:
+def explained(rule: LintRule) -> str:
     """Return what the catalogue says of a rule."""
     return "\n".join(
         [

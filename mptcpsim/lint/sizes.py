@@ -11,7 +11,7 @@ from mptcpsim.lint.subject import Subject
 from mptcpsim.plugins import QueueScheduler, find
 from mptcpsim.qdiscs.red import Red
 from mptcpsim.scenario.catalogue import parameters
-from mptcpsim.scenario.errors import Path
+from mptcpsim.scenario.errors import KeyPath
 from mptcpsim.scenario.events import SetEvent
 from mptcpsim.scenario.links import DEFAULT_QUEUE_SLOTS, QueueLimit
 
@@ -26,7 +26,7 @@ def queue_below_a_packet(subject: Subject) -> Iterator[Remark]:
     is wrong: 50 is fifty packets, "50B" is fifty bytes.
     """
     for index, link in enumerate(subject.scenario.links):
-        place: Path = ("links", index)
+        place: KeyPath = ("links", index)
         queues = {place: link.queue}
         for name, side in (("forward", link.forward), ("backward", link.backward)):
             if side.queue is not None:
@@ -71,7 +71,7 @@ def red_thresholds(subject: Subject) -> Iterator[Remark]:
             if found is not None and found[0] not in told:
                 told.add(found[0])
                 own = getattr(link, side).qdisc is not None
-                place: Path = ("links", index, side, "qdisc") if own else ("links", index, "qdisc")
+                place: KeyPath = ("links", index, side, "qdisc") if own else ("links", index, "qdisc")
                 yield Remark(place, *found)
     for host in subject.systems:
         for config in host.configs:
@@ -154,7 +154,7 @@ def queue_without_effect(subject: Subject) -> Iterator[Remark]:
                 find("qdisc", name), QueueScheduler
             ):
                 continue
-            place: Path = ("links", index)
+            place: KeyPath = ("links", index)
             own = getattr(link, side).queue is not None
             yield Remark(
                 (*place, side, "queue") if own else (*place, "queue"),

@@ -13,18 +13,17 @@ from mptcpsim.lint.changes import courses
 from mptcpsim.lint.effect import Vain, vain_keys
 from mptcpsim.lint.firewalls import FreebsdNode
 from mptcpsim.lint.prose import Prose, prose_of_conf, prose_of_toml
-from mptcpsim.lint.rehearsal import End as RehearsedEnd
-from mptcpsim.lint.rehearsal import rehearse
+from mptcpsim.lint.rehearsal import RehearsedEnd, rehearse
 from mptcpsim.lint.remark import Remark
 from mptcpsim.lint.tables import Entry, entries_of
-from mptcpsim.lint.talks import FIRST_PORT, End, Pair, Talk
+from mptcpsim.lint.talks import FIRST_PORT, SubflowPair, Talk, TalkEnd
 from mptcpsim.net.node import Interface
 from mptcpsim.net.walk import probe
 from mptcpsim.route.way import Pathfinder
 from mptcpsim.scenario.build import build
 from mptcpsim.scenario.check import flow_addresses, setter
 from mptcpsim.scenario.check_events import added_addresses
-from mptcpsim.scenario.errors import Path, dotted
+from mptcpsim.scenario.errors import KeyPath, dotted
 from mptcpsim.scenario.events import (
     AddAddressEvent,
     ApplicationEvent,
@@ -44,7 +43,7 @@ from mptcpsim.scenario.typed import COMMANDS, TABLE
 #: Flows that are looked at; a scenario may have a hundred thousand.
 MOST_FLOWS: Final = 500
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Text(NamedTuple):
@@ -190,16 +189,16 @@ class Subject:
         return found
 
     @cached_property
-    def networks(self) -> dict[Network, list[str]]:
+    def networks(self) -> dict[IpNetwork, list[str]]:
         """Every network of an interface, with the addresses that somebody has in it."""
-        found: dict[Network, list[str]] = {}
+        found: dict[IpNetwork, list[str]] = {}
         for node in self.simulation.topology.nodes.values():
             for interface in node.interfaces.values():
                 for entry in interface.addresses:
                     found.setdefault(ipaddress.ip_network(entry.prefix), []).append(entry.address)
         return found
 
-    def network_around(self, address: str) -> Network | None:
+    def network_around(self, address: str) -> IpNetwork | None:
         """Return the smallest network of an interface that an address is in, or None."""
         try:
             parsed = ipaddress.ip_address(address)
@@ -208,13 +207,13 @@ class Subject:
         around = [network for network in self.networks if parsed in network]
         return max(around, key=lambda network: network.prefixlen, default=None)
 
-    def homes_of(self, node: str, network: Network) -> list[str]:
+    def homes_of(self, node: str, network: IpNetwork) -> list[str]:
         """Return the interfaces of a node that have an address in a network, and that as their own."""
         interfaces = self.simulation.topology.nodes[node].interfaces.values()
         return [i.name for i in interfaces if any(entry.prefix == str(network) for entry in i.addresses)]
 
     def gateway_problem(
-        self, node: str, interface: str, gateway: str, network: Network | None = None
+        self, node: str, interface: str, gateway: str, network: IpNetwork | None = None
     ) -> tuple[str, str] | None:
         """Return what is wrong with a gateway, and what to write instead; None if nothing is.
 
@@ -262,7 +261,7 @@ class Subject:
                 return [other for other in ports if other != port]
         return []
 
-    def listed(self, network: Network) -> str:
+    def listed(self, network: IpNetwork) -> str:
         """Return the addresses of a network and whose they are, for people."""
         owned = [(address, self.owner(address)) for address in self.networks[network]]
         return ", ".join(f"{address} ({self.called(port)})" for address, port in owned if port is not None)
@@ -354,7 +353,10 @@ class Subject:
         if self.owner(local) is None or self.owner(remote) is None:
             return None  # an address that commands bring later
         client_config, server_config = self.scenario.flow_configs(flow)
-        ends = End(flow.client, True, local, client_config), End(flow.server, False, remote, server_config)
+        ends = (
+            TalkEnd(flow.client, True, local, client_config),
+            TalkEnd(flow.server, False, remote, server_config),
+        )
         rehearsal = rehearse(self._rehearsed(ends[0]), self._rehearsed(ends[1]), local, remote, flow.port)
         wanted = {(local, remote): (True, flow.port)}
         if rehearsal.multipath:
@@ -367,7 +369,7 @@ class Subject:
         ]
         return Talk(number, flow, ends, rehearsal, tuple(pairs))
 
-    def pair_of(self, talk: Talk, client: str, server: str) -> Pair:
+    def pair_of(self, talk: Talk, client: str, server: str) -> SubflowPair:
         """Return the ways of a subflow between two addresses of a flow's ends, opened by the client."""
         ports = FIRST_PORT + len(talk.pairs), talk.spec.port
         return self._pair(ports, talk.spec, client, server, True)
@@ -391,7 +393,7 @@ class Subject:
             for event in self.scenario.events
         )
 
-    def _rehearsed(self, end: End) -> RehearsedEnd:
+    def _rehearsed(self, end: TalkEnd) -> RehearsedEnd:
         host = self.simulation.hosts[end.host]
         mtus = {
             entry.address: interface.mtu
@@ -400,31 +402,33 @@ class Subject:
         }
         return RehearsedEnd(end.config, mtus, host.source_for)
 
-    def _pair(self, ports: tuple[int, int], flow: AnyFlow, client: str, server: str, by_client: bool) -> Pair:
+    def _pair(
+        self, ports: tuple[int, int], flow: AnyFlow, client: str, server: str, by_client: bool
+    ) -> SubflowPair:
         name, source, destination = (
             (flow.client, client, server) if by_client else (flow.server, server, client)
         )
         node = self.simulation.hosts[name]
         out = self.paths.follow(node, probe(source, destination, *ports))
-        return Pair(client, server, by_client, out, self.paths.answer(out) if out.arrived else None)
+        return SubflowPair(client, server, by_client, out, self.paths.answer(out) if out.arrived else None)
 
     # --- Places -------------------------------------------------------------------------------
 
-    def setter(self, talk: Talk, end: End, key: str, kind: str = "mptcp") -> Path:
+    def setter(self, talk: Talk, end: TalkEnd, key: str, kind: str = "mptcp") -> KeyPath:
         """Return the place of the table that sets a key of MPTCP for one end of a flow."""
         side = "client" if end.is_client else "server"
         return (*setter(self.scenario, talk.number, end.host, side, kind, key), key)
 
-    def tcp_setter(self, talk: Talk, end: End, key: str) -> Path:
+    def tcp_setter(self, talk: Talk, end: TalkEnd, key: str) -> KeyPath:
         """Return the place of the table that sets a key of TCP for one end of a flow."""
         return self.setter(talk, end, key, "tcp")
 
-    def interface_path(self, port: Port) -> Path:
+    def interface_path(self, port: Port) -> KeyPath:
         """Return the place of an interface."""
         kind = "hosts" if port.node in self.scenario.hosts else "routers"
         return (kind, port.node, "interfaces", port.interface)
 
-    def cause_of(self, talk: Talk, pair: Pair) -> Path:
+    def cause_of(self, talk: Talk, pair: SubflowPair) -> KeyPath:
         """Return the place of what makes a flow want a subflow: a path manager, or the flow itself."""
         if pair is talk.pairs[0]:
             return ("flows", talk.number)
@@ -433,12 +437,12 @@ class Subject:
         path = self.setter(talk, end, "path_manager")
         return path if path[0] != "defaults" else ("flows", talk.number)
 
-    def sender_of(self, talk: Talk, pair: Pair, port: Port) -> Path:
+    def sender_of(self, talk: Talk, pair: SubflowPair, port: Port) -> KeyPath:
         """Return the place to blame for packets that leave from the address of a port."""
         cause = self.cause_of(talk, pair)
         return cause if cause[:2] == ("hosts", port.node) else self.interface_path(port)
 
-    def link_path(self, port: Port, key: str) -> Path:
+    def link_path(self, port: Port, key: str) -> KeyPath:
         """Return the place of a key of the link that ends at a port."""
         for index, link in enumerate(self.scenario.links):
             if port in [split_end(end) for end in link.ends]:

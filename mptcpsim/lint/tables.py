@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from mptcpsim.lint.remark import Remark
-from mptcpsim.scenario.errors import Path
+from mptcpsim.scenario.errors import KeyPath
 from mptcpsim.scenario.ip_words import read_route
 from mptcpsim.scenario.nodes import NodeSpec
 from mptcpsim.scenario.routes import interface_towards
@@ -25,7 +25,7 @@ class Entry(NamedTuple):
         gateway: the next router; empty: the destination is on the link.
     """
 
-    path: Path
+    path: KeyPath
     node: str
     prefix: str
     interface: str
@@ -48,8 +48,8 @@ def entries_of(scenario: Scenario) -> Iterator[Entry]:
             yield from _entries((kind, name), name, node)
 
 
-def _entries(place: Path, name: str, node: NodeSpec) -> Iterator[Entry]:
-    def entry(path: Path, prefix: str, via: str, dev: str) -> Entry:
+def _entries(place: KeyPath, name: str, node: NodeSpec) -> Iterator[Entry]:
+    def entry(path: KeyPath, prefix: str, via: str, dev: str) -> Entry:
         interface = dev or interface_towards(node, via) or ""
         return Entry((*place, *path), name, prefix, interface, via)
 

@@ -16,7 +16,7 @@ from mptcpsim.scenario.flows import AnyFlow
 FIRST_PORT: Final = 50000
 
 
-class End(NamedTuple):
+class TalkEnd(NamedTuple):
     """One end of a flow.
 
     Attributes:
@@ -32,7 +32,7 @@ class End(NamedTuple):
     config: TcpConfig
 
 
-class Loss(NamedTuple):
+class TalkLoss(NamedTuple):
     """Where a packet of a handshake is dropped.
 
     Attributes:
@@ -54,7 +54,7 @@ class Loss(NamedTuple):
         return why(self.way)
 
 
-class Pair(NamedTuple):
+class SubflowPair(NamedTuple):
     """The addresses of a subflow, and the ways of its first packets.
 
     Attributes:
@@ -82,11 +82,11 @@ class Pair(NamedTuple):
         return self.out.arrived and self.back is not None and self.back.arrived
 
     @property
-    def loss(self) -> Loss | None:
+    def loss(self) -> TalkLoss | None:
         """What is lost of the handshake; None if nothing is, or by a middlebox, which is there for that."""
         for what, way in (("the SYN", self.out), ("the answer", self.back)):
             if way is not None and not way.arrived and way.reason != MIDDLEBOX:
-                return Loss(what, way)
+                return TalkLoss(what, way)
         return None
 
     def interface_at(self, client: bool) -> Interface | None:
@@ -108,11 +108,11 @@ class Talk(NamedTuple):
 
     number: int
     spec: AnyFlow
-    ends: tuple[End, End]
+    ends: tuple[TalkEnd, TalkEnd]
     rehearsal: Rehearsal
-    pairs: tuple[Pair, ...]
+    pairs: tuple[SubflowPair, ...]
 
-    def data_ways(self, pair: Pair) -> tuple[Way, Way] | None:
+    def data_ways(self, pair: SubflowPair) -> tuple[Way, Way] | None:
         """Return the ways of the data of a subflow and of its acknowledgments, if it can come up."""
         if not pair.arrived or pair.back is None:
             return None

@@ -29,7 +29,7 @@ _LINK_WORDS: Final[dict[str, str]] = {
 }
 
 
-class Drop(NamedTuple):
+class DroppedPacket(NamedTuple):
     """A packet that ended on its way.
 
     Attributes:
@@ -62,9 +62,9 @@ class DropLog:
     """The drops of a run, by addresses and ports of the packets; an ICMP error counts for its cause."""
 
     def __init__(self) -> None:
-        self._drops: dict[FourTuple, deque[Drop]] = {}
+        self._drops: dict[FourTuple, deque[DroppedPacket]] = {}
 
-    def add(self, drop: Drop) -> None:
+    def add(self, drop: DroppedPacket) -> None:
         """Note a drop."""
         packet = drop.packet
         flow = packet.quoted_flow if isinstance(packet, IcmpError) else packet.flow
@@ -73,9 +73,9 @@ class DropLog:
             drops = self._drops[flow] = deque(maxlen=_MOST)
         drops.append(drop)
 
-    def segments(self, flow: FourTuple, since: int) -> list[tuple[Drop, Segment]]:
+    def segments(self, flow: FourTuple, since: int) -> list[tuple[DroppedPacket, Segment]]:
         """Return the segments of a direction that were dropped at ``since``, ns, or later, oldest first."""
-        found: list[tuple[Drop, Segment]] = []
+        found: list[tuple[DroppedPacket, Segment]] = []
         for drop in reversed(self._drops.get(flow, ())):
             if drop.time < since:
                 break
@@ -83,7 +83,7 @@ class DropLog:
                 found.append((drop, drop.packet))
         return found[::-1]
 
-    def errors(self, flow: FourTuple, since: int) -> list[Drop]:
+    def errors(self, flow: FourTuple, since: int) -> list[DroppedPacket]:
         """Return the ICMP errors about segments of a direction that were dropped, as ``segments``."""
         return [
             drop
@@ -118,7 +118,7 @@ def _watch_pipe(pipe: Pipe, log: DropLog, loop: Loop, name: str) -> None:
 
 
 def _note(log: DropLog, loop: Loop, who: str, place: str, packet: Packet, reason: str) -> None:
-    log.add(Drop(loop.now, packet, who, place, reason))
+    log.add(DroppedPacket(loop.now, packet, who, place, reason))
 
 
 def _note_box(log: DropLog, loop: Loop, place: str, packet: Packet) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from mptcpsim.core.mptcp.connection import MptcpConnection
 from mptcpsim.core.window_log import IGNORED, OPENED, OVERRIDE, UPDATE, WITHHELD, WindowEvent
-from mptcpsim.measure.drops import BOX, NODE, Drop, DropLog
+from mptcpsim.measure.drops import BOX, NODE, DropLog, DroppedPacket
 from mptcpsim.measure.limits import held_by_nagle
 from mptcpsim.measure.stall_evidence import Evidence, in_a_row, instant, next_probe, timeouts
 from mptcpsim.measure.stalls import (
@@ -255,7 +255,9 @@ class _Causes(Evidence):
         )
         return Explanation(HEAD_OF_LINE, words, missing)
 
-    def _black_hole(self, tcp: Tcp, drop: Drop, size: int, missing: tuple[Witness, ...]) -> Explanation:
+    def _black_hole(
+        self, tcp: Tcp, drop: DroppedPacket, size: int, missing: tuple[Witness, ...]
+    ) -> Explanation:
         """The path drops packets of a size, and the sender is not told (RFC 2923 section 2.1)."""
         words = f"packets of {size:,} bytes are dropped at {drop.place}; no ICMP came back"
         errors = self.dropped_errors(tcp, drop.time)
@@ -440,7 +442,7 @@ def _record(tcp: Tcp, seq: int) -> Sent | None:
     return board.records[index] if index < len(board.records) else None
 
 
-def _dropped(drops: list[tuple[Drop, Segment]], last: Drop) -> str:
+def _dropped(drops: list[tuple[DroppedPacket, Segment]], last: DroppedPacket) -> str:
     """Return in words what became of the copies of a segment."""
     many = f"{len(drops)} times lost, the last time " if len(drops) > 1 else ""
     return f"{many}{last.words} at {last.time / SECOND:.6f} s"

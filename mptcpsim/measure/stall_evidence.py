@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mptcpsim.core.mptcp.connection import MptcpConnection
 from mptcpsim.core.window_log import ANSWER, CLOSED, PROBE, ZERO, WindowEvent
-from mptcpsim.measure.drops import Drop, DropLog
+from mptcpsim.measure.drops import DropLog, DroppedPacket
 from mptcpsim.measure.ends import numbers_of
 from mptcpsim.measure.stalls import Witness
 from mptcpsim.units import NEVER, SECOND, format_time
@@ -118,7 +118,7 @@ class Evidence:
 
     # --- What was dropped ---------------------------------------------------------------------------
 
-    def dropped(self, tcp: Tcp, seq: int) -> list[tuple[Drop, Segment]]:
+    def dropped(self, tcp: Tcp, seq: int) -> list[tuple[DroppedPacket, Segment]]:
         """Return the drops of the segments of a subflow that carried a byte, oldest first."""
         found = [
             (drop, segment)
@@ -128,7 +128,7 @@ class Evidence:
         ]
         return sorted(found, key=lambda item: item[0].time)
 
-    def dropped_since(self, tcp: Tcp, time: int) -> list[Drop]:
+    def dropped_since(self, tcp: Tcp, time: int) -> list[DroppedPacket]:
         """Return the drops of data on a subflow since an instant, ns, oldest first."""
         found = [
             drop
@@ -138,7 +138,7 @@ class Evidence:
         ]
         return sorted(found, key=lambda drop: drop.time)
 
-    def dropped_back(self, tcp: Tcp, seq: int, ack: int, time: int) -> Drop | None:
+    def dropped_back(self, tcp: Tcp, seq: int, ack: int, time: int) -> DroppedPacket | None:
         """Return the drop of a segment that the receiver sent on a subflow at an instant, ns."""
         for flow in self._flows(tcp, back=True):
             for drop, segment in self.drops.segments(flow, time):
@@ -146,17 +146,17 @@ class Evidence:
                     return drop
         return None
 
-    def dropped_acks(self, tcp: Tcp) -> list[Drop]:
+    def dropped_acks(self, tcp: Tcp) -> list[DroppedPacket]:
         """Return the drops of ACKs on a subflow that would have told the sender something new."""
         return [drop for drop, segment in self._dropped_back(tcp) if segment.ack > tcp.sender.una]
 
-    def _dropped_back(self, tcp: Tcp) -> list[tuple[Drop, Segment]]:
+    def _dropped_back(self, tcp: Tcp) -> list[tuple[DroppedPacket, Segment]]:
         """Return what was dropped on the way back since a round trip before the gap, oldest first."""
         first = max(self.since - tcp.sender.rtt.srtt, 0)
         found = [item for flow in self._flows(tcp, back=True) for item in self.drops.segments(flow, first)]
         return sorted(found, key=lambda item: item[0].time)
 
-    def dropped_errors(self, tcp: Tcp, time: int) -> list[Drop]:
+    def dropped_errors(self, tcp: Tcp, time: int) -> list[DroppedPacket]:
         """Return the drops of ICMP errors about the segments of a subflow since an instant, ns."""
         return [drop for flow in self._flows(tcp, back=False) for drop in self.drops.errors(flow, time)]
 

@@ -37,7 +37,7 @@ from mptcpsim.measure.stalls import (
     quiet,
     waiting,
 )
-from mptcpsim.results.summary import Packet, Pause, PauseCause, Pauses, Stall, StallEnd, StallPart
+from mptcpsim.results.summary import PacketRecord, Pause, PauseCause, Pauses, Stall, StallEnd, StallPart
 from mptcpsim.sim.flow import Flow
 from mptcpsim.sim.loop import Loop
 from mptcpsim.units import SECOND
@@ -318,9 +318,9 @@ class StallWatch:
             kept.append(part)
         return kept
 
-    def _packets(self, witnesses: tuple[Witness, ...]) -> list[Packet]:
+    def _packets(self, witnesses: tuple[Witness, ...]) -> list[PacketRecord]:
         return [
-            Packet(
+            PacketRecord(
                 what=witness.what,
                 time_s=witness.time / SECOND,
                 host=self._flow.sender_host if witness.at_sender else self._flow.receiver_host,

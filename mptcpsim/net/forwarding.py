@@ -56,7 +56,7 @@ CACHE_SIZE: Final = 1 << 12
 _MOST_QUEUES: Final = 100
 
 
-class Decision:
+class RoutingDecision:
     """What routing says: a route, or why there is none.
 
     Attributes:
@@ -72,10 +72,10 @@ class Decision:
 
 
 #: No route matches.
-NOWHERE: Final = Decision(None, NO_ROUTE)
+NOWHERE: Final = RoutingDecision(None, NO_ROUTE)
 
 
-class Trace(NamedTuple):
+class NodeTrace(NamedTuple):
     """What becomes of a packet at one node.
 
     Attributes:
@@ -177,7 +177,7 @@ class IpNode(CarryingNode):
 
     # --- Routing ----------------------------------------------------------------------------------
 
-    def decide(self, packet: Packet, received: Interface | None) -> Decision:
+    def decide(self, packet: Packet, received: Interface | None) -> RoutingDecision:
         """Return where a packet goes, by rules and tables.
 
         A subclass may look at more, but at nothing that differs between packets of a flow: the
@@ -189,7 +189,7 @@ class IpNode(CarryingNode):
         """
         return self.route_for(packet.flow, LOOPBACK if received is None else received.name)
 
-    def route_for(self, flow: FourTuple, received: str = LOOPBACK) -> Decision:
+    def route_for(self, flow: FourTuple, received: str = LOOPBACK) -> RoutingDecision:
         """Return where rules and tables send a flow that came by an interface of that name."""
         if self.rules is None:
             found = self._look_up(self.routes, flow, -1)
@@ -200,7 +200,7 @@ class IpNode(CarryingNode):
             if self._steps is not None:
                 self._steps.append(str(rule))
             if rule.refusal:
-                return Decision(None, rule.refusal)
+                return RoutingDecision(None, rule.refusal)
             table = self.tables.get(rule.table)
             if table is None:
                 continue
@@ -226,7 +226,7 @@ class IpNode(CarryingNode):
                 return entry.address
         return route.interface.primary_address(":" in remote)
 
-    def _look_up(self, table: RoutingTable, flow: FourTuple, suppress_length: int) -> Decision | None:
+    def _look_up(self, table: RoutingTable, flow: FourTuple, suppress_length: int) -> RoutingDecision | None:
         route = table.lookup(flow.dst)
         steps = self._steps
         if route is None:
@@ -241,7 +241,7 @@ class IpNode(CarryingNode):
         if steps is not None:
             equal = f", one of {len(route.group)} by the hash of the flow" if route.group else ""
             steps.append(f"table {table.name}: {chosen}{equal}")
-        return Decision(chosen)
+        return RoutingDecision(chosen)
 
     # --- The way of a packet ----------------------------------------------------------------------
 
@@ -445,7 +445,7 @@ class IpNode(CarryingNode):
 
     # --- Explanation ------------------------------------------------------------------------------
 
-    def trace(self, packet: Packet, received: Interface | None = None) -> Trace:
+    def trace(self, packet: Packet, received: Interface | None = None) -> NodeTrace:
         """Return what becomes of a packet here, and why; nothing is sent, changed or counted.
 
         It is judged by the code that forwards. Filters are asked as for any packet, so a SYN makes
@@ -468,7 +468,7 @@ class IpNode(CarryingNode):
         reason = course.reason
         interface = course.interface
         if interface is None:
-            return Trace(tuple(steps), None, "", None, isinstance(course, Taken), reason)
+            return NodeTrace(tuple(steps), None, "", None, isinstance(course, Taken), reason)
         if packet.size > course.mtu and packet.df:
             reason = TOO_BIG
         elif interface.pipe is None:
@@ -476,7 +476,7 @@ class IpNode(CarryingNode):
         elif not interface.pipe.up:
             reason = DOWN
         found = None if reason else interface.neighbour(course.next_hop)
-        return Trace(tuple(steps), interface, course.next_hop, found, False, reason)
+        return NodeTrace(tuple(steps), interface, course.next_hop, found, False, reason)
 
     def _note(self, steps: tuple[str, ...]) -> None:
         if self._steps is not None:

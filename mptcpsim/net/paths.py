@@ -26,7 +26,7 @@ _MOST_DISTANCES: Final = 1 << 10
 Distances = dict[str, int]
 
 
-class Segment:
+class LinkNetwork:
     """Interfaces that reach each other below IP: the two ends of a link, or all around switches."""
 
     def __init__(self, interfaces: list[Interface], switches: list[Switch]) -> None:
@@ -72,21 +72,21 @@ class ShortestPaths:
         self._graph = self._towards_root(lambda node: node.FORWARDS)
         self._segments = _segments(links)
         #: What routes lead to: by IP version and prefix length the places of a network number.
-        self._places: dict[int, dict[int, dict[int, list[tuple[str, Segment]]]]] = {4: {}, 6: {}}
+        self._places: dict[int, dict[int, dict[int, list[tuple[str, LinkNetwork]]]]] = {4: {}, 6: {}}
         self._destinations = _destinations(self._segments)
         for prefix, segment in self._destinations:
             version, length, number = prefix_number(prefix)
             lengths = self._places[version]
             lengths.setdefault(length, {}).setdefault(number, []).append((prefix, segment))
-        self._distances: dict[Segment, Distances] = {}
+        self._distances: dict[LinkNetwork, Distances] = {}
 
     # --- Routes -----------------------------------------------------------------------------------
 
-    def destinations(self) -> list[tuple[str, Segment]]:
+    def destinations(self) -> list[tuple[str, LinkNetwork]]:
         """Return every prefix that routes lead to, with its segment."""
         return self._destinations
 
-    def matching(self, address: str) -> Iterator[tuple[str, Segment]]:
+    def matching(self, address: str) -> Iterator[tuple[str, LinkNetwork]]:
         """Yield the prefixes that an address is in, the longest first, with their segments."""
         version, bits, number = prefix_number(f"{address}/{128 if ':' in address else 32}")
         lengths = self._places[version]
@@ -94,7 +94,7 @@ class ShortestPaths:
             shift = bits - length
             yield from lengths[length].get((number >> shift) << shift, ())
 
-    def route(self, node: Node, prefix: str, segment: Segment) -> Route | None:
+    def route(self, node: Node, prefix: str, segment: LinkNetwork) -> Route | None:
         """Return a node's route to a prefix on a segment, or None: there is no way."""
         own = segment.interface_of(node, prefix)
         if own is not None:
@@ -107,7 +107,7 @@ class ShortestPaths:
         hops = list(dict.fromkeys(hops))
         return route_group(prefix, hops, COMPUTED_METRIC) if hops else None
 
-    def _distances_to(self, segment: Segment) -> Distances:
+    def _distances_to(self, segment: LinkNetwork) -> Distances:
         """Return the cost of the shortest path to the nearest router on a segment, from each node."""
         known = self._distances.get(segment)
         if known is None:
@@ -228,9 +228,9 @@ def _lengths(graph: networkx.DiGraph[str], roots: list[str]) -> Distances:
     return {name: int(length) for name, length in lengths.items()}
 
 
-def _segments(links: Iterable[Link]) -> list[Segment]:
+def _segments(links: Iterable[Link]) -> list[LinkNetwork]:
     """Return the segments, in the order of the links."""
-    segments: list[Segment] = []
+    segments: list[LinkNetwork] = []
     seen: set[Interface] = set()
     for link in links:
         if link.a in seen:
@@ -251,14 +251,14 @@ def _segments(links: Iterable[Link]) -> list[Segment]:
                 interfaces.append(interface)
             if interface.peer is not None:
                 todo.append(interface.peer)
-        segments.append(Segment(interfaces, list(switches.values())))
+        segments.append(LinkNetwork(interfaces, list(switches.values())))
     return segments
 
 
-def _destinations(segments: list[Segment]) -> list[tuple[str, Segment]]:
+def _destinations(segments: list[LinkNetwork]) -> list[tuple[str, LinkNetwork]]:
     """Return what routes lead to: prefixes, and single addresses where a prefix is in several places."""
-    places: dict[str, list[Segment]] = {}
-    addresses: dict[str, list[tuple[str, Segment]]] = {}
+    places: dict[str, list[LinkNetwork]] = {}
+    addresses: dict[str, list[tuple[str, LinkNetwork]]] = {}
     for segment in segments:
         for interface in segment.interfaces:
             for entry in interface.addresses:
@@ -269,7 +269,7 @@ def _destinations(segments: list[Segment]) -> list[tuple[str, Segment]]:
                 bits = 128 if ":" in entry.address else 32
                 host = f"{entry.address}/{bits}"
                 addresses.setdefault(prefix, []).append((host, segment))
-    found: list[tuple[str, Segment]] = []
+    found: list[tuple[str, LinkNetwork]] = []
     for prefix, at in places.items():
         found += [(prefix, at[0])] if len(at) == 1 else addresses[prefix]
     return found

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from mptcpsim.core.segment import ACK, NOT_ECT, SYN, TCP_HEADER, FourTuple, Segment, ip_header_length
 from mptcpsim.core.sequences import UNKNOWN, SequenceMap
-from mptcpsim.net.forwarding import IpNode, Trace
+from mptcpsim.net.forwarding import IpNode, NodeTrace
 from mptcpsim.net.node import Interface
 
 #: Ports of a probe.
@@ -34,7 +34,7 @@ class Hop(NamedTuple):
 
     node: IpNode
     received: Interface | None
-    trace: Trace
+    trace: NodeTrace
 
 
 def probe(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mptcpsim.results.series import FILE_NAME, Key, Series, read_series
+from mptcpsim.results.series import FILE_NAME, Series, SeriesKey, read_series
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -176,7 +176,7 @@ def _scale(largest: float, steps: tuple[tuple[float, str], ...]) -> tuple[float,
     return steps[-1]
 
 
-def _label(key: Key, series: Sequence[Series]) -> str:
+def _label(key: SeriesKey, series: Sequence[Series]) -> str:
     """Return the flow's name, with the subflow's number where the flow has several."""
     siblings = {s.key.subflow for s in series if s.key.connection == key.connection} - {None}
     name = key.connection or key.host

@@ -59,10 +59,10 @@ def draw_topology(picture: Picture, directory: Path) -> Path:
     import matplotlib
 
     with matplotlib.rc_context(RC):
-        return save(_Drawing(picture).figure, directory, NAME)
+        return save(_TopologyDrawing(picture).figure, directory, NAME)
 
 
-class _Drawing:
+class _TopologyDrawing:
     """A figure whose coordinates are inches."""
 
     def __init__(self, picture: Picture) -> None:

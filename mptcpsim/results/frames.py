@@ -12,7 +12,7 @@ from mptcpsim.codec.errors import DecodeError
 from mptcpsim.codec.pcap import OUTBOUND
 from mptcpsim.codec.pcap_reader import CapturedPacket, read_capture
 from mptcpsim.codec.raw import parse_ip
-from mptcpsim.results.summary import Packet
+from mptcpsim.results.summary import PacketRecord
 from mptcpsim.units import SECOND
 
 _TCP: Final = 6
@@ -20,7 +20,7 @@ _TCP: Final = 6
 _TCP_START: Final = 13
 
 
-class _Key(NamedTuple):
+class _FrameKey(NamedTuple):
     """What a packet is found by: host, instant (ns), direction, address and port, number, payload."""
 
     host: str
@@ -31,7 +31,9 @@ class _Key(NamedTuple):
     length: int
 
 
-def locate(captures: Iterable[Path], hosts: Mapping[str, str], explanations: Iterable[list[Packet]]) -> None:
+def locate(
+    captures: Iterable[Path], hosts: Mapping[str, str], explanations: Iterable[list[PacketRecord]]
+) -> None:
     """Fill in file, frame, filter and time of the packets that captures of a run have.
 
     Two packets that an explanation names may be equal in all that they are found by, such as two window
@@ -43,11 +45,11 @@ def locate(captures: Iterable[Path], hosts: Mapping[str, str], explanations: Ite
         hosts: whose interface is whose, by its name in the captures.
         explanations: the packets of each.
     """
-    wanted: dict[_Key, dict[int, list[Packet]]] = {}
+    wanted: dict[_FrameKey, dict[int, list[PacketRecord]]] = {}
     for packets in explanations:
-        copies: Counter[_Key] = Counter()
+        copies: Counter[_FrameKey] = Counter()
         for packet in packets:
-            key = _Key(
+            key = _FrameKey(
                 packet.host,
                 round(packet.time_s * SECOND),
                 packet.sent,
@@ -58,7 +60,7 @@ def locate(captures: Iterable[Path], hosts: Mapping[str, str], explanations: Ite
             wanted.setdefault(key, {}).setdefault(copies[key], []).append(packet)
             copies[key] += 1
     instants = {key.time_ns for key in wanted}
-    seen: Counter[_Key] = Counter()
+    seen: Counter[_FrameKey] = Counter()
     for path in captures if wanted else ():
         first = -1
         for number, captured in enumerate(read_capture(path), 1):
@@ -77,7 +79,7 @@ def locate(captures: Iterable[Path], hosts: Mapping[str, str], explanations: Ite
             seen[found] += 1
 
 
-def _key(captured: CapturedPacket, host: str) -> _Key | None:
+def _key(captured: CapturedPacket, host: str) -> _FrameKey | None:
     """Return what a captured packet is found by, None if it is no segment, or cut off before its end."""
     try:
         ip = parse_ip(captured.data)
@@ -88,4 +90,4 @@ def _key(captured: CapturedPacket, host: str) -> _Key | None:
         return None
     (port,), seq, offset = struct.unpack(">H", tcp[:2]), int.from_bytes(tcp[4:8], "big"), tcp[12] >> 4
     length = ip.length - ip.header_length - 4 * offset
-    return _Key(host, captured.time_ns, captured.direction == OUTBOUND, f"{ip.src}:{port}", seq, length)
+    return _FrameKey(host, captured.time_ns, captured.direction == OUTBOUND, f"{ip.src}:{port}", seq, length)

@@ -41,19 +41,19 @@ from mptcpsim.results.mptcp_trace import (
     FALLBACK_INFINITE,
     FALLBACK_SYN,
     FALLBACK_SYN_ACK,
-    Announcement,
     BadOption,
+    CapturedAnnouncement,
+    CapturedEnd,
+    CapturedFallback,
+    CapturedFastclose,
+    CapturedJoin,
+    CapturedMapping,
+    CapturedPriority,
+    CapturedRemoval,
+    CapturedReset,
+    CapturedSubflow,
     ConnectionTrace,
-    End,
-    Fallback,
-    Fastclose,
     Frame,
-    Join,
-    Mapping,
-    Priority,
-    Removal,
-    Reset,
-    Subflow,
     Trace,
 )
 
@@ -73,7 +73,7 @@ def read_trace(path: str | os.PathLike[str]) -> Trace:
 
 def reconstruct(packets: Iterable[CapturedPacket]) -> Trace:
     """Return what packets tell about MPTCP; what is not TCP is passed over."""
-    reader = _Reader()
+    reader = _CaptureReader()
     for frame in _frames(packets, reader.trace.bad_options):
         reader.take(frame)
     reader.judge_checksums()
@@ -111,12 +111,12 @@ def _frames(packets: Iterable[CapturedPacket], bad_options: list[BadOption]) -> 
         )
 
 
-class _Reader:
+class _CaptureReader:
     """Takes frames one by one and knows which connection each belongs to."""
 
     def __init__(self) -> None:
         self.trace = Trace()
-        self._subflows: dict[FourTuple, tuple[Subflow, ConnectionTrace | None]] = {}
+        self._subflows: dict[FourTuple, tuple[CapturedSubflow, ConnectionTrace | None]] = {}
 
     def take(self, frame: Frame) -> None:
         """Put a frame where it belongs."""
@@ -124,7 +124,7 @@ class _Reader:
         if frame.flags & (SYN | ACK) == SYN:
             known = self._open(frame, known)
         elif known is None:
-            known = Subflow(frame.flow), None
+            known = CapturedSubflow(frame.flow), None
             self.trace.orphans.append(known[0])
             self._subflows[frame.flow] = known
         subflow, connection = known
@@ -142,21 +142,21 @@ class _Reader:
                         _judge_checksum(mapping, end)
 
     def _open(
-        self, frame: Frame, known: tuple[Subflow, ConnectionTrace | None] | None
-    ) -> tuple[Subflow, ConnectionTrace | None]:
+        self, frame: Frame, known: tuple[CapturedSubflow, ConnectionTrace | None] | None
+    ) -> tuple[CapturedSubflow, ConnectionTrace | None]:
         """Return the subflow that a SYN opens, or repeats."""
         if known is not None:
             sender = known[0].sender(frame)
             if known[0].ends[sender].iss == frame.seq:
                 return known
         join = next((option for option in frame.options if isinstance(option, MpJoinSyn)), None)
-        subflow = Subflow(frame.flow)
+        subflow = CapturedSubflow(frame.flow)
         connection: ConnectionTrace | None = None
         if join is None:
             connection = ConnectionTrace()
             self.trace.connections.append(connection)
         else:
-            subflow.join = Join(join.token)
+            subflow.join = CapturedJoin(join.token)
             for candidate in reversed(self.trace.connections):
                 for number, host in enumerate(candidate.hosts):
                     if host.key is not None and host.key.token == join.token:
@@ -169,7 +169,7 @@ class _Reader:
         self._subflows[frame.flow] = subflow, connection
         return self._subflows[frame.flow]
 
-    def _note_tcp(self, frame: Frame, subflow: Subflow) -> None:
+    def _note_tcp(self, frame: Frame, subflow: CapturedSubflow) -> None:
         end = subflow.ends[subflow.sender(frame)]
         if frame.flags & SYN:
             end.iss = frame.seq
@@ -177,14 +177,14 @@ class _Reader:
             end.fins.append(frame.number)
         if frame.flags & RST:
             reasons = [option.reason for option in frame.options if isinstance(option, MpTcprst)]
-            end.resets.append(Reset(frame.number, reasons[0] if reasons else UNKNOWN))
+            end.resets.append(CapturedReset(frame.number, reasons[0] if reasons else UNKNOWN))
         if frame.length and end.iss != UNKNOWN:
             start = end.relative(frame.seq)
             end.sent = max(end.sent, start + frame.length)
             end.stream.add(start, frame.payload)
 
 
-def _judge_checksum(mapping: Mapping, end: End) -> None:
+def _judge_checksum(mapping: CapturedMapping, end: CapturedEnd) -> None:
     if mapping.checksum == UNKNOWN or mapping.length == 0:
         return
     payload = end.stream.read(mapping.ssn, mapping.payload_length)
@@ -197,7 +197,7 @@ def _judge_checksum(mapping: Mapping, end: End) -> None:
 class _Signals:
     """What one frame says about its connection."""
 
-    def __init__(self, frame: Frame, subflow: Subflow, connection: ConnectionTrace) -> None:
+    def __init__(self, frame: Frame, subflow: CapturedSubflow, connection: ConnectionTrace) -> None:
         self.frame = frame
         self.subflow = subflow
         self.connection = connection
@@ -227,18 +227,20 @@ class _Signals:
             if self.subflow.join is not None:
                 self._note_join(option, self.subflow.join)
         elif isinstance(option, AddAddr):
-            announcement = Announcement(number, option, self._address_is_right(option))
+            announcement = CapturedAnnouncement(number, option, self._address_is_right(option))
             (self.host.echoed if option.echo else self.host.announced).append(announcement)
         elif isinstance(option, RemoveAddr):
-            self.host.removed.append(Removal(number, option.address_ids))
+            self.host.removed.append(CapturedRemoval(number, option.address_ids))
         elif isinstance(option, MpPrio):
-            self.host.priorities.append(Priority(number, self.subflow.flow, option.backup, option.address_id))
+            self.host.priorities.append(
+                CapturedPriority(number, self.subflow.flow, option.backup, option.address_id)
+            )
         elif isinstance(option, MpFail):
             self.host.fails.append((number, option.dsn))
         elif isinstance(option, MpFastclose):
             key = self.peer.key
             right = key is not None and key.value == option.receiver_key
-            self.host.fastcloses.append(Fastclose(number, right))
+            self.host.fastcloses.append(CapturedFastclose(number, right))
 
     # --- The handshakes ---------------------------------------------------------------------
 
@@ -259,7 +261,9 @@ class _Signals:
         if option.data_level_length != UNKNOWN and self.host.key is not None:
             dsn = (self.host.key.idsn + 1) & _MASK_64
             length = option.data_level_length
-            self._map(Mapping(self.frame.number, dsn, 1, length, False, option.checksum, in_mp_capable=True))
+            self._map(
+                CapturedMapping(self.frame.number, dsn, 1, length, False, option.checksum, in_mp_capable=True)
+            )
 
     def _note_missing_capable(self) -> None:
         """Find out whether the handshake ends without MP_CAPABLE (RFC 8684 section 3.1)."""
@@ -272,13 +276,13 @@ class _Signals:
         if frame.flags & SYN and frame.flags & ACK:
             syns = [other for other in self.subflow.frames if other.flags & (SYN | ACK) == SYN]
             asked = bool(syns) and any(isinstance(option, MpCapable) for option in syns[-1].options)
-            connection.fallback = Fallback(frame.number, FALLBACK_SYN_ACK if asked else FALLBACK_SYN)
+            connection.fallback = CapturedFallback(frame.number, FALLBACK_SYN_ACK if asked else FALLBACK_SYN)
             return
         waiting = bool(capables["SYN/ACK"]) and not (capables["ACK"] or capables["data"])
         if waiting and self.sender == CLIENT and not frame.flags & SYN:
-            connection.fallback = Fallback(frame.number, FALLBACK_ACK)
+            connection.fallback = CapturedFallback(frame.number, FALLBACK_ACK)
 
-    def _note_join(self, option: MpJoinSyn | MpJoinSynAck | MpJoinAck, join: Join) -> None:
+    def _note_join(self, option: MpJoinSyn | MpJoinSynAck | MpJoinAck, join: CapturedJoin) -> None:
         number = self.frame.number
         version = self.connection.version
         own, peer = self.host.key, self.peer.key
@@ -301,7 +305,7 @@ class _Signals:
             expected = ack_hmac(version, own.value, peer.value, nonce_a, nonce_b)
             join.ack_hmac_right = option.hmac == expected
 
-    def _note_acceptance(self, join: Join) -> None:
+    def _note_acceptance(self, join: CapturedJoin) -> None:
         """Find the segment with which the responder accepts (RFC 8684 section 3.2)."""
         answers = self.sender != self.subflow.opener and not self.frame.flags & (SYN | RST)
         if join.established == UNKNOWN and join.acks and answers:
@@ -329,11 +333,11 @@ class _Signals:
         if option.dsn_octets and self.host.key is not None:
             dsn = _widen(option.dsn, option.dsn_octets, self.host.near)
             length = option.data_level_length
-            self._map(Mapping(number, dsn, option.ssn, length, option.data_fin, option.checksum))
+            self._map(CapturedMapping(number, dsn, option.ssn, length, option.data_fin, option.checksum))
             if option.is_infinite() and self.connection.fallback is None:
-                self.connection.fallback = Fallback(number, FALLBACK_INFINITE)
+                self.connection.fallback = CapturedFallback(number, FALLBACK_INFINITE)
 
-    def _map(self, mapping: Mapping) -> None:
+    def _map(self, mapping: CapturedMapping) -> None:
         host = self.host
         self.end.mappings.append(mapping)
         after = (mapping.dsn + mapping.length) & _MASK_64
@@ -352,10 +356,10 @@ class _Signals:
         if not connection.capables["SYN/ACK"] or len(connection.subflows) > 1 or self.end.data_acks:
             return
         if UNKNOWN not in (self.end.iss, other.iss) and other.sent > 1 and other.relative(frame.ack) > 1:
-            connection.fallback = Fallback(frame.number, FALLBACK_DATA)
+            connection.fallback = CapturedFallback(frame.number, FALLBACK_DATA)
 
 
-def _introduce(join: Join, place: int, option: MpJoinSyn | MpJoinSynAck) -> None:
+def _introduce(join: CapturedJoin, place: int, option: MpJoinSyn | MpJoinSynAck) -> None:
     """Note what A (0) or B (1) says about itself in a join."""
     join.nonces[place] = option.nonce
     join.address_ids[place] = option.address_id

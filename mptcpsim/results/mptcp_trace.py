@@ -62,7 +62,7 @@ class BadOption(NamedTuple):
 
 
 @dataclass(slots=True)
-class Mapping:
+class CapturedMapping:
     """A data sequence mapping, or the data parameters of an MP_CAPABLE.
 
     Attributes:
@@ -91,14 +91,14 @@ class Mapping:
         return self.length - (1 if self.data_fin else 0)
 
 
-class Reset(NamedTuple):
+class CapturedReset(NamedTuple):
     """A RST; ``reason`` is that of its MP_TCPRST, ``UNKNOWN`` without one."""
 
     frame: int
     reason: int
 
 
-class Stream:
+class CapturedStream:
     """The payload of one direction of a subflow, as far as it was captured."""
 
     __slots__ = ("_chunks", "_pieces", "_starts")
@@ -140,7 +140,7 @@ class Stream:
 
 
 @dataclass(slots=True)
-class End:
+class CapturedEnd:
     """One end of a subflow, and what it sent there.
 
     Attributes:
@@ -154,12 +154,12 @@ class End:
     """
 
     iss: int = UNKNOWN
-    mappings: list[Mapping] = field(default_factory=list)
+    mappings: list[CapturedMapping] = field(default_factory=list)
     data_acks: list[tuple[int, int]] = field(default_factory=list)
     fins: list[int] = field(default_factory=list)
-    resets: list[Reset] = field(default_factory=list)
+    resets: list[CapturedReset] = field(default_factory=list)
     sent: int = 1
-    stream: Stream = field(default_factory=Stream)
+    stream: CapturedStream = field(default_factory=CapturedStream)
 
     def relative(self, wire: int) -> int:
         """Return a sequence number of this end relative to its SYN, modulo 2^32."""
@@ -167,7 +167,7 @@ class End:
 
 
 @dataclass(slots=True)
-class Join:
+class CapturedJoin:
     """The MP_JOIN handshake of a subflow; "A" opened the subflow, "B" answered.
 
     Attributes:
@@ -194,7 +194,7 @@ class Join:
 
 
 @dataclass(slots=True)
-class Subflow:
+class CapturedSubflow:
     """A TCP connection of the capture.
 
     Attributes:
@@ -207,8 +207,8 @@ class Subflow:
 
     flow: FourTuple
     opener: int = CLIENT
-    ends: tuple[End, End] = field(default_factory=lambda: (End(), End()))
-    join: Join | None = None
+    ends: tuple[CapturedEnd, CapturedEnd] = field(default_factory=lambda: (CapturedEnd(), CapturedEnd()))
+    join: CapturedJoin | None = None
     frames: list[Frame] = field(default_factory=list)
 
     def sender(self, frame: Frame) -> int:
@@ -216,7 +216,7 @@ class Subflow:
         return self.opener if frame.flow == self.flow else 1 - self.opener
 
 
-class Announcement(NamedTuple):
+class CapturedAnnouncement(NamedTuple):
     """An ADD_ADDR; ``hmac_right`` is None where the option has no HMAC."""
 
     frame: int
@@ -224,14 +224,14 @@ class Announcement(NamedTuple):
     hmac_right: bool | None
 
 
-class Removal(NamedTuple):
+class CapturedRemoval(NamedTuple):
     """A REMOVE_ADDR."""
 
     frame: int
     address_ids: tuple[int, ...]
 
 
-class Priority(NamedTuple):
+class CapturedPriority(NamedTuple):
     """An MP_PRIO; ``address_id`` is ``UNKNOWN`` if it applies to ``subflow`` only."""
 
     frame: int
@@ -240,7 +240,7 @@ class Priority(NamedTuple):
     address_id: int
 
 
-class Fastclose(NamedTuple):
+class CapturedFastclose(NamedTuple):
     """An MP_FASTCLOSE; ``key_right`` says whether it names the key of the other host."""
 
     frame: int
@@ -268,19 +268,19 @@ class HostTrace:
 
     key: Key | None = None
     flags: int = 0
-    announced: list[Announcement] = field(default_factory=list)
-    echoed: list[Announcement] = field(default_factory=list)
-    removed: list[Removal] = field(default_factory=list)
-    priorities: list[Priority] = field(default_factory=list)
+    announced: list[CapturedAnnouncement] = field(default_factory=list)
+    echoed: list[CapturedAnnouncement] = field(default_factory=list)
+    removed: list[CapturedRemoval] = field(default_factory=list)
+    priorities: list[CapturedPriority] = field(default_factory=list)
     data_fins: list[int] = field(default_factory=list)
     data_fin_dsn: int = UNKNOWN
     data_fin_acked: int = UNKNOWN
     fails: list[tuple[int, int]] = field(default_factory=list)
-    fastcloses: list[Fastclose] = field(default_factory=list)
+    fastcloses: list[CapturedFastclose] = field(default_factory=list)
     near: int = 0
 
 
-class Fallback(NamedTuple):
+class CapturedFallback(NamedTuple):
     """The end of MPTCP: ``cause`` is one of the ``FALLBACK_...`` constants."""
 
     frame: int
@@ -323,8 +323,8 @@ class ConnectionTrace:
         default_factory=lambda: {"SYN": [], "SYN/ACK": [], "ACK": [], "data": []}
     )
     hosts: tuple[HostTrace, HostTrace] = field(default_factory=lambda: (HostTrace(), HostTrace()))
-    subflows: list[Subflow] = field(default_factory=list)
-    fallback: Fallback | None = None
+    subflows: list[CapturedSubflow] = field(default_factory=list)
+    fallback: CapturedFallback | None = None
     key_echo_right: bool | None = None
 
     @property
@@ -333,7 +333,7 @@ class ConnectionTrace:
         return any(host.flags & CHECKSUM_REQUIRED for host in self.hosts)
 
     @property
-    def joins(self) -> list[Join]:
+    def joins(self) -> list[CapturedJoin]:
         """The MP_JOIN handshakes, in the order of their SYNs."""
         return [subflow.join for subflow in self.subflows if subflow.join is not None]
 
@@ -361,5 +361,5 @@ class Trace:
     """
 
     connections: list[ConnectionTrace] = field(default_factory=list)
-    orphans: list[Subflow] = field(default_factory=list)
+    orphans: list[CapturedSubflow] = field(default_factory=list)
     bad_options: list[BadOption] = field(default_factory=list)

@@ -26,7 +26,7 @@ CHUNK_ROWS = 500_000
 FILE_NAME = "series.parquet"
 
 
-class Key(NamedTuple):
+class SeriesKey(NamedTuple):
     """What a series is of; ``connection`` and ``subflow`` are None where they make no sense."""
 
     host: str
@@ -49,7 +49,7 @@ class SeriesRecorder:
         """Name the file, or hand in one that is open for writing bytes."""
         self.path = path
         self.rows = 0
-        self._keys: dict[Key, int] = {}
+        self._keys: dict[SeriesKey, int] = {}
         self._which = array("i")
         self._times = array("q")
         self._values = array("d")
@@ -57,7 +57,7 @@ class SeriesRecorder:
 
     def series(self, host: str, connection: str | None, subflow: int | None, metric: str) -> int:
         """Return the number of a series, the same for the same arguments."""
-        return self._keys.setdefault(Key(host, connection, subflow, metric), len(self._keys))
+        return self._keys.setdefault(SeriesKey(host, connection, subflow, metric), len(self._keys))
 
     def append(self, series: int, now: int, value: float) -> None:
         """Take one value of a series at an instant, ns."""
@@ -147,7 +147,7 @@ class ChosenSeries(SeriesRecorder):
 class Series(NamedTuple):
     """One series as it was recorded: instants in seconds, values."""
 
-    key: Key
+    key: SeriesKey
     times: NDArray[np.float64]
     values: NDArray[np.float64]
 
@@ -164,7 +164,7 @@ def read_series(path: Path) -> list[Series]:
 
     try:
         table = pq.read_table(path)
-        columns = [table.column(name).to_pylist() for name in Key._fields]
+        columns = [table.column(name).to_pylist() for name in SeriesKey._fields]
         times = table.column("time_s").to_numpy()
         values = table.column("value").to_numpy()
     except FileNotFoundError:
@@ -173,9 +173,9 @@ def read_series(path: Path) -> list[Series]:
         ) from None
     except (OSError, KeyError, pa.ArrowException) as error:
         raise RunDirectoryError(f"{path}: cannot be read ({error}); run the scenario again") from None
-    rows: dict[Key, list[int]] = {}
+    rows: dict[SeriesKey, list[int]] = {}
     for index, fields in enumerate(zip(*columns, strict=True)):
-        rows.setdefault(Key(*fields), []).append(index)
+        rows.setdefault(SeriesKey(*fields), []).append(index)
     return [
         Series(key, times[indices], values[indices])
         for key, indices in ((key, np.array(found)) for key, found in rows.items())

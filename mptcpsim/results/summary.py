@@ -15,7 +15,7 @@ INTACT = "ok"
 
 
 @dataclass
-class Packet:
+class PacketRecord:
     """A segment that shows why a flow stalled: it passed at a host, which sent it or got it.
 
     ``subflow`` as the sender of the data counts them; ``source``: address and port; ``raw_seq``: the number
@@ -45,7 +45,7 @@ class StallPart:
     end_s: float
     cause: str
     words: str
-    packets: list[Packet] = field(default_factory=list)
+    packets: list[PacketRecord] = field(default_factory=list)
 
 
 @dataclass
@@ -54,7 +54,7 @@ class StallEnd:
 
     by: str
     words: str
-    packets: list[Packet] = field(default_factory=list)
+    packets: list[PacketRecord] = field(default_factory=list)
 
 
 @dataclass
@@ -70,7 +70,7 @@ class Stall:
     end_s: float
     cause: str
     words: str
-    packets: list[Packet]
+    packets: list[PacketRecord]
     ended: StallEnd
     parts: list[StallPart] = field(default_factory=list)
 
@@ -292,7 +292,7 @@ class Summary:
         """Return the content of ``summary.json``."""
         return asdict(self)
 
-    def packets(self) -> Iterator[list[Packet]]:
+    def packets(self) -> Iterator[list[PacketRecord]]:
         """Return the packets of all explanations of stalls, explanation by explanation."""
         for flow in self.flows:
             for stall in flow.stalls:

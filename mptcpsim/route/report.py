@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from mptcpsim.core.segment import ACK, SYN
 from mptcpsim.net.pipe import Pipe
-from mptcpsim.route.way import Hop, Way
+from mptcpsim.route.way import Way, WayHop
 from mptcpsim.units import format_rate, format_time
 
 #: What the reason of a drop means, where the last step does not say so.
@@ -150,7 +150,7 @@ def _way_data(way: Way) -> dict[str, Any]:
     }
 
 
-def _hop_data(hop: Hop) -> dict[str, Any]:
+def _hop_data(hop: WayHop) -> dict[str, Any]:
     return {
         "node": hop.node.name,
         "received": None if hop.received is None else hop.received.name,

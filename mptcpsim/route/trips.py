@@ -10,17 +10,17 @@ from mptcpsim.net.forwarding import IpNode
 from mptcpsim.net.walk import answer_to, probe
 from mptcpsim.route.names import Names
 from mptcpsim.route.report import RoundTrip
-from mptcpsim.route.way import Hop, Pathfinder, Way
+from mptcpsim.route.way import Pathfinder, Way, WayHop
 from mptcpsim.scenario.build import build
 from mptcpsim.scenario.errors import ScenarioError
 from mptcpsim.scenario.schema import Scenario
 from mptcpsim.streams import stream
 
 #: Host, source and destination, as they were written.
-Pair = tuple[str, str, str]
+AddressPair = tuple[str, str, str]
 
 
-class Network:
+class ProbedNetwork:
     """The network of a scenario, built for probes: its flows are left out, its events take place.
 
     Attributes:
@@ -44,7 +44,7 @@ class Network:
         systems = {name: system.names for name, system in simulation.systems.items()}
         self._names = Names(self.topology, systems)
 
-    def trip(self, pair: Pair, sport: int, dport: int, size: int = 0) -> RoundTrip:
+    def trip(self, pair: AddressPair, sport: int, dport: int, size: int = 0) -> RoundTrip:
         """Send a probe and its answer.
 
         Args:
@@ -73,10 +73,10 @@ class Network:
 def _local(node: IpNode, packet: Segment) -> Way:
     """Return the way of a packet to an address of the node that sends it."""
     step = f"{packet.flow.dst} is an address of {node.name} itself: local delivery, no link is crossed"
-    return Way(packet, packet, (Hop(node, None, (step,), None, "", (), ""),))
+    return Way(packet, packet, (WayHop(node, None, (step,), None, "", (), ""),))
 
 
-def random_pairs(network: Network, count: int, seed: int) -> Iterator[Pair]:
+def random_pairs(network: ProbedNetwork, count: int, seed: int) -> Iterator[AddressPair]:
     """Yield pairs of different hosts, or of routers where there are not two hosts.
 
     Raises:
@@ -93,13 +93,13 @@ def random_pairs(network: Network, count: int, seed: int) -> Iterator[Pair]:
         yield source, source, destination
 
 
-def read_pairs(text: str, name: str) -> list[Pair]:
+def read_pairs(text: str, name: str) -> list[AddressPair]:
     """Return the pairs of a file: HOST SRC DST or HOST DST in each line, ``#`` begins a comment.
 
     Raises:
         ScenarioError: a line has another number of words.
     """
-    pairs: list[Pair] = []
+    pairs: list[AddressPair] = []
     for number, line in enumerate(text.splitlines(), 1):
         words = line.partition("#")[0].split()
         if not words:

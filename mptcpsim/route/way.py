@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from mptcpsim.core.segment import FourTuple, Packet, Segment
-from mptcpsim.net.forwarding import NO_LINK, IpNode, Trace
+from mptcpsim.net.forwarding import NO_LINK, IpNode, NodeTrace
 from mptcpsim.net.link import Link
 from mptcpsim.net.middlebox import HELD
 from mptcpsim.net.node import Interface
@@ -24,7 +24,7 @@ MIDDLEBOX: Final = "middlebox"
 UNKNOWN_ADDRESS: Final = "unknown-address"
 
 
-class Hop(NamedTuple):
+class WayHop(NamedTuple):
     """One node on the way, and what lies between it and the next.
 
     Attributes:
@@ -57,7 +57,7 @@ class Way(NamedTuple):
 
     probe: Segment
     arrived_as: Segment
-    hops: tuple[Hop, ...]
+    hops: tuple[WayHop, ...]
 
     @property
     def flow(self) -> FourTuple:
@@ -102,7 +102,7 @@ class Pathfinder:
         Filters and middleboxes make the states that they would make of such a packet, so that an answer
         meets them.
         """
-        hops: list[Hop] = []
+        hops: list[WayHop] = []
         node = start
         received: Interface | None = None
         carried = probe.clone()  # its time to live goes down, so that a circle ends as it would
@@ -114,7 +114,9 @@ class Pathfinder:
             crossing = _Crossing(self._links, trace, carried)
             steps = (*trace.steps, *crossing.steps)
             hops.append(
-                Hop(node, received, steps, trace.interface, trace.next_hop, crossing.pipes, crossing.reason)
+                WayHop(
+                    node, received, steps, trace.interface, trace.next_hop, crossing.pipes, crossing.reason
+                )
             )
             forwarded = received is not None
             carried = crossing.packet
@@ -128,11 +130,11 @@ class Pathfinder:
         """Return the way of the answer to a probe that has arrived."""
         return self.follow(way.hops[-1].node, answer_to(way.arrived_as))
 
-    def _last(self, node: IpNode, received: Interface | None, trace: Trace) -> Hop:
+    def _last(self, node: IpNode, received: Interface | None, trace: NodeTrace) -> WayHop:
         steps = trace.steps
         if trace.reason == DROP_DOWN and trace.interface is not None and trace.interface.pipe is not None:
             steps = (*steps, f"link {self._links[trace.interface.pipe.name].name} is down")
-        return Hop(node, received, steps, trace.interface, trace.next_hop, (), trace.reason)
+        return WayHop(node, received, steps, trace.interface, trace.next_hop, (), trace.reason)
 
 
 class _Crossing:
@@ -146,7 +148,7 @@ class _Crossing:
         reason: why it was dropped; else empty.
     """
 
-    def __init__(self, links: dict[str, Link], trace: Trace, packet: Segment) -> None:
+    def __init__(self, links: dict[str, Link], trace: NodeTrace, packet: Segment) -> None:
         self.packet = packet
         self.steps: list[str] = []
         self.end: Interface | None = None

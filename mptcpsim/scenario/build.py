@@ -23,7 +23,7 @@ from mptcpsim.scenario.spread import Spread
 from mptcpsim.scenario.systems import attach_systems
 from mptcpsim.scenario.timeline import Timeline
 from mptcpsim.sim.apps import Bulk, ConstantRate, OnOff, Reader, Source
-from mptcpsim.sim.flow import Flow, OneWayFlow, RequestResponseFlow
+from mptcpsim.sim.flow import Flow, OneWayFlow, TwoWayFlow
 from mptcpsim.sim.sockets import Sockets
 from mptcpsim.streams import stream
 
@@ -177,7 +177,7 @@ def _flow(simulation: Simulation, flow: flows.FlowSpec, spread: Spread | None) -
     reader = _reader(flow.reader)
     source: Source
     if isinstance(flow, flows.RequestResponseFlow):
-        return RequestResponseFlow(
+        return TwoWayFlow(
             *common, request=flow.request, response=flow.response, every=flow.every, count=flow.count
         )
     if isinstance(flow, flows.BulkFlow):

@@ -18,7 +18,7 @@ from mptcpsim.plugins import PluginError, create, families
 from mptcpsim.scenario.catalogue import load_plugins, parameters
 from mptcpsim.scenario.check_events import added_addresses, check_events
 from mptcpsim.scenario.check_routes import check_routes
-from mptcpsim.scenario.errors import Path, Problem
+from mptcpsim.scenario.errors import KeyPath, Problem
 from mptcpsim.scenario.fields import PluginChoice
 from mptcpsim.scenario.flows import FlowSpec
 from mptcpsim.scenario.mptcp_settings import MptcpSettings
@@ -127,7 +127,7 @@ def _links(scenario: Scenario) -> None:
     nodes = scenario.nodes
     used: dict[str, str] = {}
     for index, link in enumerate(scenario.links):
-        path: Path = ("links", index, "ends")
+        path: KeyPath = ("links", index, "ends")
         if split_end(link.ends[0]) == split_end(link.ends[1]):
             raise Problem(path, f"both ends are {link.ends[0]!r}: a link joins two different ends")
         for end in link.ends:
@@ -186,7 +186,7 @@ def _plugins(scenario: Scenario) -> None:
         for side, forward in (("forward", True), ("backward", False)):
             direction = link.direction(forward)
             if direction.reorder and not direction.reorder_delay:
-                place: Path = ("links", index, *((side,) if getattr(link, side).reorder else ()))
+                place: KeyPath = ("links", index, *((side,) if getattr(link, side).reorder else ()))
                 raise Problem(
                     (*place, "reorder"),
                     'a packet that is overtaken is held back for a time: add reorder_delay, such as "10ms"',
@@ -206,9 +206,9 @@ def _plugins(scenario: Scenario) -> None:
                     _plugin((*path, key), family, choice)
 
 
-def _all_settings(scenario: Scenario, kind: str) -> list[tuple[Path, TcpSettings | MptcpSettings]]:
+def _all_settings(scenario: Scenario, kind: str) -> list[tuple[KeyPath, TcpSettings | MptcpSettings]]:
     """Return every table of a kind, "tcp" or "mptcp", with its place."""
-    found: list[tuple[Path, Any]] = [(("defaults", kind), getattr(scenario.defaults, kind))]
+    found: list[tuple[KeyPath, Any]] = [(("defaults", kind), getattr(scenario.defaults, kind))]
     found += [(("hosts", name, kind), getattr(host, kind)) for name, host in scenario.hosts.items()]
     for index, flow in enumerate(scenario.flows):
         for key in (kind, f"client_{kind}", f"server_{kind}"):
@@ -216,7 +216,7 @@ def _all_settings(scenario: Scenario, kind: str) -> list[tuple[Path, TcpSettings
     return found
 
 
-def _plugin(path: Path, family: str, choice: PluginChoice) -> None:
+def _plugin(path: KeyPath, family: str, choice: PluginChoice) -> None:
     """Judge the choice of a plug-in; whether it takes its parameters, it says itself."""
     known = families().get(family, {})
     if choice.name not in known:
@@ -231,7 +231,7 @@ def _plugin(path: Path, family: str, choice: PluginChoice) -> None:
 def _flows(scenario: Scenario) -> None:
     taken: dict[tuple[str, int], FlowSpec] = {}
     for index, flow in enumerate(scenario.flows):
-        path: Path = ("flows", index)
+        path: KeyPath = ("flows", index)
         for key in ("client", "server"):
             name = getattr(flow, key)
             if name not in scenario.hosts:
@@ -293,7 +293,7 @@ def _server_of(scenario: Scenario, flow: FlowSpec) -> tuple[object, ...]:
     return type(flow), config, flow.reader, flow.listen, flow.bind, request, reverse
 
 
-def flow_addresses(scenario: Scenario, flow: FlowSpec, path: Path = ()) -> tuple[str, str]:
+def flow_addresses(scenario: Scenario, flow: FlowSpec, path: KeyPath = ()) -> tuple[str, str]:
     """Return the addresses of client and server of a flow: the first ones of one IP version.
 
     Raises:
@@ -379,7 +379,7 @@ def _mptcp_contradiction(config: MptcpConfig) -> tuple[str, str] | None:
     return None
 
 
-def setter(scenario: Scenario, index: int, host: str, side: str, kind: str, key: str) -> Path:
+def setter(scenario: Scenario, index: int, host: str, side: str, kind: str, key: str) -> KeyPath:
     """Return the innermost table of a kind that sets a key for one end of a flow."""
     tables = tables_of_end(scenario, index, host, side, kind)
     return next((path for path, settings in tables if getattr(settings, key) is not None), ("defaults", kind))
@@ -387,7 +387,7 @@ def setter(scenario: Scenario, index: int, host: str, side: str, kind: str, key:
 
 def tables_of_end(
     scenario: Scenario, index: int, host: str, side: str, kind: str
-) -> list[tuple[Path, TcpSettings | MptcpSettings]]:
+) -> list[tuple[KeyPath, TcpSettings | MptcpSettings]]:
     """Return the tables of a kind, "tcp" or "mptcp", for one end of a flow; the closest one first."""
     flow = scenario.flows[index]
     return [
@@ -425,7 +425,7 @@ def _output(scenario: Scenario) -> None:
             )
     written: dict[tuple[str, str], int] = {}
     for index, dump in enumerate(scenario.output.dumps):
-        place: Path = ("output", "dumps", index)
+        place: KeyPath = ("output", "dumps", index)
         if dump.interface not in known:
             raise Problem(
                 (*place, "interface"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 
 from mptcpsim.net.rules import within
-from mptcpsim.scenario.errors import Path, Problem
+from mptcpsim.scenario.errors import KeyPath, Problem
 from mptcpsim.scenario.events import (
     AddAddressEvent,
     AnyEvent,
@@ -30,7 +30,7 @@ def check_events(scenario: Scenario) -> None:
     """
     later = _Addresses(scenario)
     for index, event in sorted(enumerate(scenario.events), key=lambda entry: entry[1].at):
-        place: Path = ("events", index)
+        place: KeyPath = ("events", index)
         if isinstance(event, LinkEvent | SetEvent):
             _link(scenario, place, event)
         elif isinstance(event, InterfaceEvent | AddAddressEvent | RemoveAddressEvent):
@@ -55,7 +55,7 @@ def added_addresses(scenario: Scenario, node: str) -> list[str]:
     ]
 
 
-def _link(scenario: Scenario, place: Path, event: LinkEvent | SetEvent) -> None:
+def _link(scenario: Scenario, place: KeyPath, event: LinkEvent | SetEvent) -> None:
     names = [link.name for link in scenario.links]
     if event.link not in names:
         raise Problem(
@@ -72,7 +72,7 @@ def _link(scenario: Scenario, place: Path, event: LinkEvent | SetEvent) -> None:
             raise Problem((*place, "queue"), f"the queue of {event.link!r} is in {unit}: keep to that")
 
 
-def _interface(scenario: Scenario, place: Path, end: str) -> Port:
+def _interface(scenario: Scenario, place: KeyPath, end: str) -> Port:
     port = split_end(end)
     assert isinstance(port, Port)
     nodes = scenario.nodes
@@ -88,7 +88,7 @@ def _interface(scenario: Scenario, place: Path, end: str) -> Port:
     return port
 
 
-def _route(scenario: Scenario, place: Path, event: RouteEvent, later: _Addresses) -> None:
+def _route(scenario: Scenario, place: KeyPath, event: RouteEvent, later: _Addresses) -> None:
     nodes = scenario.nodes
     if event.node not in nodes:
         raise Problem(
@@ -143,7 +143,7 @@ class _Addresses:
             if end.partition(":")[0] == node and end not in self._down
         )
 
-    def apply(self, place: Path, event: AnyEvent) -> None:
+    def apply(self, place: KeyPath, event: AnyEvent) -> None:
         """Do what an event says.
 
         Raises:
@@ -165,7 +165,7 @@ class _Addresses:
                 for text in lost:
                     del self._owners[text.partition("/")[0]]
 
-    def _add(self, place: Path, key: str, end: str, text: str) -> None:
+    def _add(self, place: KeyPath, key: str, end: str, text: str) -> None:
         address = text.partition("/")[0]
         if address in self._owners:
             raise Problem(
@@ -177,7 +177,7 @@ class _Addresses:
     def _texts(self, end: str) -> list[str]:
         return [text for owner, text in self._owners.values() if owner == end]
 
-    def _remove(self, place: Path, event: RemoveAddressEvent) -> None:
+    def _remove(self, place: KeyPath, event: RemoveAddressEvent) -> None:
         owner = self._owners.get(event.address)
         if owner is None or owner[0] != event.interface:
             node = self._scenario.nodes[event.interface.partition(":")[0]]

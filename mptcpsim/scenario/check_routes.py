@@ -6,7 +6,7 @@ import ipaddress
 
 from mptcpsim.net.routing import MAIN
 from mptcpsim.net.rules import DEFAULT, LOOPBACK
-from mptcpsim.scenario.errors import Path, Problem
+from mptcpsim.scenario.errors import KeyPath, Problem
 from mptcpsim.scenario.ip_words import read_route, read_rule
 from mptcpsim.scenario.nodes import NodeSpec
 from mptcpsim.scenario.routes import addresses
@@ -22,7 +22,7 @@ def check_routes(scenario: Scenario) -> None:
     """
     for kind, nodes in (("hosts", scenario.hosts), ("routers", scenario.routers)):
         for name, node in nodes.items():
-            place: Path = (kind, name)
+            place: KeyPath = (kind, name)
             _interfaces(place, node)
             for index, route in enumerate(node.routes):
                 _families(place, index, route.to, route.via)
@@ -30,7 +30,7 @@ def check_routes(scenario: Scenario) -> None:
             _rules(place, node)
 
 
-def _interfaces(place: Path, node: NodeSpec) -> None:
+def _interfaces(place: KeyPath, node: NodeSpec) -> None:
     """Judge every interface that a route names."""
     for index, route in enumerate(node.routes):
         if route.dev is not None:
@@ -42,7 +42,7 @@ def _interfaces(place: Path, node: NodeSpec) -> None:
                     _interface((*place, "tables", table, index), node, place[1], hop.dev)
 
 
-def _families(place: Path, index: int, to: str, via: tuple[str, ...]) -> None:
+def _families(place: KeyPath, index: int, to: str, via: tuple[str, ...]) -> None:
     versions = {ipaddress.ip_address(address).version for address in via}
     if to != "default":
         versions.add(ipaddress.ip_network(to).version)
@@ -53,7 +53,7 @@ def _families(place: Path, index: int, to: str, via: tuple[str, ...]) -> None:
         )
 
 
-def _tables(place: Path, node: NodeSpec) -> None:
+def _tables(place: KeyPath, node: NodeSpec) -> None:
     own = [address for interface in node.interfaces for address in addresses(node, interface)]
     for table, lines in node.tables.items():
         for index, line in enumerate(lines):
@@ -66,10 +66,10 @@ def _tables(place: Path, node: NodeSpec) -> None:
                 )
 
 
-def _rules(place: Path, node: NodeSpec) -> None:
+def _rules(place: KeyPath, node: NodeSpec) -> None:
     known = list(dict.fromkeys([*node.tables, MAIN, DEFAULT]))
     for index, text in enumerate(node.rules):
-        path: Path = (*place, "rules", index)
+        path: KeyPath = (*place, "rules", index)
         words = read_rule(text)
         if words.table and words.table not in known:
             raise Problem(
@@ -82,7 +82,7 @@ def _rules(place: Path, node: NodeSpec) -> None:
             _interface(path, node, place[1], received)
 
 
-def _interface(path: Path, node: NodeSpec, name: str | int, interface: str) -> None:
+def _interface(path: KeyPath, node: NodeSpec, name: str | int, interface: str) -> None:
     known = list(node.interfaces)
     if interface not in known:
         raise Problem(path, f"{name!r} has no interface {interface!r}; {did_you_mean(interface, known)}")

@@ -12,11 +12,11 @@ from pathlib import Path as FilePath
 from typing import Any, NamedTuple
 
 from mptcpsim.scenario.dialect_flows import add_applications
-from mptcpsim.scenario.errors import Path, Problem
-from mptcpsim.scenario.typed import TABLE, Malformed, Origin, Typed
+from mptcpsim.scenario.errors import KeyPath, Problem
+from mptcpsim.scenario.typed import TABLE, Malformed, Origin, TypedNode
 
 
-def origin_of(origins: list[Origin], path: Path) -> str:
+def origin_of(origins: list[Origin], path: KeyPath) -> str:
     """Return which line made the part of a scenario at a place, or an empty string."""
     for origin in reversed(origins):
         if origin.path == path[: len(origin.path)]:
@@ -61,7 +61,7 @@ def expand(data: dict[str, Any], directory: FilePath) -> Expanded:
     data = copy.deepcopy(data)
     origins: list[Origin] = []
     try:
-        typed = [Typed(kind, name, raw, _linked(data, name), directory) for kind, name, raw in found]
+        typed = [TypedNode(kind, name, raw, _linked(data, name), directory) for kind, name, raw in found]
         for one in typed:
             tables = {**one.raw, **one.tables, TABLE: one.residue}
             data[one.kind][one.name] = {key: value for key, value in tables.items() if value is not None}

@@ -18,13 +18,13 @@ from mptcpsim.freebsd.settings import size_text
 from mptcpsim.scenario.mptcp_settings import MptcpSettings, mptcp_config, mptcp_table
 from mptcpsim.scenario.quantities import time_text
 from mptcpsim.scenario.tcp_settings import TcpSettings
-from mptcpsim.scenario.typed import Launched, Malformed, Origin, Typed
+from mptcpsim.scenario.typed import Launched, Malformed, Origin, TypedNode
 
 #: Keys whose values are sizes.
 _SIZES: Final = ("send_buffer", "receive_buffer")
 
 
-def add_applications(data: dict[str, Any], typed: Sequence[Typed]) -> list[Origin]:
+def add_applications(data: dict[str, Any], typed: Sequence[TypedNode]) -> list[Origin]:
     """Add flows and captures to a scenario's data; return where they come from.
 
     Raises:
@@ -35,7 +35,7 @@ def add_applications(data: dict[str, Any], typed: Sequence[Typed]) -> list[Origi
 
 
 class _Applications:
-    def __init__(self, data: dict[str, Any], typed: Sequence[Typed]) -> None:
+    def __init__(self, data: dict[str, Any], typed: Sequence[TypedNode]) -> None:
         self.data = data
         self.by_name = {one.name: one for one in typed}
         launched = [entry for one in typed for entry in one.launched]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-Path = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 
 #: Characters of a key that a message shows.
 MOST_CHARACTERS: Final = 100
@@ -23,14 +23,14 @@ class Problem(ValueError):
         line: of a text of several lines that stands at this place; 0 if it is none.
     """
 
-    def __init__(self, path: Path, text: str, line: int = 0) -> None:
+    def __init__(self, path: KeyPath, text: str, line: int = 0) -> None:
         super().__init__(text)
         self.path = path
         self.text = text
         self.line = line
 
 
-def dotted(path: Path) -> str:
+def dotted(path: KeyPath) -> str:
     """Return a path as ``--set`` takes it: ``links.0.rate``; what does not fit in a line is shortened."""
     return ".".join(_shown(str(part)) for part in path)
 

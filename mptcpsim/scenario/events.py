@@ -22,8 +22,8 @@ from pydantic import BeforeValidator, Discriminator, Tag, ValidationInfo, model_
 
 from mptcpsim.scenario.fields import Model
 from mptcpsim.scenario.ip_words import RouteWords, read_route, table_name
-from mptcpsim.scenario.links import Loss, Queue
-from mptcpsim.scenario.nodes import InterfaceAddress
+from mptcpsim.scenario.links import LossSpec, QueueSpec
+from mptcpsim.scenario.nodes import InterfaceAddressText
 from mptcpsim.scenario.quantities import Rate, Time
 
 
@@ -49,7 +49,7 @@ def _route(value: Any, info: ValidationInfo) -> str:
     return value
 
 
-End = Annotated[str, BeforeValidator(_end)]
+LinkEnd = Annotated[str, BeforeValidator(_end)]
 TableName = Annotated[str, BeforeValidator(lambda value: table_name(str(value)))]
 
 
@@ -73,8 +73,8 @@ class SetEvent(_Event):
     direction: Literal["both", "forward", "backward"] = "both"
     rate: Rate | None = None
     delay: Time | None = None
-    loss: Loss | None = None
-    queue: Queue | None = None
+    loss: LossSpec | None = None
+    queue: QueueSpec | None = None
     #: At which rate the packet in service is transmitted to its end; without it at the old one.
     in_service: Literal["old-rate", "new-rate"] | None = None
 
@@ -94,7 +94,7 @@ class InterfaceEvent(_Event):
     """
 
     action: Literal["interface-down", "interface-up"]
-    interface: End
+    interface: LinkEnd
     addresses: Literal["keep", "remove"] | None = None
 
     @model_validator(mode="after")
@@ -108,15 +108,15 @@ class AddAddressEvent(_Event):
     """An interface gets an address."""
 
     action: Literal["add-address"]
-    interface: End
-    address: InterfaceAddress
+    interface: LinkEnd
+    address: InterfaceAddressText
 
 
 class RemoveAddressEvent(_Event):
     """An interface loses an address."""
 
     action: Literal["remove-address"]
-    interface: End
+    interface: LinkEnd
     address: Annotated[str, BeforeValidator(_own_address)]
 
 

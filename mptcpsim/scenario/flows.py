@@ -8,7 +8,7 @@ from pydantic import Field, StrictBool, model_validator
 
 from mptcpsim.scenario.fields import Model
 from mptcpsim.scenario.mptcp_settings import MptcpField, MptcpSettings
-from mptcpsim.scenario.nodes import Address
+from mptcpsim.scenario.nodes import AddressText
 from mptcpsim.scenario.quantities import (
     PositiveRate,
     PositiveSize,
@@ -21,7 +21,7 @@ from mptcpsim.scenario.quantities import (
 from mptcpsim.scenario.tcp_settings import TcpSettings
 
 Count = Annotated[Whole, Field(ge=1)]
-Port = Annotated[Whole, Field(ge=1, le=65535)]
+PortNumber = Annotated[Whole, Field(ge=1, le=65535)]
 
 
 class ReaderSpec(Model):
@@ -48,16 +48,16 @@ class FlowSpec(Model):
     server: str
     client_interface: str | None = None
     server_interface: str | None = None
-    client_address: Address | None = None
-    server_address: Address | None = None
-    port: Port = 5001
+    client_address: AddressText | None = None
+    server_address: AddressText | None = None
+    port: PortNumber = 5001
     #: ECMP is to carry the subflows that ``ndiffports`` opens on different paths, if it can.
     distinct_paths: StrictBool = False
     start: Time = 0
     #: When the server begins to listen: before that, or with "never", connections are refused.
     listen: TimeOrNever = 0
     #: The server is bound to this address; connections to others are refused.
-    bind: Address | None = None
+    bind: AddressText | None = None
     reader: ReaderSpec | None = None
     tcp: TcpSettings = TcpSettings()
     client_tcp: TcpSettings = TcpSettings()

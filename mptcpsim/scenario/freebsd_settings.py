@@ -34,14 +34,14 @@ def _text(value: Any) -> Any:
     return value
 
 
-Text = Annotated[str | FileText, BeforeValidator(_text)]
+TextOrFile = Annotated[str | FileText, BeforeValidator(_text)]
 
 
 class Block(Model):
     """Commands that are typed at an instant of the run."""
 
     at: PositiveTime
-    commands: Text
+    commands: TextOrFile
 
 
 class FreebsdSpec(Model):
@@ -54,6 +54,6 @@ class FreebsdSpec(Model):
     aliases: dict[str, str] = Field(default_factory=dict)
     #: What the last rule of ipfw does: FreeBSD denies, unless net.inet.ip.fw.default_to_accept is set.
     default_to_accept: StrictBool = False
-    files: dict[str, Text] = Field(default_factory=dict)
-    commands: Text = ""
+    files: dict[str, TextOrFile] = Field(default_factory=dict)
+    commands: TextOrFile = ""
     later: tuple[Block, ...] = ()

@@ -25,7 +25,7 @@ MAX_MTU = 65535
 DEFAULT_QUEUE_SLOTS = 50
 
 
-class GilbertElliott(Model):
+class GilbertElliottSpec(Model):
     """Two-state loss as dummynet's ``plr K,p,H,r`` has it.
 
     ``k`` is the loss probability in the good state, ``h`` in the bad one; ``p`` leads from
@@ -38,14 +38,14 @@ class GilbertElliott(Model):
     r: Probability
 
 
-class PeriodicLoss(Model):
+class PeriodicLossSpec(Model):
     """Every ``every``-th packet is lost, beginning with packet ``first`` (0: with ``every``)."""
 
     every: Annotated[Whole, Field(ge=1)]
     first: Annotated[Whole, Field(ge=0)] = 0
 
 
-class ListedLoss(Model):
+class ListedLossSpec(Model):
     """The packets with the given numbers are lost; the first one has the number 1."""
 
     packets: Annotated[tuple[Annotated[Whole, Field(ge=1)], ...], Field(min_length=1)]
@@ -53,11 +53,11 @@ class ListedLoss(Model):
 
 def _loss_kind(value: Any) -> str:
     """Tell the four ways to write a loss apart; the tags never show, see ``scenario.load``."""
-    if isinstance(value, PeriodicLoss) or (isinstance(value, dict) and "every" in value):
+    if isinstance(value, PeriodicLossSpec) or (isinstance(value, dict) and "every" in value):
         return "<periodic>"
-    if isinstance(value, ListedLoss) or (isinstance(value, dict) and "packets" in value):
+    if isinstance(value, ListedLossSpec) or (isinstance(value, dict) and "packets" in value):
         return "<listed>"
-    return "<gilbert-elliott>" if isinstance(value, dict | GilbertElliott) else "<probability>"
+    return "<gilbert-elliott>" if isinstance(value, dict | GilbertElliottSpec) else "<probability>"
 
 
 def _loss_probability(value: Any) -> float:
@@ -69,11 +69,11 @@ def _loss_probability(value: Any) -> float:
     return float(value)
 
 
-Loss = Annotated[
+LossSpec = Annotated[
     Annotated[float, BeforeValidator(_loss_probability), Tag("<probability>")]
-    | Annotated[GilbertElliott, Tag("<gilbert-elliott>")]
-    | Annotated[PeriodicLoss, Tag("<periodic>")]
-    | Annotated[ListedLoss, Tag("<listed>")],
+    | Annotated[GilbertElliottSpec, Tag("<gilbert-elliott>")]
+    | Annotated[PeriodicLossSpec, Tag("<periodic>")]
+    | Annotated[ListedLossSpec, Tag("<listed>")],
     Discriminator(_loss_kind),
 ]
 
@@ -111,7 +111,7 @@ def _queue_out(limit: QueueLimit) -> Any:
     return limit.slots if limit.slots else size_text(limit.size)
 
 
-Queue = Annotated[QueueLimit, BeforeValidator(_queue), PlainSerializer(_queue_out)]
+QueueSpec = Annotated[QueueLimit, BeforeValidator(_queue), PlainSerializer(_queue_out)]
 
 
 class DirectionSpec(Model):
@@ -119,9 +119,9 @@ class DirectionSpec(Model):
 
     rate: Rate | None = None
     delay: Time | None = None
-    queue: Queue | None = None
+    queue: QueueSpec | None = None
     qdisc: PluginField | None = None
-    loss: Loss | None = None
+    loss: LossSpec | None = None
     jitter: Time | None = None
     jitter_reorders: StrictBool | None = None
     reorder: Probability | None = None
@@ -141,9 +141,9 @@ class LinkSpec(Model):
     ends: Annotated[tuple[str, ...], Field(min_length=2, max_length=2)]
     rate: Rate = 0
     delay: Time = 0
-    queue: Queue = QueueLimit(slots=DEFAULT_QUEUE_SLOTS)
+    queue: QueueSpec = QueueLimit(slots=DEFAULT_QUEUE_SLOTS)
     qdisc: PluginField = PluginChoice(name="droptail")
-    loss: Loss = 0.0
+    loss: LossSpec = 0.0
     jitter: Time = 0
     jitter_reorders: StrictBool = False
     reorder: Probability = 0.0

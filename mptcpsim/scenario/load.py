@@ -22,7 +22,7 @@ from mptcpsim.scenario.topology import KEY as TOPOLOGY
 from mptcpsim.scenario.topology import expand_topology
 from mptcpsim.scenario.typed import TABLE
 from mptcpsim.scenario.validate import validate
-from mptcpsim.topologies.plan import Plan
+from mptcpsim.topologies.plan import TopologyPlan
 
 
 def load(path: str | pathlib.Path, overrides: Sequence[str] = ()) -> Scenario:
@@ -48,10 +48,10 @@ def loads(
     Raises:
         ScenarioError: as ``load``.
     """
-    return Source(text, name, overrides, directory).scenario()
+    return ScenarioSource(text, name, overrides, directory).scenario()
 
 
-def open_source(path: str | pathlib.Path, overrides: Sequence[str] = ()) -> Source:
+def open_source(path: str | pathlib.Path, overrides: Sequence[str] = ()) -> ScenarioSource:
     """Read a scenario file without making a scenario of it yet.
 
     Raises:
@@ -59,10 +59,10 @@ def open_source(path: str | pathlib.Path, overrides: Sequence[str] = ()) -> Sour
     """
     name = str(path)
     where = pathlib.Path(path)
-    return Source(_read(where, name), name, overrides, where.parent)
+    return ScenarioSource(_read(where, name), name, overrides, where.parent)
 
 
-class Source:
+class ScenarioSource:
     """The text of a scenario and its overrides: what a scenario, or each point of a sweep, is made of.
 
     Attributes:
@@ -121,7 +121,7 @@ def from_data(
     name: str = "scenario",
     overrides: Sequence[str | Override] = (),
     directory: pathlib.Path = pathlib.Path(),
-    plan: Plan | None = None,
+    plan: TopologyPlan | None = None,
     places: Places | None = None,
 ) -> Scenario:
     """Return the scenario of data as TOML has them.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 
-from mptcpsim.scenario.errors import Path
+from mptcpsim.scenario.errors import KeyPath
 
 _HEADER = re.compile(r"\s*(\[\[?)(.+?)\]\]?\s*(?:#.*)?")
 _KEY = re.compile(r"\s*((?:[\w-]+|\"[^\"]*\"|'[^']*')(?:\s*\.\s*(?:[\w-]+|\"[^\"]*\"|'[^']*'))*)\s*=")
@@ -41,14 +41,14 @@ def _continues(line: str, quote: str) -> str:
         position = at + 3
 
 
-def key_lines(text: str) -> dict[Path, int]:
+def key_lines(text: str) -> dict[KeyPath, int]:
     """Return the line, from 1, on which each table header and each key of a TOML text begins.
 
     Keys of inline tables are not looked into: the line of the key that holds them counts.
     """
-    lines: dict[Path, int] = {}
-    counts: dict[Path, int] = {}
-    table: Path = ()
+    lines: dict[KeyPath, int] = {}
+    counts: dict[KeyPath, int] = {}
+    table: KeyPath = ()
     quote = ""
     for number, line in enumerate(text.splitlines(), 1):
         inside_string = bool(quote)
@@ -68,7 +68,7 @@ def key_lines(text: str) -> dict[Path, int]:
     return lines
 
 
-def line_within(text: str, path: Path, line: int) -> int | None:
+def line_within(text: str, path: KeyPath, line: int) -> int | None:
     """Return where a line, from 1, of a text in triple quotes stands; else the line of its key."""
     at = line_of(text, path)
     if at is None:
@@ -80,9 +80,9 @@ def line_within(text: str, path: Path, line: int) -> int | None:
     return at + line if not opening[2] else at + line - 1
 
 
-def _indexed(names: list[str], counts: dict[Path, int]) -> Path:
+def _indexed(names: list[str], counts: dict[KeyPath, int]) -> KeyPath:
     """Return a path in which each array of tables on the way is followed by its current index."""
-    path: Path = ()
+    path: KeyPath = ()
     for position, name in enumerate(names):
         path = (*path, name)
         if position < len(names) - 1 and path in counts:
@@ -90,7 +90,7 @@ def _indexed(names: list[str], counts: dict[Path, int]) -> Path:
     return path
 
 
-def line_of(text: str, path: Path) -> int | None:
+def line_of(text: str, path: KeyPath) -> int | None:
     """Return the line of a key, or of the nearest table around it; None if nothing is near."""
     lines = key_lines(text)
     for length in range(len(path), 0, -1):

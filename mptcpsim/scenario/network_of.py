@@ -30,7 +30,7 @@ from mptcpsim.topologies.attributes import (
     rate_of,
     shown_names,
 )
-from mptcpsim.topologies.plan import ChoiceError, Plan, PlanEdge, PlanNode, TopologyError
+from mptcpsim.topologies.plan import ChoiceError, PlanEdge, PlanNode, TopologyError, TopologyPlan
 from mptcpsim.units import SECOND
 
 #: Keys of a link that an edge may have under the same name.
@@ -60,7 +60,7 @@ class Choices:
     access: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Network:
+class NetworkTables:
     """Tables of a scenario, made from a graph.
 
     Attributes:
@@ -90,7 +90,9 @@ class _End:
         return f"{self.node}:{self.interface}" if self.interface else self.node
 
 
-def network_of(plan: Plan, choices: Choices, scenario: Mapping[str, Any], origin: str) -> Network:
+def network_of(
+    plan: TopologyPlan, choices: Choices, scenario: Mapping[str, Any], origin: str
+) -> NetworkTables:
     """Return the tables of the network that a graph stands for.
 
     Nodes without a link are left out.
@@ -109,11 +111,13 @@ def network_of(plan: Plan, choices: Choices, scenario: Mapping[str, Any], origin
 
 
 class _Builder:
-    def __init__(self, plan: Plan, choices: Choices, scenario: Mapping[str, Any], origin: str) -> None:
+    def __init__(
+        self, plan: TopologyPlan, choices: Choices, scenario: Mapping[str, Any], origin: str
+    ) -> None:
         self.plan = plan
         self.choices = choices
         self.scenario = scenario
-        self.network = Network(origin)
+        self.network = NetworkTables(origin)
         self.names: dict[str, str] = {}
         self.kinds: dict[str, str] = {}
         self.attributes: dict[str, Attributes] = {}
@@ -121,7 +125,7 @@ class _Builder:
         #: Interfaces of each node, in the order of its links.
         self.interfaces: dict[str, dict[str, _End]] = {}
 
-    def build(self) -> Network:
+    def build(self) -> NetworkTables:
         self._loops()
         self._nodes()
         names: set[str] = set()

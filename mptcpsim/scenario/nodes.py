@@ -73,16 +73,16 @@ def usable_name(name: str) -> bool:
     return len(name.encode()) <= MOST_NAME_BYTES
 
 
-InterfaceAddress = Annotated[str, BeforeValidator(_interface_address)]
-Address = Annotated[str, BeforeValidator(_address)]
-Network = Annotated[str, BeforeValidator(_network)]
+InterfaceAddressText = Annotated[str, BeforeValidator(_interface_address)]
+AddressText = Annotated[str, BeforeValidator(_address)]
+NetworkText = Annotated[str, BeforeValidator(_network)]
 
 
 class InterfaceSpec(Model):
     """An interface: ``"192.168.0.10/24"``, a list of such, or a table."""
 
     #: None only where ``freebsd`` commands give it some later.
-    addresses: tuple[InterfaceAddress, ...] = ()
+    addresses: tuple[InterfaceAddressText, ...] = ()
     up: StrictBool = True
     #: Bytes of the largest packet to send, instead of the link's.
     mtu: Annotated[Whole, Field(ge=MIN_INTERFACE_MTU, le=65535)] | None = None
@@ -165,7 +165,7 @@ class NodeSpec(Model):
     interfaces: Annotated[
         dict[str, Annotated[InterfaceSpec, BeforeValidator(_interface)]], Field(min_length=1)
     ]
-    default_route: Address | None = None
+    default_route: AddressText | None = None
     routes: tuple[RouteSpec, ...] = ()
     #: The networks of the interfaces are in the routing table; false: it is what is listed, and no more.
     connected_routes: bool = True

@@ -7,7 +7,7 @@ import re
 import tomllib
 from typing import Any
 
-from mptcpsim.scenario.errors import Path, Problem, dotted
+from mptcpsim.scenario.errors import KeyPath, Problem, dotted
 from mptcpsim.scenario.links import default_link_name
 from mptcpsim.scenario.mptcp_settings import mptcp_table
 from mptcpsim.suggest import did_you_mean
@@ -35,7 +35,7 @@ class Override:
             raise Problem((), f"--set {text!r} is not of the form key=value; write for instance --set seed=2")
         self.keys = _split(name, self.said)
         self.value: Any = _value(value.strip())
-        self.path: Path = ()
+        self.path: KeyPath = ()
 
     @classmethod
     def of_point(cls, key: str, value: Any) -> Override:
@@ -60,7 +60,7 @@ class Override:
             Problem: the path leads through something that is not there.
         """
         node: Any = data
-        path: Path = ()
+        path: KeyPath = ()
         for position, key in enumerate(self.keys):
             last = position == len(self.keys) - 1
             if isinstance(node, list):
@@ -104,7 +104,7 @@ def _value(text: str) -> Any:
         return text
 
 
-def _names(items: list[Any], path: Path) -> list[str]:
+def _names(items: list[Any], path: KeyPath) -> list[str]:
     names = []
     for index, item in enumerate(items):
         name = item.get("name") if isinstance(item, dict) else None
@@ -114,7 +114,7 @@ def _names(items: list[Any], path: Path) -> list[str]:
     return names
 
 
-def _index(items: list[Any], key: str, path: Path, said: str) -> int:
+def _index(items: list[Any], key: str, path: KeyPath, said: str) -> int:
     if key.isdecimal():
         index = int(key)
         if index < len(items):
@@ -128,7 +128,7 @@ def _index(items: list[Any], key: str, path: Path, said: str) -> int:
     raise Problem(path, f"{said}: {dotted(path)} has no entry named {key!r}; {did_you_mean(key, names)}")
 
 
-def _inside(node: Any, place: str | int, key: str, path: Path, said: str) -> Any:
+def _inside(node: Any, place: str | int, key: str, path: KeyPath, said: str) -> Any:
     inner = node[place]
     # Short forms, such as "cubic" for {name = "cubic"}: what is in them can be set all the same.
     if isinstance(inner, str) and path[-1] in ("congestion", "qdisc", "scheduler", "path_manager"):

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from mptcpsim.scenario.errors import Path, Problem
+from mptcpsim.scenario.errors import KeyPath, Problem
 from mptcpsim.streams import stream
 from mptcpsim.suggest import did_you_mean
 
@@ -79,7 +79,7 @@ class Patterns:
         self.flows: list[Any] = []
         self.entries: list[int] = []
 
-    def entry(self, path: Path) -> Path:
+    def entry(self, path: KeyPath) -> KeyPath:
         """Return the place in the scenario of what a path of the expanded one means."""
         if len(path) > 1 and path[0] == "flows" and isinstance(path[1], int) and path[1] < len(self.entries):
             return ("flows", self.entries[path[1]], *path[2:])
@@ -113,7 +113,7 @@ def expand_patterns(data: Mapping[str, Any]) -> Patterns | None:
     return found
 
 
-def _flows(data: Mapping[str, Any], entry: dict[str, Any], path: Path) -> list[dict[str, Any]]:
+def _flows(data: Mapping[str, Any], entry: dict[str, Any], path: KeyPath) -> list[dict[str, Any]]:
     pattern = entry["pattern"]
     known = [*PATTERNS, INCAST]
     if pattern not in known:
@@ -166,7 +166,7 @@ def _flows(data: Mapping[str, Any], entry: dict[str, Any], path: Path) -> list[d
     return flows
 
 
-def _hosts(data: Mapping[str, Any], entry: dict[str, Any], path: Path) -> list[str]:
+def _hosts(data: Mapping[str, Any], entry: dict[str, Any], path: KeyPath) -> list[str]:
     table = data.get("hosts")
     known = [str(name) for name in table] if isinstance(table, dict) else []
     wanted = entry.get("hosts", ["*"])

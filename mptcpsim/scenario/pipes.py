@@ -45,17 +45,17 @@ def middleboxes(link: links.LinkSpec) -> list[Middlebox]:
     return boxes
 
 
-def random_loss_values(loss: links.Loss | None) -> tuple[float, ...]:
+def random_loss_values(loss: links.LossSpec | None) -> tuple[float, ...]:
     """Return a loss as dummynet's ``plr``: nothing, p, or K, p, H, r."""
-    if isinstance(loss, links.GilbertElliott):
+    if isinstance(loss, links.GilbertElliottSpec):
         return (loss.k, loss.p, loss.h, loss.r)
     return (loss,) if isinstance(loss, float) and loss > 0.0 else ()
 
 
-def counted_loss(loss: links.Loss | None) -> LossModel | None:
+def counted_loss(loss: links.LossSpec | None) -> LossModel | None:
     """Return the model of a loss that counts packets, else None."""
-    if isinstance(loss, links.PeriodicLoss):
+    if isinstance(loss, links.PeriodicLossSpec):
         return PeriodicLoss(loss.every, loss.first)
-    if isinstance(loss, links.ListedLoss):
+    if isinstance(loss, links.ListedLossSpec):
         return ListedLoss(loss.packets)
     return None

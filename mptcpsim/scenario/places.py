@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from mptcpsim.freebsd.lines import Line
 from mptcpsim.scenario.dialect import origin_of
-from mptcpsim.scenario.errors import Path, Problem, dotted
+from mptcpsim.scenario.errors import KeyPath, Problem, dotted
 from mptcpsim.scenario.locate import line_of, line_within
 from mptcpsim.scenario.overrides import Override
 from mptcpsim.scenario.patterns import Patterns
@@ -71,7 +71,7 @@ class Places:
         where = f"{self.name}: line {line}: {key}" if line else f"{self.name}: {key}"
         return f"{where}: {problem.text}"
 
-    def of(self, path: Path) -> Place:
+    def of(self, path: KeyPath) -> Place:
         """Return the place of a part of the scenario."""
         path = self.written(path)
         key = dotted(path)
@@ -84,15 +84,15 @@ class Places:
             return Place(self.name, 0, key, origin=graph)
         return Place(self.name, self._line(path), key)
 
-    def written(self, path: Path) -> Path:
+    def written(self, path: KeyPath) -> KeyPath:
         """Return the path of what is written: of a flow that a pattern made, that of its entry."""
         return path if self.patterns is None else self.patterns.entry(path)
 
-    def is_typed(self, path: Path) -> bool:
+    def is_typed(self, path: KeyPath) -> bool:
         """Return whether commands of a host have made a part of the scenario."""
         return bool(origin_of(self.origins, path)) and not self._made(path)
 
-    def of_text(self, table: Path, at: Line) -> Place:
+    def of_text(self, table: KeyPath, at: Line) -> Place:
         """Return the place of a line of the commands or files of a host.
 
         Args:
@@ -106,12 +106,12 @@ class Places:
             return Place(file, at.number, dotted(key), at.number, shown)
         return Place(self.name, self._line(key, at.number), dotted(key), at.number, shown)
 
-    def _text_called(self, table: Path, label: str) -> tuple[Path, Any]:
+    def _text_called(self, table: KeyPath, label: str) -> tuple[KeyPath, Any]:
         """Return the key of a text by what its reader calls it, and what is written there."""
         freebsd: Any = self._data
         for part in table:
             freebsd = freebsd.get(part, {}) if isinstance(freebsd, Mapping) else {}
-        texts: dict[Path, tuple[str, Any]] = {(COMMANDS,): (COMMANDS, freebsd.get(COMMANDS))}
+        texts: dict[KeyPath, tuple[str, Any]] = {(COMMANDS,): (COMMANDS, freebsd.get(COMMANDS))}
         for name, text in freebsd.get("files", {}).items():
             texts["files", name] = name, text
         for index, block in enumerate(freebsd.get("later", [])):
@@ -121,19 +121,19 @@ class Places:
                 return (*table, *key), text
         return table, None
 
-    def _table(self, node: str) -> Path:
+    def _table(self, node: str) -> KeyPath:
         hosts = self._data.get("hosts", {})
         return ("hosts" if node in hosts else "routers", node, TABLE)
 
-    def _line(self, path: Path, within: int = 0) -> int:
+    def _line(self, path: KeyPath, within: int = 0) -> int:
         return (line_within(self.text, path, within) if within else line_of(self.text, path)) or 0
 
-    def _made(self, path: Path) -> str:
+    def _made(self, path: KeyPath) -> str:
         """Return the override that has set a part of the scenario, or something around it; or nothing."""
         for change in reversed(self.changes):
             if change.path and path[: len(change.path)] == change.path:
                 return f"{change.origin} {change.text}"
         return ""
 
-    def _graph(self, path: Path) -> str:
+    def _graph(self, path: KeyPath) -> str:
         return self.expansion.origin(path) if self.expansion is not None else ""

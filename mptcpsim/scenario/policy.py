@@ -9,7 +9,7 @@ from mptcpsim.net.routing import MAIN, RoutingTable
 from mptcpsim.net.rules import Rule, RuleList
 from mptcpsim.scenario.ip_words import read_rule
 from mptcpsim.scenario.nodes import NodeSpec
-from mptcpsim.scenario.routes import Route, named_table, routing_table
+from mptcpsim.scenario.routes import TableRoute, named_table, routing_table
 from mptcpsim.sim.loop import Loop
 
 
@@ -46,7 +46,7 @@ def rule_list(texts: Iterable[str]) -> RuleList:
     return rules
 
 
-def _fill(node: IpNode, table: RoutingTable, routes: Iterable[Route]) -> None:
+def _fill(node: IpNode, table: RoutingTable, routes: Iterable[TableRoute]) -> None:
     for route in routes:
         hops = [(node.interfaces[way.interface], way.gateway or "") for way in route.ways]
         if len(hops) == 1:

@@ -29,7 +29,7 @@ CONFIGURATIONS: Final[dict[str, type[Any]]] = {"tcp": TcpConfig, "mptcp": MptcpC
 _TEXTS: Final = {TIME: time_text, SIZE: size_text, RATE: rate_text}
 
 
-class Entry(NamedTuple):
+class KeyEntry(NamedTuple):
     """What the reference says of a key.
 
     Attributes:
@@ -47,11 +47,11 @@ class Entry(NamedTuple):
     source: str
 
 
-def reference(config: type[Any]) -> list[Entry]:
+def reference(config: type[Any]) -> list[KeyEntry]:
     """Return an entry for each setting of a configuration, in the order of its fields."""
     defaults = defaults_of(config)
     return [
-        Entry(name, values_text(each), written(each, defaults[name]), each.help, each.source)
+        KeyEntry(name, values_text(each), written(each, defaults[name]), each.help, each.source)
         for name, each in settings_of(config).items()
     ]
 

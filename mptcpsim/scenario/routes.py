@@ -19,14 +19,14 @@ class Port(NamedTuple):
     interface: str
 
 
-class Way(NamedTuple):
+class TableHop(NamedTuple):
     """A next hop: outgoing interface, gateway (None: on link)."""
 
     interface: str
     gateway: str | None
 
 
-class Route(NamedTuple):
+class TableRoute(NamedTuple):
     """One line of a routing table.
 
     Attributes:
@@ -37,7 +37,7 @@ class Route(NamedTuple):
     """
 
     network: ipaddress.IPv4Network | ipaddress.IPv6Network
-    ways: tuple[Way, ...]
+    ways: tuple[TableHop, ...]
     metric: int = 0
     source: str = ""
 
@@ -77,12 +77,12 @@ def interface_towards(node: NodeSpec, address: str) -> str | None:
     return None
 
 
-def routing_table(node: NodeSpec) -> list[Route]:
+def routing_table(node: NodeSpec) -> list[TableRoute]:
     """Return the main table of a node: connected networks, static routes, the default, then ``main``."""
-    table: list[Route] = []
+    table: list[TableRoute] = []
     if node.connected_routes:
         table += [
-            Route(_network(text), (Way(name, None),))
+            TableRoute(_network(text), (TableHop(name, None),))
             for name, interface in node.interfaces.items()
             if interface.up
             for text in interface.addresses
@@ -95,9 +95,9 @@ def routing_table(node: NodeSpec) -> list[Route]:
     return table + named_table(node, MAIN)
 
 
-def named_table(node: NodeSpec, name: str) -> list[Route]:
+def named_table(node: NodeSpec, name: str) -> list[TableRoute]:
     """Return the routes that stand under the name of a table."""
-    found: list[Route] = []
+    found: list[TableRoute] = []
     for line in node.tables.get(name, ()):
         words = read_route(line)
         found += _routes(node, words.prefix, words.hops, words.metric, words.source)
@@ -106,13 +106,13 @@ def named_table(node: NodeSpec, name: str) -> list[Route]:
 
 def _routes(
     node: NodeSpec, prefix: str, hops: tuple[NextHop, ...] | list[NextHop], metric: int, source: str
-) -> list[Route]:
+) -> list[TableRoute]:
     """Return the route as written, one for each IP version that it is for, without what leads nowhere."""
-    ways: list[Way] = []
+    ways: list[TableHop] = []
     for hop in hops:
         interface = hop.dev or interface_towards(node, hop.via)
         if interface is not None:
-            ways.append(Way(interface, hop.via or None))
+            ways.append(TableHop(interface, hop.via or None))
     if not ways:
         return []
     if prefix != "default":
@@ -121,13 +121,13 @@ def _routes(
         named = next((address for address in (*(w.gateway for w in ways), source) if address), None)
         both = ["0.0.0.0/0", "::/0"]
         prefixes = both if named is None else [both[":" in named]]
-    return [Route(_network(text), tuple(ways), metric, source) for text in prefixes]
+    return [TableRoute(_network(text), tuple(ways), metric, source) for text in prefixes]
 
 
-def look_up(node: NodeSpec, address: str) -> Route | None:
+def look_up(node: NodeSpec, address: str) -> TableRoute | None:
     """Return the route with the longest prefix for an address, the earliest of equals, or None."""
     target = ipaddress.ip_address(address)
-    best: Route | None = None
+    best: TableRoute | None = None
     for route in routing_table(node):
         matches = target in route.network
         if matches and (

@@ -19,7 +19,7 @@ from mptcpsim.units import MINUTE, UnitError, parse_rate, parse_size, parse_time
 #: Values that one axis may have, and points that one sweep may have.
 MAX_VALUES = 100_000
 
-Count = Annotated[Whole, Field(ge=1, le=MAX_VALUES)]
+ValueCount = Annotated[Whole, Field(ge=1, le=MAX_VALUES)]
 
 #: A number, or a quantity with its unit.
 Bound = int | float | str
@@ -83,7 +83,7 @@ class Span(Model):
 class RangeSpec(Span):
     """Values from one end to the other: so many ``steps``, or a ``step`` apart."""
 
-    steps: Count | None = None
+    steps: ValueCount | None = None
     step: Annotated[Bound, BeforeValidator(_bound)] | None = None
 
     @model_validator(mode="after")
@@ -148,7 +148,7 @@ class SampleSpec(Model):
     """Points spread over ranges: ``latin-hypercube``, ``sobol`` (scrambled) or ``random``."""
 
     method: Literal["latin-hypercube", "sobol", "random"] = "latin-hypercube"
-    points: Count
+    points: ValueCount
     seed: Annotated[Whole, Field(ge=0)] = 1
     axes: Annotated[dict[str, SampledAxisSpec], BeforeValidator(_flat), Field(min_length=1)]
 
@@ -163,7 +163,7 @@ class PrecisionSpec(Model):
     metric: str = "goodput_bps"
     #: Half the width of the interval, as a part of the mean's magnitude.
     relative: Annotated[float, Field(gt=0.0)]
-    max_replicates: Count = 100
+    max_replicates: ValueCount = 100
 
 
 class FigureSpec(Model):
@@ -197,7 +197,7 @@ class SweepSpec(Model):
     set: Annotated[dict[str, Any], BeforeValidator(_flat)] = Field(default_factory=dict)
     #: Only points of which all of these expressions are true.
     where: tuple[str, ...] = ()
-    replicates: Count = 1
+    replicates: ValueCount = 1
     #: "common": replicate k has one seed at all points. "independent": each point has seeds of its own.
     seeds: Literal["common", "independent"] = "common"
     precision: PrecisionSpec | None = None

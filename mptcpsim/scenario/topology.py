@@ -15,10 +15,10 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Discriminator, Field, StrictBool, Tag
 
-from mptcpsim.scenario.errors import Path as ErrorPath
+from mptcpsim.scenario.errors import KeyPath as ErrorPath
 from mptcpsim.scenario.errors import Problem
 from mptcpsim.scenario.links import MAX_MTU, MIN_MTU, DirectionSpec
-from mptcpsim.scenario.network_of import SELF_LOOPS, Choices, Network, network_of
+from mptcpsim.scenario.network_of import SELF_LOOPS, Choices, NetworkTables, network_of
 from mptcpsim.scenario.quantities import Whole
 from mptcpsim.scenario.validate import validate
 from mptcpsim.suggest import did_you_mean
@@ -26,7 +26,7 @@ from mptcpsim.topologies.addressing import DEFAULT_POOL, Addressing
 from mptcpsim.topologies.attributes import Units
 from mptcpsim.topologies.files import read_graph_file
 from mptcpsim.topologies.generators import GENERATORS
-from mptcpsim.topologies.plan import ChoiceError, Plan, TopologyError, plan_of
+from mptcpsim.topologies.plan import ChoiceError, TopologyError, TopologyPlan, plan_of
 
 #: The key of a scenario that this module takes out of it.
 KEY = "topology"
@@ -185,7 +185,7 @@ class Expansion:
         data: the scenario, as it was read, without that table.
     """
 
-    def __init__(self, data: dict[str, Any], rest: Mapping[str, Any], network: Network | None) -> None:
+    def __init__(self, data: dict[str, Any], rest: Mapping[str, Any], network: NetworkTables | None) -> None:
         self.data = data
         self._network = network
         own_links = rest.get("links", [])
@@ -205,7 +205,7 @@ class Expansion:
         return self._network.origin if added else ""
 
 
-def expand_topology(data: Mapping[str, Any], directory: Path, plan: Plan | None = None) -> Expansion:
+def expand_topology(data: Mapping[str, Any], directory: Path, plan: TopologyPlan | None = None) -> Expansion:
     """Replace the table ``topology`` of a scenario by what it stands for.
 
     Args:
@@ -249,7 +249,7 @@ def expand_topology(data: Mapping[str, Any], directory: Path, plan: Plan | None 
     return Expansion(merged, rest, network)
 
 
-def _generated(table: dict[str, Any], rest: dict[str, Any]) -> Network:
+def _generated(table: dict[str, Any], rest: dict[str, Any]) -> NetworkTables:
     name = table["generator"]
     if not isinstance(name, str) or name not in _TABLES:
         hint = did_you_mean(str(name), list(GENERATORS))
@@ -269,7 +269,9 @@ def _generated(table: dict[str, Any], rest: dict[str, Any]) -> Network:
     return _network((KEY, "generator"), plan_of(graph), Choices(prefix=spec.prefix), rest, name)
 
 
-def _read(spec: GraphTable, plan: Plan, rest: dict[str, Any], where: tuple[str, ...], origin: str) -> Network:
+def _read(
+    spec: GraphTable, plan: TopologyPlan, rest: dict[str, Any], where: tuple[str, ...], origin: str
+) -> NetworkTables:
     choices = Choices(
         prefix=spec.prefix,
         names=spec.names,
@@ -284,8 +286,8 @@ def _read(spec: GraphTable, plan: Plan, rest: dict[str, Any], where: tuple[str, 
 
 
 def _network(
-    where: tuple[str, ...], plan: Plan, choices: Choices, rest: dict[str, Any], origin: str
-) -> Network:
+    where: tuple[str, ...], plan: TopologyPlan, choices: Choices, rest: dict[str, Any], origin: str
+) -> NetworkTables:
     try:
         return network_of(plan, choices, rest, origin)
     except ChoiceError as error:
@@ -296,7 +298,7 @@ def _network(
         raise Problem(where, f"{named}: {error}" if named else str(error)) from None
 
 
-def _merged(rest: dict[str, Any], network: Network) -> dict[str, Any]:
+def _merged(rest: dict[str, Any], network: NetworkTables) -> dict[str, Any]:
     """Return the scenario with the tables of a network below those that it has itself."""
     merged = {"routing": "hops", **rest}
     for kind in KINDS:

@@ -14,11 +14,11 @@ from typing import Any, Final, NamedTuple
 
 from mptcpsim.freebsd.commands import (
     Command,
-    Ifconfig,
+    IfconfigCommand,
     IperfClient,
     IperfServer,
     RcConf,
-    Route,
+    RouteCommand,
     Sysctl,
     Tcpdump,
 )
@@ -30,7 +30,7 @@ from mptcpsim.freebsd.system import Launch, System, firewalls
 from mptcpsim.net.forwarding import IpNode
 from mptcpsim.net.node import Interface
 from mptcpsim.net.routing import DEFAULT_IPV4, DEFAULT_IPV6, canonical_prefixes
-from mptcpsim.scenario.errors import Path, Problem
+from mptcpsim.scenario.errors import KeyPath, Problem
 from mptcpsim.scenario.freebsd_settings import Block, FileText, FreebsdSpec
 from mptcpsim.scenario.mptcp_settings import mptcp_table
 from mptcpsim.scenario.validate import validate
@@ -40,7 +40,7 @@ TABLE: Final = "freebsd"
 COMMANDS: Final = "commands"
 
 #: What becomes part of the ordinary tables, at the beginning and later.
-_AT_FIRST: Final = (Ifconfig, Route, IperfClient, IperfServer, Tcpdump)
+_AT_FIRST: Final = (IfconfigCommand, RouteCommand, IperfClient, IperfServer, Tcpdump)
 _ALWAYS: Final = (IperfClient, IperfServer, Tcpdump)
 
 
@@ -62,7 +62,7 @@ class Origin(NamedTuple):
         node: where it was typed.
     """
 
-    path: Path
+    path: KeyPath
     at: Line
     node: str
 
@@ -81,7 +81,7 @@ class Launched(NamedTuple):
     launch: Launch
 
 
-class Typed:
+class TypedNode:
     """One node with a ``freebsd`` table, and what its commands have made of it.
 
     Attributes:
@@ -101,7 +101,7 @@ class Typed:
     def __init__(
         self, kind: str, name: str, raw: dict[str, Any], ends: list[str], directory: FilePath
     ) -> None:
-        path: Path = (kind, name)
+        path: KeyPath = (kind, name)
         self.path = path
         self.kind = kind
         self.name = name
@@ -251,12 +251,12 @@ class Typed:
 class _Texts:
     """The texts of one ``freebsd`` table, and where each stands."""
 
-    def __init__(self, path: Path, directory: FilePath) -> None:
+    def __init__(self, path: KeyPath, directory: FilePath) -> None:
         self.path = path
         self.directory = directory
-        self._places: dict[str, tuple[Path, bool]] = {}
+        self._places: dict[str, tuple[KeyPath, bool]] = {}
 
-    def read(self, place: Path, name: str, text: str | FileText) -> tuple[str, str]:
+    def read(self, place: KeyPath, name: str, text: str | FileText) -> tuple[str, str]:
         """Return what messages call a text, and the text, from its file if it stands in one.
 
         Raises:

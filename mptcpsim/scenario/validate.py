@@ -8,7 +8,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from mptcpsim.scenario.errors import Path, Problem
+from mptcpsim.scenario.errors import KeyPath, Problem
 from mptcpsim.scenario.events import EVENTS, actions_with
 from mptcpsim.scenario.flows import FLOWS
 from mptcpsim.suggest import did_you_mean
@@ -16,7 +16,7 @@ from mptcpsim.suggest import did_you_mean
 M = TypeVar("M", bound=BaseModel)
 
 
-def validate(model: type[M], data: Any, at: Path = (), more: Sequence[str] = ()) -> M:
+def validate(model: type[M], data: Any, at: KeyPath = (), more: Sequence[str] = ()) -> M:
     """Return the model of some data.
 
     Args:
@@ -40,7 +40,7 @@ def _first(errors: list[ErrorDetails]) -> ErrorDetails:
     return min(errors, key=lambda error: error["type"] != "extra_forbidden")
 
 
-def _path(loc: tuple[int | str, ...]) -> Path:
+def _path(loc: tuple[int | str, ...]) -> KeyPath:
     """Return the path of a key without the marks that tell the members of a union apart."""
     parts = [part for part in loc if not (isinstance(part, str) and part.startswith("<"))]
     if len(parts) > 2 and parts[0] == "flows" and parts[2] in FLOWS:

@@ -262,7 +262,7 @@ class OneWayFlow(Flow):
         socket.close()
 
 
-class RequestResponseFlow(Flow):
+class TwoWayFlow(Flow):
     """The client asks, the server answers; requests follow each other after ``every`` ns at least."""
 
     def __init__(self, *args: Any, request: int, response: int, every: int, count: int | None) -> None:

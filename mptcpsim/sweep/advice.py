@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from mptcpsim.lint.effect import vain_keys
 from mptcpsim.lint.lint import warnings_of
 from mptcpsim.lint.report import brief
-from mptcpsim.scenario.errors import Path
+from mptcpsim.scenario.errors import KeyPath
 from mptcpsim.scenario.overrides import Override
 from mptcpsim.scenario.places import Places
 from mptcpsim.scenario.schema import Scenario
@@ -26,7 +26,7 @@ MOST_FINDINGS: Final = 20
 _EFFECT: Final = "8"
 
 
-class Finding(NamedTuple):
+class Advice(NamedTuple):
     """What lint finds at a point.
 
     Attributes:
@@ -49,7 +49,7 @@ class Look(NamedTuple):
     """
 
     vain: dict[str, str]
-    findings: tuple[Finding, ...] | None
+    findings: tuple[Advice, ...] | None
 
 
 def sample(points: int) -> frozenset[int]:
@@ -79,21 +79,21 @@ def look_at(scenario: Scenario, places: Places, changes: Sequence[Override], who
         try:
             found = warnings_of(scenario, places)
         except Exception as error:  # whatever it is: the runs do not depend on it
-            return Look(vain, (Finding("", "", f"lint has failed ({type(error).__name__}: {error})"),))
-        findings = tuple(Finding(f.rule.code, f.place.key, brief(f)) for f in found)
+            return Look(vain, (Advice("", "", f"lint has failed ({type(error).__name__}: {error})"),))
+        findings = tuple(Advice(f.rule.code, f.place.key, brief(f)) for f in found)
     return Look(vain, findings)
 
 
-def _related(one: Path, other: Path) -> bool:
+def _related(one: KeyPath, other: KeyPath) -> bool:
     """Return whether one of two keys is the other, or stands in it."""
     length = min(len(one), len(other))
     return one[:length] == other[:length]
 
 
-def _written_below(scenario: Scenario, path: Path) -> list[Path]:
+def _written_below(scenario: Scenario, path: KeyPath) -> list[KeyPath]:
     """Return the keys, of those whose effect is known, that a change has written."""
-    found: list[Path] = []
-    tables: list[tuple[Path, object]] = []
+    found: list[KeyPath] = []
+    tables: list[tuple[KeyPath, object]] = []
     for kind in ("tcp", "mptcp"):
         tables.append((("defaults", kind), getattr(scenario.defaults, kind)))
         tables += [(("hosts", name, kind), getattr(host, kind)) for name, host in scenario.hosts.items()]

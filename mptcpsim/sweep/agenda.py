@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mptcpsim.scenario.errors import Problem, ScenarioError
-from mptcpsim.scenario.load import Source
+from mptcpsim.scenario.load import ScenarioSource
 from mptcpsim.scenario.overrides import Override
 from mptcpsim.scenario.sweep_settings import SweepSpec
 from mptcpsim.suggest import did_you_mean
@@ -45,7 +45,7 @@ class Sweep:
         advice: what lint says of the points, once they are resolved; a line each.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ScenarioSource) -> None:
         """Check the base scenario and work out the plan.
 
         Raises:

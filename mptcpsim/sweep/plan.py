@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from mptcpsim.scenario.errors import Path, Problem
+from mptcpsim.scenario.errors import KeyPath, Problem
 from mptcpsim.scenario.overrides import Override
 from mptcpsim.scenario.schema import Scenario
 from mptcpsim.scenario.sweep_settings import MAX_VALUES, SweepSpec
@@ -62,12 +62,12 @@ class Plan:
         if not self.points:
             raise Problem(("sweep", "where"), "no point is left: loosen a condition or add values")
 
-    def _check_axes(self, parts: list[tuple[Path, list[dict[str, Any]]]]) -> None:
+    def _check_axes(self, parts: list[tuple[KeyPath, list[dict[str, Any]]]]) -> None:
         if not parts:
             raise Problem(
                 ("sweep",), 'there is no axis: add one, such as grid = {"links.0.rate" = ["1Mbps", "2Mbps"]}'
             )
-        seen: dict[str, Path] = {}
+        seen: dict[str, KeyPath] = {}
         for path, part in parts:
             for name in part[0]:
                 if name in seen:
@@ -107,7 +107,7 @@ class Plan:
         if SEED in seen and self.spec.precision is not None:
             raise Problem(("sweep", "precision"), "an axis is the seed, so there are no replicates: drop it")
 
-    def _combinations(self, parts: list[tuple[Path, list[dict[str, Any]]]]) -> Iterator[dict[str, Any]]:
+    def _combinations(self, parts: list[tuple[KeyPath, list[dict[str, Any]]]]) -> Iterator[dict[str, Any]]:
         """Cross the parts, leave out what ``where`` excludes and what came before."""
         total = 1
         for _, part in parts:
@@ -178,7 +178,7 @@ class Plan:
         return len(self.points)
 
 
-def _parts(spec: SweepSpec) -> Iterator[tuple[Path, list[dict[str, Any]]]]:
+def _parts(spec: SweepSpec) -> Iterator[tuple[KeyPath, list[dict[str, Any]]]]:
     """Return the parts that are crossed: where each stands, and its points."""
     if spec.points:
         names = list(spec.points[0])

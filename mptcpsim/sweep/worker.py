@@ -27,7 +27,7 @@ from mptcpsim.results.summary import INTACT, Summary
 from mptcpsim.scenario.build import build
 from mptcpsim.scenario.catalogue import in_scope, load_plugin_text
 from mptcpsim.scenario.errors import Problem, ScenarioError
-from mptcpsim.scenario.load import Source
+from mptcpsim.scenario.load import ScenarioSource
 from mptcpsim.scenario.run import measure
 from mptcpsim.scenario.schema import Scenario
 from mptcpsim.scenario.simulation import Simulation
@@ -102,7 +102,7 @@ class Resolved(NamedTuple):
 class Question(NamedTuple):
     """What is needed to resolve points, on a machine that has the scenario's files."""
 
-    source: Source
+    source: ScenarioSource
     plugins: tuple[PluginFile, ...]
     plan: Plan
     #: Points that lint looks at.

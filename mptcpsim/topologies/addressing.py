@@ -12,7 +12,7 @@ from mptcpsim.topologies.plan import TopologyError
 DEFAULT_POOL: Final = "10.0.0.0/8"
 
 
-class Pool:
+class AddressPool:
     """Blocks of a range of IPv4 addresses, handed out from its beginning, taken ones left out."""
 
     def __init__(self, first: int, end: int, name: str, taken: Iterable[tuple[int, int]]) -> None:
@@ -85,8 +85,8 @@ class Addressing:
             if isinstance(own, ipaddress.IPv4Network):
                 taken.append((int(own.network_address), int(own.broadcast_address) + 1))
         middle = first + (count + 1) // 2
-        self._with_hosts = Pool(first, middle, prefix, taken)
-        self._between_routers = Pool(middle, first + count, prefix, taken)
+        self._with_hosts = AddressPool(first, middle, prefix, taken)
+        self._between_routers = AddressPool(middle, first + count, prefix, taken)
 
     def network(self, ends: int, with_host: bool, shared: bool) -> list[str]:
         """Return an address with its prefix length for each of the ends of a new network."""

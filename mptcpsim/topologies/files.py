@@ -8,7 +8,7 @@ from typing import Any, Final, NoReturn
 
 from mptcpsim.topologies.gml import read_gml
 from mptcpsim.topologies.graphml import read_graphml
-from mptcpsim.topologies.plan import Plan, PlanEdge, TopologyError
+from mptcpsim.topologies.plan import PlanEdge, TopologyError, TopologyPlan
 
 #: Bytes of a file, at most: ten times what a graph of a hundred thousand links needs.
 MAX_FILE: Final = 64 << 20
@@ -17,7 +17,7 @@ MAX_FILE: Final = 64 << 20
 SUFFIXES: Final = {".graphml": "graphml", ".xml": "graphml", ".gml": "gml", ".json": "json", ".cyjs": "json"}
 
 
-def read_graph_file(path: Path, form: str | None = None) -> Plan:
+def read_graph_file(path: Path, form: str | None = None) -> TopologyPlan:
     """Return the graph of a file.
 
     Args:
@@ -71,7 +71,7 @@ def _whole(text: str) -> int:
     return int(text)
 
 
-def read_node_link(data: bytes) -> Plan:
+def read_node_link(data: bytes) -> TopologyPlan:
     """Return the graph of a node-link document, as ``networkx.node_link_data`` and d3 write it.
 
     Edges stand under ``links`` or ``edges``. Cytoscape's documents, too, in which both stand under
@@ -92,7 +92,7 @@ def read_node_link(data: bytes) -> Plan:
         raise TopologyError("lists or tables inside each other without end; write them flat") from None
     if not isinstance(document, dict):
         raise TopologyError("no table at the top; write {nodes: [...], links: [...]}")
-    plan = Plan(directed=document.get("directed") is True)
+    plan = TopologyPlan(directed=document.get("directed") is True)
     if "elements" in document:
         return _read_elements(document["elements"], plan)
     for index, node in enumerate(_entries(document, "nodes")):
@@ -108,7 +108,7 @@ def read_node_link(data: bytes) -> Plan:
     return plan
 
 
-def _read_elements(elements: Any, plan: Plan) -> Plan:
+def _read_elements(elements: Any, plan: TopologyPlan) -> TopologyPlan:
     if not isinstance(elements, dict):
         raise TopologyError("elements: no table; write {nodes: [...], edges: [...]}")
     for key in ("nodes", "edges"):

@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from mptcpsim.topologies.plan import Plan, PlanEdge, TopologyError
+from mptcpsim.topologies.plan import PlanEdge, TopologyError, TopologyPlan
 
 #: Lists inside each other, at most; drawing programs need five.
 MAX_DEPTH: Final = 64
@@ -65,7 +65,7 @@ class _List(NamedTuple):
         return found
 
 
-def read_gml(data: bytes) -> Plan:
+def read_gml(data: bytes) -> TopologyPlan:
     """Return the graph of a GML document; node identifiers are its ``id`` values.
 
     Edges that join the same nodes are parallel links, whether the file says ``multigraph 1`` or not.
@@ -80,7 +80,7 @@ def read_gml(data: bytes) -> Plan:
     if len(graphs) > 1:
         raise TopologyError(f"line {graphs[1].line}: a second graph; a topology is one")
     graph = graphs[0]
-    plan = Plan(directed=1 in graph.all("directed") or "true" in graph.all("directed"))
+    plan = TopologyPlan(directed=1 in graph.all("directed") or "true" in graph.all("directed"))
     for node in _lists(graph, "node"):
         table = node.table()
         at = f"line {node.line}"

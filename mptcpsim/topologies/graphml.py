@@ -11,7 +11,7 @@ from typing import Any, Final
 from xml.parsers import expat
 
 from mptcpsim.suggest import did_you_mean
-from mptcpsim.topologies.plan import Plan, PlanEdge, TopologyError
+from mptcpsim.topologies.plan import PlanEdge, TopologyError, TopologyPlan
 
 #: What the namespace begins with; writers differ in the rest.
 NAMESPACE: Final = "http://graphml.graphdrawing.org/"
@@ -68,11 +68,11 @@ class _Key:
             raise ValueError from None
 
 
-class _Reader:
+class _GraphmlReader:
     """Expat's callbacks, and what they have found so far."""
 
     def __init__(self) -> None:
-        self.plan = Plan()
+        self.plan = TopologyPlan()
         self.keys: dict[str, _Key] = {}
         self.path: list[str] = []
         self.graphs = 0
@@ -230,13 +230,13 @@ class _Reader:
     default_of: _Key
 
 
-def read_graphml(data: bytes) -> Plan:
+def read_graphml(data: bytes) -> TopologyPlan:
     """Return the graph of a GraphML document.
 
     Raises:
         TopologyError: it is none; the text has the line.
     """
-    reader = _Reader()
+    reader = _GraphmlReader()
     try:
         reader.parser.Parse(data, True)
     except expat.ExpatError as error:

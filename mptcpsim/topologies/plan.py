@@ -49,7 +49,7 @@ class PlanEdge(NamedTuple):
         return f"{self.at}: {text}" if self.at else text
 
 
-class Plan:
+class TopologyPlan:
     """Nodes and edges in their order.
 
     Attributes:
@@ -108,13 +108,13 @@ class Plan:
                 yield edge, back.get(index)
 
 
-def plan_of(graph: networkx.Graph[Any]) -> Plan:
+def plan_of(graph: networkx.Graph[Any]) -> TopologyPlan:
     """Return the plan of a networkx graph of any of its four kinds.
 
     Raises:
         TopologyError: two nodes have the same text as name.
     """
-    plan = Plan(graph.is_directed())
+    plan = TopologyPlan(graph.is_directed())
     for name, attributes in graph.nodes(data=True):
         plan.add_node(str(name), dict(attributes))
     for source, target, attributes in graph.edges(data=True):

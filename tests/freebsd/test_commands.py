@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from mptcpsim.freebsd.addresses import Prefix, prefix_of, read_prefix
 from mptcpsim.freebsd.commands import (
     Command,
-    Ifconfig,
+    IfconfigCommand,
     IperfClient,
     IperfServer,
     Pfctl,
     RcConf,
-    Route,
+    RouteCommand,
     Sysctl,
     Tcpdump,
 )
@@ -41,40 +41,43 @@ def net(text: str) -> Prefix:
 
 COMMANDS: list[tuple[str, Command]] = [
     # Those of the seed document.
-    ("ifconfig A1 inet 192.168.0.10/24", Ifconfig(NOWHERE, "A1", "set", "192.168.0.10", 24)),
-    ("ifconfig A2 inet 192.168.0.11/24", Ifconfig(NOWHERE, "A2", "set", "192.168.0.11", 24)),
-    ("ifconfig B1 inet 192.168.0.20/24", Ifconfig(NOWHERE, "B1", "set", "192.168.0.20", 24)),
+    ("ifconfig A1 inet 192.168.0.10/24", IfconfigCommand(NOWHERE, "A1", "set", "192.168.0.10", 24)),
+    ("ifconfig A2 inet 192.168.0.11/24", IfconfigCommand(NOWHERE, "A2", "set", "192.168.0.11", 24)),
+    ("ifconfig B1 inet 192.168.0.20/24", IfconfigCommand(NOWHERE, "B1", "set", "192.168.0.20", 24)),
     ("iperf -s", IperfServer(NOWHERE)),
     ("iperf -c 192.168.0.20 -t 5", IperfClient(NOWHERE, "192.168.0.20", time=5 * SECOND)),
     ("iperf -s -l 512k -k 1M", IperfServer(NOWHERE, length=512_000, receive_buffer=1 << 20)),
     (f'sysctl {MP_ADDRESSES}="192.168.0.11"', Sysctl(NOWHERE, MP_ADDRESSES, ("192.168.0.11",))),
     ('pf_enable="YES"', RcConf(NOWHERE, "pf_enable", "YES")),
     # And more.
-    ("ifconfig em0 10.0.0.1 netmask 255.255.255.0", Ifconfig(NOWHERE, "em0", "set", "10.0.0.1", 24)),
+    ("ifconfig em0 10.0.0.1 netmask 255.255.255.0", IfconfigCommand(NOWHERE, "em0", "set", "10.0.0.1", 24)),
     (
         "ifconfig em0 inet 10.0.0.1 netmask 0xffffff00 up",
-        Ifconfig(NOWHERE, "em0", "set", "10.0.0.1", 24, True),
+        IfconfigCommand(NOWHERE, "em0", "set", "10.0.0.1", 24, True),
     ),
-    ("ifconfig em0 inet 10.0.0.2/32 alias", Ifconfig(NOWHERE, "em0", "alias", "10.0.0.2", 32)),
-    ("ifconfig em0 alias 10.0.0.2/32", Ifconfig(NOWHERE, "em0", "alias", "10.0.0.2", 32)),
-    ("ifconfig em0 inet 10.0.0.2 delete", Ifconfig(NOWHERE, "em0", "delete", "10.0.0.2")),
-    ("ifconfig em0 inet6 fd00::1 prefixlen 64", Ifconfig(NOWHERE, "em0", "set", "fd00::1", 64)),
-    ("ifconfig em0 down", Ifconfig(NOWHERE, "em0", up=False)),
-    ("ifconfig em0 mtu 9000", Ifconfig(NOWHERE, "em0", mtu=9000)),
-    ("route add default 192.168.5.1", Route(NOWHERE, "add", Prefix(4, 0, 0), "192.168.5.1")),
-    ("route add -net 172.16.3.0/24 172.16.1.1", Route(NOWHERE, "add", net("172.16.3.0/24"), "172.16.1.1")),
+    ("ifconfig em0 inet 10.0.0.2/32 alias", IfconfigCommand(NOWHERE, "em0", "alias", "10.0.0.2", 32)),
+    ("ifconfig em0 alias 10.0.0.2/32", IfconfigCommand(NOWHERE, "em0", "alias", "10.0.0.2", 32)),
+    ("ifconfig em0 inet 10.0.0.2 delete", IfconfigCommand(NOWHERE, "em0", "delete", "10.0.0.2")),
+    ("ifconfig em0 inet6 fd00::1 prefixlen 64", IfconfigCommand(NOWHERE, "em0", "set", "fd00::1", 64)),
+    ("ifconfig em0 down", IfconfigCommand(NOWHERE, "em0", up=False)),
+    ("ifconfig em0 mtu 9000", IfconfigCommand(NOWHERE, "em0", mtu=9000)),
+    ("route add default 192.168.5.1", RouteCommand(NOWHERE, "add", Prefix(4, 0, 0), "192.168.5.1")),
+    (
+        "route add -net 172.16.3.0/24 172.16.1.1",
+        RouteCommand(NOWHERE, "add", net("172.16.3.0/24"), "172.16.1.1"),
+    ),
     (
         "route add -net 172.16.3.0 -netmask 255.255.255.0 172.16.1.1",
-        Route(NOWHERE, "add", net("172.16.3.0/24"), "172.16.1.1"),
+        RouteCommand(NOWHERE, "add", net("172.16.3.0/24"), "172.16.1.1"),
     ),
-    ("route add -host 10.0.1.2 192.168.0.1", Route(NOWHERE, "add", net("10.0.1.2"), "192.168.0.1")),
-    ("route add 10.0.1.2 192.168.0.1", Route(NOWHERE, "add", net("10.0.1.2"), "192.168.0.1")),
-    ("route -n add -inet6 default fd00::1", Route(NOWHERE, "add", Prefix(6, 0, 0), "fd00::1")),
+    ("route add -host 10.0.1.2 192.168.0.1", RouteCommand(NOWHERE, "add", net("10.0.1.2"), "192.168.0.1")),
+    ("route add 10.0.1.2 192.168.0.1", RouteCommand(NOWHERE, "add", net("10.0.1.2"), "192.168.0.1")),
+    ("route -n add -inet6 default fd00::1", RouteCommand(NOWHERE, "add", Prefix(6, 0, 0), "fd00::1")),
     (
         "route add -net 10.0.0.0/8 -interface em1",
-        Route(NOWHERE, "add", net("10.0.0.0/8"), interface="em1"),
+        RouteCommand(NOWHERE, "add", net("10.0.0.0/8"), interface="em1"),
     ),
-    ("route delete default", Route(NOWHERE, "delete", Prefix(4, 0, 0))),
+    ("route delete default", RouteCommand(NOWHERE, "delete", Prefix(4, 0, 0))),
     (
         f'sysctl {MP_ADDRESSES}="192.168.0.11 10.0.0.20"',
         Sysctl(NOWHERE, MP_ADDRESSES, ("192.168.0.11", "10.0.0.20")),
@@ -139,9 +142,9 @@ def test_a_script() -> None:
     )
     commands = read_script(text, "A.sh")
     assert [(command.at.number, type(command)) for command in commands] == [
-        (2, Ifconfig),
-        (3, Ifconfig),
-        (9, Route),
+        (2, IfconfigCommand),
+        (3, IfconfigCommand),
+        (9, RouteCommand),
         (10, Sysctl),
         (10, Sysctl),
         (11, IperfClient),
@@ -269,12 +272,12 @@ def commands(draw: st.DrawFn) -> Command:
         length = draw(st.integers(-1 if action == "delete" else 0, 32 if version == 4 else 128))
         up = draw(st.none() | st.booleans())
         mtu = draw(st.just(0) | st.integers(68, 65535))
-        return Ifconfig(NOWHERE, draw(interfaces), action, address, length, up, mtu)
+        return IfconfigCommand(NOWHERE, draw(interfaces), action, address, length, up, mtu)
     if word == "route":
         destination = draw(prefixes(version))
         if draw(st.booleans()):
-            return Route(NOWHERE, "add", destination, interface=draw(interfaces))
-        return Route(NOWHERE, draw(st.sampled_from(["add", "delete"])), destination, address)
+            return RouteCommand(NOWHERE, "add", destination, interface=draw(interfaces))
+        return RouteCommand(NOWHERE, draw(st.sampled_from(["add", "delete"])), destination, address)
     if word == "sysctl":
         name = draw(st.sampled_from(sorted(VARIABLES)))
         variable = VARIABLES[name]

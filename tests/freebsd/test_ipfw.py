@@ -14,12 +14,12 @@ from mptcpsim.freebsd.delay_profile import read_profile
 from mptcpsim.freebsd.dummynet import (
     MASK_ALL,
     SCHEDULERS,
-    Codel,
+    CodelConfig,
     Config,
     FlowQueues,
     Mask,
-    Pie,
-    Red,
+    PieConfig,
+    RedConfig,
     beyond_limits,
 )
 from mptcpsim.freebsd.ipfw import (
@@ -27,13 +27,13 @@ from mptcpsim.freebsd.ipfw import (
     IpfwCommand,
     IpfwEnd,
     IpfwRule,
+    IpfwSwitch,
     ObjectCommand,
     Option,
     ShowRules,
-    Switch,
     read_ipfw,
 )
-from mptcpsim.freebsd.ipfw_rules import Decision, IpfwRules, Passage
+from mptcpsim.freebsd.ipfw_rules import IpfwDecision, IpfwPacket, IpfwRules
 from mptcpsim.freebsd.lines import NOWHERE, DialectError
 from mptcpsim.units import MICROSECOND, MILLISECOND, SECOND
 from tests.profiles import examples
@@ -128,7 +128,7 @@ COMMANDS: list[tuple[str, IpfwCommand]] = [
     ("ipfw -q delete 100 200", DeleteRules(NOWHERE, (100, 200))),
     ("ipfw show", ShowRules(NOWHERE)),
     ("ipfw list", ShowRules(NOWHERE, "list")),
-    ("ipfw disable one_pass", Switch(NOWHERE, "one_pass", False)),
+    ("ipfw disable one_pass", IpfwSwitch(NOWHERE, "one_pass", False)),
 ]
 
 
@@ -190,16 +190,18 @@ def test_the_other_parameters() -> None:
     found = config("pipe 1 config mask src-ip 0xffffff00 dst-port 0xffff proto /8 src-ip6 /64 bw 1M")
     assert found.mask == Mask(src_ip=0xFFFFFF00, dst_port=0xFFFF, proto=0xFF, src_ip6=((1 << 64) - 1) << 64)
     assert found.bw == 1_000_000
-    assert config("pipe 1 config red 0.002/5/15/0.1").red == Red(0.002, 5, 15, 0.1)
-    assert config("queue 1 config pipe 1 gred 0.002/5/15/0.1 ecn").red == Red(0.002, 5, 15, 0.1, True, True)
+    assert config("pipe 1 config red 0.002/5/15/0.1").red == RedConfig(0.002, 5, 15, 0.1)
+    assert config("queue 1 config pipe 1 gred 0.002/5/15/0.1 ecn").red == RedConfig(
+        0.002, 5, 15, 0.1, True, True
+    )
     assert config("pipe 1 config burst 64K buckets 128 noerror profile wlan.txt") == Config(
         NOWHERE, "pipe", 1, burst=65536, buckets=128, noerror=True, profile="wlan.txt"
     )
-    assert config("pipe 1 config codel").aqm == Codel()
-    assert config("pipe 1 config bw 1M codel target 500us interval 1s ecn").aqm == Codel(
+    assert config("pipe 1 config codel").aqm == CodelConfig()
+    assert config("pipe 1 config bw 1M codel target 500us interval 1s ecn").aqm == CodelConfig(
         500 * MICROSECOND, SECOND, True
     )
-    assert config("pipe 1 config pie target 20 alpha 0.2 max_burst 50ms nodrand ts onoff").aqm == Pie(
+    assert config("pipe 1 config pie target 20 alpha 0.2 max_burst 50ms nodrand ts onoff").aqm == PieConfig(
         target=20 * MILLISECOND,
         alpha=0.2,
         max_burst=50 * MILLISECOND,
@@ -209,8 +211,8 @@ def test_the_other_parameters() -> None:
     )
     assert config(
         "sched 1 config pipe 1 type fq_codel target 3ms quantum 300 limit 600 flows 64 ecn"
-    ).flow_queues == (FlowQueues(Codel(target=3 * MILLISECOND, ecn=True), 300, 600, 64))
-    assert config("sched 1 config type FQ_PIE").flow_queues == FlowQueues(Pie())
+    ).flow_queues == (FlowQueues(CodelConfig(target=3 * MILLISECOND, ecn=True), 300, 600, 64))
+    assert config("sched 1 config type FQ_PIE").flow_queues == FlowQueues(PieConfig())
 
 
 def test_the_limits_of_a_queue_are_sysctls() -> None:
@@ -323,9 +325,16 @@ def test_a_mistake_is_one_message_with_the_line(text: str, remedy: str) -> None:
 
 probabilities = st.floats(0, 1).map(lambda value: round(value, 6))
 times = st.integers(0, 10**6).map(lambda value: value * MICROSECOND)
-codels = st.builds(Codel, times, times, st.booleans())
+codels = st.builds(CodelConfig, times, times, st.booleans())
 pies = st.builds(
-    Pie, times, times, probabilities, probabilities, times, probabilities, *[st.booleans() for _ in range(5)]
+    PieConfig,
+    times,
+    times,
+    probabilities,
+    probabilities,
+    times,
+    probabilities,
+    *[st.booleans() for _ in range(5)],
 )
 masks = st.builds(
     Mask,
@@ -336,7 +345,7 @@ masks = st.builds(
     st.integers(0, 255),
 ).filter(any)
 reds = st.builds(
-    lambda w, a, b, p, gentle, ecn: Red(w, min(a, b), max(a, b) + 1, p, gentle, ecn),
+    lambda w, a, b, p, gentle, ecn: RedConfig(w, min(a, b), max(a, b) + 1, p, gentle, ecn),
     probabilities.filter(bool),
     *[st.integers(0, 10**6)] * 2,
     probabilities,
@@ -364,7 +373,7 @@ def configs(draw: st.DrawFn) -> Config:
         name = draw(st.sampled_from(SCHEDULERS))
         values["scheduler"] = name
         if name.startswith("fq_"):
-            aqm: st.SearchStrategy[Codel | Pie] = codels if name == "fq_codel" else pies
+            aqm: st.SearchStrategy[CodelConfig | PieConfig] = codels if name == "fq_codel" else pies
             values["flow_queues"] = draw(
                 st.builds(FlowQueues, aqm, st.integers(1, 9000), st.integers(1, 20480), st.integers(1, 65536))
             )
@@ -549,9 +558,9 @@ def firewall(text: str, default: bool = True) -> IpfwRules:
     return found
 
 
-def decide(found: IpfwRules, packet: FiveTuple, direction: str = "out", flags: int = 0) -> Decision:
+def decide(found: IpfwRules, packet: FiveTuple, direction: str = "out", flags: int = 0) -> IpfwDecision:
     received, transmitted = ("em0", "") if direction == "in" else ("", "em1")
-    return found.evaluate(Passage(packet, direction, received, transmitted, flags))
+    return found.evaluate(IpfwPacket(packet, direction, received, transmitted, flags))
 
 
 PACKET = FiveTuple("tcp", A, 1000, B, 5001)
@@ -576,8 +585,8 @@ def test_the_first_match_decides_and_numbers_order_the_rules() -> None:
 
 
 def test_the_default_rule() -> None:
-    assert decide(firewall("", default=True), PACKET) == Decision("allow", None)
-    assert decide(firewall("", default=False), PACKET) == Decision("deny", None)
+    assert decide(firewall("", default=True), PACKET) == IpfwDecision("allow", None)
+    assert decide(firewall("", default=False), PACKET) == IpfwDecision("deny", None)
 
 
 def test_the_seed_s_source_routing() -> None:
@@ -604,7 +613,7 @@ def test_one_pass_or_not() -> None:
     found = firewall(
         "add 10 pipe 1 ip from any to any\nadd 10 pipe 2 ip from any to any\nadd 20 deny ip from any to any"
     )
-    passage = Passage(PACKET, "out", "", "em1")
+    passage = IpfwPacket(PACKET, "out", "", "em1")
     first = found.evaluate(passage)
     assert (first.action, first.argument, first.resume) == ("pipe", 1, None)
     first = found.evaluate(passage, one_pass=False)
@@ -669,7 +678,7 @@ def test_every_packet_gets_a_decision(found: list[IpfwRule], one_pass: bool) -> 
         ipfw.add(entry)
     after = None
     for _ in range(len(found) + 1):
-        decision = ipfw.evaluate(Passage(PACKET, "out", "", "em1", SYN), one_pass, after)
+        decision = ipfw.evaluate(IpfwPacket(PACKET, "out", "", "em1", SYN), one_pass, after)
         assert str(decision)
         after = decision.resume
         if after is None:

@@ -29,7 +29,7 @@ from mptcpsim.freebsd.ipfw_filter import IpfwFilter
 from mptcpsim.freebsd.lines import DialectError, Line, PassedOver
 from mptcpsim.freebsd.names import InterfaceNames
 from mptcpsim.freebsd.scripts import read_rc_conf, read_script
-from mptcpsim.freebsd.shell import Shell, Typed
+from mptcpsim.freebsd.shell import Shell, TypedCommand
 from mptcpsim.freebsd.system import System
 from mptcpsim.net.policy import Verdict
 from mptcpsim.net.router import Router
@@ -546,7 +546,7 @@ def test_words_that_change_nothing_are_noted() -> None:
 
 
 def typed(text: str) -> list[list[str]]:
-    found: list[Typed] = []
+    found: list[TypedCommand] = []
     Shell(found.append).run([(Line("s", n, line), line) for n, line in enumerate(text.splitlines(), 1)])
     return [command.words for command in found]
 

@@ -12,8 +12,8 @@ from mptcpsim.core.segment import ACK, FIN, RST, SYN
 from mptcpsim.freebsd.addresses import FiveTuple, read_prefix
 from mptcpsim.freebsd.lines import NOWHERE, DialectError, Line
 from mptcpsim.freebsd.pf import read_pf
-from mptcpsim.freebsd.pf_conf import FLAG_LETTERS, End, PfConf, PfRule, Ports, RouteOption
-from mptcpsim.freebsd.pf_rules import MOST_TURNS, PfRules, Verdict
+from mptcpsim.freebsd.pf_conf import FLAG_LETTERS, PfConf, PfEnd, PfRule, Ports, RouteOption
+from mptcpsim.freebsd.pf_rules import MOST_TURNS, PfRules, PfVerdict
 from tests.profiles import examples
 
 # The rules of the seed document as they stand there, mistakes included.
@@ -41,7 +41,7 @@ def tcp(src: str, dst: str, sport: int = 1000, dport: int = 5001) -> FiveTuple:
     return FiveTuple("tcp", src, sport, dst, dport)
 
 
-def lines(verdict: Verdict) -> list[int]:
+def lines(verdict: PfVerdict) -> list[int]:
     return [step.rule.at.number if step.rule else 0 for step in verdict.steps]
 
 
@@ -63,7 +63,7 @@ def test_the_document_s_file() -> None:
     assert first.source.prefix.bare
     assert second.route == RouteOption("route-to", "em0", "192.168.5.1")
     assert third.route == RouteOption("reply-to", "em1", "192.168.0.1")
-    assert fourth.source == fourth.destination == End()
+    assert fourth.source == fourth.destination == PfEnd()
     assert [rule.at.number for rule in conf.rules] == [9, 10, 11, 12]
 
 
@@ -227,14 +227,14 @@ def rules(draw: st.DrawFn) -> PfRule:
     addresses = addresses4 if family == 4 else addresses6
     protocol = draw(st.sampled_from(["", "tcp", "udp"] + {0: [], 4: ["icmp"], 6: ["icmp6"]}[family]))
 
-    def end() -> End:
+    def end() -> PfEnd:
         prefix = None
         if family and draw(st.booleans()):
             address = draw(addresses)
             length = draw(st.none() | st.integers(0, 32 if family == 4 else 128))
             prefix = read_prefix(NOWHERE, address if length is None else f"{address}/{length}")
         has_ports = protocol in ("tcp", "udp") and draw(st.booleans())
-        return End(
+        return PfEnd(
             prefix, prefix is not None and draw(st.booleans()), draw(port_tests) if has_ports else None
         )
 
@@ -386,7 +386,7 @@ def test_the_document_s_rules_send_nothing_over() -> None:
     """Mistakes 4 and 5: the network is one host, and no packet comes from it."""
     pf = PfRules(read_pf(MACROS + RULES))
     verdict = pf.evaluate("out", "em0", tcp(A2, B1), SYN)
-    assert verdict == Verdict("pass", "em0", "", False, verdict.steps)
+    assert verdict == PfVerdict("pass", "em0", "", False, verdict.steps)
     assert verdict.rule is None
 
 

@@ -13,7 +13,7 @@ from mptcpsim.core.mptcp_config import MptcpConfig
 from mptcpsim.lint.effect import HIDDEN, UNUSED, Vain, vain_keys
 from mptcpsim.results.series import NoSeries
 from mptcpsim.scenario.build import build
-from mptcpsim.scenario.load import Source, loads
+from mptcpsim.scenario.load import ScenarioSource, loads
 from mptcpsim.scenario.run import measure
 from mptcpsim.scenario.schema import Scenario
 from mptcpsim.settings import CLIENT, RECEIVER, SENDER, settings_of
@@ -58,7 +58,7 @@ MPTCP = (
 
 
 def vain(*changes: str, text: str = TEXT) -> list[Vain]:
-    return vain_keys(*Source(text, overrides=changes).read())
+    return vain_keys(*ScenarioSource(text, overrides=changes).read())
 
 
 def keys(*changes: str, text: str = TEXT) -> dict[str, tuple[str, str]]:
@@ -265,7 +265,7 @@ def test_a_key_is_hidden_exactly_if_without_it_nothing_would_be_otherwise(
     tcp: list[dict[str, Any]], mptcp: list[dict[str, Any]]
 ) -> None:
     """The oracle leaves each key out in turn, or changes it, and looks at what is left of the settings."""
-    source = Source(TEXT)
+    source = ScenarioSource(TEXT)
     data = source.scenario().model_dump(mode="json", exclude_none=True)
 
     def put(changed: tuple[tuple[str | int, ...], str] | None, value: object = None) -> Scenario:

@@ -22,7 +22,7 @@ from mptcpsim.lint.report import json_of, text_of
 from mptcpsim.lint.subject import Subject, subject_of
 from mptcpsim.scenario.catalogue import load_plugins
 from mptcpsim.scenario.errors import ScenarioError
-from mptcpsim.scenario.load import Source
+from mptcpsim.scenario.load import ScenarioSource
 from tests.paths import DOCS, EXPERIMENTS
 from tests.profiles import examples
 
@@ -385,7 +385,7 @@ CASES = [
 
 
 def found_in(text: str, name: str = "scenario.toml") -> list[Finding]:
-    return lint(Subject(*Source(text, name).read()))
+    return lint(Subject(*ScenarioSource(text, name).read()))
 
 
 def told(findings: list[Finding]) -> list[str]:
@@ -659,7 +659,7 @@ def edited(draw: st.DrawFn) -> str:
 @given(edited())
 def test_lint_always_has_an_answer(text: str) -> None:
     try:
-        subject = Subject(*Source(text, "scenario.toml").read())
+        subject = Subject(*ScenarioSource(text, "scenario.toml").read())
     except ScenarioError:
         return
     findings = lint(subject)

@@ -11,7 +11,7 @@ import mptcpsim.congestion
 from mptcpsim import Host, Link, PipeSettings, Simulation, Stack, Switch, TcpConfig, build, loads
 from mptcpsim.core.segment import Packet
 from mptcpsim.core.tcp.connection import Connection
-from mptcpsim.net.forwarding import Decision
+from mptcpsim.net.forwarding import RoutingDecision
 from mptcpsim.net.node import Interface
 from mptcpsim.sim.loop import Loop
 from mptcpsim.units import MILLISECOND, SECOND
@@ -30,7 +30,7 @@ class CountingHost(Host):
         super().__init__(loop, name, stack)
         self.decided = 0
 
-    def decide(self, packet: Packet, received: Interface | None) -> Decision:
+    def decide(self, packet: Packet, received: Interface | None) -> RoutingDecision:
         self.decided += 1
         return super().decide(packet, received)
 

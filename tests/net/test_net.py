@@ -17,7 +17,7 @@ from mptcpsim.core.segment import (
     Segment,
 )
 from mptcpsim.core.sequences import UNKNOWN, SequenceMap
-from mptcpsim.net.forwarding import NOWHERE, Decision
+from mptcpsim.net.forwarding import NOWHERE, RoutingDecision
 from mptcpsim.net.link import BACKWARD, FORWARD, Link
 from mptcpsim.net.node import Interface, Node
 from mptcpsim.net.pipe import PipeSettings
@@ -432,7 +432,7 @@ def test_a_link_down_counts_what_the_router_sends_into_it(general: bool) -> None
 
 def test_a_router_on_the_policy_of_a_subclass() -> None:
     class ByPort(Router):
-        def decide(self, packet: Packet, received: Interface | None) -> Decision:
+        def decide(self, packet: Packet, received: Interface | None) -> RoutingDecision:
             return NOWHERE if packet.flow.sport == 9 else super().decide(packet, received)
 
     loop = Loop()

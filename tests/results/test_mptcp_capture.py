@@ -34,9 +34,9 @@ from mptcpsim.results.mptcp_trace import (
     FALLBACK_SYN_ACK,
     NOT_CLOSED,
     SERVER,
+    CapturedStream,
+    CapturedSubflow,
     ConnectionTrace,
-    Stream,
-    Subflow,
 )
 from tests.captures import DATA, KERNEL, connection, described, frames_of, mappings_of, vectors
 from tests.profiles import examples
@@ -267,7 +267,7 @@ STORIES: dict[str, Story] = {
 }
 
 
-def reasons(subflow: Subflow, host: int) -> tuple[int, ...]:
+def reasons(subflow: CapturedSubflow, host: int) -> tuple[int, ...]:
     return tuple(reset.reason for reset in subflow.ends[host].resets)
 
 
@@ -500,7 +500,7 @@ def test_the_options_of_the_third_packet_are_stripped() -> None:
 
 
 def test_a_stream_is_put_together_from_pieces() -> None:
-    stream = Stream()
+    stream = CapturedStream()
     assert stream.read(1, 0) == b""
     assert stream.read(1, 1) is None
     stream.add(5, b"efgh")

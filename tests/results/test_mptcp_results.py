@@ -17,7 +17,7 @@ from mptcpsim import loads
 from mptcpsim.results.figures import draw_cwnd, draw_throughput
 from mptcpsim.results.report import flow_table
 from mptcpsim.results.rundir import RunDirectory
-from mptcpsim.results.series import Key, Series, read_series
+from mptcpsim.results.series import Series, SeriesKey, read_series
 from mptcpsim.results.summary import FlowResult
 from mptcpsim.scenario.run import run_scenario
 
@@ -222,7 +222,7 @@ class TestFigures:
     def series(self, name: str = "transfer") -> list[Series]:
         times: NDArray[np.float64] = np.linspace(0.1, 5.0, 50, dtype=np.float64)
         return [
-            Series(Key("A", name, number, metric), times, np.asarray(values * (number + 1), np.float64))
+            Series(SeriesKey("A", name, number, metric), times, np.asarray(values * (number + 1), np.float64))
             for number in range(2)
             for metric, values in (
                 ("throughput_bps", times * 1e6),

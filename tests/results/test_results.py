@@ -15,7 +15,7 @@ from mptcpsim.results import series as series_module
 from mptcpsim.results.figures import draw_figures, draw_queue, draw_throughput
 from mptcpsim.results.report import pause_lines
 from mptcpsim.results.rundir import RunDirectory, RunDirectoryError, free_name, json_text, read_json
-from mptcpsim.results.series import FILE_NAME, Key, Series, SeriesRecorder, read_series
+from mptcpsim.results.series import FILE_NAME, Series, SeriesKey, SeriesRecorder, read_series
 from mptcpsim.results.summary import DirectionResult, FlowResult, LinkResult, Summary
 from mptcpsim.units import MILLISECOND
 
@@ -118,7 +118,7 @@ class TestRunDirectory:
 
 
 keys = st.builds(
-    Key,
+    SeriesKey,
     st.sampled_from(["A", "B", "core forward"]),
     st.sampled_from([None, "bulk", "web"]),
     st.sampled_from([None, 0, 1]),
@@ -130,7 +130,7 @@ rows = st.lists(st.tuples(keys, st.integers(0, 10**15), st.floats(allow_nan=Fals
 class TestSeries:
     @given(rows, st.integers(1, 7))
     def test_what_is_recorded_is_read(
-        self, tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[Key, int, float]], chunk: int
+        self, tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[SeriesKey, int, float]], chunk: int
     ) -> None:
         path = tmp_path_factory.mktemp("series") / FILE_NAME
         usual = series_module.CHUNK_ROWS
@@ -141,7 +141,7 @@ class TestSeries:
                     recorder.append(recorder.series(*key), now, value)
         finally:
             series_module.CHUNK_ROWS = usual
-        expected: dict[Key, list[tuple[float, float]]] = {}
+        expected: dict[SeriesKey, list[tuple[float, float]]] = {}
         for key, now, value in rows:
             expected.setdefault(key, []).append((now / 1e9, value))
         found = {one.key: list(zip(one.times, one.values, strict=True)) for one in read_series(path)}
@@ -175,8 +175,8 @@ class TestSeries:
 def some_series(flows: int = 2) -> list[Series]:
     times = np.arange(1, 51) * 0.1
     found = [
-        Series(Key("core forward", None, None, "queue_packets"), times, np.minimum(times * 10, 30.0)),
-        Series(Key("core backward", None, None, "queue_packets"), times, times * 0.0),
+        Series(SeriesKey("core forward", None, None, "queue_packets"), times, np.minimum(times * 10, 30.0)),
+        Series(SeriesKey("core backward", None, None, "queue_packets"), times, times * 0.0),
     ]
     for flow in range(flows):
         for metric, factor in (
@@ -185,7 +185,7 @@ def some_series(flows: int = 2) -> list[Series]:
             ("ssthresh_bytes", 5e3),
             ("srtt_ms", 20.0),
         ):
-            found.append(Series(Key("A", f"flow{flow}", 0, metric), times, factor * (1 + flow + times)))
+            found.append(Series(SeriesKey("A", f"flow{flow}", 0, metric), times, factor * (1 + flow + times)))
     return found
 
 
@@ -234,7 +234,7 @@ class TestFigures:
         assert [line.get_label() for line in figure.axes[0].get_lines()] == ["flow0"]
 
     def test_the_total_is_the_sum_where_a_flow_starts_late(self) -> None:
-        key = Key("B", "early", 0, "throughput_bps")
+        key = SeriesKey("B", "early", 0, "throughput_bps")
         early = Series(key, np.array([1.0, 2.0, 3.0]), np.array([1e6, 2e6, 3e6]))
         late = Series(key._replace(connection="late"), np.array([2.0, 3.0]), np.array([5e6, 5e6]))
         figure = draw_throughput([early, late])

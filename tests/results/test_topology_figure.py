@@ -18,7 +18,7 @@ from mptcpsim.cli import app
 from mptcpsim.core.segment import FourTuple, Packet
 from mptcpsim.net.tracks import Tracks
 from mptcpsim.results.figures_layout import MOST_FOR_STRESS, apart, distances, layout
-from mptcpsim.results.figures_topology import _Drawing, draw_topology
+from mptcpsim.results.figures_topology import _TopologyDrawing, draw_topology
 from mptcpsim.results.picture import HOST, ROUTER, Picture, PictureLink, PictureNode, PicturePath
 from mptcpsim.scenario.picture import graph_picture, picture_of, scenario_picture
 from mptcpsim.scenario.subflow_paths import expected_paths, subflow_paths
@@ -183,7 +183,7 @@ def test_a_graph_too_large_for_stress_is_laid_out() -> None:
 
 def test_each_subflow_is_a_line_from_node_to_node() -> None:
     picture = picture_of(TWO_PATHS)
-    drawing = _Drawing(picture)
+    drawing = _TopologyDrawing(picture)
     lines = {str(line.get_label()): np.array(line.get_xydata()) for line in drawing.axes.get_lines()}
     assert list(lines) == ["transfer, subflow 0", "transfer, subflow 1"]
     for line in lines.values():
@@ -195,13 +195,13 @@ def test_each_subflow_is_a_line_from_node_to_node() -> None:
 
 def test_labels_cover_neither_nodes_nor_each_other() -> None:
     for source in (TWO_PATHS, EXPERIMENTS / "seed" / "one-network" / "scenario.toml"):
-        taken = _Drawing(picture_of(source)).taken
+        taken = _TopologyDrawing(picture_of(source)).taken
         for a, b in itertools.combinations(taken, 2):
             assert (np.abs(a[:2] - b[:2]) > a[2:] + b[2:] - 0.03).any(), (source, a, b)
 
 
 def test_many_paths_colour_the_links() -> None:
-    drawing = _Drawing(scenario_picture(loads(TREE), expected_paths(loads(TREE))))
+    drawing = _TopologyDrawing(scenario_picture(loads(TREE), expected_paths(loads(TREE))))
     assert not drawing.axes.get_lines()
     coloured = [c for c in drawing.axes.collections if c.get_array() is not None]
     assert len(coloured) == 1
@@ -209,7 +209,7 @@ def test_many_paths_colour_the_links() -> None:
 
 
 def test_what_most_links_have_in_common_is_said_once() -> None:
-    drawing = _Drawing(scenario_picture(loads(TREE, overrides=["links.h0-0-0--e0-0.rate=5Mbps"])))
+    drawing = _TopologyDrawing(scenario_picture(loads(TREE, overrides=["links.h0-0-0--e0-0.rate=5Mbps"])))
     written = [text.get_text() for text in drawing.axes.texts]
     assert "links, if nothing else is said: 100 Mbit/s, 20 µs" in written
     assert written.count("5 Mbit/s\n20 µs") == 1

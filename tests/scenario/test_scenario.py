@@ -14,7 +14,7 @@ from mptcpsim.core.config import TcpConfig
 from mptcpsim.scenario.catalogue import parameters
 from mptcpsim.scenario.errors import ScenarioError
 from mptcpsim.scenario.flows import BulkFlow
-from mptcpsim.scenario.links import GilbertElliott, PeriodicLoss, QueueLimit
+from mptcpsim.scenario.links import GilbertElliottSpec, PeriodicLossSpec, QueueLimit
 from mptcpsim.scenario.load import dumps, load, loads
 from mptcpsim.scenario.locate import key_lines, line_of
 from mptcpsim.scenario.quantities import rate_text, size_text, time_text
@@ -89,10 +89,10 @@ class TestQuantities:
 
     def test_losses(self) -> None:
         assert small("links.b.loss=0.01").links[1].loss == 0.01
-        assert small("links.b.loss={p=0.1, r=0.2}").links[1].loss == GilbertElliott(
+        assert small("links.b.loss={p=0.1, r=0.2}").links[1].loss == GilbertElliottSpec(
             k=0.0, p=0.1, h=1.0, r=0.2
         )
-        assert small("links.b.loss={every=100}").links[1].loss == PeriodicLoss(every=100)
+        assert small("links.b.loss={every=100}").links[1].loss == PeriodicLossSpec(every=100)
 
     def test_zero_needs_no_unit(self) -> None:
         assert small("links.b.delay=0").links[1].delay == 0

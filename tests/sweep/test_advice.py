@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mptcpsim.sweep.advice import MOST_FINDINGS, Finding, Look, advice, sample
+from mptcpsim.sweep.advice import MOST_FINDINGS, Advice, Look, advice, sample
 from mptcpsim.sweep.equality import Result, equalities
 from mptcpsim.sweep.plan import Point
 from tests.sweep.scenarios import BASE, run, sweep, written
@@ -125,20 +125,20 @@ def test_of_many_points_a_sample_is_looked_at_always_the_same() -> None:
 
 
 def test_many_findings_are_cut() -> None:
-    looks = [Look({}, tuple(Finding("W101", str(n), f"text {n}") for n in range(MOST_FINDINGS + 3)))]
+    looks = [Look({}, tuple(Advice("W101", str(n), f"text {n}") for n in range(MOST_FINDINGS + 3)))]
     lines = advice([Point(0, {})], looks, [])
     assert len(lines) == MOST_FINDINGS + 1
     assert lines[-1] == "and 3 more of this kind"
 
 
 def test_lint_that_fails_is_no_reason_not_to_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mptcpsim.scenario.load import Source
+    from mptcpsim.scenario.load import ScenarioSource
     from mptcpsim.sweep import advice as module
 
     def broken(*unused: object) -> None:
         raise ZeroDivisionError("0/0")
 
     monkeypatch.setattr(module, "warnings_of", broken)
-    scenario, places = Source(BASE).read()
+    scenario, places = ScenarioSource(BASE).read()
     look = module.look_at(scenario, places, [], whole=True)
-    assert look.findings == (Finding("", "", "lint has failed (ZeroDivisionError: 0/0)"),)
+    assert look.findings == (Advice("", "", "lint has failed (ZeroDivisionError: 0/0)"),)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mptcpsim import loads
 from mptcpsim.scenario.errors import ScenarioError
-from mptcpsim.scenario.load import Source, dumps
+from mptcpsim.scenario.load import ScenarioSource, dumps
 from mptcpsim.scenario.sweep_settings import RangeSpec, SampleSpec, SweepSpec
 from mptcpsim.sweep.agenda import Sweep
 from mptcpsim.sweep.campaign import group
@@ -312,7 +312,7 @@ def test_a_scenario_with_a_sweep_survives_being_written_and_read() -> None:
 def test_where_a_sweep_is_wrong_the_scenario_may_still_be_run() -> None:
     assert loads(BASE + "[sweep.grid]\nratio = [1]\n").sweep is not None
     with pytest.raises(ScenarioError, match="changes nothing"):
-        Sweep(Source(BASE + "[sweep.grid]\nratio = [1]\n"))
+        Sweep(ScenarioSource(BASE + "[sweep.grid]\nratio = [1]\n"))
 
 
 @given(st.lists(st.floats(0.001, 1000), min_size=2, max_size=8))

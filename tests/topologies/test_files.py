@@ -23,7 +23,7 @@ from mptcpsim.scenario.schema import Scenario
 from mptcpsim.topologies.files import read_graph_file, read_node_link
 from mptcpsim.topologies.gml import read_gml
 from mptcpsim.topologies.graphml import read_graphml
-from mptcpsim.topologies.plan import Plan, PlanEdge, TopologyError
+from mptcpsim.topologies.plan import PlanEdge, TopologyError, TopologyPlan
 from tests.paths import SHARED
 
 ZOO = SHARED / "topologies"
@@ -366,7 +366,7 @@ def test_gml_of_before_utf8() -> None:
 @pytest.mark.parametrize("key", ["type", "role", "node_type"])
 @pytest.mark.parametrize("word", ["Routerless", "Fully Featured", "hoster", "servers", 7, True, ""])
 def test_words_that_other_people_have_for_nodes_are_routers(key: str, word: Any) -> None:
-    plan = Plan()
+    plan = TopologyPlan()
     plan.add_node("x", {key: word})
     plan.add_node("y", {})
     plan.add_edge(PlanEdge("x", "y", {}))

@@ -7,7 +7,7 @@ from pathlib import Path
 import networkx
 
 from mptcpsim import load
-from mptcpsim.route.trips import Network, random_pairs
+from mptcpsim.route.trips import ProbedNetwork, random_pairs
 from mptcpsim.scenario.picture import graph_picture
 
 
@@ -34,7 +34,7 @@ server = "h-997"
     assert list(scenario.hosts) == [f"h-{name}" for name in leaves]
     assert len(scenario.routers) == 1000
     assert len(scenario.links) == graph.number_of_edges() + len(leaves)
-    network = Network(scenario)
+    network = ProbedNetwork(scenario)
     for pair in random_pairs(network, 100, seed=1):
         trip = network.trip(pair, 49152, 5001)
         assert trip.out.arrived

@@ -19,7 +19,7 @@ from mptcpsim.scenario.schema import Scenario
 from mptcpsim.topologies.files import read_gml, read_node_link
 from mptcpsim.topologies.generators import GENERATORS, bottleneck_torus, dumbbell, parallel_paths, torus
 from mptcpsim.topologies.graphml import read_graphml
-from mptcpsim.topologies.plan import Plan, TopologyError, plan_of
+from mptcpsim.topologies.plan import TopologyError, TopologyPlan, plan_of
 
 KEYS = 'title = "t"\nduration = "1s"\n'
 #: A chain with a host at each end, in each format.
@@ -570,7 +570,7 @@ def damaged(draw: st.DrawFn, form: str) -> bytes:
 def read_hostile(form: str, data: bytes) -> None:
     """Read a damaged file all the way; nothing but one message may come of it."""
     try:
-        plan: Plan = READERS[form](data)
+        plan: TopologyPlan = READERS[form](data)
     except TopologyError as error:
         message = str(error)
     else:

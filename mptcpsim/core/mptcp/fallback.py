@@ -78,9 +78,7 @@ class Fallback:
 
     def _had_joins(self, subflow: Subflow, stage: int) -> bool:
         """Return whether another subflow has ever come so far."""
-        return any(
-            other is not subflow and other.stage >= stage for other in self._connection.extensions
-        )
+        return any(other is not subflow and other.stage >= stage for other in self._connection.extensions)
 
     def _is_at_the_start(self, subflow: Subflow) -> bool:
         """Return whether options that are missing have never passed, as far as the peer can know.
