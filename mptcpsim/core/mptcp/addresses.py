@@ -193,7 +193,7 @@ class Addresses:
             connection.count("MPTcpExtPortAdd")
         if agreed.version != VERSION_0:
             connection.signal(option._replace(hmac=b"", echo=True), now)
-        connection.joins.on_add_addr(now)
+        connection.on_add_addr(now)
         port = option.port if names_port else subflow.tcp.flow.dport
         known = self.remote.get(option.address_id)
         fresh = RemoteAddress(option.address_id, option.address, port)
@@ -231,5 +231,5 @@ class Addresses:
             self.remote.pop(identifier, None)
             connection.note("REMOVED", f"id {identifier}")
             for subflow in affected:
-                subflow.watch.ask_peer(now)
+                subflow.on_remote_address_removed(now)
             connection.act(connection.path_manager.on_withdrawn(connection.paths, identifier), now)

@@ -14,6 +14,7 @@ from mptcpsim.core.errors import LocalProtocolError
 from mptcpsim.core.mptcp import window_updates
 from mptcpsim.core.mptcp.addresses import Addresses
 from mptcpsim.core.mptcp.agreement import Agreement
+from mptcpsim.core.mptcp.arriving_options import ArrivingOptions
 from mptcpsim.core.mptcp.closing import Closing
 from mptcpsim.core.mptcp.data_receiver import DataReceiver
 from mptcpsim.core.mptcp.data_sender import DataSender
@@ -28,11 +29,12 @@ from mptcpsim.core.mptcp.host import MptcpHost
 from mptcpsim.core.mptcp.joining import Joins
 from mptcpsim.core.mptcp.keys import Key
 from mptcpsim.core.mptcp.late_acks import LateReceiver
-from mptcpsim.core.mptcp.paths import ConnectionPaths, subflow_info
+from mptcpsim.core.mptcp.paths import ConnectionPaths
 from mptcpsim.core.mptcp.reinjection import Reinjection
 from mptcpsim.core.mptcp.stages import OPENING, READY
 from mptcpsim.core.mptcp.subflow import Subflow
 from mptcpsim.core.mptcp_options import REASON_MIDDLEBOX, REASON_NAMES, MptcpOption
+from mptcpsim.core.segment import Segment
 from mptcpsim.core.sequences import UNKNOWN
 from mptcpsim.core.tcp.connection import Connection
 from mptcpsim.core.tcp.states import CLOSE_WAIT, CLOSED, SYN_SENT, TIME_WAIT
@@ -72,6 +74,7 @@ class MptcpConnection(Connection):
     """
 
     __slots__ = (
+        "_arriving",
         "_counted",
         "_skips_persist",
         "_stack",
@@ -124,6 +127,7 @@ class MptcpConnection(Connection):
         #: A subflow in persist gets no data.
         self._skips_persist: bool = mptcp.persist_blocks
         self.joins = Joins(self)
+        self._arriving = ArrivingOptions(self, self.addresses, self.fallback, self.ending)
 
     # --- Small services -------------------------------------------------------------------------
 
@@ -439,6 +443,18 @@ class MptcpConnection(Connection):
 
     # --- Signals ------------------------------------------------------------------------------------
 
+    def take_options(self, subflow: Subflow, segment: Segment, now: int) -> bool:
+        """Act on the options of an acceptable segment, but for the DSS; return False if the subflow ended."""
+        return self._arriving.take(subflow, segment, now)
+
+    def take_options_of_reset(self, subflow: Subflow, segment: Segment, now: int) -> None:
+        """Act on the options of a RST."""
+        self._arriving.take_from_reset(subflow, segment, now)
+
+    def on_add_addr(self, now: int) -> None:
+        """The peer has announced an address."""
+        self.joins.on_add_addr(now)
+
     def signal(self, option: MptcpOption, now: int) -> None:
         """Send an option on one of the subflows."""
         alive = self.alive()
@@ -552,7 +568,7 @@ class MptcpConnection(Connection):
         if tcp.sender.congestion in self.group:
             self.group.remove(tcp.sender.congestion)
         self.note_subflow(subflow, "SF_CLOSED", tcp.error or "closed")
-        info = subflow_info(subflow)
+        info = subflow.info()
         if subflow.stage != READY and not tcp.passive:
             self.addresses.on_join_failed(tcp.flow.dst)
         if self.state not in (M_CLOSED, M_FASTCLOSE_WAIT):

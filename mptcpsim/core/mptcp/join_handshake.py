@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mptcpsim.core.mptcp.addresses import Addresses
 from mptcpsim.core.mptcp.handshake import Handshake
+from mptcpsim.core.mptcp.priority import Priority
 from mptcpsim.core.mptcp.stages import JOIN_ANSWERED, JOIN_PROVEN, PRE_ESTABLISHED, THIRD_ACK_ANSWERED
 from mptcpsim.core.mptcp_options import (
     REASON_MPTCP_SPECIFIC,
@@ -27,10 +29,12 @@ class JoinHandshake(Handshake):
         local_nonce, remote_nonce: the random numbers of the two ends.
     """
 
-    __slots__ = ("_tries", "local_nonce", "remote_nonce")
+    __slots__ = ("_addresses", "_priority", "_tries", "local_nonce", "remote_nonce")
 
-    def __init__(self, subflow: Subflow) -> None:
+    def __init__(self, subflow: Subflow, addresses: Addresses, priority: Priority) -> None:
         super().__init__(subflow)
+        self._addresses = addresses
+        self._priority = priority
         self.local_nonce: int = 0
         self.remote_nonce: int = 0
         #: How often the third ACK was sent.
@@ -46,14 +50,14 @@ class JoinHandshake(Handshake):
     def begin(self, backup: bool) -> None:
         """Prepare the SYN that opens the subflow, perhaps as a backup."""
         connection = self._subflow.connection
-        self.local_id = connection.addresses.local_id(self._subflow.tcp.flow.src)
+        self.local_id = self._addresses.local_id(self._subflow.tcp.flow.src)
         self.local_nonce = connection.nonce()
-        self._subflow.priority.on_own_syn(backup)
+        self._priority.on_own_syn(backup)
 
     def syn_option(self, transmissions: int) -> MptcpOption | None:
         """Return the MP_JOIN of a SYN."""
         token = self._subflow.connection.agreed.remote_key.token
-        return MpJoinSyn(self.local_id, token, self.local_nonce, self._subflow.priority.own)
+        return MpJoinSyn(self.local_id, token, self.local_nonce, self._priority.own)
 
     def on_syn_ack(self, segment: Segment, now: int) -> bool:
         """Look at the peer's proof."""
@@ -68,7 +72,7 @@ class JoinHandshake(Handshake):
                     connection.count("MPTcpExtMPJoinSynAckBackupRx")
                 self.remote_id = option.address_id
                 self.remote_nonce = option.nonce
-                subflow.priority.on_peer(option.backup)
+                self._priority.on_peer(option.backup)
                 if connection.agreed.proves_syn_ack(option.hmac, option.nonce, self.local_nonce):
                     subflow.advance(JOIN_ANSWERED)
                     return True
@@ -124,10 +128,10 @@ class JoinHandshake(Handshake):
         self.local_nonce = connection.nonce()
         self.remote_nonce = option.nonce
         self.remote_id = option.address_id
-        subflow.priority.on_peer(option.backup)
+        self._priority.on_peer(option.backup)
         local = subflow.tcp.flow.src
-        self.local_id = connection.addresses.local_id(local)
-        subflow.priority.on_own_syn(connection.path_manager.wants_backup(connection.paths, local))
+        self.local_id = self._addresses.local_id(local)
+        self._priority.on_own_syn(connection.path_manager.wants_backup(connection.paths, local))
         if self._came_to_announced_port():
             connection.count("MPTcpExtMPJoinPortSynRx")
 
@@ -135,7 +139,7 @@ class JoinHandshake(Handshake):
         """Return the MP_JOIN of a SYN/ACK."""
         subflow = self._subflow
         hmac = subflow.connection.agreed.own_syn_ack_hmac(self.local_nonce, self.remote_nonce)
-        return MpJoinSynAck(self.local_id, hmac, self.local_nonce, subflow.priority.own)
+        return MpJoinSynAck(self.local_id, hmac, self.local_nonce, self._priority.own)
 
     def on_third_ack(self, segment: Segment, now: int) -> bool:
         """Look at the peer's proof, and answer it."""
@@ -164,7 +168,7 @@ class JoinHandshake(Handshake):
         connection = self._subflow.connection
         flow = self._subflow.tcp.flow
         return flow.sport != connection.subflows[0].flow.sport and (
-            connection.addresses.has_announced(flow.src, flow.sport)
+            self._addresses.has_announced(flow.src, flow.sport)
         )
 
     def on_simultaneous_open(self, now: int) -> bool:

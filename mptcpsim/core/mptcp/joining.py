@@ -77,10 +77,8 @@ class Joins:
         if subflow is None:
             self._fail(action, now)
             return
-        assert subflow.join is not None
-        subflow.join.begin(action.backup)
         connection.count("MPTcpExtMPJoinSynTx")
-        subflow.tcp.open_active(now)
+        subflow.open(action.backup, now)
 
     def _fail(self, action: OpenSubflow, now: int) -> None:
         """Tell the path manager that a subflow could not be opened."""

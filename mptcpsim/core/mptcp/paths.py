@@ -8,23 +8,6 @@ from mptcpsim.plugins import PathView, RemoteAddress, SubflowInfo
 
 if TYPE_CHECKING:
     from mptcpsim.core.mptcp.connection import MptcpConnection
-    from mptcpsim.core.mptcp.subflow import Subflow
-
-
-def subflow_info(subflow: Subflow) -> SubflowInfo:
-    """Return what a path manager may know of a subflow."""
-    tcp = subflow.tcp
-    flow = tcp.flow
-    return SubflowInfo(
-        subflow.number,
-        flow.src,
-        subflow.handshake.local_id,
-        flow.dst,
-        subflow.handshake.remote_id,
-        flow.dport,
-        subflow.backup,
-        not tcp.passive,
-    )
 
 
 class ConnectionPaths(PathView):
@@ -55,7 +38,7 @@ class ConnectionPaths(PathView):
     @property
     def subflows(self) -> list[SubflowInfo]:
         """The subflows that are open or being opened."""
-        return [subflow_info(subflow) for subflow in self._connection.open_subflows()]
+        return [subflow.info() for subflow in self._connection.open_subflows()]
 
     @property
     def announced(self) -> list[str]:

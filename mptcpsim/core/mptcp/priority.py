@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mptcpsim.core.mptcp.signals import Signals
 from mptcpsim.core.mptcp_options import MpPrio
 
 if TYPE_CHECKING:
@@ -18,10 +19,11 @@ class Priority:
         is_backup: one of the two ends does.
     """
 
-    __slots__ = ("_peer", "_subflow", "is_backup", "own")
+    __slots__ = ("_peer", "_signals", "_subflow", "is_backup", "own")
 
-    def __init__(self, subflow: Subflow) -> None:
+    def __init__(self, subflow: Subflow, signals: Signals) -> None:
         self._subflow = subflow
+        self._signals = signals
         self.own: bool = False
         self._peer: bool = False
         self.is_backup: bool = False
@@ -41,7 +43,7 @@ class Priority:
         subflow = self._subflow
         self.own = backup
         self.is_backup = backup or self._peer
-        subflow.signals.send(MpPrio(backup), now)
+        self._signals.send(MpPrio(backup), now)
         subflow.connection.note_subflow(subflow, "SF_PRIO", f"backup {int(backup)}")
         subflow.connection.outbound.push(now)
 

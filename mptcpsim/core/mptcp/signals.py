@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from mptcpsim.core.mptcp.fail_signal import FailSignal
 from mptcpsim.core.mptcp.stages import PRE_ESTABLISHED, READY
 from mptcpsim.core.mptcp_options import AddAddr, Dss, MptcpOption, RemoveAddr, padded_length
 from mptcpsim.core.options import OPTION_SPACE
@@ -38,10 +39,11 @@ class Signals:
         send_at: when ACKs may be sent for them again.
     """
 
-    __slots__ = ("_acks", "_data_end", "_subflow", "send_at", "waiting")
+    __slots__ = ("_acks", "_data_end", "_fail", "_subflow", "send_at", "waiting")
 
-    def __init__(self, subflow: Subflow) -> None:
+    def __init__(self, subflow: Subflow, fail: FailSignal) -> None:
         self._subflow = subflow
+        self._fail = fail
         self.waiting: list[MptcpOption] = []
         self.send_at: int = NEVER
         #: ACKs sent for signals, with no data in between: the subflow's data ended at ``_data_end`` then.
@@ -102,10 +104,10 @@ class Signals:
         subflow = self._subflow
         joining = subflow.stage == PRE_ESTABLISHED
         chosen: list[MptcpOption] = []
-        if not joining and subflow.fail.due:
-            chosen.append(subflow.fail.option())
+        if not joining and self._fail.due:
+            chosen.append(self._fail.option())
         elif joining or subflow.keys_due:
-            chosen.append(subflow.handshake.third_ack_option())
+            chosen.append(subflow.third_ack_option())
         left = room
         for option in chosen:
             left -= padded_length(option)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from mptcpsim.core.mptcp import window_updates
-from mptcpsim.core.mptcp.arriving_options import take_options, take_options_of_reset
 from mptcpsim.core.mptcp.dss_checksum import checksum_is_right, dss_checksum, payload_sum
 from mptcpsim.core.mptcp.fail_signal import FailSignal
 from mptcpsim.core.mptcp.handshake import CapableHandshake
@@ -34,6 +33,7 @@ from mptcpsim.core.payload import content_is, pattern
 from mptcpsim.core.segment import ACK, ECE, ECT0, FIN, NOT_ECT, Segment
 from mptcpsim.core.sequences import UNKNOWN, unwrap
 from mptcpsim.core.window_log import IGNORED, ZERO
+from mptcpsim.plugins import SubflowInfo
 from mptcpsim.units import NEVER
 
 if TYPE_CHECKING:
@@ -53,10 +53,10 @@ class Subflow(SubflowState):
         self.incoming = MappedData(self)
         self.watch = PathWatch(self)
         self.fail = FailSignal(self)
-        self.join = JoinHandshake(self) if is_join else None
+        self.signals = Signals(self, self.fail)
+        self.priority = Priority(self, self.signals)
+        self.join = JoinHandshake(self, connection.addresses, self.priority) if is_join else None
         self.handshake = self.join if self.join is not None else CapableHandshake(self)
-        self.priority = Priority(self)
-        self.signals = Signals(self)
 
     # --- The stage --------------------------------------------------------------------------------
 
@@ -77,6 +77,38 @@ class Subflow(SubflowState):
         self.signals.stop()
         self.watch.stop()
         self.fail.stop()
+
+    # --- What the connection asks for -------------------------------------------------------------
+
+    def info(self) -> SubflowInfo:
+        """Return what a path manager may know of the subflow."""
+        tcp = self.tcp
+        flow = tcp.flow
+        handshake = self.handshake
+        return SubflowInfo(
+            self.number,
+            flow.src,
+            handshake.local_id,
+            flow.dst,
+            handshake.remote_id,
+            flow.dport,
+            self.priority.is_backup,
+            not tcp.passive,
+        )
+
+    def open(self, backup: bool, now: int) -> None:
+        """Send the SYN of a join, perhaps as a backup."""
+        assert self.join is not None
+        self.join.begin(backup)
+        self.tcp.open_active(now)
+
+    def third_ack_option(self) -> MptcpOption:
+        """Return the option of the third ACK."""
+        return self.handshake.third_ack_option()
+
+    def on_remote_address_removed(self, now: int) -> None:
+        """The peer has removed the address that the subflow goes to."""
+        self.watch.ask_peer(now)
 
     # --- What TCP asks for ------------------------------------------------------------------------
 
@@ -144,7 +176,7 @@ class Subflow(SubflowState):
 
     def on_reset(self, segment: Segment, now: int) -> None:
         """Note why the peer resets this subflow."""
-        take_options_of_reset(self, segment, now)
+        self.connection.take_options_of_reset(self, segment, now)
 
     def most_timeouts(self, most: int) -> int:
         """Return how many time-outs in a row are borne: fewer where another subflow works."""
@@ -341,7 +373,7 @@ class Subflow(SubflowState):
         if (
             segment.options is not None
             and segment.end >= self.tcp.receiver.last_ack_sent
-            and not take_options(self, segment, now)
+            and not self.connection.take_options(self, segment, now)
         ):
             return False
         if self.stage == PRE_ESTABLISHED:
