@@ -47,12 +47,13 @@ from mptcpsim.plugins import Announce, OpenSubflow, Withdraw
 from mptcpsim.units import MILLISECOND, NEVER, SECOND
 from tests.core.hostile_segments import Forger, number, places, segments, sender_map
 from tests.core.mptcp.configs import config_of
-from tests.core.mptcp.invariants import check_data_timers, check_memory, check_subflow
+from tests.core.mptcp.invariants import check_data_timers, check_inbound, check_subflow
 from tests.core.mptcp.pair import C1, C2, S1, S2, MptcpPair
-from tests.core.tcp.faulty_path import ROUTER, hold
-from tests.core.tcp.invariants import check_scoreboard
+from tests.core.tcp.faulty_path import ROUTER
+from tests.core.tcp.invariants import check_memory, check_scoreboard
 from tests.core.tcp.packet_rate import PacketRate
 from tests.core.tcp.pair import PORT
+from tests.core.tcp.watched_path import hold
 
 CLIENT_PORT = 6_000
 #: More events than this in one step is a storm of packets.
@@ -317,7 +318,7 @@ class Intruded(RuleBasedStateMachine):
                 check_subflow(stack, connection, tcp, now)
         if isinstance(connection, MptcpConnection) and not connection.is_plain:
             if connection.state not in (M_INIT, M_CLOSED, M_FASTCLOSE_WAIT):
-                check_memory(connection)
+                check_inbound(connection)
                 check_data_timers(stack, connection, now)
                 out = connection.outbound
                 ordered = 1 <= out.una <= out.highest() and out.nxt <= out.end
@@ -327,9 +328,7 @@ class Intruded(RuleBasedStateMachine):
                     hold("signals pile up", waiting <= 40, lambda n=waiting: f"{n} wait")
             return
         for tcp in connection.subflows:
-            held = connection.readable + tcp.receiver.out_of_order.total
-            bound = 2 * connection.receive_buffer
-            hold("receive memory unbounded", held <= bound, lambda h=held, b=bound: f"{h} > {b}")
+            check_memory(connection, tcp.receiver.out_of_order.total)
 
     def teardown(self) -> None:
         """Abort everything: all ends, whatever has happened."""

@@ -9,29 +9,24 @@ applications wrote and read come from the ends.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import deque
 from collections.abc import Callable
-from heapq import heappop, heappush
-from random import Random
-from typing import Any, NamedTuple
+from typing import ClassVar, NamedTuple
 
 from mptcpsim.codec.options import option_length, wire_length
 from mptcpsim.core.mptcp.connection import MptcpConnection
 from mptcpsim.core.mptcp_options import Dss, MpCapable, MpJoinAck, MpJoinSyn, exists_in
 from mptcpsim.core.options import OPTION_SPACE
-from mptcpsim.core.segment import CE, ECT0, RST, SYN, FourTuple, Packet, Segment
+from mptcpsim.core.segment import RST, SYN, FourTuple, Segment
 from mptcpsim.core.sequences import UNKNOWN
-from mptcpsim.units import MILLISECOND, NEVER
+from mptcpsim.units import NEVER
 from tests.core.mptcp.pair import MptcpPair, options_of, without_mptcp
-from tests.core.tcp.faulty_path import FATES, connection_of, hold, pieces
-from tests.core.tcp.packet_rate import PacketRate
+from tests.core.tcp.pair import BACK
+from tests.core.tcp.watched_path import FATES, Arriving, Lane, WatchedPath, connection_of, faults, hold
 
 _64_BITS = (1 << 64) - 1
 
 #: A segment that is put together differently is only ever cut in two: its mapping covers no more.
 MPTCP_FATES = tuple(fate for fate in FATES if fate != "longer")
-#: What noise does; half of it is loss.
-FAULTS = tuple(fate for fate in MPTCP_FATES if fate != "pass") + ("drop",) * 8
 
 #: What a middlebox may remove.
 STRIPPED: dict[str, Callable[[Segment], bool]] = {
@@ -43,43 +38,29 @@ STRIPPED: dict[str, Callable[[Segment], bool]] = {
 }
 
 
-class Lane:
-    """One direction of one path, and what happens to the segments on it.
+class PathLane(Lane):
+    """One direction of one path, and what happens to the segments and their options on it.
 
     Attributes:
-        fates: what happens to the next packets, in order.
-        percent, noise: so many of 100 packets after those suffer a random fate.
-        dark: everything is lost.
         strips: of which segments the options of MPTCP are removed, a key of ``STRIPPED``.
         strip_count: of how many of them.
         spoil_count: of how many mappings the checksum is changed.
     """
 
+    FAULTS: ClassVar[tuple[str, ...]] = faults(MPTCP_FATES)
+
     def __init__(self) -> None:
-        self.fates: deque[str] = deque()
-        self.noise = Random(0)
-        self.percent = 0
-        self.dark = False
+        super().__init__()
         self.strips = ""
         self.strip_count = 0
         self.spoil_count = 0
 
-    def heal(self, strips: bool) -> None:
+    def heal(self, strips: bool = True) -> None:
         """Let everything through, with ``strips`` its options, too."""
-        self.fates.clear()
-        self.percent = 0
-        self.dark = False
+        super().heal()
         self.spoil_count = 0
         if strips:
             self.strips = ""
-
-    def next_fate(self) -> str:
-        """Return what happens to the next packet, a dark path aside."""
-        if self.fates:
-            return self.fates.popleft()
-        if self.percent and self.noise.randrange(100) < self.percent:
-            return self.noise.choice(FAULTS)
-        return "pass"
 
 
 class Mapped(NamedTuple):
@@ -90,25 +71,6 @@ class Mapped(NamedTuple):
     length: int
     data_fin: bool
     checksum: int
-
-
-class Arriving:
-    """A number that grows with what arrives: the largest one that an end can have read."""
-
-    def __init__(self, value: int) -> None:
-        self.value = value
-        self._coming: list[tuple[int, int]] = []
-
-    def comes(self, when: int, value: int) -> None:
-        """Note that a segment with this number arrives at ``when`` (ns)."""
-        if value > self.value:
-            heappush(self._coming, (when, value))
-
-    def until(self, now: int) -> int:
-        """Return the largest number that has arrived by ``now``."""
-        while self._coming and self._coming[0][0] <= now:
-            self.value = max(self.value, heappop(self._coming)[1])
-        return self.value
 
 
 class Flow:
@@ -167,28 +129,23 @@ class Voice:
         self.fin_at = UNKNOWN
 
 
-class MptcpFaultyPath:
+class MptcpFaultyPath(WatchedPath[MptcpPair, PathLane]):
     """The hook of an ``MptcpPair``: faults on every path, and checks on every segment sent.
 
     Attributes:
-        lost: packets that did not arrive intact.
-        tampered: segments from which options were removed, or whose checksum was changed.
         gone: addresses that their hosts have lost.
     """
 
     def __init__(self) -> None:
-        self.pair: MptcpPair
-        self.lanes: dict[tuple[str, str, str], Lane] = {}
+        super().__init__()
+        self.lanes: dict[tuple[str, str, str], PathLane] = {}
         self.flows: dict[FourTuple, Flow] = {}
         self.voices = {"c>s": Voice(), "s>c": Voice()}
-        self.rate = PacketRate(hold)
-        self.lost = 0
-        self.tampered = 0
         self.gone: set[str] = set()
 
-    def lane(self, way: str, client: str, server: str) -> Lane:
+    def lane(self, way: str, client: str, server: str) -> PathLane:
         """Return one direction of the path between two addresses."""
-        return self.lanes.setdefault((way, client, server), Lane())
+        return self.lanes.setdefault((way, client, server), PathLane())
 
     def heal(self, strips: bool) -> None:
         """Let everything through from now on, with ``strips`` its options, too."""
@@ -197,50 +154,11 @@ class MptcpFaultyPath:
 
     # --- What happens to a packet -----------------------------------------------------------------
 
-    def __call__(self, way: str, packet: Packet, now: int) -> list[Any]:
-        """Check a packet that was sent and return its deliveries, as a hook of ``Pair`` does."""
-        assert isinstance(packet, Segment)
-        flow = packet.flow
-        ends = (flow.src, flow.dst) if way == "c>s" else (flow.dst, flow.src)
-        self._check_size(packet, way)
-        self.rate.on_sent(way, packet, now)
-        speaks = self._is_of_the_connection(way, packet)
-        if speaks:
-            self._check(way, packet, now)
-        if self.gone.isdisjoint(ends):
-            deliveries = self._deliveries(self.lane(way, *ends), packet)
-        else:
-            self.lost += 1
-            deliveries = []
-        delay = self.pair.delays.get(ends, self.pair.delay)
-        self.rate.lost = self.lost + self.tampered
-        for extra, copy in deliveries:
-            self.rate.on_arrival(way, copy)
-            if speaks and not copy.damaged:
-                self._arrives(way, copy, now + delay + extra)
-        return deliveries
+    def _lane_of(self, way: str, segment: Segment) -> PathLane | None:
+        path = self.pair.path_of(way, segment)
+        return self.lane(way, *path) if self.gone.isdisjoint(path) else None
 
-    def _deliveries(self, lane: Lane, segment: Segment) -> list[tuple[int, Segment]]:
-        fate = "drop" if lane.dark else lane.next_fate()
-        if fate == "damage":
-            segment = segment.clone()
-            segment.damaged = True
-        elif fate == "mark" and segment.ecn == ECT0:
-            segment = segment.clone()
-            segment.ecn = CE
-        if fate in ("drop", "damage"):
-            self.lost += 1
-            if fate == "drop":
-                return []
-        segment = self._tamper(lane, segment)
-        if fate == "split" and segment.length > 1 and not segment.flags & SYN:
-            return [(0, piece) for piece in reversed(pieces(segment))]
-        return [
-            (extra * MILLISECOND, segment if copy == 0 else segment.clone())
-            for copy, extra in enumerate(FATES[fate])
-        ]
-
-    def _tamper(self, lane: Lane, segment: Segment) -> Segment:
+    def _tampered(self, lane: PathLane, segment: Segment) -> Segment:
         dss = segment.dss
         if lane.strips and lane.strip_count and options_of(segment) and STRIPPED[lane.strips](segment):
             lane.strip_count -= 1
@@ -279,6 +197,13 @@ class MptcpFaultyPath:
 
     # --- What a segment must not say --------------------------------------------------------------
 
+    def _check(self, way: str, segment: Segment, now: int) -> bool:
+        self._check_size(segment, way)
+        speaks = self._is_of_the_connection(way, segment)
+        if speaks:
+            self._check_segment(way, segment, now)
+        return speaks
+
     def _check_size(self, segment: Segment, way: str) -> None:
         """RFC 9293 section 3.1: 40 bytes of options."""
         octets = option_length(segment)
@@ -289,7 +214,7 @@ class MptcpFaultyPath:
 
     def _is_of_the_connection(self, way: str, segment: Segment) -> bool:
         """Leave out resets, and connections that stray SYNs have made."""
-        connection = connection_of(self.pair.client if way == "c>s" else self.pair.server)
+        connection = connection_of(self.pair.sender(way))
         if not isinstance(connection, MptcpConnection) or segment.flags & RST:
             return False
         if all(tcp.sequences is not segment.sequences for tcp in connection.subflows):
@@ -298,7 +223,7 @@ class MptcpFaultyPath:
             self.voices[way] = Voice(connection)
         return True
 
-    def _check(self, way: str, segment: Segment, now: int) -> None:
+    def _check_segment(self, way: str, segment: Segment, now: int) -> None:
         """Check a segment of the connection."""
         connection = self.voices[way].connection
         assert connection is not None
@@ -374,7 +299,7 @@ class MptcpFaultyPath:
         end = dsn + segment.length
         hold("data that nobody wrote", end <= connection.written + 1, told)
         voice.highest = max(voice.highest, end)
-        edge = self.voices["s>c" if way == "c>s" else "c>s"].edge.until(now)
+        edge = self.voices[BACK[way]].edge.until(now)
         heeds = connection.config.mptcp.connection_window
         hold(
             "data beyond the right edge",
@@ -385,7 +310,7 @@ class MptcpFaultyPath:
     def _check_data_ack(self, way: str, segment: Segment, told: Callable[[], str]) -> None:
         """RFC 8684 sections 3.3.2 and 3.3.4."""
         assert segment.dss is not None
-        voice, other = self.voices[way], self.voices["s>c" if way == "c>s" else "c>s"]
+        voice, other = self.voices[way], self.voices[BACK[way]]
         connection = voice.connection
         assert connection is not None
         ack = self._data_ack(way, segment.dss)

@@ -17,13 +17,21 @@ from mptcpsim.core.tcp.states import (
     ESTABLISHED,
     FIN_WAIT_1,
     FIN_WAIT_2,
-    STATE_NAMES,
-    SYN_RECEIVED,
 )
 from mptcpsim.units import NEVER
 from tests.core.mptcp.faulty_path import MptcpFaultyPath
-from tests.core.tcp.faulty_path import connection_of, hold
-from tests.core.tcp.invariants import check_scoreboard
+from tests.core.tcp.invariants import (
+    End,
+    check_acknowledged,
+    check_deadline,
+    check_delivered,
+    check_end_of_stream,
+    check_failure,
+    check_memory,
+    check_scoreboard,
+    check_timers,
+)
+from tests.core.tcp.watched_path import hold
 
 #: Why a subflow may only be reset if a middlebox has removed options or changed a checksum.
 INTERFERENCE = (
@@ -38,42 +46,29 @@ INTERFERENCE = (
 )
 
 
-class MptcpEnd:
+class MptcpEnd(End):
     """One end of the connection and what its application has done.
 
     Attributes:
-        way: the direction in which it sends.
-        eager: its application reads whatever arrives.
-        una, lost: what the peer has acknowledged, and the packets lost on the paths when that last moved.
         silent: an address of the connection has been away since: nothing leaves it, so nothing is lost.
-        judged: the connection whose failure was found justified.
-        excuse: why the connection may fail, for instance because its application aborted it.
     """
 
     def __init__(self, stack: Stack, way: str) -> None:
-        self.stack = stack
-        self.way = way
-        self.eager = False
-        self.una = -1
-        self.lost = 0
+        super().__init__(stack, way)
         self.silent = False
-        self.judged: Connection | None = None
-        self.excuse = ""
-
-    @property
-    def connection(self) -> Connection | None:
-        """The connection, None at a server that no SYN has reached."""
-        return connection_of(self.stack)
-
-    @property
-    def failed(self) -> bool:
-        """The connection ended with an error."""
-        connection = self.connection
-        return connection is not None and connection.error != ""
 
 
 def check_mptcp_end(end: MptcpEnd, peer: MptcpEnd, path: MptcpFaultyPath, now: int, cut: bool) -> None:
-    """Check everything at one end, at ``now`` (ns); for ``cut`` see ``check_stream``."""
+    """Check everything at one end.
+
+    Args:
+        end: the one to check.
+        peer: the other one.
+        path: what lies between them.
+        now: ns.
+        cut: the only subflow may have been closed, with a FIN, before its opener learned that the other end
+            speaks plain TCP, to which the FIN of a subflow is the end of the stream.
+    """
     connection = end.connection
     if connection is None:
         return
@@ -84,9 +79,14 @@ def check_mptcp_end(end: MptcpEnd, peer: MptcpEnd, path: MptcpFaultyPath, now: i
     end.silent |= any(tcp.flow.src in path.gone or tcp.flow.dst in path.gone for tcp in connection.subflows)
     if connection.error and end.judged is not connection:
         if not peer.failed:
-            check_failure(end, peer, connection, path)
+            check_mptcp_failure(end, peer, connection, path)
         end.judged = connection
-    check_stream(connection, peer.connection, bool(path.tampered and cut))
+    check_delivered(connection, peer.connection)
+    if not (path.tampered and cut):
+        check_end_of_stream(connection, peer.connection)
+    if not (isinstance(connection, MptcpConnection) and connection.fell_back):
+        # After a fallback TCP acknowledges what the peer delivers once it has fallen back, too.
+        check_acknowledged(connection, peer.connection)
     for tcp in connection.subflows:
         if not path.tampered:
             bad = any(reason in tcp.error for reason in INTERFERENCE)
@@ -97,54 +97,19 @@ def check_mptcp_end(end: MptcpEnd, peer: MptcpEnd, path: MptcpFaultyPath, now: i
         return
     if connection.state not in (M_INIT, M_CLOSED, M_FASTCLOSE_WAIT):
         check_data_sender(connection, peer.connection)
-        check_memory(connection)
+        check_inbound(connection)
         check_data_timers(end.stack, connection, now)
 
 
-def check_failure(end: MptcpEnd, peer: MptcpEnd, connection: Connection, path: MptcpFaultyPath) -> None:
+def check_mptcp_failure(end: MptcpEnd, peer: MptcpEnd, connection: Connection, path: MptcpFaultyPath) -> None:
     """The first of two ends fails only for a reason that the applications or the paths have given."""
     config = connection.config
-    established = connection.established and peer.connection is not None and peer.connection.established
-    retries = min(config.data_retries, config.mptcp.subflow_retries)
-    if not established:
-        retries = min(retries, config.syn_retries)
-    if config.keepalive:
-        retries = min(retries, config.keepalive_probes)
-    lost = path.lost - end.lost + peer.stack.counters["TcpExtTCPRcvQDrop"]
-    excused = bool(end.excuse or peer.excuse or path.tampered or end.silent)
+    excused = bool(path.tampered or end.silent)
     if config.mptcp.data_timeout or (peer.connection and peer.connection.config.mptcp.data_timeout):
         # It takes a reader that pauses for a dead peer.
         excused = True
-    hold(
-        "failed without cause",
-        excused or lost >= retries,
-        lambda: f"{end.way}: {connection.error}; {lost} packets were lost",
-    )
-
-
-def check_stream(connection: Connection, other: Connection | None, cut: bool) -> None:
-    """What is delivered is a prefix of what was written; what is acknowledged was received.
-
-    With ``cut`` the only subflow may have been closed, with a FIN, before its opener learned that the
-    other end speaks plain TCP, to which the FIN of a subflow is the end of the stream.
-    """
-    written = other.written if other is not None else 0
-    hold(
-        "delivered is no prefix of written",
-        connection.consumed <= connection.delivered <= written,
-        lambda: f"read {connection.consumed}, delivered {connection.delivered}, written {written}",
-    )
-    if connection.peer_closed and not cut:
-        closed = other is not None and other.closing and connection.delivered == written
-        hold("end of stream before its end", closed, lambda: f"{connection.delivered} of {written}")
-    fallen = isinstance(connection, MptcpConnection) and connection.fell_back
-    if other is not None and not fallen:
-        # After a fallback TCP acknowledges what the peer delivers once it has fallen back, too.
-        hold(
-            "acknowledged and not received",
-            connection.acked <= other.delivered,
-            lambda: f"{connection.acked} acknowledged, {other.delivered} delivered",
-        )
+    retries = min(config.data_retries, config.mptcp.subflow_retries)
+    check_failure(end, peer, connection, path.lost, retries, excused)
 
 
 def check_data_sender(connection: MptcpConnection, other: Connection | None) -> None:
@@ -170,14 +135,12 @@ def check_data_sender(connection: MptcpConnection, other: Connection | None) -> 
         last[item.origin] = item.end
 
 
-def check_memory(connection: MptcpConnection) -> None:
-    """What waits to be read or to be put in order takes at most twice the buffer."""
-    held = connection.readable + connection.inbound.out_of_order.total
+def check_inbound(connection: MptcpConnection) -> None:
+    """The memory of the connection is bounded, and so is its window."""
     if connection.config.mptcp.receive_window != "connection":
         # No flow control at the connection: memory is bounded by nothing.
         return
-    bound = 2 * connection.receive_buffer
-    hold("receive memory unbounded", held <= bound, lambda: f"{held} > {bound}")
+    check_memory(connection, connection.inbound.out_of_order.total)
     edge = connection.inbound.edge - connection.inbound.nxt
     hold("negative window", edge >= 0, lambda: f"{edge}")
 
@@ -221,25 +184,8 @@ def check_data_timers(stack: Stack, connection: MptcpConnection, now: int) -> No
 def check_subflow(stack: Stack, connection: Connection, tcp: Tcp, now: int) -> None:
     """The subflow as a TCP connection."""
     check_scoreboard(tcp)
+    check_timers(tcp, now)
     sender = tcp.sender
-    state = STATE_NAMES[tcp.state]
-    if tcp.state < ESTABLISHED:
-        hold("handshake without a timer", sender.rto_at < NEVER, lambda: state)
-    elif len(sender.board):
-        hold("data in flight without a timer", sender.rto_at < NEVER, lambda: state)
-    elif sender.nxt < sender.end or (sender.fin_wanted and not sender.fin_sent):
-        timers = (sender.window_probe.at, sender.window_probe.override_at, sender.rto_at)
-        hold("data pending without a timer", min(timers) < NEVER, lambda: f"{state} {timers}")
-    probe = sender.window_probe
-    if probe.at < NEVER:
-        # Time goes on while a window is closed: the next probe is neither now nor out of reach.
-        pause = tcp.config.persist_max
-        hold("probe that is never sent", 0 < probe.interval <= pause, lambda: f"{probe.interval}")
-        hold("probe too far away", probe.at <= now + pause, lambda: f"{probe.at} at {now}")
-    receiver = tcp.receiver
-    hold("acknowledgment owed", not receiver.ack_now or tcp.state <= SYN_RECEIVED, lambda: state)
-    waiting = receiver.ack_at < NEVER
-    hold("acknowledgment without a timer", waiting or not receiver.unacked, lambda: f"{receiver.unacked}")
     subflow = tcp.extension
     if subflow is not None and subflow.speaks and isinstance(connection, MptcpConnection):
         assigned = sender.nxt == sender.end + (1 if sender.fin_sent else 0)
@@ -252,10 +198,3 @@ def check_subflow(stack: Stack, connection: Connection, tcp: Tcp, now: int) -> N
         if signals.waiting and tcp.state in (ESTABLISHED, CLOSE_WAIT):
             hold("signal without a timer", signals.send_at < NEVER, lambda: f"{signals.waiting}")
     check_deadline(stack, tcp.next_deadline(), now)
-
-
-def check_deadline(stack: Stack, deadline: int, now: int) -> None:
-    """The stack knows of a deadline, and it is not over."""
-    forgotten = stack.next_timer() > deadline
-    hold("deadline that the stack forgot", not forgotten, lambda: f"{stack.next_timer()} > {deadline}")
-    hold("deadline in the past", deadline >= now, lambda: f"{deadline} < {now}")

@@ -1,42 +1,34 @@
 """A Hypothesis machine over MPTCP: two ends, four paths that spoil what they carry, and what must hold.
 
-The rules are what applications, path managers, networks and middleboxes do; after every event
-the invariants of both ends are checked (``mptcp_invariants``), and every segment is checked
-where it is sent (``mptcp_faulty_path``). In the end the paths heal, the readers read, both ends
-close, and everything that was written must have arrived.
+Beside what applications do, its rules are what path managers, networks and middleboxes do.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant
+from hypothesis.stateful import initialize
 
 from mptcpsim.core.mptcp.connection import MptcpConnection
 from mptcpsim.core.mptcp.data_states import M_CLOSED, M_FIN_WAIT_2, M_INIT
-from mptcpsim.core.segment import FourTuple, Segment
-from mptcpsim.core.tcp.states import CLOSED, FIN_WAIT_2, SYN_SENT
+from mptcpsim.core.segment import FourTuple, Packet, Segment
+from mptcpsim.core.tcp.connection import Connection
+from mptcpsim.core.tcp.states import CLOSED
 from mptcpsim.plugins import Action, Announce, OpenSubflow, SetBackup, Withdraw
 from mptcpsim.units import MILLISECOND, NEVER, SECOND
 from tests.core.mptcp.configs import config_of, mptcp_configs
-from tests.core.mptcp.faulty_path import MPTCP_FATES, STRIPPED, Lane, MptcpFaultyPath
+from tests.core.mptcp.faulty_path import MPTCP_FATES, STRIPPED, MptcpFaultyPath, PathLane
 from tests.core.mptcp.invariants import MptcpEnd, check_mptcp_end
 from tests.core.mptcp.pair import C1, C2, S1, S2, MptcpPair
 from tests.core.tcp.configs import tcp_configs
-from tests.core.tcp.faulty_path import hold
-from tests.core.tcp.machine import ENDS, STORM, WAITS, WAYS, command, numbers
 from tests.core.tcp.pair import PORT
+from tests.core.tcp.transfer_machine import CLIENT_PORT, EAGER, ENDS, WAITS, WAYS, TransferMachine, command
+from tests.core.tcp.watched_path import hold
 
-CLIENT_PORT = 6_000
 CLIENTS, SERVERS = (C1, C2), (S1, S2)
 PATHS = tuple((client, server) for client in CLIENTS for server in SERVERS)
 
-#: Every connection is over this long after the paths healed and both ends closed: time-outs of the
-#: connection, of its subflows and of a connection that has none may follow each other.
-TEARDOWN = 3_000 * SECOND
 #: More events than this at one instant is a loop.
 INSTANT = 10_000
 
@@ -49,25 +41,25 @@ FIRST_FATES = st.lists(st.sampled_from(("pass", "drop", "twice", "late")), max_s
 FATE_LISTS = st.lists(st.sampled_from(MPTCP_FATES), max_size=6)
 
 
-class MptcpMachine(RuleBasedStateMachine):
-    """Two ends of an MPTCP connection. Subclasses fix a part of the configuration.
+class MptcpMachine(TransferMachine):
+    """Two ends of an MPTCP connection. Subclasses fix a part of the configuration, fields of ``MptcpConfig``.
 
     Attributes:
-        FIXED: fields of ``MptcpConfig`` that both ends have.
         PROFILES: of which one is drawn for each end.
-        ENCODE: every packet crosses the wire as bytes.
     """
 
-    FIXED: ClassVar[dict[str, Any]] = {}
     PROFILES: ClassVar[tuple[str, ...]] = ("rfc8684", "linux-6.18")
-    ENCODE: ClassVar[bool] = False
+    #: Time-outs of the connection, of its subflows and of a connection that has none may follow each other.
+    TEARDOWN: ClassVar[int] = 3_000 * SECOND
+    EARLY_MSS: ClassVar[int] = 1
+    MOST_SEGMENTS: ClassVar[int] = 1_000
+
+    pair: MptcpPair | None
+    path: MptcpFaultyPath
+    ends: tuple[MptcpEnd, MptcpEnd]
 
     def __init__(self) -> None:
         super().__init__()
-        self.commands: list[tuple[Callable[..., None], dict[str, Any]]] = []
-        self.pair: MptcpPair | None = None
-        self.path: MptcpFaultyPath
-        self.ends: tuple[MptcpEnd, MptcpEnd]
         self.at_instant = 0
         #: What may have been the last subflow was closed, which no path manager does without care.
         self.cut = False
@@ -86,7 +78,7 @@ class MptcpMachine(RuleBasedStateMachine):
         ending=st.sampled_from(("close", "close", "close", "close", "abort", "stripped")),
         meddles=st.sampled_from((False, False, True)),
         stripped=st.one_of(st.none(), st.tuples(st.sampled_from(tuple(STRIPPED)), SOME_WAYS, STRIP_COUNTS)),
-        eager=st.sampled_from(((True, True), (False, True), (True, False), (False, False))),
+        eager=EAGER,
     )
     def open(
         self,
@@ -136,12 +128,6 @@ class MptcpMachine(RuleBasedStateMachine):
 
     # --- Applications -----------------------------------------------------------------------------
 
-    @command(end=ENDS, segments=st.integers(0, 40), odd=st.integers(0, 300), wait=WAITS)
-    def write(self, end: int, segments: int, odd: int, wait: int) -> None:
-        """Write some segments and some odd bytes."""
-        self._write(end, segments, odd)
-        self._run(wait * MILLISECOND)
-
     @command(
         end=ENDS, path=SOME_PATHS, segments=st.integers(2, 40), fates=FATE_LISTS, back=FATE_LISTS, wait=WAITS
     )
@@ -153,34 +139,6 @@ class MptcpMachine(RuleBasedStateMachine):
             self._lane(index, self.ends[end].way).fates.extend(fates)
             self._lane(index, self.ends[1 - end].way).fates.extend(back)
         self._write(end, segments, 0)
-        self._run(wait * MILLISECOND)
-
-    @command(end=ENDS, sizes=st.lists(st.integers(1, 40), min_size=1, max_size=6), wait=WAITS)
-    def dribble(self, end: int, sizes: list[int], wait: int) -> None:
-        """Write tiny pieces one after the other."""
-        for size in sizes:
-            self._write(end, 0, size)
-        self._run(wait * MILLISECOND)
-
-    @command(end=ENDS, more=st.integers(-1, 2), close=st.booleans(), wait=WAITS)
-    def fill_window(self, end: int, more: int, close: bool, wait: int) -> None:
-        """Write what fills the shared window, and a little less or more; perhaps close."""
-        connection = self.ends[end].connection
-        if isinstance(connection, MptcpConnection):
-            out = connection.outbound
-            self._write(end, 0, max(out.edge - out.end + more, 0))
-            if close:
-                self._close(self.ends[end])
-                self._settle()
-        self._run(wait * MILLISECOND)
-
-    @command(end=ENDS, limit=st.one_of(st.integers(0, 100), st.integers(0, 100_000)), wait=WAITS)
-    def read(self, end: int, limit: int, wait: int) -> None:
-        """Read at most so much."""
-        connection = self.ends[end].connection
-        if connection is not None:
-            connection.read(limit, self._now())
-            self._settle()
         self._run(wait * MILLISECOND)
 
     @command(end=ENDS, eager=st.booleans(), wait=WAITS)
@@ -310,13 +268,7 @@ class MptcpMachine(RuleBasedStateMachine):
     )
     def black_hole(self, ways: tuple[str, ...], length: int, wait: int) -> None:
         """Lose everything on all paths for a while (ms)."""
-        lanes = [self._lane(index, way) for index in range(len(PATHS)) for way in ways]
-        dark = [lane.dark for lane in lanes]
-        for lane in lanes:
-            lane.dark = True
-        self._run(length * MILLISECOND)
-        for lane, before in zip(lanes, dark, strict=True):
-            lane.dark = before
+        self._go_dark([self._lane(index, way) for index in range(len(PATHS)) for way in ways], length)
         self._run(wait * MILLISECOND)
 
     @command(path=SOME_PATHS, delay=DELAYS, wait=WAITS)
@@ -347,27 +299,9 @@ class MptcpMachine(RuleBasedStateMachine):
                 self._lane(index, way).spoil_count = count
         self._run(wait * MILLISECOND)
 
-    # --- Time -------------------------------------------------------------------------------------
-
-    @command(count=st.integers(1, 40))
-    def events(self, count: int) -> None:
-        """Let the next events happen."""
-        for _ in range(count):
-            if not self._step():
-                break
-
-    @command(length=st.sampled_from((1, 10, 60, 250, 1_000, 1_000, 7_000, 40_000, 300_000)))
-    def elapse(self, length: int) -> None:
-        """Let time pass, ms."""
-        self._run(length * MILLISECOND)
-
     # --- How it is done ---------------------------------------------------------------------------
 
-    def _now(self) -> int:
-        assert self.pair is not None
-        return self.pair.now
-
-    def _lane(self, index: int, way: str) -> Lane:
+    def _lane(self, index: int, way: str) -> PathLane:
         return self.path.lane(way, *PATHS[index])
 
     def _strip(self, path: tuple[int, ...], ways: tuple[str, ...], what: str, count: int) -> None:
@@ -376,19 +310,6 @@ class MptcpMachine(RuleBasedStateMachine):
                 for way in ways:
                     self._lane(index, way).strips = what
                     self._lane(index, way).strip_count = count
-
-    def _write(self, end: int, segments: int, odd: int) -> None:
-        connection = self.ends[end].connection
-        if connection is None or connection.closing or connection.error:
-            return
-        # More than some hundred windows or a thousand segments would take too long.
-        mss = max(connection.subflows[0].sender.mss, 1)
-        buffer = self.ends[1 - end].stack.config.receive_buffer
-        count = min(segments * mss + odd, 100 * buffer, 300_000, 1_000 * mss)
-        expected = min(count, connection.writable)
-        accepted = connection.write(count, self._now())
-        hold("write took another count", accepted == expected, lambda: f"{accepted} != {expected}")
-        self._settle()
 
     def _multipath(self, end: int) -> MptcpConnection | None:
         """Return the connection of an end while it speaks MPTCP."""
@@ -430,135 +351,42 @@ class MptcpMachine(RuleBasedStateMachine):
             stack.change_address(address, True, self._now())
             self._settle()
 
-    def _set_eager(self, end: MptcpEnd, eager: bool) -> None:
-        end.eager = eager
-        connection = end.connection
-        if connection is not None:
-            connection.eager = eager
-            if eager:
-                connection.read(connection.readable, self._now())
-                self._settle()
+    # --- What is special about MPTCP --------------------------------------------------------------
 
-    def _close(self, end: MptcpEnd) -> None:
-        """Close an end; in SYN-SENT that would be giving up (RFC 9293 section 3.10.4)."""
-        connection = end.connection
-        if connection is not None and connection.subflows[0].state != SYN_SENT:
-            connection.close(self._now())
-
-    def _settle(self) -> None:
-        """Put on the wire what an application's call made the stacks send."""
-        assert self.pair is not None
-        self.pair.pump()
-        self.check()
+    def _room(self, connection: Connection) -> int | None:
+        if not isinstance(connection, MptcpConnection):
+            return None
+        out = connection.outbound
+        return out.edge - out.end
 
     def _step(self) -> bool:
-        assert self.pair is not None
-        before = self.pair.now
-        if not self.pair.step():
-            return False
-        self.at_instant = self.at_instant + 1 if self.pair.now == before else 0
+        before = self._now()
+        more = super()._step()
+        self.at_instant = self.at_instant + 1 if self._now() == before else 0
         hold("too many events at an instant", self.at_instant < INSTANT, lambda: f"{before} ns")
-        for end in self.ends:
-            connection = end.connection
-            if end.eager and connection is not None and not connection.eager:
-                self._set_eager(end, True)
-        self.check()
-        return True
+        return more
 
-    def _run(self, length: int) -> None:
-        assert self.pair is not None
-        until = self.pair.now + length
-        for _ in range(STORM):
-            upcoming = self.pair.next_event()
-            if upcoming > until:
-                self.pair.now = until
-                return
-            self._step()
-        hold("storm of packets", False, lambda: f"{STORM} events in {length} ns")
+    def _check_end(self, end: MptcpEnd, peer: MptcpEnd) -> None:
+        check_mptcp_end(end, peer, self.path, self._now(), self.cut)
 
-    # --- What must hold ---------------------------------------------------------------------------
-
-    @invariant()
-    def check(self) -> None:
-        """Check both ends."""
-        if self.pair is None:
-            return
-        one, other = self.ends
-        check_mptcp_end(one, other, self.path, self.pair.now, self.cut)
-        check_mptcp_end(other, one, self.path, self.pair.now, self.cut)
-
-    # --- The end ----------------------------------------------------------------------------------
-
-    def teardown(self) -> None:
-        """Heal the paths, read, close both ends: all arrives, and both ends reach CLOSED."""
-        if self.pair is None or sys.exc_info()[0] is not None:
-            return
-        pair = self.pair
+    def _heal(self) -> None:
         self.path.heal(strips=self.ending != "stripped")
         for number, addresses in enumerate((CLIENTS, SERVERS)):
             for address in addresses:
                 self._regain(number, address)
-        for end in self.ends:
-            self._set_eager(end, True)
-        limit = pair.now + TEARDOWN + self._time_for_small_windows()
-        if self.ending == "abort" and self.ends[0].connection is not None:
-            self.ends[0].excuse = "aborted"
-            self.ends[0].connection.abort(pair.now)
-        for _ in range(STORM * 10):
-            for end in self.ends:
-                self._close(end)
-            pair.pump()
-            if all(self._is_over(end) for end in self.ends) or pair.now > limit or not self._step():
-                break
-        for end in self.ends:
-            hold("not CLOSED in the end", self._is_over(end), lambda way=end.way: f"{way} at {pair.now} ns")
-        if any(end.failed for end in self.ends) or (self.path.tampered and self.ends[0].excuse):
-            return
-        for end, peer in (self.ends, self.ends[::-1]):
-            assert end.connection is not None
-            assert peer.connection is not None
-            delivered, written = end.connection.delivered, peer.connection.written
-            hold("not everything arrived", delivered == written, lambda d=delivered, w=written: f"{d} of {w}")
-            hold("no end of stream", end.connection.peer_closed, lambda w=end.way: w)
-            left = end.stack.counters["MPTcpExtMPCurrEstab"]
-            hold("connections that are counted and over", left == 0, lambda n=left: f"{n}")
-        self._run(TEARDOWN)
-        hold("timers after the end", pair.next_event() == NEVER, lambda: f"{pair.next_event()}")
 
-    def replay(self, machine: MptcpMachine) -> None:
-        """Do on another machine what was done on this one, the end included."""
-        for method, arguments in self.commands:
-            method(machine, **arguments)
-        machine.teardown()
+    def _excused(self) -> bool:
+        return super()._excused() or bool(self.path.tampered and self.ends[0].excuse)
 
-    def trace(self) -> list[tuple[Any, ...]]:
-        """Return what crossed the wire, with the numbers that stood on it."""
-        wire = [] if self.pair is None else self.pair.wire
-        return [
-            (when, way, packet.size, packet.ecn, *numbers(packet), packet.dss, packet.options)
-            for when, way, packet in wire
-            if isinstance(packet, Segment)
-        ]
+    def _check_over(self, end: MptcpEnd) -> None:
+        left = end.stack.counters["MPTcpExtMPCurrEstab"]
+        hold("connections that are counted and over", left == 0, lambda: f"{left}")
 
-    def _time_for_small_windows(self) -> int:
-        """Return how long what is pending takes if every window of it has to be asked for, ns."""
-        assert self.pair is not None
-        windows = 0
-        for end, peer in (self.ends, self.ends[::-1]):
-            if end.connection is not None:
-                pending = end.connection.written - end.connection.acked
-                windows += pending // peer.stack.config.receive_buffer
-        return windows * (2 * self.pair.delay + SECOND)
+    def _waits(self, connection: Connection) -> bool:
+        """At the connection it is the same: a subflow that joined after the own DATA_FIN sends nothing."""
+        over = isinstance(connection, MptcpConnection) and connection.state == M_FIN_WAIT_2
+        return over or super()._waits(connection)
 
-    def _is_over(self, end: MptcpEnd) -> bool:
-        """Return whether an end is CLOSED, or waits in FIN-WAIT-2 for a peer that has failed.
-
-        Nothing ends that wait (RFC 9293 section 3.3.2) if the peer's reset was lost. At the connection
-        it is the same: a subflow that joined after the own DATA_FIN has nothing to send.
-        """
-        connection = end.connection
-        if connection is None or connection.closed:
-            return True
-        waits = all(tcp.state in (CLOSED, FIN_WAIT_2) for tcp in connection.subflows)
-        waits = waits or (isinstance(connection, MptcpConnection) and connection.state == M_FIN_WAIT_2)
-        return waits and any(other.failed for other in self.ends)
+    def _on_wire(self, packet: Packet) -> tuple[Any, ...]:
+        assert isinstance(packet, Segment)
+        return (*super()._on_wire(packet), packet.dss, packet.options)

@@ -216,23 +216,20 @@ class MptcpPair(Pair):
         """Undo every cut."""
         self._cuts.clear()
 
-    def _is_lost(self, path: Path) -> bool:
+    def path_of(self, direction: str, packet: Packet) -> Path:
+        """Return the path that a packet takes."""
+        flow = packet.flow
+        return (flow.src, flow.dst) if direction == "c>s" else (flow.dst, flow.src)
+
+    def delay_of(self, direction: str, packet: Packet) -> int:
+        return self.delays.get(self.path_of(direction, packet), self.delay)
+
+    def _is_lost(self, direction: str, packet: Packet) -> bool:
+        path = self.path_of(direction, packet)
         if any(address in path and start <= self.now < end for address, start, end in self._cuts):
             return True
         probability = self.losses.get(path, 0.0)
         return probability > 0.0 and self._rng.random() < probability
-
-    def _send(self, direction: str, packet: Packet) -> None:
-        self.wire.append((self.now, direction, packet))
-        results: Iterable[Any] = [packet] if self.hook is None else self.hook(direction, packet, self.now)
-        for result in results:
-            extra, what = result if isinstance(result, tuple) else (0, result)
-            flow = what.flow
-            path = (flow.src, flow.dst) if direction == "c>s" else (flow.dst, flow.src)
-            if not self._is_lost(path):
-                target = self.server if direction == "c>s" else self.client
-                delay = self.delays.get(path, self.delay)
-                self.at(self.now + delay + extra, self._delivery(target, what))
 
     # --- Running --------------------------------------------------------------------------------
 

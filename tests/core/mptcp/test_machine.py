@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from itertools import zip_longest
 from typing import Any, ClassVar
 
 import pytest
@@ -12,7 +10,6 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests import profiles
 from tests.core.mptcp.machine import MptcpMachine
-from tests.core.tcp.faulty_path import hold
 
 
 class Version1Machine(MptcpMachine):
@@ -41,18 +38,7 @@ class EncodedMptcpMachine(MptcpMachine):
     def teardown(self) -> None:
         """Do everything again by reference: the run must be the same."""
         super().teardown()
-        if sys.exc_info()[0] is None:
-            plain = MptcpMachine()
-            self.replay(plain)
-            hold("run by reference differs", plain.trace() == self.trace(), lambda: difference(plain, self))
-
-
-def difference(one: MptcpMachine, other: MptcpMachine) -> str:
-    """Return the first packet in which two runs differ."""
-    for before, after in zip_longest(one.trace(), other.trace()):
-        if before != after:
-            return f"{before} by reference, {after} encoded"
-    return "nowhere"
+        self.repeat_by_reference(MptcpMachine())
 
 
 MACHINES = [Version1Machine, Version0Machine, ChecksumMachine, EncodedMptcpMachine]

@@ -12,7 +12,7 @@ from mptcpsim.core.tcp.endpoint import Tcp
 from mptcpsim.core.tcp.recovery import RECOVERY
 from mptcpsim.core.tcp.states import CLOSED, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, STATE_NAMES
 from mptcpsim.units import NEVER
-from tests.core.tcp.faulty_path import connection_of, hold
+from tests.core.tcp.watched_path import connection_of, hold
 
 
 class End:
@@ -21,17 +21,19 @@ class End:
     Attributes:
         way: the direction in which it sends.
         eager: its application reads whatever arrives.
-        una, lost: SND.UNA, and the packets lost on the path when it last moved.
+        una, lost: what the peer has acknowledged, and the packets lost on the path when that last moved.
         judged: the connection whose failure was found justified.
+        excuse: why the connection may fail, for instance because its application aborted it.
     """
 
     def __init__(self, stack: Stack, way: str) -> None:
         self.stack = stack
         self.way = way
         self.eager = False
-        self.una = 0
+        self.una = -1
         self.lost = 0
         self.judged: Connection | None = None
+        self.excuse = ""
 
     @property
     def connection(self) -> Connection | None:
@@ -65,41 +67,65 @@ def check_end(end: End, peer: End, lost: int, now: int) -> None:
         if not peer.failed:
             check_failure(end, peer, connection, lost)
         end.judged = connection
-    check_stream(connection, peer.connection)
+    other = peer.connection
+    check_delivered(connection, other)
+    check_end_of_stream(connection, other)
+    check_acknowledged(connection, other)
     if tcp.state != CLOSED:
-        check_memory(connection, tcp)
+        check_memory(connection, tcp.receiver.out_of_order.total)
         check_scoreboard(tcp)
         check_window(tcp)
-        check_timers(end.stack, tcp, now)
+        check_timers(tcp, now)
+        check_window_update(tcp)
+        check_deadline(end.stack, tcp.next_deadline(), now)
 
 
-def check_failure(end: End, peer: End, connection: Connection, lost: int) -> None:
-    """The first of two ends fails only if nothing got through for all retries.
+def check_failure(
+    end: End, peer: End, connection: Connection, lost: int, retries: int | None = None, excused: bool = False
+) -> None:
+    """The first of two ends fails only for a reason that the applications or the path have given.
 
-    Lost are packets that the path lost, and those that the peer discarded because rounding up
-    window fields had promised more than twice its buffer (RFC 7323 section 2.4: "beyond
-    what it previously advertised (and perhaps beyond the buffer)").
+    That is an excuse, or nothing got through for all ``retries``, by default those of TCP. Lost are packets
+    that the path lost, and those that the peer discarded because rounding up window fields had promised
+    more than twice its buffer (RFC 7323 section 2.4: "beyond what it previously advertised (and perhaps
+    beyond the buffer)").
     """
     config = connection.config
+    if retries is None:
+        retries = config.data_retries
     established = connection.established and peer.connection is not None and peer.connection.established
-    retries = config.data_retries if established else min(config.data_retries, config.syn_retries)
+    if not established:
+        retries = min(retries, config.syn_retries)
     if config.keepalive:
         retries = min(retries, config.keepalive_probes)
     lost = lost - end.lost + peer.stack.counters["TcpExtTCPRcvQDrop"]
-    hold("failed without cause", lost >= retries, lambda: f"{connection.error}; {lost} packets were lost")
+    excused = excused or bool(end.excuse or peer.excuse)
+    hold(
+        "failed without cause",
+        excused or lost >= retries,
+        lambda: f"{end.way}: {connection.error}; {lost} packets were lost",
+    )
 
 
-def check_stream(connection: Connection, other: Connection | None) -> None:
-    """What is delivered is a prefix of what was written; what is acknowledged was received."""
+def check_delivered(connection: Connection, other: Connection | None) -> None:
+    """What is delivered is a prefix of what was written."""
     written = other.written if other is not None else 0
     hold(
         "delivered is no prefix of written",
         connection.consumed <= connection.delivered <= written,
         lambda: f"read {connection.consumed}, delivered {connection.delivered}, written {written}",
     )
+
+
+def check_end_of_stream(connection: Connection, other: Connection | None) -> None:
+    """The stream ends where its writer closed it."""
     if connection.peer_closed:
-        closed = other is not None and other.closing and connection.delivered == written
-        hold("end of stream before its end", closed, lambda: f"{connection.delivered} of {written}")
+        closed = other is not None and other.closing and connection.delivered == other.written
+        hold("end of stream before its end", closed, lambda: f"{connection.delivered}")
+
+
+def check_acknowledged(connection: Connection, other: Connection | None) -> None:
+    """What is acknowledged was received."""
     if other is not None:
         hold(
             "acknowledged and not received",
@@ -115,9 +141,9 @@ def check_window(tcp: Tcp) -> None:
         hold("cwnd below one segment", cwnd >= mss, lambda: f"{cwnd} < {mss}")
 
 
-def check_memory(connection: Connection, tcp: Tcp) -> None:
+def check_memory(connection: Connection, out_of_order: int) -> None:
     """What waits to be read or to be put in order takes at most twice the buffer."""
-    held = connection.readable + tcp.receiver.out_of_order.total
+    held = connection.readable + out_of_order
     bound = 2 * connection.receive_buffer
     hold("receive memory unbounded", held <= bound, lambda: f"{held} > {bound}")
 
@@ -152,28 +178,39 @@ def check_scoreboard(tcp: Tcp) -> None:
     hold("pipe is negative", sender.pipe() >= 0, lambda: f"{sender.pipe()}")
 
 
-def check_timers(stack: Stack, tcp: Tcp, now: int) -> None:
-    """Who waits for something has a timer, and the stack knows of it."""
+def check_timers(tcp: Tcp, now: int) -> None:
+    """Who waits for something has a timer."""
     sender = tcp.sender
     state = STATE_NAMES[tcp.state]
+    probe = sender.window_probe
     if tcp.state < ESTABLISHED:
         hold("handshake without a timer", sender.rto_at < NEVER, lambda: state)
     elif len(sender.board):
         hold("data in flight without a timer", sender.rto_at < NEVER, lambda: state)
     elif sender.nxt < sender.end or (sender.fin_wanted and not sender.fin_sent):
-        timers = (sender.window_probe.at, sender.window_probe.override_at, sender.rto_at)
+        timers = (probe.at, probe.override_at, sender.rto_at)
         hold("data pending without a timer", min(timers) < NEVER, lambda: f"{state} {timers}")
+    if probe.at < NEVER:
+        # Time goes on while a window is closed: the next probe is neither now nor out of reach.
+        pause = tcp.config.persist_max
+        hold("probe that is never sent", 0 < probe.interval <= pause, lambda: f"{probe.interval}")
+        hold("probe too far away", probe.at <= now + pause, lambda: f"{probe.at} at {now}")
     receiver = tcp.receiver
     hold("acknowledgment owed", not receiver.ack_now or tcp.state < ESTABLISHED, lambda: state)
     waiting = receiver.ack_at < NEVER
     hold("acknowledgment without a timer", waiting or not receiver.unacked, lambda: f"{receiver.unacked}")
+
+
+def check_window_update(tcp: Tcp) -> None:
+    """A window that has opened far enough is announced."""
+    receiver = tcp.receiver
     if tcp.state in (ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2) and receiver.edge - receiver.nxt < receiver.mss:
-        owed = receiver.wants_window_update() and not waiting
+        owed = receiver.wants_window_update() and receiver.ack_at >= NEVER
         hold("window update owed", not owed, lambda: f"{receiver.edge} could be {receiver.limit}")
-    deadline = tcp.next_deadline()
-    hold(
-        "deadline that the stack forgot",
-        stack.next_timer() <= deadline,
-        lambda: f"{stack.next_timer()} > {deadline}",
-    )
+
+
+def check_deadline(stack: Stack, deadline: int, now: int) -> None:
+    """The stack knows of a deadline, and it is not over."""
+    forgotten = stack.next_timer() > deadline
+    hold("deadline that the stack forgot", not forgotten, lambda: f"{stack.next_timer()} > {deadline}")
     hold("deadline in the past", deadline >= now, lambda: f"{deadline} < {now}")

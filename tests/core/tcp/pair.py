@@ -27,6 +27,9 @@ CLIENT = "10.0.0.1"
 SERVER = "10.0.0.2"
 PORT = 5001
 
+#: The direction against each direction.
+BACK = {"c>s": "s>c", "s>c": "c>s"}
+
 
 class Pair:
     """A client and a server stack and the wire between them.
@@ -103,8 +106,21 @@ class Pair:
         results: Iterable[Any] = [packet] if self.hook is None else self.hook(direction, packet, self.now)
         for result in results:
             extra, what = result if isinstance(result, tuple) else (0, result)
-            target = self.server if direction == "c>s" else self.client
-            self.at(self.now + self.delay + extra, self._delivery(target, what))
+            if not self._is_lost(direction, what):
+                delay = self.delay_of(direction, what)
+                self.at(self.now + delay + extra, self._delivery(self.sender(BACK[direction]), what))
+
+    def _is_lost(self, direction: str, packet: Packet) -> bool:
+        """Return whether the wire loses a packet that its hook has let through."""
+        return False
+
+    def delay_of(self, direction: str, packet: Packet) -> int:
+        """Return how long a packet takes, ns."""
+        return self.delay
+
+    def sender(self, direction: str) -> Stack:
+        """Return the stack that sends in a direction."""
+        return self.client if direction == "c>s" else self.server
 
     def inject(self, target: Stack, packet: Packet) -> None:
         """Put a packet that neither stack sent on its way to ``target``; the hook does not see it."""

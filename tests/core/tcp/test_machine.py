@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from itertools import zip_longest
 from typing import Any, ClassVar
 
 import pytest
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests import profiles
-from tests.core.tcp.faulty_path import hold
 from tests.core.tcp.machine import TcpMachine
 
 
@@ -40,18 +37,7 @@ class EncodedMachine(TcpMachine):
     def teardown(self) -> None:
         """Do everything again by reference: the run must be the same."""
         super().teardown()
-        if sys.exc_info()[0] is None:
-            plain = TcpMachine()
-            self.replay(plain)
-            hold("run by reference differs", plain.trace() == self.trace(), lambda: difference(plain, self))
-
-
-def difference(one: TcpMachine, other: TcpMachine) -> str:
-    """Return the first packet in which two runs differ."""
-    for before, after in zip_longest(one.trace(), other.trace()):
-        if before != after:
-            return f"{before} by reference, {after} encoded"
-    return "nowhere"
+        self.repeat_by_reference(TcpMachine())
 
 
 MACHINES = [RackMachine, SackMachine, NewRenoMachine, EncodedMachine]

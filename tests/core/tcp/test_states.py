@@ -24,9 +24,9 @@ from mptcpsim.core.sequences import UNKNOWN, SequenceMap
 from mptcpsim.core.tcp.connection import Connection
 from mptcpsim.core.tcp.states import LISTEN, STATE_NAMES, TRANSITIONS
 from mptcpsim.units import MILLISECOND, MINUTE, SECOND
-from tests.core.tcp.machine import numbers
 from tests.core.tcp.pair import CLIENT, PORT, SERVER, Hook, Pair
 from tests.core.tcp.script import PEER_PORT, Script
+from tests.core.tcp.transfer_machine import numbers
 
 MS = MILLISECOND
 
