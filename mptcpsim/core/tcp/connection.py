@@ -37,8 +37,8 @@ class Connection(Owner):
         free_since: when a read last gave the receive buffer room for a segment again, ns.
         on_write: called with the instant before the application writes or when it closes (False), and when
             it begins to wait until it can write (True), while stalls are watched.
-        on_progress: called once with the subflow and the instant when bytes arrive in order, while stalls
-            are watched.
+        on_progress: called once with the number of the subflow and the instant when bytes arrive in order,
+            while stalls are watched.
         driver: what the driver of the host keeps with the connection, such as its socket.
         tuning: the receive buffer grows by itself.
         send_buffer, receive_buffer: limits, bytes.
@@ -95,7 +95,7 @@ class Connection(Owner):
         self.wants_state: bool = False
         self.free_since: int = 0
         self.on_write: Callable[[int, bool], None] | None = None
-        self.on_progress: Callable[[Tcp, int], None] | None = None
+        self.on_progress: Callable[[int, int], None] | None = None
         self.driver: object | None = None
         self.tuning: Autotuning | None = None
         if config.receive_autotune:
@@ -186,6 +186,11 @@ class Connection(Owner):
         if waits and not self.wants_write and not self.closing and self.on_write is not None:
             self.on_write(now, True)
         self.wants_write = waits
+        for subflow in self.subflows:
+            if waits:
+                subflow.sender.note_full_buffer(now)
+            else:
+                subflow.sender.note_room_in_buffer(now)
 
     def _before_read(self, count: int, now: int) -> None:
         had_room = self.free >= self.least_free
@@ -267,7 +272,7 @@ class Connection(Owner):
         on_progress = self.on_progress
         if on_progress is not None:
             self.on_progress = None
-            on_progress(self.subflows[number], now)
+            on_progress(number, now)
         if self.eager:
             self.consumed += length
             self.grow_limit(number, length)
@@ -303,6 +308,7 @@ class Connection(Owner):
         unacked = self.written - (self.subflows[number].sender.una - 1)
         if (self.send_buffer - unacked) * 3 >= self.send_buffer and self.writable:
             self.wants_write = False
+            self.subflows[number].sender.note_room_in_buffer(now)
             self._host.can_go_on(self)
 
     def on_peer_closed(self, number: int, now: int) -> None:

@@ -42,6 +42,7 @@ from mptcpsim.core.sequences import UNKNOWN, SequenceMap
 from mptcpsim.core.tcp import states
 from mptcpsim.core.tcp.answers import Answers
 from mptcpsim.core.tcp.arrives import arrives, expected, in_syn_sent
+from mptcpsim.core.tcp.chrono import IDLE
 from mptcpsim.core.tcp.keepalive import Keepalive
 from mptcpsim.core.tcp.receiver import MAX_SHIFT, Receiver, window_shift
 from mptcpsim.core.tcp.seams import Extension, Owner
@@ -206,6 +207,16 @@ class Tcp(TimerOwner):
     def note(self, what: str, detail: str) -> None:
         """Put a rare event on the event log of the host."""
         self._host.note(self.connection.identifier, self.identifier, what, detail)
+
+    @property
+    def scales_windows(self) -> bool:
+        """Whether both ends scale their windows (RFC 7323 section 2.2)."""
+        return self._offered_scale != UNKNOWN and self.receiver.nxt > 0
+
+    @property
+    def syn_retransmissions(self) -> int:
+        """How often the SYN, or the SYN,ACK, was sent again."""
+        return max(0, self._syn_transmissions - 1)
 
     def timestamp(self, now: int) -> int:
         """Return the value of the timestamp clock, one tick a millisecond (RFC 7323 section 5.4)."""
@@ -477,6 +488,7 @@ class Tcp(TimerOwner):
             self.note("closed", f"{STATE_NAMES[before]} -> CLOSED: {error}")
         sender = self.sender
         sender.rto_at = NEVER
+        sender.chrono.switch(IDLE, now)
         sender.window_probe.stop()
         sender.recovery.tlp_at = sender.recovery.reo_at = NEVER
         self.receiver.ack_at = self.wait_over_at = self.keepalive.at = NEVER

@@ -99,6 +99,11 @@ class Scoreboard:
         """Return the number of outstanding segments."""
         return len(self.records) - self.head
 
+    @property
+    def acknowledged_segments(self) -> int:
+        """How many segments were acknowledged cumulatively so far."""
+        return self.trimmed + self.head
+
     def pop_head(self) -> Sent:
         """Remove and return the first outstanding segment, which was acknowledged."""
         record = self.records[self.head]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.segment import ACK, CWR, ECE, FIN, PSH, SYN, Segment
 from mptcpsim.core.sequences import UNKNOWN
+from mptcpsim.core.tcp.chrono import BUSY, IDLE, RWND_LIMITED, SNDBUF_LIMITED, Chrono
 from mptcpsim.core.tcp.recovery import OPEN, RECOVERY, Recovery
 from mptcpsim.core.tcp.rtt import RttEstimator
 from mptcpsim.core.tcp.scoreboard import Scoreboard, Sent
@@ -39,6 +40,7 @@ class Sender:
         mss: payload bytes of a full segment as things are (options subtracted).
         rto_at: when the retransmission timer is due.
         window_probe: what happens while the peer's window is closed.
+        chrono: what has limited it, and for how long.
         source: where data comes from under MPTCP, which assigns it as it is sent; else None.
         sent_bytes, resent_bytes: payload bytes sent, all copies; and sent again.
     """
@@ -46,6 +48,7 @@ class Sender:
     __slots__ = (
         "_probe_stale",
         "board",
+        "chrono",
         "congestion",
         "cwr_due",
         "ecn",
@@ -79,6 +82,7 @@ class Sender:
         self.tcp = tcp
         self.congestion = congestion
         self.board = Scoreboard()
+        self.chrono = Chrono()
         self.rtt = RttEstimator(config.rto_initial, config.rto_min, config.rto_max, config.rto_granularity)
         self.una: int = 0
         self.nxt: int = 0
@@ -177,6 +181,7 @@ class Sender:
             self._restart_after_idle(now)
             cwnd = self.congestion.cwnd
         mss = self.mss - self.tcp.receiver.sack_space()
+        limited = False
         while nxt < end:
             length = end - nxt
             usable = edge - nxt
@@ -186,6 +191,7 @@ class Sender:
                 # The window cuts the segment: worth it only if it is half of the largest window.
                 length = usable
                 if length <= 0 or length * 2 < self.max_window or (self.nagle and nxt != self.una):
+                    limited = pipe + min(mss, end - nxt) <= cwnd
                     break
             elif length < mss and self.nagle and nxt != self.una and not self.fin_wanted:
                 break
@@ -204,6 +210,28 @@ class Sender:
             nxt = self.nxt
         if board.head < len(board.records):
             self.window_probe.override_at = NEVER
+        if limited:
+            self.chrono.switch(RWND_LIMITED, now)
+        elif self.chrono.kind > BUSY:
+            self.chrono.switch(BUSY, now)
+        if nxt == end and self.tcp.connection.wants_write:
+            self.note_full_buffer(now)
+
+    def note_full_buffer(self, now: int) -> None:
+        """The application waits for room to write: is that the limit? (``tcp_cwnd_validate`` of Linux).
+
+        It is where all was sent and the congestion window would let more go. Under MPTCP the buffer is that
+        of the connection, and a subflow has none.
+        """
+        if self.source is not None or self.nxt < self.end or self.nxt == self.una:
+            return
+        if self.pipe() + self.mss <= self.congestion.cwnd:
+            self.chrono.switch(SNDBUF_LIMITED, now)
+
+    def note_room_in_buffer(self, now: int) -> None:
+        """The application waits no more."""
+        if self.chrono.kind == SNDBUF_LIMITED:
+            self.chrono.switch(BUSY, now)
 
     def room(self, now: int, own_window: bool) -> int:
         """Return how many bytes of new data the congestion window and the peer's window allow.
@@ -294,6 +322,8 @@ class Sender:
             self.rto_at = now + self.rtt.timeout()
             self.tcp.wake_by(self.rto_at)
             self.window_probe.at = NEVER
+            if self.chrono.kind == IDLE:
+                self.chrono.switch(BUSY, now)
         board.transmissions += 1
         records.append(Sent(seq, after, now, board.transmissions, fin))
         self.nxt = after
@@ -585,6 +615,8 @@ class Sender:
         if board.head == len(board.records):
             self.rto_at = NEVER
             self.recovery.tlp_at = NEVER
+            if self.nxt >= self.end:
+                self.chrono.switch(IDLE, now)
             return
         self.rto_at = now + self.rtt.timeout()
         self.tcp.wake_by(self.rto_at)
