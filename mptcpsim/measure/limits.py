@@ -5,15 +5,11 @@ In the spirit of Linux's ``tcp_chrono`` (busy, limited by the receive window, by
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from mptcpsim.core.mptcp.connection import MptcpConnection
-from mptcpsim.core.mptcp.subflow import subflow_of
-from mptcpsim.core.tcp.states import CLOSE_WAIT, ESTABLISHED
-
-if TYPE_CHECKING:
-    from mptcpsim.core.tcp.connection import Connection
-    from mptcpsim.core.tcp.endpoint import Tcp
+from mptcpsim.core.mptcp.info import MptcpInfo
+from mptcpsim.core.tcp.info import TCP_CLOSE_WAIT, TCP_ESTABLISHED, ConnectionInfo, TcpInfo
+from mptcpsim.measure.ends import End
 
 #: There is nothing to send, or too little while something is outstanding (Nagle's algorithm): the application
 #: is the limit, or its send buffer.
@@ -28,46 +24,42 @@ SCHEDULER: Final = "scheduler"
 LIMITS: Final = (CWND, CONNECTION_WINDOW, SUBFLOW_WINDOW, APPLICATION, SCHEDULER)
 
 
-def limit_of(connection: Connection, tcp: Tcp) -> str:
+def limit_of(end: End, tcp: TcpInfo) -> str:
     """Return what keeps a subflow of the end that sends from sending more; empty if it is not open."""
-    if tcp.state not in (ESTABLISHED, CLOSE_WAIT):
+    if tcp.tcpi_state not in (TCP_ESTABLISHED, TCP_CLOSE_WAIT):
         return ""
-    sender = tcp.sender
-    room = sender.congestion.cwnd - sender.pipe()
-    if isinstance(connection, MptcpConnection) and not connection.is_plain:
-        return _of_subflow(connection, tcp, room)
-    unsent = sender.end - sender.nxt
+    room = tcp.cwnd - tcp.in_flight
+    if end.speaks is not None:
+        return _of_subflow(end.info, end.speaks, tcp, room)
+    unsent = tcp.snd_end - tcp.snd_nxt
     if not unsent:
         return APPLICATION
-    least = min(unsent, sender.mss)
-    if sender.edge - sender.nxt < least:
+    least = min(unsent, tcp.snd_mss)
+    if tcp.snd_wnd_end - tcp.snd_nxt < least:
         return SUBFLOW_WINDOW
-    if held_by_nagle(connection, unsent, sender.mss, len(sender.board) > 0):
+    if held_by_nagle(end.info, unsent, tcp.snd_mss, tcp.unacked > 0):
         return APPLICATION
     return _cwnd_or_not(tcp, room, least)
 
 
-def _of_subflow(connection: MptcpConnection, tcp: Tcp, room: int) -> str:
-    out = connection.outbound
-    sender = tcp.sender
-    subflow = subflow_of(tcp)
-    assert subflow is not None
-    ahead = sender.end - sender.nxt
-    unsent = ahead or out.end - out.nxt
-    if not unsent and not out.reinjections:
+def _of_subflow(connection: ConnectionInfo, mptcp: MptcpInfo, tcp: TcpInfo, room: int) -> str:
+    ahead = tcp.snd_end - tcp.snd_nxt
+    unsent = ahead or mptcp.unsent_bytes
+    if not unsent and not mptcp.requeued:
         return APPLICATION
-    least = min(unsent, sender.mss) or 1
-    if not ahead and not out.reinjections and out.edge - out.nxt < least:
+    mss = tcp.snd_mss
+    least = min(unsent, mss) or 1
+    if not ahead and not mptcp.requeued and mptcp.snd_wnd_end - mptcp.snd_nxt < least:
         return CONNECTION_WINDOW
-    if (ahead or not connection.config.mptcp.share_send_window) and sender.edge - sender.nxt < least:
+    if (ahead or not mptcp.shares_send_window) and tcp.snd_wnd_end - tcp.snd_nxt < least:
         return SUBFLOW_WINDOW
-    mss = sender.mss
-    if not ahead and not out.reinjections and held_by_nagle(connection, unsent, mss, out.nxt > out.una):
+    outstanding = mptcp.snd_nxt > mptcp.snd_una
+    if not ahead and not mptcp.requeued and held_by_nagle(connection, unsent, mss, outstanding):
         return APPLICATION
     return _cwnd_or_not(tcp, room, least)
 
 
-def held_by_nagle(connection: Connection, unsent: int, mss: int, outstanding: bool) -> bool:
+def held_by_nagle(connection: ConnectionInfo, unsent: int, mss: int, outstanding: bool) -> bool:
     """Return whether what is left is too little to be sent while something is not acknowledged.
 
     That is Nagle's algorithm (RFC 9293 section 3.7.4).
@@ -78,9 +70,9 @@ def held_by_nagle(connection: Connection, unsent: int, mss: int, outstanding: bo
         mss: bytes.
         outstanding: something was sent that is not acknowledged.
     """
-    return outstanding and unsent < mss and connection.config.nagle and not connection.closing
+    return outstanding and unsent < mss and connection.nagle and not connection.closing
 
 
-def _cwnd_or_not(tcp: Tcp, room: int, least: int) -> str:
+def _cwnd_or_not(tcp: TcpInfo, room: int, least: int) -> str:
     # In a time-out the window is one segment, and that it is full says nothing.
-    return CWND if room < least and not tcp.sender.timeouts_in_a_row else SCHEDULER
+    return CWND if room < least and not tcp.timeouts_in_a_row else SCHEDULER

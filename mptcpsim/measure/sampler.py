@@ -1,17 +1,27 @@
-"""What is measured while a simulation runs: flows and queues, looked at in equal intervals."""
+"""What is measured while a simulation runs: flows and queues, looked at in equal intervals.
+
+Which series there are is said by the table of ``measure.metrics``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mptcpsim.core.mptcp.connection import MptcpConnection
-from mptcpsim.core.mptcp.subflow import subflow_of
-from mptcpsim.core.tcp.connection import Connection
-from mptcpsim.core.tcp.endpoint import Tcp
-from mptcpsim.core.tcp.states import CLOSED
+from mptcpsim.core.tcp.info import TcpInfo
 from mptcpsim.measure.drops import DropLog, watch_drops
-from mptcpsim.measure.ends import numbers_of
+from mptcpsim.measure.ends import End, numbers_of
 from mptcpsim.measure.limits import LIMITS, limit_of
+from mptcpsim.measure.metrics import (
+    MPTCP_FIELDS,
+    QUEUE,
+    RECEIVING,
+    RECEIVING_SUBFLOW,
+    SENDING,
+    SENDING_SUBFLOW,
+    TCP_FIELDS,
+    Queue,
+    Subflow,
+)
 from mptcpsim.measure.stall_watch import StallWatch
 from mptcpsim.net.host import Host
 from mptcpsim.net.pipe import Pipe
@@ -19,10 +29,7 @@ from mptcpsim.net.topology import Topology
 from mptcpsim.results.series import SeriesRecorder
 from mptcpsim.sim.flow import Flow
 from mptcpsim.sim.loop import Loop
-from mptcpsim.units import MILLISECOND, SECOND
-
-#: A slow-start threshold from which on it is "arbitrarily high" (RFC 5681 section 3.1): no series.
-_NO_THRESHOLD = 1 << 40
+from mptcpsim.units import SECOND
 
 
 class Sampler:
@@ -42,6 +49,7 @@ class Sampler:
         interval: int,
         end: int,
         stall_threshold: int | None = None,
+        record: Sequence[str] = (),
     ) -> None:
         """Begin to measure a simulation that was just built.
 
@@ -54,12 +62,15 @@ class Sampler:
             end: of the run, ns.
             stall_threshold: gaps from this duration on are stalls, ns; None: see
                 ``measure.stalls.least_stall``.
+            record: fields of ``measure.metrics.FIELDS`` that are recorded, too.
         """
         self._loop = loop
         self._end = end
         self._interval = interval
         drops = watch_drops(topology, loop)
-        self.flows = [FlowProbe(flow, recorder, interval, loop, drops, stall_threshold) for flow in flows]
+        self.flows = [
+            FlowProbe(flow, recorder, interval, loop, drops, stall_threshold, record) for flow in flows
+        ]
         for node in topology.nodes.values():
             if isinstance(node, Host):
                 node.stack.logs_windows = node.stack.remembers = True
@@ -97,12 +108,14 @@ class _QueueProbe:
     def __init__(self, name: str, pipe: Pipe, recorder: SeriesRecorder) -> None:
         self._pipe = pipe
         self._recorder = recorder
-        self._packets = recorder.series(name, None, None, "queue_packets")
-        self._bytes = recorder.series(name, None, None, "queue_bytes")
+        self._metrics = [(metric.value, recorder.series(name, None, None, metric.name)) for metric in QUEUE]
 
     def sample(self, now: int) -> None:
-        self._recorder.append(self._packets, now, float(self._pipe.queue_packets(now)))
-        self._recorder.append(self._bytes, now, float(self._pipe.queue_bytes(now)))
+        queue = Queue(self._pipe, now)
+        for value, series in self._metrics:
+            found = value(queue)
+            if found is not None:
+                self._recorder.append(series, now, float(found))
 
 
 class FlowProbe:
@@ -121,12 +134,16 @@ class FlowProbe:
         loop: Loop,
         drops: DropLog,
         threshold: int | None,
+        record: Sequence[str] = (),
     ) -> None:
         self._flow = flow
         self._recorder = recorder
         self._interval = interval
-        self._received: dict[int, int] = {}
+        #: The last value of each rate, by metric and subflow.
+        self._before: dict[tuple[str, int], float] = {}
         self._sender, self._receiver = flow.sender_host, flow.receiver_host
+        self._tcp_fields = [name for name in record if name in TCP_FIELDS]
+        self._mptcp_fields = [name for name in record if name in MPTCP_FIELDS]
         self.watch = StallWatch(loop, flow, drops, threshold)
         self.unread: int = 0
         #: Samples in which a limit has held a subflow back, by subflow and limit.
@@ -135,75 +152,63 @@ class FlowProbe:
     def sample(self, now: int) -> None:
         """Record the state of this instant, ns."""
         flow = self._flow
-        sender, receiver = flow.sender, flow.receiver
+        sender = None if flow.sender is None else End(flow.sender, now)
         if sender is not None:
-            if isinstance(sender, MptcpConnection) and not sender.is_plain:
-                self._sample_window(sender, now)
-            for subflow in sender.subflows:
-                self._sample_sender(sender, subflow, now)
-        if receiver is not None:
-            self._append(self._receiver, None, "bytes_delivered", now, receiver.delivered)
-            self._append(self._receiver, None, "bytes_readable", now, receiver.readable)
-            self.unread = max(self.unread, receiver.readable)
-            numbers = numbers_of(sender, receiver)
-            for subflow in receiver.subflows:
-                number = numbers.get(subflow.identifier)
-                if number is not None:
-                    self._sample_receiver(subflow, number, now)
+            for metric in SENDING:
+                self._append(self._sender, None, metric.name, now, metric.value(sender))
+            for tcp in sender.subflows:
+                if tcp.established_at >= 0:
+                    self._sample_sender(Subflow(sender, tcp))
+            if self._mptcp_fields:
+                self._record_mptcp(self._sender, sender)
+        if flow.receiver is not None:
+            receiver = End(flow.receiver, now)
+            for metric in RECEIVING:
+                self._append(self._receiver, None, metric.name, now, metric.value(receiver))
+            self.unread = max(self.unread, receiver.info.delivered - receiver.info.consumed)
+            for theirs, number in numbers_of(sender, receiver).items():
+                self._sample_receiver(Subflow(receiver, receiver.subflows[theirs]), number)
+            if self._mptcp_fields:
+                self._record_mptcp(self._receiver, receiver)
 
-    def _sample_window(self, sender: MptcpConnection, now: int) -> None:
-        """Record what the subflows have in common: the window of the connection."""
-        outbound = sender.outbound
-        self._append(self._sender, None, "outstanding_bytes", now, outbound.nxt - outbound.una)
-        self._append(self._sender, None, "send_window_bytes", now, max(0, outbound.edge - outbound.una))
-
-    def _sample_sender(self, connection: Connection, subflow: Tcp, now: int) -> None:
-        if subflow.established_at < 0:
-            return
-        number = subflow.identifier
-        sender = subflow.sender
-        limit = limit_of(connection, subflow) if self._flow.completed_at < 0 else ""
+    def _sample_sender(self, subflow: Subflow) -> None:
+        tcp = subflow.tcp
+        number = tcp.identifier
+        limit = limit_of(subflow.end, tcp) if self._flow.completed_at < 0 else ""
         if limit:
             times = self._limited.setdefault(number, {})
             times[limit] = times.get(limit, 0) + 1
-        if not _outlived(connection, subflow):
-            self._append(self._sender, number, "cwnd_bytes", now, sender.congestion.cwnd)
-            if sender.congestion.ssthresh < _NO_THRESHOLD:
-                self._append(self._sender, number, "ssthresh_bytes", now, sender.congestion.ssthresh)
-            if sender.rtt.srtt:
-                self._append(self._sender, number, "srtt_ms", now, sender.rtt.srtt / MILLISECOND)
-        self._append(self._sender, number, "outstanding_bytes", now, sender.nxt - sender.una)
-        self._append(self._sender, number, "send_window_bytes", now, max(0, sender.edge - sender.una))
-        self._append(self._sender, number, "bytes_sent", now, sender.sent_bytes)
-        self._append(self._sender, number, "bytes_retransmitted", now, sender.resent_bytes)
-        extension = subflow_of(subflow)
-        if extension is not None:
-            self._append(self._sender, number, "bytes_reinjected", now, extension.reinjected_bytes)
+        for metric in SENDING_SUBFLOW:
+            self._append(self._sender, number, metric.name, tcp.now, metric.value(subflow))
+        self._record_tcp(self._sender, number, tcp)
 
-    def _sample_receiver(self, subflow: Tcp, number: int, now: int) -> None:
-        received = received_bytes(subflow)
-        before = self._received.get(number, 0)
-        self._received[number] = received
-        rate = (received - before) * 8 * SECOND / self._interval
-        self._append(self._receiver, number, "throughput_bps", now, rate)
+    def _sample_receiver(self, subflow: Subflow, number: int) -> None:
+        tcp = subflow.tcp
+        for metric in RECEIVING_SUBFLOW:
+            value = metric.value(subflow)
+            if value is not None and metric.is_rate:
+                key = metric.name, number
+                value, self._before[key] = value - self._before.get(key, 0), value
+                value = value * 8 * SECOND / self._interval
+            self._append(self._receiver, number, metric.name, tcp.now, value)
+        if tcp.established_at >= 0:
+            self._record_tcp(self._receiver, number, tcp)
+
+    def _record_tcp(self, host: str, number: int, tcp: TcpInfo) -> None:
+        for name in self._tcp_fields:
+            self._append(host, number, name, tcp.now, getattr(tcp, name))
+
+    def _record_mptcp(self, host: str, end: End) -> None:
+        if end.mptcp is not None and end.info.established:
+            for name in self._mptcp_fields:
+                self._append(host, None, name, end.now, getattr(end.mptcp, name))
 
     def limited(self, number: int) -> dict[str, float]:
         """Return how long each limit has held a subflow back, in seconds."""
         times = self._limited.get(number, {})
         return {limit: times.get(limit, 0) * self._interval / SECOND for limit in LIMITS}
 
-    def _append(self, host: str, subflow: int | None, metric: str, now: int, value: float) -> None:
-        recorder = self._recorder
-        recorder.append(recorder.series(host, self._flow.name, subflow, metric), now, float(value))
-
-
-def received_bytes(subflow: Tcp) -> int:
-    """Return the bytes of payload that have arrived on a subflow, in order or not, copies not counted."""
-    receiver = subflow.receiver
-    end = 1 if 0 <= receiver.fin_at < receiver.nxt else 0
-    return max(0, receiver.nxt - 1 - end) + receiver.out_of_order.total
-
-
-def _outlived(connection: Connection, subflow: Tcp) -> bool:
-    """Return whether a subflow has ended, and its connection has not."""
-    return subflow.state == CLOSED and not connection.closed
+    def _append(self, host: str, subflow: int | None, metric: str, now: int, value: float | None) -> None:
+        if value is not None:
+            recorder = self._recorder
+            recorder.append(recorder.series(host, self._flow.name, subflow, metric), now, float(value))

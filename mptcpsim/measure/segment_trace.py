@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from mptcpsim.core.mptcp.connection import MptcpConnection
+from mptcpsim.core.mptcp.info import data_ack_of
 from mptcpsim.core.segment import SYN, FourTuple, Packet, Segment
-from mptcpsim.core.tcp.endpoint import Tcp
-from mptcpsim.measure.ends import numbers_of
+from mptcpsim.core.tcp.connection import Connection
+from mptcpsim.core.tcp.info import tcp_info, tcp_infos
+from mptcpsim.measure.ends import End, numbers_of
 from mptcpsim.net.node import Interface
 from mptcpsim.results.segments import AGAIN, DATA, HEARD, PROBE, TOLD, Row, SegmentRecorder
 from mptcpsim.sim.flow import Flow
@@ -16,10 +17,11 @@ from mptcpsim.units import SECOND
 
 
 class _Known(NamedTuple):
-    """A subflow: its flow, and its state at the end that sends the data."""
+    """A subflow: its flow, the end that sends the data, and the number that it has there."""
 
     flow: Flow
-    tcp: Tcp
+    sender: Connection
+    number: int
 
 
 class SegmentTrace:
@@ -34,6 +36,8 @@ class SegmentTrace:
         self._known: dict[FourTuple, _Known] = {}
         #: The highest DSN sent so far, by flow.
         self._highest: dict[str, int] = {}
+        #: The window shift of acknowledgments, by their four-tuple.
+        self._scales: dict[FourTuple, int] = {}
         for interface in interfaces:
             self._tap(interface)
 
@@ -49,60 +53,59 @@ class SegmentTrace:
         interface.tap = tap
 
     def _take(self, segment: Segment, now: int, outgoing: bool) -> None:
-        known = self._find(segment.flow)
+        known = self._find(segment.flow, now)
         if known is not None:
             # Towards the receiver: it counts where it is sent.
             if outgoing:
                 self._sent(known, segment, now)
             return
-        known = self._find(segment.flow.reverse())
+        known = self._find(segment.flow.reverse(), now)
         if known is not None and not segment.length:
             self._acked(known, segment, now, TOLD if outgoing else HEARD)
 
-    def _find(self, flow: FourTuple) -> _Known | None:
+    def _find(self, flow: FourTuple, now: int) -> _Known | None:
         known = self._known.get(flow)
         if known is None:
             for each in self._flows:
-                sender, receiver = each.sender, each.receiver
-                if sender is None:
+                if each.sender is None:
                     continue
-                for tcp in sender.subflows:
-                    self._known.setdefault(tcp.flow, _Known(each, tcp))
-                if receiver is None:
+                for tcp in tcp_infos(each.sender, now):
+                    self._known.setdefault(tcp.flow, _Known(each, each.sender, tcp.identifier))
+                if each.receiver is None:
                     continue
-                for theirs, number in numbers_of(sender, receiver).items():
+                receiver = End(each.receiver, now)
+                for theirs, number in numbers_of(End(each.sender, now), receiver).items():
                     arrives_as = receiver.subflows[theirs].flow.reverse()
-                    self._known.setdefault(arrives_as, _Known(each, sender.subflows[number]))
+                    self._known.setdefault(arrives_as, _Known(each, each.sender, number))
             known = self._known.get(flow)
         return known
 
     def _sent(self, known: _Known, segment: Segment, now: int) -> None:
-        tcp = known.tcp
         name = known.flow.name
         if segment.length:
             dsn = segment.offset + 1
             end = dsn + segment.length
             highest = self._highest.get(name, 1)
             kind = DATA if end > highest else AGAIN
-            if segment.length == 1 and (kind == AGAIN or tcp.sender.edge <= tcp.sender.nxt):
-                kind = PROBE
+            if segment.length == 1:
+                tcp = tcp_info(known.sender, now, known.number)
+                if kind == AGAIN or tcp.snd_wnd_end <= tcp.snd_nxt:
+                    kind = PROBE
             self._highest[name] = max(highest, end)
-            self._add(now, name, kind, tcp, dsn, segment.length, segment)
-        elif segment.seq == tcp.sender.una - 1 and tcp.sender.window_probe.shift:
-            self._add(now, name, PROBE, tcp, self._highest.get(name, 1), 0, segment)
+            self._add(now, known, kind, dsn, segment.length, segment)
+        else:
+            tcp = tcp_info(known.sender, now, known.number)
+            if segment.seq == tcp.snd_una - 1 and tcp.probe_shift:
+                self._add(now, known, PROBE, self._highest.get(name, 1), 0, segment)
 
     def _acked(self, known: _Known, segment: Segment, now: int, kind: str) -> None:
-        tcp = known.tcp
-        connection = tcp.connection
-        ack = segment.ack
-        if isinstance(connection, MptcpConnection) and not connection.is_plain:
-            dss = segment.dss
-            ack = -1
-            if dss is not None and dss.data_ack_octets:
-                ack = connection.outbound.relative(dss.data_ack, dss.data_ack_octets)
-        self._add(now, known.flow.name, kind, tcp, ack, segment.window << tcp.snd_scale, segment)
+        scale = self._scales.get(segment.flow)
+        if scale is None:
+            # The handshake is over: it never changes.
+            scale = self._scales[segment.flow] = tcp_info(known.sender, now, known.number).snd_scale
+        self._add(now, known, kind, data_ack_of(known.sender, segment), segment.window << scale, segment)
 
-    def _add(self, now: int, name: str, kind: str, tcp: Tcp, dsn: int, size: int, segment: Segment) -> None:
+    def _add(self, now: int, known: _Known, kind: str, dsn: int, size: int, segment: Segment) -> None:
         self._recorder.append(
-            Row(now / SECOND, name, kind, tcp.identifier, dsn, size, segment.seq, segment.ack)
+            Row(now / SECOND, known.flow.name, kind, known.number, dsn, size, segment.seq, segment.ack)
         )

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from mptcpsim.core.mptcp.connection import MptcpConnection
+from mptcpsim.core.mptcp.info import MptcpInfo
+from mptcpsim.core.segment import Segment
+from mptcpsim.core.tcp.info import SegmentInfo, TcpInfo
 from mptcpsim.core.window_log import IGNORED, OPENED, OVERRIDE, UPDATE, WITHHELD, WindowEvent
 from mptcpsim.measure.drops import BOX, NODE, DropLog, DroppedPacket
+from mptcpsim.measure.ends import End
 from mptcpsim.measure.limits import held_by_nagle
 from mptcpsim.measure.stall_evidence import Evidence, in_a_row, instant, next_probe, timeouts
 from mptcpsim.measure.stalls import (
@@ -35,40 +36,29 @@ from mptcpsim.measure.stalls import (
 )
 from mptcpsim.units import NEVER, SECOND, format_time
 
-if TYPE_CHECKING:
-    from mptcpsim.core.mptcp.subflow import Subflow
-    from mptcpsim.core.segment import Segment
-    from mptcpsim.core.tcp.connection import Connection
-    from mptcpsim.core.tcp.endpoint import Tcp
-    from mptcpsim.core.tcp.scoreboard import Sent
-
 #: Reasons for which links and nodes drop everything: what was sent that way is not late but dead.
 _DEAD = ("down", "interface-down")
 _TOO_BIG = "too-big"
 
 
-def explain(
-    sender: Connection, receiver: Connection, now: int, since: int, drops: DropLog | None = None
-) -> Explanation:
+def explain(sender: End, receiver: End, since: int, drops: DropLog) -> Explanation:
     """Return why nothing arrives at an instant of a gap.
 
     Args:
-        sender: the end that sends the data.
+        sender: the end that sends the data, at that instant.
         receiver: the other one.
-        now: ns.
         since: when the gap began, ns.
-        drops: what the network dropped, as far as it was noted.
+        drops: what the network dropped.
     """
-    noted = DropLog() if drops is None else drops
-    if isinstance(sender, MptcpConnection) and isinstance(receiver, MptcpConnection) and not sender.is_plain:
-        return _Multipath(sender, receiver, now, since, noted).explain()
-    return _Single(sender, receiver, now, since, noted).explain()
+    if sender.speaks is not None and receiver.mptcp is not None:
+        return _Multipath(sender, receiver, since, drops, sender.speaks, receiver.mptcp).explain()
+    return _Single(sender, receiver, since, drops).explain()
 
 
 class _Causes(Evidence):
     """The causes that plain TCP and MPTCP have in common."""
 
-    def closed(self, tcps: list[Tcp], whose: str) -> Explanation:
+    def closed(self, tcps: list[TcpInfo], whose: str) -> Explanation:
         """Explain why the sender still holds a window for closed; ``tcps``: the subflows that matter."""
         updates = self.said(UPDATE)
         here = {tcp.identifier for tcp in tcps}
@@ -95,7 +85,7 @@ class _Causes(Evidence):
         words = f"no segment has announced the room that there is {whose}{answers}; {next_probe(tcps)}"
         return Explanation(BACK_OFF, words, (*self.zero(), *self.probed(tcps)))
 
-    def _lost(self, lost: list[WindowEvent], tcps: list[Tcp]) -> Explanation:
+    def _lost(self, lost: list[WindowEvent], tcps: list[TcpInfo]) -> Explanation:
         where = ", ".join(sorted({str(self.number(event.subflow)) for event in lost}))
         fates = {self._fate(event) for event in lost} - {""}
         fate = f" ({', '.join(sorted(fates))})" if fates else ""
@@ -113,7 +103,7 @@ class _Causes(Evidence):
         drop = self.dropped_back(tcp, event.seq, event.ack, event.time)
         return "" if drop is None else drop.words
 
-    def _answers(self, tcps: list[Tcp]) -> str:
+    def _answers(self, tcps: list[TcpInfo]) -> str:
         """Return in words which answers to probes were lost."""
         lost = self.lost_answers(tcps)
         if not lost:
@@ -136,7 +126,7 @@ class _Causes(Evidence):
         witness = self.heard_by_sender("update without DATA_ACK", first)
         return Explanation(NO_DATA_ACK, words, (*self.zero(), witness))
 
-    def _elsewhere(self, updates: list[WindowEvent], tcps: list[Tcp]) -> Explanation:
+    def _elsewhere(self, updates: list[WindowEvent], tcps: list[TcpInfo]) -> Explanation:
         told = ", ".join(sorted({str(self.number(event.subflow)) for event in updates}))
         waits = ", ".join(str(tcp.identifier) for tcp in tcps)
         words = (
@@ -158,8 +148,8 @@ class _Causes(Evidence):
     def waits_for_ack(self, unsent: int, mss: int, outstanding: bool, where: str) -> Explanation:
         """Windows are open, all that was sent has arrived, and no ACK of it is overdue: it is on its way."""
         words = f"{unsent} bytes wait, the window is open, and nothing is sent{where}"
-        if held_by_nagle(self.sender, unsent, mss, outstanding):
-            rtt = max(tcp.sender.rtt.srtt for tcp in self.sender.subflows)
+        if held_by_nagle(self.sender.info, unsent, mss, outstanding):
+            rtt = max(tcp.srtt for tcp in self.sender.subflows)
             words += (
                 " until the peer acknowledges what it has: they are less than a segment (Nagle's algorithm); "
                 f"smoothed round trip {format_time(rtt)}"
@@ -169,7 +159,7 @@ class _Causes(Evidence):
             words += " until the peer acknowledges what it has (the congestion window)"
         return Explanation(UNEXPLAINED, words)
 
-    def acks_lost(self, tcps: list[Tcp]) -> Explanation:
+    def acks_lost(self, tcps: list[TcpInfo]) -> Explanation:
         """All that was sent has arrived, and the ACKs of it have not."""
         each: list[str] = []
         again = 0
@@ -180,8 +170,8 @@ class _Causes(Evidence):
             many = f"{len(drops)} ACKs were" if len(drops) > 1 else "an ACK was"
             how = f" ({many} {drops[-1].words})" if drops else ""
             due = timeouts(tcp, "") or (
-                f"the retransmission time-out is due at {instant(tcp.sender.rto_at)}"
-                if tcp.sender.rto_at < NEVER
+                f"the retransmission time-out is due at {instant(tcp.rto_at)}"
+                if tcp.rto_at < NEVER
                 else "no timer is running"
             )
             each.append(
@@ -193,7 +183,7 @@ class _Causes(Evidence):
         cause = TIME_OUT if again == len(tcps) else ACKS_LOST
         return Explanation(cause, "; ".join(each), timeouts=max(in_a_row(tcp) for tcp in tcps))
 
-    def in_flight(self, tcp: Tcp, seq: int, what: str, elsewhere: bool = False) -> Explanation:
+    def in_flight(self, tcp: TcpInfo, seq: int, what: str, elsewhere: bool = False) -> Explanation:
         """Explain a gap while a byte is outstanding on a subflow.
 
         Args:
@@ -202,7 +192,7 @@ class _Causes(Evidence):
             what: begin of a sentence about it.
             elsewhere: other subflows could carry it.
         """
-        record = _record(tcp, seq)
+        record = self.sender.segment(tcp, seq)
         drops = self.dropped(tcp, seq)
         last, segment = drops[-1] if drops else (None, None)
         if last is not None and (record is None or last.time < record.sent_at):
@@ -220,27 +210,26 @@ class _Causes(Evidence):
         if not lost:
             return self._on_its_way(tcp, record, what, missing)
         how = f", and {_dropped(drops, last)}" if last is not None else " and not acknowledged"
-        due = timeouts(tcp, "") or f"the retransmission time-out is due at {instant(tcp.sender.rto_at)}"
+        due = timeouts(tcp, "") or f"the retransmission time-out is due at {instant(tcp.rto_at)}"
         words = f"{what}{how}; {due}"
         dead = count > 1 or (last is not None and last.reason in _DEAD)
         if elsewhere and dead:
             return Explanation(HEAD_OF_LINE, words, missing, count)
         return Explanation(TIME_OUT if count else LOSS, words, missing, count)
 
-    def sent_by(self, tcp: Tcp, seq: int) -> int:
+    def sent_by(self, tcp: TcpInfo, seq: int) -> int:
         """Return by when a byte that is outstanding on a subflow had been sent, as far as is known, ns."""
-        record = _record(tcp, seq)
+        record = self.sender.segment(tcp, seq)
         known = [drop.time for drop, _ in self.dropped(tcp, seq)]
         return min(known if record is None else [record.sent_at, *known], default=self.now)
 
     def _on_its_way(
-        self, tcp: Tcp, record: Sent | None, what: str, missing: tuple[Witness, ...]
+        self, tcp: TcpInfo, record: SegmentInfo | None, what: str, missing: tuple[Witness, ...]
     ) -> Explanation:
         """Nothing says that the byte is lost: it is late."""
-        sender = tcp.sender
         if record is not None and not record.retransmissions:
             withheld = self.said(WITHHELD)
-            fresh = self.now - record.sent_at < sender.rtt.srtt
+            fresh = self.now - record.sent_at < tcp.srtt
             # Reads without an update have held it up only if there was no room in the window.
             held = [e for e in self.heard(OPENED, OVERRIDE) if self.since < e.time <= record.sent_at]
             if fresh and withheld and held:
@@ -250,13 +239,13 @@ class _Causes(Evidence):
                 )
                 return Explanation(NOT_SENT, words, tuple(self.zero()))
         words = (
-            f"{what} and not acknowledged; smoothed round trip {format_time(sender.rtt.srtt)}, "
-            f"time-out {format_time(sender.rtt.rto)}"
+            f"{what} and not acknowledged; smoothed round trip {format_time(tcp.srtt)}, "
+            f"time-out {format_time(tcp.rto)}"
         )
         return Explanation(HEAD_OF_LINE, words, missing)
 
     def _black_hole(
-        self, tcp: Tcp, drop: DroppedPacket, size: int, missing: tuple[Witness, ...]
+        self, tcp: TcpInfo, drop: DroppedPacket, size: int, missing: tuple[Witness, ...]
     ) -> Explanation:
         """The path drops packets of a size, and the sender is not told (RFC 2923 section 2.1)."""
         words = f"packets of {size:,} bytes are dropped at {drop.place}; no ICMP came back"
@@ -265,13 +254,12 @@ class _Causes(Evidence):
             words += f" (it was {errors[-1].words})"
         return Explanation(BLACK_HOLE, words + timeouts(tcp, "; "), missing, in_a_row(tcp))
 
-    def _missing_segment(self, tcp: Tcp, record: Sent | None) -> tuple[Witness, ...]:
+    def _missing_segment(self, tcp: TcpInfo, record: SegmentInfo | None) -> tuple[Witness, ...]:
         if record is None:
             return ()
-        size = record.end - record.seq - (1 if record.fin else 0)
-        raw = tcp.sequences.wire_seq(record.seq)
+        raw = tcp.wire_seq(record.seq)
         what = "what is missing, last sent"
-        return (Witness(what, record.sent_at, True, True, tcp.identifier, tcp.flow, raw, size),)
+        return (Witness(what, record.sent_at, True, True, tcp.identifier, tcp.flow, raw, record.length),)
 
 
 class _Single(_Causes):
@@ -279,167 +267,153 @@ class _Single(_Causes):
 
     def explain(self) -> Explanation:
         """Return the explanation."""
-        tcp, other = _only(self.sender), _only(self.receiver)
-        sender = tcp.sender
-        if self.sender.closed:
+        tcp, other = self.sender.only, self.receiver.only
+        if self.sender.info.closed:
             return Explanation(NO_SUBFLOW, "the connection has ended")
-        missing = other.receiver.nxt
-        if missing < sender.nxt:
+        missing = other.rcv_nxt
+        if missing < tcp.snd_nxt:
             found = self.in_flight(tcp, missing, f"byte {missing} was sent")
             return found._replace(since=self.sent_by(tcp, missing))
         if self.unheard([tcp]):
             return self.acks_lost([tcp])
-        left = sender.edge - sender.nxt
-        if sender.edge <= sender.nxt < sender.end:
+        unsent = tcp.snd_end - tcp.snd_nxt
+        left = tcp.snd_wnd_end - tcp.snd_nxt
+        if left <= 0 < unsent:
             return self.closed([tcp], "in the receive buffer")
-        if left < min(sender.mss, sender.end - sender.nxt):
-            return self.silly(left, sender.window_probe.override_at)
-        return self.waits_for_ack(sender.end - sender.nxt, sender.mss, sender.nxt > sender.una, "")
+        if left < min(tcp.snd_mss, unsent):
+            return self.silly(left, tcp.override_at)
+        return self.waits_for_ack(unsent, tcp.snd_mss, tcp.snd_nxt > tcp.snd_una, "")
 
 
 class _Multipath(_Causes):
     """An MPTCP connection."""
 
-    sender: MptcpConnection
-    receiver: MptcpConnection
+    def __init__(
+        self, sender: End, receiver: End, since: int, drops: DropLog, mine: MptcpInfo, theirs: MptcpInfo
+    ) -> None:
+        super().__init__(sender, receiver, since, drops)
+        self.mine = mine
+        self.theirs = theirs
 
     def explain(self) -> Explanation:
         """Return the explanation."""
-        out = self.sender.outbound
-        if not self.sender.open_subflows():
+        mine = self.mine
+        if not mine.subflows:
             return self._all_ended()
-        if self.sender.written == self.receiver.delivered:
+        if self.sender.info.written == self.receiver.info.delivered:
             return self._starved()
-        missing = self.receiver.inbound.nxt
-        if missing < out.nxt:
+        missing = self.theirs.rcv_nxt
+        if missing < mine.snd_nxt:
             return self._missing(missing)
-        tcps = [subflow.tcp for subflow in self.sender.open]
+        tcps = self.sender.open
         silent = self.unheard(tcps)
         # The window that the sender knows of has no room for a segment; the one that was announced has.
-        short = out.edge - out.nxt < self.receiver.least_free
-        told = self.receiver.inbound.edge > out.edge
+        short = mine.snd_wnd_end - mine.snd_nxt < self.receiver.info.least_free
+        told = self.theirs.rcv_wnd_end > mine.snd_wnd_end
         if silent and (len(silent) == len(tcps) or (short and told)):
             return self.acks_lost(silent)
-        if out.edge <= out.nxt:
+        if mine.snd_wnd_end <= mine.snd_nxt:
             return self.closed(tcps, "in the receive buffer")
         return self._unsent()
 
     def _all_ended(self) -> Explanation:
         subflows = self.sender.subflows
         why = "; ".join(f"subflow {tcp.identifier}: {tcp.error or 'closed'}" for tcp in subflows)
-        ended = [e.time for e in self.sender.host_events() if self._is_end(e.connection, e.what)]
+        ended = [e.time for e in self.sender.events() if self.sender.is_mine(e) and e.what == "SF_CLOSED"]
         return Explanation(NO_SUBFLOW, f"every subflow has ended ({why})", since=max(ended, default=-1))
-
-    def _is_end(self, connection: int, what: str) -> bool:
-        return connection == self.sender.identifier and what == "SF_CLOSED"
 
     def _missing(self, missing: int) -> Explanation:
         """The next byte was mapped onto a subflow."""
-        holders: list[tuple[Subflow, int]] = []
-        for subflow in self.sender.open:
-            for mapping in subflow.mappings.outstanding():
-                if mapping.dsn <= missing < mapping.dsn + mapping.length:
-                    holders.append((subflow, mapping.ssn + missing - mapping.dsn))
-        sent = [(subflow, seq) for subflow, seq in holders if seq < subflow.tcp.sender.nxt]
-        usable = self.sender.usable()
+        sender = self.sender
+        holders: list[tuple[TcpInfo, int]] = []
+        for mapping in sender.carriers(missing):
+            holders.append((sender.subflows[mapping.subflow], mapping.ssn + missing - mapping.dsn))
+        sent = [(tcp, seq) for tcp, seq in holders if seq < tcp.snd_nxt]
         if sent:
             # The copy that comes first matters: one on a subflow that is not in time-out, if there is one.
-            subflow, seq = min(sent, key=lambda item: in_a_row(item[0].tcp))
-            others = any(other is not subflow for other in usable)
-            what = f"DSN {missing} was sent on subflow {subflow.number}"
-            other = self.other(subflow.tcp)
-            first = seq if other is None else other.receiver.nxt
+            tcp, seq = min(sent, key=lambda item: in_a_row(item[0]))
+            number = tcp.identifier
+            others = any(other is not tcp for other in sender.usable)
+            what = f"DSN {missing} was sent on subflow {number}"
+            other = self.other(tcp)
+            first = seq if other is None else other.rcv_nxt
             if first < seq:
                 # It may have arrived: subflows hand on in their own order.
                 seq = first
-                what = f"DSN {missing} waits on subflow {subflow.number} behind byte {first}, which was sent"
-            found = self.in_flight(subflow.tcp, seq, what, others)
-            found = found._replace(since=min(self.sent_by(one.tcp, number) for one, number in sent))
-            if found.cause == TIME_OUT and not usable and len(self.sender.open) > 1:
-                states = "; ".join(_why_not(one) for one in self.sender.open)
+                what = f"DSN {missing} waits on subflow {number} behind byte {first}, which was sent"
+            found = self.in_flight(tcp, seq, what, others)
+            found = found._replace(since=min(self.sent_by(one, number) for one, number in sent))
+            if found.cause == TIME_OUT and not sender.usable and len(sender.open) > 1:
+                states = "; ".join(_why_not(one) for one in sender.open)
                 found = found._replace(words=f"{found.words}; no subflow is left to send it on: {states}")
             return found
         if not holders:
             words = (
                 f"DSN {missing} was acknowledged on its subflow and not taken by the connection; "
-                f"its data-level retransmission is due at {instant(self.sender.outbound.rto_at)}"
+                f"its data-level retransmission is due at {instant(self.mine.rto_at)}"
             )
             return Explanation(HEAD_OF_LINE, words)
-        return self.closed([subflow.tcp for subflow, _ in holders], "for what waits")
+        return self.closed([tcp for tcp, _ in holders], "for what waits")
 
     def _unsent(self) -> Explanation:
         """The next byte was never sent, and the window of the connection is open."""
-        out = self.sender.outbound
-        usable = self.sender.usable()
-        tcps = [subflow.tcp for subflow in self.sender.open]
+        mine = self.mine
+        unsent = mine.unsent_bytes
+        usable = self.sender.usable
+        tcps = self.sender.open
         opened = self.heard(OPENED)
         witnesses = [self.heard_by_sender("window update", event) for event in opened[:1]]
         if not usable:
-            states = "; ".join(_why_not(subflow) for subflow in self.sender.open)
+            states = "; ".join(_why_not(tcp) for tcp in tcps)
             dead = all(in_a_row(tcp) for tcp in tcps)
             return Explanation(
                 TIME_OUT if dead else NO_SUBFLOW,
-                f"{out.unsent} bytes wait, and no subflow may have them: {states}",
+                f"{unsent} bytes wait, and no subflow may have them: {states}",
                 (*self.zero(), *witnesses, *self.probed(tcps)),
                 timeouts=max((in_a_row(tcp) for tcp in tcps), default=0),
             )
-        silent = self.unheard([subflow.tcp for subflow in usable])
+        silent = self.unheard(usable)
         if len(silent) == len(usable):
             return self.acks_lost(silent)
-        if all(subflow.own_window_closed() for subflow in usable):
-            return self.closed([subflow.tcp for subflow in usable], "on the subflows that are left")
-        if not out.awake:
+        if all(mine.each[tcp.identifier].own_window_closed for tcp in usable):
+            return self.closed(usable, "on the subflows that are left")
+        if not mine.is_awake:
             words = (
-                f"{out.unsent} bytes wait, windows are open, and nothing wakes the scheduler: only a "
-                f"DATA_ACK that advances does; the data-level timer is due at {instant(out.rto_at)}"
+                f"{unsent} bytes wait, windows are open, and nothing wakes the scheduler: only a "
+                f"DATA_ACK that advances does; the data-level timer is due at {instant(mine.rto_at)}"
             )
             return Explanation(NO_SUBFLOW, words, (*self.zero(), *witnesses, *self.probed(tcps)))
-        names = ", ".join(str(subflow.number) for subflow in usable)
-        if out.declined_at >= max(subflow.tcp.sender.last_sent_at for subflow in usable):
+        names = ", ".join(str(tcp.identifier) for tcp in usable)
+        if mine.declined_at >= max(tcp.last_sent_at for tcp in usable):
             words = (
-                f"{out.unsent} bytes wait, windows are open, and the scheduler {out.scheduler.NAME!r} chose "
-                f"no subflow when it was last asked, at {out.declined_at / SECOND:.6f} s (usable: {names})"
+                f"{unsent} bytes wait, windows are open, and the scheduler {mine.scheduler!r} chose "
+                f"no subflow when it was last asked, at {mine.declined_at / SECOND:.6f} s (usable: {names})"
             )
             return Explanation(SCHEDULER, words)
         silent = silent or self.unheard(tcps)
         if silent:
             # What waits for an ACK (Nagle, the congestion window) waits for these.
             return self.acks_lost(silent)
-        left = min(out.edge - out.nxt, out.unsent)
-        if left < min(subflow.tcp.sender.mss for subflow in usable) and left < out.unsent:
-            return self.silly(left, out.override_at)
-        least = min(subflow.tcp.sender.mss for subflow in usable)
-        return self.waits_for_ack(out.unsent, least, out.nxt > out.una, f" on subflow {names}")
+        left = min(mine.snd_wnd_end - mine.snd_nxt, unsent)
+        least = min(tcp.snd_mss for tcp in usable)
+        if left < least and left < unsent:
+            return self.silly(left, mine.override_at)
+        return self.waits_for_ack(unsent, least, mine.snd_nxt > mine.snd_una, f" on subflow {names}")
 
     def _starved(self) -> Explanation:
+        each = self.mine.each
         kept = [
-            f"{subflow.mappings.bytes_below(self.sender.acked + 1)} on subflow {subflow.number}"
-            f" ({subflow.tcp.sender.timeouts_in_a_row} time-outs in a row)"
-            for subflow in self.sender.open
-            if subflow.mappings.bytes_below(self.sender.acked + 1)
+            f"{each[tcp.identifier].kept_bytes} on subflow {tcp.identifier}"
+            f" ({in_a_row(tcp)} time-outs in a row)"
+            for tcp in self.sender.open
+            if each[tcp.identifier].kept_bytes
         ]
         words = (
-            f"the application waits to write: the send buffer of {self.sender.send_buffer} bytes keeps "
+            f"the application waits to write: the send buffer of {self.sender.info.send_buffer} bytes keeps "
             f"what was delivered until every subflow that carried it has acknowledged it (RFC 8684 3.3.2): "
             f"{', '.join(kept) or 'nothing'}"
         )
         return Explanation(STARVED, words)
-
-
-def _only(connection: Connection) -> Tcp:
-    """Return the subflow that a plain connection has, or goes on with."""
-    if isinstance(connection, MptcpConnection):
-        return connection.fallback.survivor()
-    return connection.subflows[0]
-
-
-def _record(tcp: Tcp, seq: int) -> Sent | None:
-    """Return what is known of the segment that carries a byte, None if it is not outstanding."""
-    board = tcp.sender.board
-    if not len(board):
-        return None
-    index = board.index_at(seq)
-    return board.records[index] if index < len(board.records) else None
 
 
 def _dropped(drops: list[tuple[DroppedPacket, Segment]], last: DroppedPacket) -> str:
@@ -453,12 +427,10 @@ def _reads(withheld: list[WindowEvent]) -> str:
     return f"the application has read, {times} times since {withheld[0].time / SECOND:.3f} s"
 
 
-def _why_not(subflow: Subflow) -> str:
-    tcp = subflow.tcp
-    name = f"subflow {subflow.number}"
-    if tcp.sender.timeouts_in_a_row:
-        return f"{name} is in time-out ({tcp.sender.timeouts_in_a_row} in a row)"
-    probe = tcp.sender.window_probe
-    if probe.at < NEVER:
-        return f"{name} is in persist, next probe at {probe.at / SECOND:.3f} s"
+def _why_not(tcp: TcpInfo) -> str:
+    name = f"subflow {tcp.identifier}"
+    if tcp.timeouts_in_a_row:
+        return f"{name} is in time-out ({tcp.timeouts_in_a_row} in a row)"
+    if tcp.probe_at < NEVER:
+        return f"{name} is in persist, next probe at {tcp.probe_at / SECOND:.3f} s"
     return f"{name} is not ready"

@@ -5,12 +5,10 @@ The receiver is asked while that segment is being processed, so that the sender'
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from mptcpsim.core.mptcp.connection import MptcpConnection
-from mptcpsim.core.mptcp.subflow import subflow_of
-from mptcpsim.core.tcp.recovery import RECOVERY
-from mptcpsim.core.tcp.window_probe import SWS_OVERRIDE
+from mptcpsim.core.events import Event
+from mptcpsim.core.tcp.info import SWS_OVERRIDE, TCP_CA_RECOVERY, SegmentInfo, TcpInfo
 from mptcpsim.core.window_log import (
     ANSWER,
     LOSS_PROBE,
@@ -21,15 +19,9 @@ from mptcpsim.core.window_log import (
     UPDATE,
     WindowEvent,
 )
-from mptcpsim.measure.ends import numbers_of
+from mptcpsim.measure.ends import End, numbers_of
 from mptcpsim.measure.stalls import Witness
 from mptcpsim.units import MILLISECOND, SECOND, format_time
-
-if TYPE_CHECKING:
-    from mptcpsim.core.events import Event
-    from mptcpsim.core.tcp.connection import Connection
-    from mptcpsim.core.tcp.endpoint import Tcp
-    from mptcpsim.core.tcp.scoreboard import Sent
 
 BY_PROBE: Final = "window probe"
 BY_UPDATE: Final = "window update"
@@ -87,48 +79,44 @@ class Ending(NamedTuple):
     witnesses: tuple[Witness, ...] = ()
 
 
-def ending(sender: Connection, receiver: Connection, tcp: Tcp, since: int, now: int) -> Ending:
+def ending(sender: End, receiver: End, subflow: int, since: int) -> Ending:
     """Return what ended a gap.
 
     Args:
-        sender: the end that sends the data.
+        sender: the end that sends the data, while the segment that ends the gap is being processed.
         receiver: the other one.
-        tcp: the subflow of the receiver on which the segment that ends it is being processed.
+        subflow: number that the receiver has for the subflow of that segment.
         since: when the gap began, ns.
-        now: ns.
     """
-    number = numbers_of(sender, receiver).get(tcp.identifier, -1)
+    number = numbers_of(sender, receiver).get(subflow, -1)
     if number < 0:
-        return Ending(BY_SENDING, "a segment arrived", now)
-    return _Ending(sender, receiver, sender.subflows[number], tcp, since, now).tell()
+        return Ending(BY_SENDING, "a segment arrived", sender.now)
+    return _Ending(sender, receiver, sender.subflows[number], receiver.subflows[subflow], since).tell()
 
 
 class _Ending:
     """The segment that ends a gap, at both ends."""
 
-    def __init__(
-        self, sender: Connection, receiver: Connection, mine: Tcp, theirs: Tcp, since: int, now: int
-    ) -> None:
+    def __init__(self, sender: End, receiver: End, mine: TcpInfo, theirs: TcpInfo, since: int) -> None:
         self.sender = sender
         self.receiver = receiver
         self.mine = mine
         self.theirs = theirs
         self.since = since
-        self.now = now
+        self.now = sender.now
         #: What the receiver had before: an ACK of everything else was sent, or is owed.
-        self.seq = theirs.receiver.last_ack_sent + theirs.receiver.unacked
+        self.seq = theirs.last_ack_sent + theirs.unacked_bytes
 
     def tell(self) -> Ending:
         """Return the ending."""
-        out = self.mine.sender
-        if self.seq >= out.nxt or not len(out.board):
+        record = self.sender.segment(self.mine, self.seq) if self.seq < self.mine.snd_nxt else None
+        if record is None:
             probe = self._last(PROBE, self.mine.identifier, self.now)
             if probe is None:
                 return Ending(BY_SENDING, "a segment arrived", self.now)
             words = f"the byte in the window probe sent at {_at(probe.time)} was taken"
             return Ending(BY_PROBE, words, probe.time, (self._probe(probe), self._arrival(probe.length)))
-        record = out.board.records[out.board.index_at(self.seq)]
-        shown = (self._sent(record), self._arrival(record.end - record.seq - (1 if record.fin else 0)))
+        shown = (self._sent(record), self._arrival(record.length))
         if record.sent_at <= self.since:
             took = format_time(self.now - record.sent_at)
             words = f"what was sent at {_at(record.sent_at)} arrived, {took} later"
@@ -140,30 +128,30 @@ class _Ending:
         found = self._trigger(record)
         return found._replace(witnesses=(*found.witnesses, *shown))
 
-    def _sent_before(self, record: Sent) -> int:
+    def _sent_before(self, record: SegmentInfo) -> int:
         """Return how long ago an earlier copy was sent if that is the one that arrives, ns; else 0.
 
         The timestamps of RFC 7323 tell the copies of a segment apart, to the millisecond. TS.Recent is that
         of the segment only if it begins where the last ACK did (section 4.3): behind a delayed ACK it is
         older.
         """
-        if not record.retransmissions or not self.theirs.timestamps:
+        if not record.retransmissions or not self.theirs.has_timestamps:
             return 0
-        if record.seq > self.theirs.receiver.last_ack_sent:
+        if record.seq > self.theirs.last_ack_sent:
             return 0
         clock = self.mine.timestamp(self.now)
-        age = (clock - self.theirs.receiver.ts_recent) & _STAMPS
+        age = (clock - self.theirs.ts_recent) & _STAMPS
         last = (clock - self.mine.timestamp(record.sent_at)) & _STAMPS
         return age * MILLISECOND if age > last and age < _STAMPS >> 1 else 0
 
     # --- Why it was sent --------------------------------------------------------------------------
 
-    def _trigger(self, record: Sent) -> Ending:
+    def _trigger(self, record: SegmentInfo) -> Ending:
         """Return what made the sender send the record when it did."""
         sent = record.sent_at
         subflow = self.mine.identifier
         here = f"on subflow {subflow} at {_at(sent)}"
-        if isinstance(self.sender, MptcpConnection) and self.sender.outbound.timer_at == sent:
+        if self.sender.mptcp is not None and self.sender.mptcp.retransmitted_at == sent:
             return Ending(BY_DATA_TIME_OUT, f"the data-level timer expired, and it was sent {here}", sent)
         held = self._also_held_by(record)
         woke: Event | None = None
@@ -192,7 +180,7 @@ class _Ending:
             return Ending(by, words, sent)
         return self._before(record, held, here)
 
-    def _before(self, record: Sent, held: set[int], here: str) -> Ending:
+    def _before(self, record: SegmentInfo, held: set[int], here: str) -> Ending:
         """Nothing special happened when it was sent: an ACK let it go. What brought that ACK?"""
         sent = record.sent_at
         subflow = self.mine.identifier
@@ -201,14 +189,14 @@ class _Ending:
             told = self._told(opened)
             if told is not None or self._answered(opened) is not None:
                 return self._opened(opened, told, here)
-        if record.retransmissions and self.mine.sender.recovery.state == RECOVERY:
+        if record.retransmissions and self.mine.tcpi_ca_state == TCP_CA_RECOVERY:
             words = f"it was sent again {here}, when ACKs showed that it was lost"
             return Ending(BY_RETRANSMISSION, words, sent)
         for event in reversed(self._events(max(self.since, 0), sent)):
             if event.what in (_TIME_OUT, _ENDED) and event.subflow in held:
                 return self._reinjected(event, here)
             where = f"on subflow {event.subflow} at {_at(event.time)}"
-            if event.what == _TIME_OUT and not self.sender.subflows[event.subflow].sender.timeouts_in_a_row:
+            if event.what == _TIME_OUT and not self.sender.subflows[event.subflow].timeouts_in_a_row:
                 then = f"the ACK of what it sent let more go {here}"
                 words = f"the retransmission timer expired {where}; {then}"
                 again = self._last(TIMED_OUT, event.subflow, event.time)
@@ -241,31 +229,24 @@ class _Ending:
         words = f"subflow {event.subflow} {why}, and it was sent {here} instead"
         return Ending(BY_REINJECTION, words, event.time)
 
-    def _also_held_by(self, record: Sent) -> set[int]:
+    def _also_held_by(self, record: SegmentInfo) -> set[int]:
         """Return the other subflows that had it when it was queued again; none if it was lost here, too."""
-        mine = subflow_of(self.mine)
-        if mine is None or record.retransmissions or not isinstance(self.sender, MptcpConnection):
+        if record.retransmissions or self.sender.speaks is None:
             return set()
-        if self.sender.is_plain:
-            return set()
-        dsn = mine.mappings.at(self.seq).dsn
-        others = [other for other in self.sender.extensions if other is not mine]
-        return {
-            other.number
-            for other in others
-            if any(m.reinjected and m.dsn <= dsn < m.dsn + m.length for m in other.mappings.undelivered())
-        }
+        mapping = self.sender.mapping(self.mine, self.seq)
+        return set() if mapping is None else self.sender.requeued_from(mapping.dsn) - {mapping.subflow}
 
-    def _is_opportunistic(self, record: Sent) -> bool:
+    def _is_opportunistic(self, record: SegmentInfo) -> bool:
         """Return whether it was sent here, too, because nothing new fitted into the window."""
-        mine = subflow_of(self.mine)
-        if mine is None or record.retransmissions or not len(mine.mappings):
+        mptcp = self.sender.mptcp
+        if mptcp is None or record.retransmissions:
             return False
-        return mine.blocked_at == mine.mappings.at(self.seq).dsn
+        mapping = self.sender.mapping(self.mine, self.seq)
+        return mapping is not None and mptcp.each[mapping.subflow].blocked_at == mapping.dsn
 
     def _is_acked(self, event: WindowEvent) -> bool:
         """Return whether what the sender sent was acknowledged."""
-        return self.sender.subflows[event.subflow].sender.una > event.seq
+        return self.sender.subflows[event.subflow].snd_una > event.seq
 
     def _opened(self, opened: WindowEvent, told: WindowEvent | None, here: str) -> Ending:
         """A window opened: by an update, or by the answer to a probe?"""
@@ -290,17 +271,16 @@ class _Ending:
 
     def _told(self, opened: WindowEvent) -> WindowEvent | None:
         """Return what the receiver noted when it sent the ACK that opened a window, or None."""
-        log = self.receiver.window_log
         numbers = numbers_of(self.sender, self.receiver)
-        for event in reversed(log.events if log is not None else []):
-            if event.time < self.receiver.free_since:
+        for event in reversed(self.receiver.window_events):
+            if event.time < self.receiver.info.free_since:
                 break
             if event.time > opened.time or event.what not in (ANSWER, UPDATE):
                 continue
             if numbers.get(event.subflow) == opened.subflow and event.ack == opened.ack:
                 # An ACK takes the way back only, where no data queues.
-                rtt = self.sender.subflows[opened.subflow].sender.rtt
-                return event if opened.time - event.time <= (rtt.minimum or rtt.rto) else None
+                tcp = self.sender.subflows[opened.subflow]
+                return event if opened.time - event.time <= (tcp.min_rtt or tcp.rto) else None
         return None
 
     def _answered(self, opened: WindowEvent) -> WindowEvent | None:
@@ -310,8 +290,8 @@ class _Ending:
         """
         # What goes out at the same instant is no question to which this is the answer.
         probe = self._last(PROBE, opened.subflow, opened.time - 1)
-        rtt = self.sender.subflows[opened.subflow].sender.rtt
-        most = rtt.srtt + max(4 * rtt.rttvar, rtt.granularity)
+        tcp = self.sender.subflows[opened.subflow]
+        most = tcp.srtt + max(4 * tcp.rttvar, tcp.rto_granularity)
         return probe if probe is not None and opened.time - probe.time <= most else None
 
     # --- Evidence ---------------------------------------------------------------------------------
@@ -319,17 +299,16 @@ class _Ending:
     def _events(self, first: int, last: int) -> list[Event]:
         """Return what the sender's host noted of the connection from ``first`` to ``last``, ns."""
         found: list[Event] = []
-        for event in reversed(self.sender.host_events()):
+        for event in reversed(self.sender.events()):
             if event.time < first:
                 break
-            if event.time <= last and event.connection == self.sender.identifier:
+            if event.time <= last and self.sender.is_mine(event):
                 found.append(event)
         return found[::-1]
 
     def _last(self, what: str, subflow: int, until: int) -> WindowEvent | None:
         """Return the last event of a kind in the sender's log, on a subflow (-1: on any)."""
-        log = self.sender.window_log
-        for event in reversed(log.events if log is not None else []):
+        for event in reversed(self.sender.window_events):
             if event.what == what and event.time <= until and subflow in (-1, event.subflow):
                 return event
         return None
@@ -340,23 +319,23 @@ class _Ending:
 
     def _sent_by_sender(self, what: str, event: WindowEvent) -> Witness:
         tcp = self.sender.subflows[event.subflow]
-        seq = tcp.sequences.wire_seq(event.seq)
+        seq = tcp.wire_seq(event.seq)
         return Witness(what, event.time, True, True, event.subflow, tcp.flow, seq, event.length)
 
     def _heard(self, event: WindowEvent, what: str) -> Witness:
         tcp = self.sender.subflows[event.subflow]
-        seq = tcp.sequences.reverse().wire_seq(event.seq)
+        seq = tcp.wire_ack(event.seq)
         return Witness(what, event.time, True, False, event.subflow, tcp.flow.reverse(), seq, event.length)
 
-    def _sent(self, record: Sent) -> Witness:
+    def _sent(self, record: SegmentInfo) -> Witness:
         tcp = self.mine
-        size = record.end - record.seq - (1 if record.fin else 0)
-        seq = tcp.sequences.wire_seq(record.seq)
-        return Witness("what ended it, sent", record.sent_at, True, True, tcp.identifier, tcp.flow, seq, size)
+        seq = tcp.wire_seq(record.seq)
+        what = "what ended it, sent"
+        return Witness(what, record.sent_at, True, True, tcp.identifier, tcp.flow, seq, record.length)
 
     def _arrival(self, size: int) -> Witness:
         flow = self.theirs.flow.reverse()
-        seq = self.theirs.sequences.reverse().wire_seq(self.seq)
+        seq = self.theirs.wire_ack(self.seq)
         number = self.mine.identifier
         return Witness("what ended it, received", self.now, False, False, number, flow, seq, size)
 

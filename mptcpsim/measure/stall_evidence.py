@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from mptcpsim.core.mptcp.connection import MptcpConnection
+from mptcpsim.core.segment import FourTuple, Segment
+from mptcpsim.core.tcp.info import TcpInfo
 from mptcpsim.core.window_log import ANSWER, CLOSED, PROBE, ZERO, WindowEvent
 from mptcpsim.measure.drops import DropLog, DroppedPacket
-from mptcpsim.measure.ends import numbers_of
+from mptcpsim.measure.ends import End, numbers_of
 from mptcpsim.measure.stalls import Witness
 from mptcpsim.units import NEVER, SECOND, format_time
-
-if TYPE_CHECKING:
-    from mptcpsim.core.segment import FourTuple, Segment
-    from mptcpsim.core.tcp.connection import Connection
-    from mptcpsim.core.tcp.endpoint import Tcp
 
 #: Segments of one kind that an explanation shows.
 _MOST_SHOWN = 4
@@ -24,21 +18,19 @@ class Evidence:
     """The two ends of a connection at an instant of a gap: their logs, and which subflow is which.
 
     Attributes:
-        sender, receiver: the two ends.
-        now: ns.
+        sender, receiver: the two ends at that instant.
+        now: the instant, ns.
         since: when the gap began, ns.
         room_since: since when there is room at the receiver, ns.
         drops: what the network dropped.
     """
 
-    def __init__(
-        self, sender: Connection, receiver: Connection, now: int, since: int, drops: DropLog
-    ) -> None:
+    def __init__(self, sender: End, receiver: End, since: int, drops: DropLog) -> None:
         self.sender = sender
         self.receiver = receiver
-        self.now = now
+        self.now = sender.now
         self.since = since
-        self.room_since = receiver.free_since
+        self.room_since = receiver.info.free_since
         self.drops = drops
         self._numbers = numbers_of(sender, receiver)
         self._theirs = {number: index for index, number in self._numbers.items()}
@@ -49,12 +41,12 @@ class Evidence:
         """Return the sender's number of a subflow from the receiver's, -1 if it has none."""
         return self._numbers.get(theirs, -1)
 
-    def other(self, tcp: Tcp) -> Tcp | None:
+    def other(self, tcp: TcpInfo) -> TcpInfo | None:
         """Return the receiver's end of a subflow of the sender's."""
         index = self._theirs.get(tcp.identifier)
         return None if index is None else self.receiver.subflows[index]
 
-    def _flows(self, tcp: Tcp, back: bool) -> set[FourTuple]:
+    def _flows(self, tcp: TcpInfo, back: bool) -> set[FourTuple]:
         """Return the addresses and ports of a subflow's packets at both ends, which a NAT makes differ."""
         other = self.other(tcp)
         flows = {tcp.flow} if other is None else {tcp.flow, other.flow.reverse()}
@@ -64,14 +56,12 @@ class Evidence:
 
     def said(self, *what: str) -> list[WindowEvent]:
         """Return what the receiver noted since there is room."""
-        log = self.receiver.window_log
-        events = log.events if log is not None else []
+        events = self.receiver.window_events
         return [event for event in events if event.what in what and event.last >= self.room_since]
 
     def heard(self, *what: str) -> list[WindowEvent]:
         """Return what the sender noted since there is room."""
-        log = self.sender.window_log
-        events = log.events if log is not None else []
+        events = self.sender.window_events
         return [event for event in events if event.what in what and event.time >= self.room_since]
 
     def arrived(self, event: WindowEvent) -> bool:
@@ -80,45 +70,41 @@ class Evidence:
         if number < 0:
             return False
         tcp = self.sender.subflows[number]
-        if tcp.sender.edge >= event.ack + event.window:
+        if tcp.snd_wnd_end >= event.ack + event.window:
             return True
         if self.dropped_back(tcp, event.seq, event.ack, event.time) is not None:
             return False
         # What is heard within a round trip of it may have been sent before it.
-        due = event.time + tcp.sender.rtt.srtt
+        due = event.time + tcp.srtt
         return self.now < due or tcp.last_heard >= due
 
-    def unheard(self, tcps: list[Tcp]) -> list[Tcp]:
+    def unheard(self, tcps: list[TcpInfo]) -> list[TcpInfo]:
         """Return the subflows that get no ACK of what has arrived: it was dropped, or is overdue."""
-        found: list[Tcp] = []
+        found: list[TcpInfo] = []
         for tcp in tcps:
             other = self.other(tcp)
-            if other is None or other.receiver.last_ack_sent <= tcp.sender.una:
+            if other is None or other.last_ack_sent <= tcp.snd_una:
                 continue
-            if any(segment.ack >= other.receiver.last_ack_sent for _, segment in self._dropped_back(tcp)):
+            if any(segment.ack >= other.last_ack_sent for _, segment in self._dropped_back(tcp)):
                 found.append(tcp)
                 continue
             # An ACK may be delayed.
-            sent = max(self.receiver.delivered_at, 0) + other.receiver.delayed_ack
-            if self.now > sent + tcp.sender.rtt.srtt:
+            sent = max(self.receiver.info.delivered_at, 0) + other.delayed_ack
+            if self.now > sent + tcp.srtt:
                 found.append(tcp)
         return found
 
     def announced(self) -> bool:
         """Return whether the receiver has named a right edge that the sender does not know (yet)."""
-        sender, receiver = self.sender, self.receiver
-        if (
-            isinstance(sender, MptcpConnection)
-            and isinstance(receiver, MptcpConnection)
-            and not sender.is_plain
-        ):
-            return receiver.inbound.edge > sender.outbound.edge
-        ends = ((tcp, self.other(tcp)) for tcp in sender.subflows)
-        return any(other is not None and other.receiver.edge > tcp.sender.edge for tcp, other in ends)
+        mine, theirs = self.sender.speaks, self.receiver.mptcp
+        if mine is not None and theirs is not None:
+            return theirs.rcv_wnd_end > mine.snd_wnd_end
+        ends = ((tcp, self.other(tcp)) for tcp in self.sender.subflows)
+        return any(other is not None and other.rcv_wnd_end > tcp.snd_wnd_end for tcp, other in ends)
 
     # --- What was dropped ---------------------------------------------------------------------------
 
-    def dropped(self, tcp: Tcp, seq: int) -> list[tuple[DroppedPacket, Segment]]:
+    def dropped(self, tcp: TcpInfo, seq: int) -> list[tuple[DroppedPacket, Segment]]:
         """Return the drops of the segments of a subflow that carried a byte, oldest first."""
         found = [
             (drop, segment)
@@ -128,7 +114,7 @@ class Evidence:
         ]
         return sorted(found, key=lambda item: item[0].time)
 
-    def dropped_since(self, tcp: Tcp, time: int) -> list[DroppedPacket]:
+    def dropped_since(self, tcp: TcpInfo, time: int) -> list[DroppedPacket]:
         """Return the drops of data on a subflow since an instant, ns, oldest first."""
         found = [
             drop
@@ -138,7 +124,7 @@ class Evidence:
         ]
         return sorted(found, key=lambda drop: drop.time)
 
-    def dropped_back(self, tcp: Tcp, seq: int, ack: int, time: int) -> DroppedPacket | None:
+    def dropped_back(self, tcp: TcpInfo, seq: int, ack: int, time: int) -> DroppedPacket | None:
         """Return the drop of a segment that the receiver sent on a subflow at an instant, ns."""
         for flow in self._flows(tcp, back=True):
             for drop, segment in self.drops.segments(flow, time):
@@ -146,17 +132,17 @@ class Evidence:
                     return drop
         return None
 
-    def dropped_acks(self, tcp: Tcp) -> list[DroppedPacket]:
+    def dropped_acks(self, tcp: TcpInfo) -> list[DroppedPacket]:
         """Return the drops of ACKs on a subflow that would have told the sender something new."""
-        return [drop for drop, segment in self._dropped_back(tcp) if segment.ack > tcp.sender.una]
+        return [drop for drop, segment in self._dropped_back(tcp) if segment.ack > tcp.snd_una]
 
-    def _dropped_back(self, tcp: Tcp) -> list[tuple[DroppedPacket, Segment]]:
+    def _dropped_back(self, tcp: TcpInfo) -> list[tuple[DroppedPacket, Segment]]:
         """Return what was dropped on the way back since a round trip before the gap, oldest first."""
-        first = max(self.since - tcp.sender.rtt.srtt, 0)
+        first = max(self.since - tcp.srtt, 0)
         found = [item for flow in self._flows(tcp, back=True) for item in self.drops.segments(flow, first)]
         return sorted(found, key=lambda item: item[0].time)
 
-    def dropped_errors(self, tcp: Tcp, time: int) -> list[DroppedPacket]:
+    def dropped_errors(self, tcp: TcpInfo, time: int) -> list[DroppedPacket]:
         """Return the drops of ICMP errors about the segments of a subflow since an instant, ns."""
         return [drop for flow in self._flows(tcp, back=False) for drop in self.drops.errors(flow, time)]
 
@@ -166,13 +152,13 @@ class Evidence:
         """Return an event of the receiver's log as a witness."""
         tcp = self.receiver.subflows[event.subflow]
         number = self.number(event.subflow)
-        seq = tcp.sequences.wire_seq(event.seq)
+        seq = tcp.wire_seq(event.seq)
         return Witness(what, event.time, False, True, number, tcp.flow, seq, event.length)
 
     def heard_by_sender(self, what: str, event: WindowEvent) -> Witness:
         """Return an event of the sender's log, something that it has heard, as a witness."""
         tcp = self.sender.subflows[event.subflow]
-        seq = tcp.sequences.reverse().wire_seq(event.seq)
+        seq = tcp.wire_ack(event.seq)
         flow = tcp.flow.reverse()
         return Witness(what, event.time, True, False, event.subflow, flow, seq, event.length)
 
@@ -182,16 +168,14 @@ class Evidence:
 
     def zero(self) -> list[Witness]:
         """Return the segment that closed the window."""
-        log = self.receiver.window_log
-        events = log.events if log is not None else []
+        events = self.receiver.window_events
         found = [event for event in events if event.what == ZERO and event.time <= self.room_since]
         return [self.sent_by_receiver("window 0", event) for event in found[-1:]]
 
-    def last_probe(self, tcps: list[Tcp]) -> WindowEvent | None:
+    def last_probe(self, tcps: list[TcpInfo]) -> WindowEvent | None:
         """Return the last probe that the sender has sent on some subflows since their windows closed."""
-        log = self.sender.window_log
         left = {tcp.identifier for tcp in tcps}
-        for event in reversed(log.events if log is not None else []):
+        for event in reversed(self.sender.window_events):
             if event.subflow not in left:
                 continue
             if event.what == CLOSED:
@@ -200,18 +184,18 @@ class Evidence:
                 return event
         return None
 
-    def probed(self, tcps: list[Tcp]) -> list[Witness]:
+    def probed(self, tcps: list[TcpInfo]) -> list[Witness]:
         """Return the last probe of some subflows, and the answer to it, if that was lost."""
         probe = self.last_probe(tcps)
         if probe is None:
             return []
         tcp = self.sender.subflows[probe.subflow]
         what = f"probe of {probe.length} byte" if probe.length else "probe without data"
-        seq = tcp.sequences.wire_seq(probe.seq)
+        seq = tcp.wire_seq(probe.seq)
         shown = [Witness(what, probe.time, True, True, probe.subflow, tcp.flow, seq, probe.length)]
         return shown + self.shown("answer to a probe, lost", self.lost_answers(tcps))
 
-    def lost_answers(self, tcps: list[Tcp]) -> list[WindowEvent]:
+    def lost_answers(self, tcps: list[TcpInfo]) -> list[WindowEvent]:
         """Return the answers to probes of some subflows that did not arrive, since there is room."""
         here = {tcp.identifier for tcp in tcps}
         return [
@@ -224,18 +208,18 @@ class Evidence:
 # --- Words ------------------------------------------------------------------------------------------
 
 
-def in_a_row(tcp: Tcp) -> int:
+def in_a_row(tcp: TcpInfo) -> int:
     """Return how many retransmission time-outs in a row a subflow has had."""
-    return tcp.sender.timeouts_in_a_row
+    return tcp.timeouts_in_a_row
 
 
-def timeouts(tcp: Tcp, before: str) -> str:
+def timeouts(tcp: TcpInfo, before: str) -> str:
     """Return in words how a subflow is in time-out; nothing if it is not."""
     number = in_a_row(tcp)
     if not number:
         return ""
     many = f"{number} retransmission time-outs in a row" if number > 1 else "a retransmission time-out"
-    return f"{before}{many}, the next one is due at {instant(tcp.sender.rto_at)}"
+    return f"{before}{many}, the next one is due at {instant(tcp.rto_at)}"
 
 
 def instant(at: int) -> str:
@@ -243,14 +227,13 @@ def instant(at: int) -> str:
     return f"{at / SECOND:.3f} s" if at < NEVER else "no time"
 
 
-def next_probe(tcps: list[Tcp]) -> str:
+def next_probe(tcps: list[TcpInfo]) -> str:
     """Return in words when the next probe is due on some subflows."""
-    at, tcp = min(((tcp.sender.window_probe.at, tcp) for tcp in tcps), key=lambda item: item[0])
+    at, tcp = min(((tcp.probe_at, tcp) for tcp in tcps), key=lambda item: item[0])
     if at >= NEVER:
         return "no probe is due"
-    probe = tcp.sender.window_probe
-    after = "the one before" if probe.shift else "the window was found closed"
+    after = "the one before" if tcp.probe_shift else "the window was found closed"
     return (
         f"the next probe is due on subflow {tcp.identifier} at {at / SECOND:.3f} s, "
-        f"{format_time(probe.interval)} after {after}"
+        f"{format_time(tcp.probe_interval)} after {after}"
     )

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from mptcpsim.core.tcp.connection import Connection
-from mptcpsim.core.tcp.endpoint import Tcp
 from mptcpsim.measure.drops import DropLog
+from mptcpsim.measure.ends import End
 from mptcpsim.measure.stall_causes import explain
 from mptcpsim.measure.stall_ends import (
     BY_ARRIVAL,
@@ -134,36 +133,44 @@ class StallWatch:
 
     def _on_write(self, now: int, waits: bool) -> None:
         """The application of the sender is about to write, has closed, or begins to wait until it can."""
-        sender, receiver = self._flow.sender, self._flow.receiver
-        if sender is not None and receiver is not None and sender.closing and self._waits:
-            self._give_up(sender, receiver, now)
-        delivered = 0 if receiver is None else receiver.delivered
-        if not self._waits and sender is not None and sender.written <= delivered:
+        flow = self._flow
+        if flow.closing and self._waits and (ends := self._ends(now)) is not None:
+            self._give_up(*ends)
+        if not self._waits and flow.written <= flow.delivered:
             self._data_since = now
         self._waits = waits
 
-    def _give_up(self, sender: Connection, receiver: Connection, now: int) -> None:
+    def _give_up(self, sender: End, receiver: End) -> None:
         """The application does not want to write any more what its buffer had no room for."""
-        if sender.written > receiver.delivered or receiver.free < receiver.least_free:
+        if sender.info.written > receiver.info.delivered or receiver.info.free < receiver.info.least_free:
             return
-        since = gap_since(sender, receiver, receiver.delivered_at, self._data_since)
+        now = sender.now
+        since = gap_since(sender, receiver, receiver.info.delivered_at, self._data_since)
         if now - since >= quiet(sender):
-            self._looks = self._looks or [_Look(now - 1, explain(sender, receiver, now, since, self._drops))]
+            self._looks = self._looks or [_Look(now - 1, explain(sender, receiver, since, self._drops))]
             self._close(sender, since, now, Ending(BY_WRITER, "the application waits no more", now))
         self._looks = []
 
-    def _on_progress(self, tcp: Tcp, now: int) -> None:
+    def _on_progress(self, subflow: int, now: int) -> None:
         """Bytes arrive on a subflow of the receiver, for the first time since the last look."""
-        sender, receiver = self._flow.sender, self._flow.receiver
-        if sender is None or receiver is None:
+        ends = self._ends(now)
+        if ends is None:
             return
-        room = receiver.receive_buffer - (self._delivered - receiver.consumed)
+        sender, receiver = ends
+        room = receiver.info.receive_buffer - (self._delivered - receiver.info.consumed)
         since = gap_since(sender, receiver, self._delivered_at, self._data_since)
-        if room >= receiver.least_free and now - since >= quiet(sender):
-            self._close(sender, since, now, ending(sender, receiver, tcp, since, now))
+        if room >= receiver.info.least_free and now - since >= quiet(sender):
+            self._close(sender, since, now, ending(sender, receiver, subflow, since))
             # The next look may be far away.
             self._look_at(now + SHORTEST)
         self._looks = []
+
+    def _ends(self, now: int) -> tuple[End, End] | None:
+        """Return the end that sends the data and the one that gets it, once there are both."""
+        sender, receiver = self._flow.sender, self._flow.receiver
+        if sender is None or receiver is None:
+            return None
+        return End(sender, now), End(receiver, now)
 
     # --- Looking ----------------------------------------------------------------------------------
 
@@ -179,28 +186,37 @@ class StallWatch:
         if self._flow.completed_at >= 0 or self._flow.error:
             self.finish(now)
             return
-        sender, receiver = self._flow.sender, self._flow.receiver
         following = now + SHORTEST
-        if sender is not None and receiver is not None and sender.established and receiver.established:
-            self._delivered = receiver.delivered
-            self._delivered_at = receiver.delivered_at
-            receiver.on_progress = self._on_progress
-            if waiting(sender, receiver) and receiver.free >= receiver.least_free:
-                following = self._look_into(sender, receiver, now)
+        ends = self._ends(now)
+        if ends is not None and ends[0].info.established and ends[1].info.established:
+            sender, receiver = ends
+            info = receiver.info
+            self._delivered = info.delivered
+            self._delivered_at = info.delivered_at
+            self._await_progress(True)
+            if waiting(sender.info, info) and info.free >= info.least_free:
+                following = self._look_into(sender, receiver)
             elif self._looks:
-                self._give_up(sender, receiver, now)
+                self._give_up(sender, receiver)
         self._look_at(following)
 
-    def _look_into(self, sender: Connection, receiver: Connection, now: int) -> int:
+    def _await_progress(self, wanted: bool) -> None:
+        """Have the receiver call when the next bytes arrive, or not."""
+        receiver = self._flow.receiver
+        if receiver is not None:
+            receiver.on_progress = self._on_progress if wanted else None
+
+    def _look_into(self, sender: End, receiver: End) -> int:
         """Look at a gap; return when to look again, ns."""
-        since = gap_since(sender, receiver, receiver.delivered_at, self._data_since)
+        now = sender.now
+        since = gap_since(sender, receiver, receiver.info.delivered_at, self._data_since)
         least = quiet(sender)
         lasts = now - since
         half = (least + 1) // 2
         if lasts < half:
             return min(since + half, now + SHORTEST)
         # It may end before it counts: what is said a little too early is better than nothing.
-        self._looks.append(_Look(now, explain(sender, receiver, now, since, self._drops)))
+        self._looks.append(_Look(now, explain(sender, receiver, since, self._drops)))
         if lasts < least:
             return min(since + least, now + SHORTEST)
         return now + max(SHORTEST // 2, lasts // _SHARE)
@@ -210,27 +226,27 @@ class StallWatch:
     def finish(self, now: int) -> None:
         """End the gap that may be going on at ``now``: the flow has failed, or the run ends."""
         flow = self._flow
-        sender, receiver = flow.sender, flow.receiver
         over, self._over = self._over, True
         self._due += 1
-        if over or sender is None or receiver is None:
+        ends = None if over else self._ends(now)
+        if ends is None or not ends[0].info.established or not ends[1].info.established:
             return
-        if not sender.established or not receiver.established:
-            return
-        receiver.on_progress = None
+        sender, receiver = ends
+        self._await_progress(False)
         why = Ending(BY_END, "the run ended", now)
         if flow.failed_at >= 0:
             now = min(now, flow.failed_at)
             why = Ending(BY_FAILURE, f"the connection failed: {flow.error}", now)
-        since = gap_since(sender, receiver, receiver.delivered_at, self._data_since)
-        has_data = sender.written > receiver.delivered or bool(self._looks)
-        if has_data and receiver.free >= receiver.least_free and now - since >= quiet(sender):
+        info = receiver.info
+        since = gap_since(sender, receiver, info.delivered_at, self._data_since)
+        has_data = sender.info.written > info.delivered or bool(self._looks)
+        if has_data and info.free >= info.least_free and now - since >= quiet(sender):
             if not flow.error:
-                self._looks.append(_Look(now - 1, explain(sender, receiver, now, since, self._drops)))
+                self._looks.append(_Look(now - 1, explain(sender, receiver, since, self._drops)))
             self._close(sender, since, now, why)
         self._looks = []
 
-    def _close(self, sender: Connection, since: int, end: int, ended: Ending) -> None:
+    def _close(self, sender: End, since: int, end: int, ended: Ending) -> None:
         """Count the gap from ``since`` to ``end``, ns."""
         parts = _settled(self._told(since, end, quiet(sender), ended.began), ended)
         times = [*(part.time for part in parts[1:]), end]

@@ -10,14 +10,12 @@ first time. One of max(2 SRTT, 200 ms) or more is a *pause*; one that lasts ``le
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
+from mptcpsim.core.segment import FourTuple
+from mptcpsim.core.tcp.info import ConnectionInfo, TcpInfo
+from mptcpsim.measure.ends import End
 from mptcpsim.units import MILLISECOND, SECOND
-
-if TYPE_CHECKING:
-    from mptcpsim.core.segment import FourTuple
-    from mptcpsim.core.tcp.connection import Connection
-    from mptcpsim.core.tcp.endpoint import Tcp
 
 #: A gap that is shorter is the ordinary life of a transport protocol.
 SHORTEST: Final = 200 * MILLISECOND
@@ -104,16 +102,16 @@ class Explanation(NamedTuple):
     since: int = -1
 
 
-def waiting(sender: Connection, receiver: Connection) -> bool:
+def waiting(sender: ConnectionInfo, receiver: ConnectionInfo) -> bool:
     """Return whether the sender has data that is not delivered, or could have but for its buffer."""
     if sender.error or receiver.error:
         return False
     if sender.written > receiver.delivered:
         return True
-    return sender.wants_write and not sender.closing and 3 * sender.writable < sender.send_buffer
+    return sender.waits_to_write and not sender.closing and 3 * sender.writable < sender.send_buffer
 
 
-def gap_since(sender: Connection, receiver: Connection, delivered_at: int, data_since: int) -> int:
+def gap_since(sender: End, receiver: End, delivered_at: int, data_since: int) -> int:
     """Return since when something could have arrived, and nothing did, ns.
 
     Args:
@@ -125,28 +123,28 @@ def gap_since(sender: Connection, receiver: Connection, delivered_at: int, data_
     return max(
         delivered_at,
         data_since,
-        receiver.free_since,
+        receiver.info.free_since,
         sender.subflows[0].established_at,
         receiver.subflows[0].established_at,
     )
 
 
-def quiet(sender: Connection) -> int:
+def quiet(sender: End) -> int:
     """Return how long a gap must last to count at all, ns: max(2 SRTT, 200 ms)."""
-    return max(2 * max(tcp.sender.rtt.srtt for tcp in _working(sender)), SHORTEST)
+    return max(2 * max(tcp.srtt for tcp in _working(sender)), SHORTEST)
 
 
-def least_stall(sender: Connection, threshold: int | None) -> int:
+def least_stall(sender: End, threshold: int | None) -> int:
     """Return how long a gap must last to be a stall, ns.
 
     ``threshold``: as the user wants it; by default 1 s, and twice the largest time-out of a working subflow.
     """
     if threshold is not None:
         return max(threshold, quiet(sender))
-    longest = max(tcp.sender.rtt.rto for tcp in _working(sender))
+    longest = max(tcp.rto for tcp in _working(sender))
     return max(LEAST_STALL, 2 * longest, quiet(sender))
 
 
-def _working(sender: Connection) -> list[Tcp]:
+def _working(sender: End) -> list[TcpInfo]:
     """Return the subflows that are established and have not ended; all of them if there are none."""
     return [tcp for tcp in sender.subflows if tcp.established_at >= 0 and not tcp.ended] or sender.subflows

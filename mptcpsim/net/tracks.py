@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from mptcpsim.core.segment import ACK, FourTuple
-from mptcpsim.core.tcp.endpoint import Tcp
 from mptcpsim.net.forwarding import IpNode
 from mptcpsim.net.node import Interface, Node
 from mptcpsim.net.router import RouterPort
@@ -38,10 +37,10 @@ class Tracks:
         """Return the name of the host that has an address, or nothing."""
         return self._hosts.get(address, "")
 
-    def of_subflow(self, subflow: Tcp) -> tuple[str, ...]:
-        """Return the names of the links that a subflow's packets cross; none if it never came up."""
-        start = self.host_of(subflow.flow.src)
-        return self.links(start, subflow.flow) if start and subflow.established_at >= 0 else ()
+    def of_flow(self, flow: FourTuple) -> tuple[str, ...]:
+        """Return the names of the links that packets cross from the host that sends them; none without it."""
+        start = self.host_of(flow.src)
+        return self.links(start, flow) if start else ()
 
     def links(self, start: str, flow: FourTuple) -> tuple[str, ...]:
         """Return the names of the links that packets of a flow cross from a node on."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from mptcpsim.core.tcp.info import tcp_infos
 from mptcpsim.net.tracks import Tracks
 from mptcpsim.scenario.build import build
 from mptcpsim.scenario.flows import ConstantRateFlow, FlowSpec
@@ -37,10 +38,9 @@ def subflow_paths(simulation: Simulation) -> Iterator[SubflowPath]:
     """Return the path of each subflow that was established, as it is at this instant."""
     tracks = Tracks(simulation.topology)
     for spec, flow in zip(simulation.scenario.flows, simulation.flows, strict=True):
-        for subflow in flow.sender.subflows if flow.sender is not None else ():
-            start = tracks.host_of(subflow.flow.src)
-            if links := tracks.of_subflow(subflow):
-                yield SubflowPath(spec.name, subflow.identifier, start, links)
+        for tcp in tcp_infos(flow.sender, simulation.env.now) if flow.sender is not None else ():
+            if tcp.established_at >= 0 and (links := tracks.of_flow(tcp.flow)):
+                yield SubflowPath(spec.name, tcp.identifier, tracks.host_of(tcp.flow.src), links)
 
 
 def expected_paths(scenario: Scenario) -> list[SubflowPath]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from mptcpsim.core.mptcp.connection import MptcpConnection
-from mptcpsim.core.mptcp.subflow import subflow_of
 from mptcpsim.core.tcp.connection import Connection
-from mptcpsim.core.tcp.endpoint import Tcp
+from mptcpsim.core.tcp.info import TcpInfo
 from mptcpsim.core.window_log import TIMED_OUT, WITHHELD, WindowEvent
 from mptcpsim.freebsd.system import System
+from mptcpsim.measure.ends import End
 from mptcpsim.measure.sampler import FlowProbe, Sampler
 from mptcpsim.net.link import Link
 from mptcpsim.net.middlebox import BoxCounts
@@ -64,12 +63,11 @@ def _flow_result(
     simulation: Simulation, spec: FlowSpec, flow: Flow, probe: FlowProbe, tracks: Tracks
 ) -> FlowResult:
     now = simulation.env.now
-    sender, receiver = flow.sender, flow.receiver
-    written = sender.written if sender is not None else 0
-    delivered = receiver.delivered if receiver is not None else 0
+    sender, receiver = _end(flow.sender, now), _end(flow.receiver, now)
+    written, delivered = flow.written, flow.delivered
     completed = flow.completed_at >= 0
     elapsed = (flow.completed_at if completed else now) - spec.start
-    version = spoken(flow)
+    version = spoken(_end(flow.client, now))
     reason = "" if version is not None else _fallback_reason(simulation, spec, flow)
     return FlowResult(
         name=spec.name,
@@ -94,29 +92,36 @@ def _flow_result(
         bytes_duplicate=_duplicates(receiver),
         bytes_repeated_while_closed=_repeated_while_closed(sender),
         bytes_unread_most=probe.unread,
-        subflows=[
-            _subflow_result(subflow, elapsed, tracks, probe.limited(subflow.identifier))
-            for subflow in (sender.subflows if sender else ())
+        subflows=[]
+        if sender is None
+        else [
+            _subflow_result(sender, tcp, elapsed, tracks, probe.limited(tcp.identifier))
+            for tcp in sender.subflows
         ],
     )
 
 
-def _duplicates(receiver: Connection | None) -> int:
-    if isinstance(receiver, MptcpConnection) and not receiver.is_plain:
-        return receiver.inbound.duplicate_bytes
-    return sum(tcp.receiver.duplicate_bytes for tcp in receiver.subflows) if receiver else 0
+def _end(connection: Connection | None, now: int) -> End | None:
+    return None if connection is None else End(connection, now)
 
 
-def _repeated_while_closed(sender: Connection | None) -> int:
-    return sender.outbound.repeated_while_closed if isinstance(sender, MptcpConnection) else 0
+def _duplicates(receiver: End | None) -> int:
+    if receiver is None:
+        return 0
+    if receiver.speaks is not None:
+        return receiver.speaks.duplicate_bytes
+    return sum(tcp.duplicate_bytes for tcp in receiver.subflows)
 
 
-def spoken(flow: Flow) -> int | None:
-    """Return the version of MPTCP that the connection of a flow speaks, None for plain TCP."""
-    client = flow.client
-    if not isinstance(client, MptcpConnection) or client.is_plain or not client.established:
+def _repeated_while_closed(sender: End | None) -> int:
+    return 0 if sender is None or sender.mptcp is None else sender.mptcp.repeated_while_closed
+
+
+def spoken(client: End | None) -> int | None:
+    """Return the version of MPTCP that a client's end of a flow speaks, None for plain TCP."""
+    if client is None or client.speaks is None or not client.info.established:
         return None
-    return client.agreed.version
+    return client.speaks.version
 
 
 def _fallback_reason(simulation: Simulation, spec: FlowSpec, flow: Flow) -> str:
@@ -124,15 +129,16 @@ def _fallback_reason(simulation: Simulation, spec: FlowSpec, flow: Flow) -> str:
 
     The end that has given MPTCP up knows the reason; the other one has seen the consequence.
     """
-    client = flow.client
-    if client is None or not client.established or not client.config.mptcp.enabled:
+    now = simulation.env.now
+    client = _end(flow.client, now)
+    if client is None or not client.info.established or not flow.wants_mptcp:
         return ""
     found = [
         (event.time, event.detail)
-        for host, connection in ((spec.client, client), (spec.server, flow.server))
-        if connection is not None
-        for event in simulation.hosts[host].stack.events
-        if event.what == FALLBACK and event.connection == connection.identifier
+        for end in (client, _end(flow.server, now))
+        if end is not None
+        for event in end.events()
+        if event.what == FALLBACK and end.is_mine(event)
     ]
     return min(found)[1] if found else "the peer has refused every version before"
 
@@ -149,27 +155,27 @@ def integrity(written: int, delivered: int, completed: bool) -> str:
     return INTACT
 
 
-def _subflow_result(subflow: Tcp, elapsed: int, tracks: Tracks, limited: dict[str, float]) -> SubflowResult:
-    sender = subflow.sender
-    flow = subflow.flow
-    acked = max(0, min(sender.una, sender.end) - 1)
-    extra = subflow_of(subflow)
+def _subflow_result(
+    end: End, tcp: TcpInfo, elapsed: int, tracks: Tracks, limited: dict[str, float]
+) -> SubflowResult:
+    flow = tcp.flow
+    extra = None if end.mptcp is None else end.mptcp.each[tcp.identifier]
     return SubflowResult(
-        id=subflow.identifier,
+        id=tcp.identifier,
         local=endpoint(flow.src, flow.sport),
         remote=endpoint(flow.dst, flow.dport),
-        initiated_by="remote" if subflow.passive else "local",
-        established_s=subflow.established_at / SECOND if subflow.established_at >= 0 else None,
-        bytes_sent=sender.sent_bytes,
-        bytes_acked=acked,
-        bytes_retransmitted=sender.resent_bytes,
+        initiated_by="remote" if tcp.passive else "local",
+        established_s=tcp.established_at / SECOND if tcp.established_at >= 0 else None,
+        bytes_sent=tcp.sent_bytes,
+        bytes_acked=tcp.acked_bytes,
+        bytes_retransmitted=tcp.retransmitted_bytes,
         bytes_reinjected=extra.reinjected_bytes if extra is not None else 0,
-        goodput_bps=_rate(acked, elapsed),
-        srtt_ms=sender.rtt.srtt / MILLISECOND if sender.rtt.srtt else None,
-        cwnd_bytes=sender.congestion.cwnd,
-        backup=extra.backup if extra is not None else False,
-        error=subflow.error or None,
-        links=list(tracks.of_subflow(subflow)),
+        goodput_bps=_rate(tcp.acked_bytes, elapsed),
+        srtt_ms=tcp.srtt / MILLISECOND if tcp.srtt else None,
+        cwnd_bytes=tcp.cwnd,
+        backup=extra.is_backup if extra is not None else False,
+        error=tcp.error or None,
+        links=list(tracks.of_flow(flow)) if tcp.established_at >= 0 else [],
         limited_s=limited,
     )
 
@@ -269,10 +275,9 @@ def event_lines(simulation: Simulation, summary: Summary) -> list[dict[str, Any]
         line = {"time_s": change.at / SECOND, "event": change.action, **given}
         found.append((change.at, line))
     found += simulation.notes
-    for spec, flow in zip(simulation.scenario.flows, simulation.flows, strict=True):
-        for end, connection in ((spec.client, flow.client), (spec.server, flow.server)):
-            if connection is not None and connection.window_log is not None:
-                found += _window_lines(end, spec.name, connection.window_log.events)
+    for flow in simulation.flows:
+        for name, end in _ends_of(flow, simulation.env.now):
+            found += _window_lines(name, flow.name, end.window_events)
     for result in summary.flows:
         for stall in result.stalls:
             line = {"time_s": stall.start_s, "event": "stall", "connection": result.name}
@@ -306,8 +311,13 @@ def _window_lines(host: str, name: str, events: list[WindowEvent]) -> list[tuple
 def _flow_names(simulation: Simulation) -> dict[tuple[str, int], str]:
     """Return the flow of each connection, by host and identifier."""
     names: dict[tuple[str, int], str] = {}
-    for spec, flow in zip(simulation.scenario.flows, simulation.flows, strict=True):
-        for host, connection in ((spec.client, flow.client), (spec.server, flow.server)):
-            if connection is not None:
-                names[host, connection.identifier] = spec.name
+    for flow in simulation.flows:
+        for host, end in _ends_of(flow, simulation.env.now):
+            names[host, end.identifier] = flow.name
     return names
+
+
+def _ends_of(flow: Flow, now: int) -> list[tuple[str, End]]:
+    """Return the ends of a flow that there are, each with its host."""
+    ends = ((flow.client_host, flow.client), (flow.server_host, flow.server))
+    return [(host, End(connection, now)) for host, connection in ends if connection is not None]

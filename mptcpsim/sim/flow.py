@@ -122,6 +122,28 @@ class Flow:
         """Name of the host that receives the data."""
         return self.server_host if self.client_sends else self.client_host
 
+    # --- What its applications have done ------------------------------------------------------
+
+    @property
+    def wants_mptcp(self) -> bool:
+        """Whether the client is to offer MPTCP."""
+        return self._configs[0].mptcp.enabled
+
+    @property
+    def written(self) -> int:
+        """Bytes of the data that were written."""
+        return 0 if self.sender is None else self.sender.written
+
+    @property
+    def delivered(self) -> int:
+        """Bytes of the data that have arrived."""
+        return 0 if self.receiver is None else self.receiver.delivered
+
+    @property
+    def closing(self) -> bool:
+        """Whether the end that sends the data has closed its direction."""
+        return self.sender is not None and self.sender.closing
+
     # --- Pauses -------------------------------------------------------------------------------
 
     def pause(self, side: str, paused: bool) -> bool:

@@ -23,9 +23,10 @@ class Chrono:
         kind: ``IDLE``, ``BUSY``, ``RWND_LIMITED`` or ``SNDBUF_LIMITED``.
         since: since when.
         unlimited, rwnd_limited, sndbuf_limited: the time in each of the last three until ``since``.
+        writer_waits: the application waits for room in the send buffer.
     """
 
-    __slots__ = ("kind", "rwnd_limited", "since", "sndbuf_limited", "unlimited")
+    __slots__ = ("kind", "rwnd_limited", "since", "sndbuf_limited", "unlimited", "writer_waits")
 
     def __init__(self) -> None:
         self.kind: int = IDLE
@@ -33,6 +34,7 @@ class Chrono:
         self.unlimited: int = 0
         self.rwnd_limited: int = 0
         self.sndbuf_limited: int = 0
+        self.writer_waits: bool = False
 
     def switch(self, kind: int, now: int) -> None:
         """Be of another kind from now on."""

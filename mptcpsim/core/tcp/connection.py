@@ -187,10 +187,7 @@ class Connection(Owner):
             self.on_write(now, True)
         self.wants_write = waits
         for subflow in self.subflows:
-            if waits:
-                subflow.sender.note_full_buffer(now)
-            else:
-                subflow.sender.note_room_in_buffer(now)
+            subflow.sender.on_writer(waits, now)
 
     def _before_read(self, count: int, now: int) -> None:
         had_room = self.free >= self.least_free
@@ -308,7 +305,7 @@ class Connection(Owner):
         unacked = self.written - (self.subflows[number].sender.una - 1)
         if (self.send_buffer - unacked) * 3 >= self.send_buffer and self.writable:
             self.wants_write = False
-            self.subflows[number].sender.note_room_in_buffer(now)
+            self.subflows[number].sender.on_writer(False, now)
             self._host.can_go_on(self)
 
     def on_peer_closed(self, number: int, now: int) -> None:

@@ -214,10 +214,18 @@ class Sender:
             self.chrono.switch(RWND_LIMITED, now)
         elif self.chrono.kind > BUSY:
             self.chrono.switch(BUSY, now)
-        if nxt == end and self.tcp.connection.wants_write:
-            self.note_full_buffer(now)
+        if nxt == end and self.chrono.writer_waits:
+            self._judge_buffer(now)
 
-    def note_full_buffer(self, now: int) -> None:
+    def on_writer(self, waits: bool, now: int) -> None:
+        """The application waits for room to write, or waits no more."""
+        self.chrono.writer_waits = waits
+        if waits:
+            self._judge_buffer(now)
+        elif self.chrono.kind == SNDBUF_LIMITED:
+            self.chrono.switch(BUSY, now)
+
+    def _judge_buffer(self, now: int) -> None:
         """The application waits for room to write: is that the limit? (``tcp_cwnd_validate`` of Linux).
 
         It is where all was sent and the congestion window would let more go. Under MPTCP the buffer is that
@@ -227,11 +235,6 @@ class Sender:
             return
         if self.pipe() + self.mss <= self.congestion.cwnd:
             self.chrono.switch(SNDBUF_LIMITED, now)
-
-    def note_room_in_buffer(self, now: int) -> None:
-        """The application waits no more."""
-        if self.chrono.kind == SNDBUF_LIMITED:
-            self.chrono.switch(BUSY, now)
 
     def room(self, now: int, own_window: bool) -> int:
         """Return how many bytes of new data the congestion window and the peer's window allow.
