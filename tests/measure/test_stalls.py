@@ -8,7 +8,11 @@ import pytest
 
 from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.segment import Packet, Segment
+from mptcpsim.core.tcp.connection import Connection
+from mptcpsim.core.tcp.info import connection_info
 from mptcpsim.core.window_log import UPDATE
+from mptcpsim.measure.drops import DropLog
+from mptcpsim.measure.ends import End
 from mptcpsim.measure.stall_causes import explain
 from mptcpsim.measure.stalls import (
     ACKS_LOST,
@@ -48,23 +52,28 @@ def logs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Pair, "__init__", noting)
 
 
+def ends(pair: Pair, client: Connection, server: Connection) -> tuple[End, End]:
+    """Return both ends as they are now."""
+    return End(client, pair.now), End(server, pair.now)
+
+
 def why(case: Closed, wait: int = 500 * MS) -> Explanation:
     """Let some time pass and return why nothing arrives."""
     case.wait(wait)
-    assert waiting(case.client, case.server)
+    assert waiting(connection_info(case.client), connection_info(case.server))
     assert case.server.free >= case.server.least_free
-    assert case.pair.now >= since(case) + quiet(case.client)
+    assert case.pair.now >= since(case) + quiet(End(case.client, case.pair.now))
     return tell(case)
 
 
 def since(case: Closed) -> int:
     """Return since when something could have arrived, and nothing has, ns."""
-    return gap_since(case.client, case.server, case.server.delivered_at, 0)
+    return gap_since(*ends(case.pair, case.client, case.server), case.server.delivered_at, 0)
 
 
 def tell(case: Closed) -> Explanation:
     """Return why nothing arrives."""
-    return explain(case.client, case.server, case.pair.now, since(case))
+    return explain(*ends(case.pair, case.client, case.server), since(case), DropLog())
 
 
 # --- The definition -------------------------------------------------------------------------------
@@ -73,7 +82,7 @@ def tell(case: Closed) -> Explanation:
 def test_a_full_buffer_is_no_stall() -> None:
     case = closed("rfc8684")
     case.wait(10 * SECOND)
-    assert waiting(case.client, case.server)
+    assert waiting(connection_info(case.client), connection_info(case.server))
     assert case.server.free < case.server.least_free
 
 
@@ -82,13 +91,13 @@ def test_room_counts_from_the_read_that_made_it() -> None:
     case.wait(5 * SECOND)
     read = case.read()
     assert since(case) == read
-    assert quiet(case.client) == SHORTEST
+    assert quiet(End(case.client, case.pair.now)) == SHORTEST
 
 
 def test_a_long_round_trip_makes_a_long_threshold() -> None:
     case = closed("rfc8684", delay=300 * MS)
     case.wait(5 * SECOND)
-    assert quiet(case.client) >= 1200 * MS
+    assert quiet(End(case.client, case.pair.now)) >= 1200 * MS
 
 
 def test_the_application_is_heard_when_it_writes() -> None:
@@ -119,19 +128,19 @@ def test_data_that_waits_for_its_turn_takes_no_room_of_what_is_missing() -> None
     assert dropped == [1448]
     assert server.subflows[0].receiver.out_of_order.total == 9 * 1448
     assert server.least_free == 1460
-    assert waiting(client, server)
+    assert waiting(connection_info(client), connection_info(server))
     assert server.free >= server.least_free
 
 
 @pytest.mark.parametrize(("threshold", "least"), [(None, SECOND), (200 * MS, 200 * MS), (MS, 200 * MS)])
 def test_a_short_gap_is_no_stall(threshold: int | None, least: int) -> None:
     case = closed("rfc8684")
-    assert least_stall(case.client, threshold) == least
+    assert least_stall(End(case.client, case.pair.now), threshold) == least
 
 
 def test_twice_a_time_out_is_no_stall() -> None:
     case = closed("rfc8684", tcp={"rto_min": 3 * SECOND})
-    assert least_stall(case.client, None) == 6 * SECOND
+    assert least_stall(End(case.client, case.pair.now), None) == 6 * SECOND
 
 
 # --- The causes -----------------------------------------------------------------------------------
@@ -166,7 +175,7 @@ def test_window_update_lost_under_plain_tcp() -> None:
     pair.pump()
     lose = False
     pair.run(pair.now + 500 * MS)
-    assert explain(client, server, pair.now, server.delivered_at).cause == LOST
+    assert explain(*ends(pair, client, server), server.delivered_at, DropLog()).cause == LOST
 
 
 def test_an_ack_that_was_on_its_way_is_not_the_update() -> None:
@@ -225,8 +234,8 @@ def test_the_acks_of_what_has_arrived_are_lost(multipath: bool, buffer: int) -> 
     lose = True
     client.write(200_000, pair.now)
     pair.run(pair.now + 5 * SECOND)
-    assert waiting(client, server)
-    found = explain(client, server, pair.now, server.delivered_at)
+    assert waiting(connection_info(client), connection_info(server))
+    found = explain(*ends(pair, client, server), server.delivered_at, DropLog())
     assert found.cause == ACKS_LOST
     assert "time-out" in found.words
     if buffer == 10_000 or not multipath:
@@ -391,9 +400,9 @@ def test_nagle(nagle: bool, multipath: bool) -> None:
     pair.run(pair.now + 100 * MS)
     client.write(100, pair.now)
     pair.run(pair.now + 500 * MS)
-    assert waiting(client, server) == nagle
+    assert waiting(connection_info(client), connection_info(server)) == nagle
     if nagle:
-        found = explain(client, server, pair.now, server.delivered_at)
+        found = explain(*ends(pair, client, server), server.delivered_at, DropLog())
         assert found.cause == NAGLE
         assert "Nagle" in found.words
 
@@ -412,8 +421,8 @@ def test_nothing_known(multipath: bool) -> None:
     server.read(1 << 30, pair.now)
     client.write(2 * 1460, pair.now)
     pair.run(pair.now + 500 * MS)
-    assert waiting(client, server)
-    found = explain(client, server, pair.now, server.delivered_at)
+    assert waiting(connection_info(client), connection_info(server))
+    found = explain(*ends(pair, client, server), server.delivered_at, DropLog())
     assert found.cause == UNEXPLAINED
     assert "congestion window" in found.words
 
