@@ -24,8 +24,8 @@ ROOT = PACKAGE.parent
 #: Folders that are compiled, and of each the modules that stay interpreted: not on the packet path.
 COMPILED_FOLDERS: dict[str, tuple[str, ...]] = {
     "core": (),
-    "core/tcp": (),
-    "core/mptcp": (),
+    "core/tcp": ("info.py",),
+    "core/mptcp": ("info.py",),
     "congestion": (),
     "schedulers": (),
     "qdiscs": (),
