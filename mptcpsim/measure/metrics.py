@@ -22,7 +22,7 @@ _Of = TypeVar("_Of")
 _NO_THRESHOLD: Final = 1 << 40
 
 
-class Subflow(NamedTuple):
+class SubflowSample(NamedTuple):
     """A subflow as one end sees it at an instant, and that end."""
 
     end: End
@@ -34,7 +34,7 @@ class Subflow(NamedTuple):
         return self.tcp.tcpi_state == TCP_CLOSE and not self.end.info.closed
 
 
-class Queue(NamedTuple):
+class QueueSample(NamedTuple):
     """The queue of a pipe at an instant, ns."""
 
     pipe: Pipe
@@ -72,7 +72,7 @@ SENDING: Final[tuple[Metric[End], ...]] = (
 )
 
 #: Of each subflow, at the end that sends the data.
-SENDING_SUBFLOW: Final[tuple[Metric[Subflow], ...]] = (
+SENDING_SUBFLOW: Final[tuple[Metric[SubflowSample], ...]] = (
     Metric("cwnd_bytes", "congestion window", lambda s: None if s.outlived else s.tcp.cwnd),
     Metric(
         "ssthresh_bytes",
@@ -106,12 +106,12 @@ RECEIVING: Final[tuple[Metric[End], ...]] = (
 )
 
 #: Of each subflow, at the end that receives the data.
-RECEIVING_SUBFLOW: Final[tuple[Metric[Subflow], ...]] = (
+RECEIVING_SUBFLOW: Final[tuple[Metric[SubflowSample], ...]] = (
     Metric("throughput_bps", "payload that arrives, copies not counted", lambda s: s.tcp.arrived_bytes, True),
 )
 
 #: Of each direction of a link.
-QUEUE: Final[tuple[Metric[Queue], ...]] = (
+QUEUE: Final[tuple[Metric[QueueSample], ...]] = (
     Metric("queue_packets", "packets that wait", lambda queue: queue.pipe.queue_packets(queue.now)),
     Metric("queue_bytes", "their bytes", lambda queue: queue.pipe.queue_bytes(queue.now)),
 )

@@ -19,8 +19,8 @@ from mptcpsim.measure.metrics import (
     SENDING,
     SENDING_SUBFLOW,
     TCP_FIELDS,
-    Queue,
-    Subflow,
+    QueueSample,
+    SubflowSample,
 )
 from mptcpsim.measure.stall_watch import StallWatch
 from mptcpsim.net.host import Host
@@ -111,7 +111,7 @@ class _QueueProbe:
         self._metrics = [(metric.value, recorder.series(name, None, None, metric.name)) for metric in QUEUE]
 
     def sample(self, now: int) -> None:
-        queue = Queue(self._pipe, now)
+        queue = QueueSample(self._pipe, now)
         for value, series in self._metrics:
             found = value(queue)
             if found is not None:
@@ -158,7 +158,7 @@ class FlowProbe:
                 self._append(self._sender, None, metric.name, now, metric.value(sender))
             for tcp in sender.subflows:
                 if tcp.established_at >= 0:
-                    self._sample_sender(Subflow(sender, tcp))
+                    self._sample_sender(SubflowSample(sender, tcp))
             if self._mptcp_fields:
                 self._record_mptcp(self._sender, sender)
         if flow.receiver is not None:
@@ -167,11 +167,11 @@ class FlowProbe:
                 self._append(self._receiver, None, metric.name, now, metric.value(receiver))
             self.unread = max(self.unread, receiver.info.delivered - receiver.info.consumed)
             for theirs, number in numbers_of(sender, receiver).items():
-                self._sample_receiver(Subflow(receiver, receiver.subflows[theirs]), number)
+                self._sample_receiver(SubflowSample(receiver, receiver.subflows[theirs]), number)
             if self._mptcp_fields:
                 self._record_mptcp(self._receiver, receiver)
 
-    def _sample_sender(self, subflow: Subflow) -> None:
+    def _sample_sender(self, subflow: SubflowSample) -> None:
         tcp = subflow.tcp
         number = tcp.identifier
         limit = limit_of(subflow.end, tcp) if self._flow.completed_at < 0 else ""
@@ -182,7 +182,7 @@ class FlowProbe:
             self._append(self._sender, number, metric.name, tcp.now, metric.value(subflow))
         self._record_tcp(self._sender, number, tcp)
 
-    def _sample_receiver(self, subflow: Subflow, number: int) -> None:
+    def _sample_receiver(self, subflow: SubflowSample, number: int) -> None:
         tcp = subflow.tcp
         for metric in RECEIVING_SUBFLOW:
             value = metric.value(subflow)
