@@ -48,11 +48,11 @@ class Announcement:
 
 
 class Addresses:
-    """What a connection knows of addresses.
+    """The addresses of both ends of a connection.
 
     Attributes:
         remote: addresses of the peer by identifier.
-        announced: identifiers of own addresses that the peer was told.
+        announced: identifiers of own addresses that were announced to the peer.
     """
 
     __slots__ = (
@@ -132,10 +132,10 @@ class Addresses:
                 subflow.tcp.close(now)
 
     def lose(self, address: str, now: int) -> None:
-        """Take that the host has lost an address, and tell the peer.
+        """The host has lost an address: close its subflows, and tell the peer.
 
-        Nothing arrives there or leaves from there any more: its subflows end without a word (the RST that
-        section 3.4.2 has "if possible" is not), and what was under way goes to the others at once.
+        Nothing arrives at the address or leaves from it any more. Its subflows end silently, because the RST
+        that section 3.4.2 asks for "if possible" cannot be sent. Their data goes to other subflows at once.
         """
         connection = self._connection
         self._forget(address, now)
@@ -202,7 +202,8 @@ class Addresses:
             connection.count("MPTcpExtAddAddrDrop")
             return
         if known == fresh and option.address not in self._failed:
-            # The same again is no news, unless a join has failed: it may be tried once more (section 3.4.1).
+            # A repeated ADD_ADDR changes nothing, unless a join has failed: then it allows another try
+            # (section 3.4.1).
             return
         self._failed.discard(option.address)
         self.remote[option.address_id] = fresh
@@ -214,12 +215,12 @@ class Addresses:
         self._failed.add(address)
 
     def learn(self, identifier: int, address: str, port: int) -> None:
-        """Take what an MP_JOIN teaches about the peer's addresses."""
+        """Note the address from which the peer has joined a subflow."""
         if identifier not in self.remote:
             self.remote[identifier] = RemoteAddress(identifier, address, port)
 
     def on_remove_addr(self, option: RemoveAddr, now: int) -> None:
-        """Take a REMOVE_ADDR: nothing new on these addresses; subflows on them are tested."""
+        """Take a REMOVE_ADDR: open no subflow to these addresses any more, and test those that exist."""
         connection = self._connection
         for identifier in option.address_ids:
             connection.count("MPTcpExtRmAddr")

@@ -74,7 +74,7 @@ class Fallback:
             return True
         if subflow.is_join or subflow.fin_with_dss or self._had_joins(subflow, READY):
             return False
-        return not subflow.heard or self._connection.outbound.una == 1
+        return not subflow.dss_received or self._connection.outbound.una == 1
 
     def _had_joins(self, subflow: Subflow, stage: int) -> bool:
         """Return whether another subflow has ever come so far."""
@@ -137,7 +137,7 @@ class Fallback:
         connection = self._connection
         why = "the first data came without DSS"
         closed = subflow.tcp.sender.fin_sent
-        if subflow.spoke or closed or not connection.config.mptcp.infinite_mapping:
+        if subflow.dss_sent or closed or not connection.config.mptcp.infinite_mapping:
             # The peer may take the missing DATA_ACKs for nothing special: it has to be told.
             return self.on_options_missing(subflow, why, now)
         # The handshake was compromised: no option any more, and from that the peer knows (section 3.1).

@@ -163,7 +163,7 @@ class JoinHandshake(Handshake):
     def _came_to_announced_port(self) -> bool:
         """Return whether the peer's join has come to a port that an ADD_ADDR of ours has named.
 
-        The port of the first subflow is none of these, announced or not (as Linux counts them).
+        The port of the first subflow does not count, announced or not (as in Linux).
         """
         connection = self._subflow.connection
         flow = self._subflow.tcp.flow

@@ -20,13 +20,13 @@ class Joins:
     RFC 8684 section 3.1: not before a DSS has arrived. Profiles differ (``MptcpConfig.join_after``).
     """
 
-    __slots__ = ("_allowed", "_connection", "_failing", "_held", "_waiting")
+    __slots__ = ("_allowed", "_before_third_ack", "_connection", "_failing", "_waiting")
 
     def __init__(self, connection: MptcpConnection) -> None:
         self._connection = connection
         self._allowed: bool = connection.config.mptcp.join_after == "at-once"
-        #: The third ACK of the first subflow has not left: a SYN in front of it would find nothing to join.
-        self._held: bool = connection.is_client
+        #: The third ACK of the first subflow was not sent: a SYN before it would find no connection to join.
+        self._before_third_ack: bool = connection.is_client
         self._waiting: list[OpenSubflow] = []
         #: Those that could not be opened, and whose failure the path manager is hearing of right now.
         self._failing: list[OpenSubflow] = []
@@ -35,14 +35,14 @@ class Joins:
 
     def open(self, action: OpenSubflow, now: int) -> None:
         """Open a subflow, now or as soon as it is allowed."""
-        if self._allowed and not self._held:
+        if self._allowed and not self._before_third_ack:
             self._open(action, now)
         else:
             self._waiting.append(action)
 
     def on_third_ack_sent(self, now: int) -> None:
         """The third ACK of a subflow is on its way."""
-        self._held = False
+        self._before_third_ack = False
         self._open_waiting(now)
 
     def on_dss(self, now: int) -> None:
@@ -58,7 +58,7 @@ class Joins:
             self._open_waiting(now)
 
     def _open_waiting(self, now: int) -> None:
-        if self._allowed and not self._held and self._waiting:
+        if self._allowed and not self._before_third_ack and self._waiting:
             waiting = self._waiting
             self._waiting = []
             for action in waiting:

@@ -74,7 +74,7 @@ def _hmac(version: int, first_key: int, second_key: int, message: bytes) -> byte
 
 
 def _join_hmac(version: int, own_key: int, peer_key: int, own_nonce: int, peer_nonce: int) -> bytes:
-    """Return the HMAC of either end of a join: what is one's own comes first."""
+    """Return the HMAC of either end of a join: the own key and nonce come first."""
     message = own_nonce.to_bytes(4, "big") + peer_nonce.to_bytes(4, "big")
     return _hmac(version, own_key, peer_key, message)
 

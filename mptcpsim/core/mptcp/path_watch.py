@@ -1,4 +1,4 @@
-"""Is the path of a subflow there? Probes while it is in time-out, questions when its address is removed.
+"""Whether the path of a subflow works: probes in time-out, and after REMOVE_ADDR.
 
 RFC 8684 leaves both to the host (sections 3.3.6 and 3.4.2).
 """
@@ -16,20 +16,20 @@ from mptcpsim.units import NEVER
 if TYPE_CHECKING:
     from mptcpsim.core.mptcp.subflow import Subflow
 
-#: What is heard after the first one may have been on its way when the address went.
-_QUESTIONS: Final = 2
+#: What arrives after the first probe may have been sent before the address was removed.
+_PROBES_AFTER_REMOVAL: Final = 2
 
 
 class PathWatch:
     """The state of one subflow; times in ns.
 
     Attributes:
-        stale: it has been in time-out for long while others worked, as Linux counts it.
-        probe_at: when the peer is asked again whether the path is back.
-        check_at: when a subflow whose address the peer has removed is judged.
+        stale: it has had several time-outs in a row while others worked, as Linux counts them.
+        probe_at: when the next probe of a subflow in time-out is sent.
+        check_at: when a subflow whose address the peer has removed must have answered a probe.
     """
 
-    __slots__ = ("_asked_at", "_probed", "_questions", "_subflow", "check_at", "probe_at", "stale")
+    __slots__ = ("_probed", "_probes_left", "_removal_probe_at", "_subflow", "check_at", "probe_at", "stale")
 
     def __init__(self, subflow: Subflow) -> None:
         self._subflow = subflow
@@ -37,8 +37,8 @@ class PathWatch:
         self.probe_at: int = NEVER
         self.check_at: int = NEVER
         self._probed: bool = False
-        self._asked_at: int = 0
-        self._questions: int = 0
+        self._removal_probe_at: int = 0
+        self._probes_left: int = 0
 
     def on_timeout(self, now: int) -> None:
         """The retransmission timer of the subflow has expired."""
@@ -66,7 +66,7 @@ class PathWatch:
         elif self._probed:
             self._probed = False
             if segment.ack <= sender.una:
-                # An ACK that advances brings about by itself what is to be done.
+                # An ACK that advances starts the retransmission by itself.
                 sender.retry(now)
 
     def on_progress(self) -> None:
@@ -75,22 +75,22 @@ class PathWatch:
             self.stale = False
             self._subflow.connection.count("MPTcpExtSubflowRecover")
 
-    def ask_peer(self, now: int) -> None:
+    def on_address_removed(self, now: int) -> None:
         """The peer has removed its address: test whether the subflow still works (section 3.4.2)."""
         subflow = self._subflow
         if subflow.stage != READY:
             # Not there yet; which address of the peer it goes to is not known before the SYN/ACK.
             return
         if self.check_at < NEVER:
-            # It was asked, and REMOVE_ADDR again, perhaps on the answer, is no news.
+            # It is being tested; the REMOVE_ADDR was repeated, perhaps on the answer to the probe.
             return
-        self._questions = _QUESTIONS
-        self._ask(now)
+        self._probes_left = _PROBES_AFTER_REMOVAL
+        self._probe_after_removal(now)
 
-    def _ask(self, now: int) -> None:
+    def _probe_after_removal(self, now: int) -> None:
         tcp = self._subflow.tcp
-        self._questions -= 1
-        self._asked_at = now
+        self._probes_left -= 1
+        self._removal_probe_at = now
         self.check_at = now + 2 * tcp.sender.rtt.timeout()
         tcp.wake_by(self.check_at)
         tcp.emit(tcp.sender.una - 1, 0, ACK, False, now)
@@ -119,8 +119,8 @@ class PathWatch:
                 self._wake(now + connection.config.mptcp.path_probe)
         if self.check_at <= now:
             self.check_at = NEVER
-            if tcp.last_heard < self._asked_at:
+            if tcp.last_heard < self._removal_probe_at:
                 connection.count("MPTcpExtRmSubflow")
                 connection.reset_subflow(subflow, REASON_UNSPECIFIED, "the address was removed", now)
-            elif self._questions:
-                self._ask(now)
+            elif self._probes_left:
+                self._probe_after_removal(now)

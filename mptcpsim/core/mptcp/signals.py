@@ -113,15 +113,15 @@ class Signals:
             left -= padded_length(option)
         stamped = subflow.tcp.timestamps
         ack = subflow.connection.inbound.ack_dss()
-        # An ACK of new data has a DATA_ACK, or the peer would think that a middlebox took it (section 3.7).
+        # An ACK of new data has a DATA_ACK: without it the peer suspects a middlebox (section 3.7).
         receiver = subflow.tcp.receiver
-        is_news = receiver.nxt > receiver.last_ack_sent
-        speaks_dss = (subflow.heard or not subflow.keys_due) and not joining
+        acks_data = receiver.nxt > receiver.last_ack_sent
+        speaks_dss = (subflow.dss_received or not subflow.keys_due) and not joining
         needed = padded_length(ack) if speaks_dss else 0
         waiting: list[MptcpOption] = []
         for option in self.waiting:
             size = padded_length(option)
-            alone = not chosen and not is_news
+            alone = not chosen and not acks_data
             if not joining and (size + needed <= left or (alone and size <= left)):
                 chosen.append(option)
                 left -= size

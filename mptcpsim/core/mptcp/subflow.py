@@ -108,7 +108,7 @@ class Subflow(SubflowState):
 
     def on_remote_address_removed(self, now: int) -> None:
         """The peer has removed the address that the subflow goes to."""
-        self.watch.ask_peer(now)
+        self.watch.on_address_removed(now)
 
     # --- What TCP asks for ------------------------------------------------------------------------
 
@@ -354,7 +354,7 @@ class Subflow(SubflowState):
         segment.dss = dss
         segment.options = options
         if dss is not None:
-            self.spoke = True
+            self.dss_sent = True
         receiver.on_ack_sent()
         tcp.send_out(segment)
 
@@ -387,7 +387,7 @@ class Subflow(SubflowState):
         dss = segment.dss
         if dss is None:
             return self._take_without_dss(segment, now)
-        self.heard = True
+        self.dss_received = True
         if dss.data_ack_octets:
             self.bare_acks = 0
             if not self.confirmed:
@@ -422,7 +422,7 @@ class Subflow(SubflowState):
     def _ignore_window(self, segment: Segment, now: int) -> None:
         """A window without a DATA_ACK says nothing to the connection (section 3.3.5)."""
         sender = self.tcp.sender
-        if self.heard and segment.ack + (segment.window << self.tcp.snd_scale) > sender.edge:
+        if self.dss_received and segment.ack + (segment.window << self.tcp.snd_scale) > sender.edge:
             self.connection.count("MptcpsimUpdateWithoutDataAck")
             self.log_heard(IGNORED, segment, now)
 
@@ -456,7 +456,7 @@ class Subflow(SubflowState):
         bare_fin = segment.flags & FIN and segment.options is None
         unmapped = (segment.length or bare_fin) and not self.incoming.covers(segment)
         # A FIN, too: where it is the first that is heard, it ends the stream of a peer that speaks TCP.
-        if unmapped and not self.heard and self.connection.is_only(self) and not self.is_join:
+        if unmapped and not self.dss_received and self.connection.is_only(self) and not self.is_join:
             return self.connection.fallback.on_first_data_unmapped(self, now)
         return True
 
@@ -520,7 +520,7 @@ class Subflow(SubflowState):
 
     def take_first_mapping(self, length: int, checksum: int, segment: Segment, now: int) -> bool:
         """Take the MP_CAPABLE that stands in for the first DSS; return False if the subflow was reset."""
-        self.heard = True
+        self.dss_received = True
         self.connection.joins.on_dss(now)
         return self.take_mapping(Mapping(1, 1, length, False, checksum), segment, now)
 

@@ -38,7 +38,7 @@ class SubflowState(Extension):
         join: the same if that is MP_JOIN, else None.
         priority: whether it is a backup.
         confirmed: a DATA_ACK has arrived: the peer has our keys.
-        heard: a DSS has arrived.
+        dss_received: a DSS has arrived.
         fin_with_dss: the FIN of the peer brought one, so that it is no plain peer's end of stream.
         keys_due: the peer may not have our key yet: MP_CAPABLE goes with ACKs and the first data.
         mappings: what was sent and is not acknowledged on this subflow.
@@ -63,11 +63,12 @@ class SubflowState(Extension):
         "blocked_at",
         "confirmed",
         "connection",
+        "dss_received",
+        "dss_sent",
         "duplicate_bytes",
         "fail",
         "fin_with_dss",
         "handshake",
-        "heard",
         "incoming",
         "is_join",
         "join",
@@ -80,7 +81,6 @@ class SubflowState(Extension):
         "reinjected_bytes",
         "reset_reason",
         "signals",
-        "spoke",
         "stage",
         "tcp",
         "watch",
@@ -104,10 +104,10 @@ class SubflowState(Extension):
         self.confirmed: bool = False
         #: A DATA_ACK came on an acknowledgment of data: the DSS passes in both directions (section 3.7).
         self.proven: bool = False
-        self.heard: bool = False
+        self.dss_received: bool = False
         self.fin_with_dss: bool = False
         #: A DSS was sent, from which the peer may have learned that options pass.
-        self.spoke: bool = False
+        self.dss_sent: bool = False
         self.keys_due: bool = False
         self.mappings = SentMappings()
         #: DATA_ACK and window field of the last segment, as on the wire.
