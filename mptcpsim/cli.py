@@ -41,7 +41,7 @@ EXIT_INTERRUPTED = 130
 PROFILE = "profile"
 
 #: The tables of a scenario whose keys ``list`` shows when it is asked for them.
-KEYS = ("tcp", "mptcp")
+KEYS = ("tcp", "mptcp", "link")
 
 #: Where runs go that are given no directory.
 RUNS = Path("runs")
@@ -425,7 +425,7 @@ def list_(
 ) -> None:
     """Show every plug-in with its parameters, defaults and ranges, and the profiles of MPTCP.
 
-    With the name of a table, tcp or mptcp, show its keys, each with its default, range, help and source.
+    With the name of a table, tcp, mptcp or link, show its keys: values, default, help and source.
     """
     from mptcpsim.plugins import families
     from mptcpsim.results.report import plugin_table
@@ -460,10 +460,10 @@ def _table(title: str, *columns: str) -> Table:
 
 def _keys(name: str) -> Table:
     """Return a table of the keys of a scenario's table."""
-    from mptcpsim.scenario.reference import CONFIGURATIONS, reference
+    from mptcpsim.scenario.reference import TABLES, reference
 
     table = _table(f"keys of {name}", "key", "values", "default", "what it is for", "source")
-    for entry in reference(CONFIGURATIONS[name]):
+    for entry in reference(TABLES[name]):
         table.add_row(*entry)
     return table
 

@@ -15,6 +15,7 @@ definition. A field without one, such as the parameters of a plug-in, is no key 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import field, fields
 from typing import Any, Final, NamedTuple
 
@@ -40,6 +41,10 @@ LIST: Final = "list"
 PLUGIN: Final = "plug-in"
 #: The name of a profile of MPTCP.
 PROFILE: Final = "profile"
+#: The length of a queue; the field NAME_in_bytes holds whether it is in bytes.
+QUEUE: Final = "queue"
+#: Which packets are lost; the field holds a loss that is random.
+LOSS: Final = "loss"
 
 #: The ends of a connection that may be the only ones to look at a setting.
 SENDER: Final = "sender"
@@ -49,7 +54,9 @@ CLIENT: Final = "client"
 #: The source of a setting that no other implementation and no RFC has.
 OWN: Final = "mptcpsim"
 
+# What the definition and the key are called in the metadata of a field.
 _SETTING: Final = "setting"
+_KEY: Final = "key"
 
 
 class Setting(NamedTuple):
@@ -65,8 +72,11 @@ class Setting(NamedTuple):
         choices: of a ``CHOICE`` or a ``LIST``.
         family: of a ``PLUGIN``.
         single: a second key, for a ``LIST`` of one value.
-        needs: the switch without which the setting has no effect.
+        needs: the key without which, or while it is false or 0, the setting has no effect.
         used_by: the only end that looks at the setting; empty if both do.
+        of_each_way: whether the two directions of a link may differ in it.
+        scale: the field holds so many times what a scenario writes.
+        field: the name of the field.
     """
 
     help: str
@@ -80,6 +90,9 @@ class Setting(NamedTuple):
     single: str = ""
     needs: str = ""
     used_by: str = ""
+    of_each_way: bool = True
+    scale: int = 1
+    field: str = ""
 
 
 def setting(
@@ -96,17 +109,33 @@ def setting(
     single: str = "",
     needs: str = "",
     used_by: str = "",
+    key: str = "",
+    of_each_way: bool = True,
+    scale: int = 1,
 ) -> Any:  # of a compiled class, anything else would be taken for the value of the field
     """Return the field of a dataclass that is a setting; see ``Setting``.
 
-    The kind need not be given where the default, the choices or the family of plug-ins tell it.
+    The kind need not be given where the default, the choices or the family of plug-ins tell it, and the key
+    only where it is not the name of the field.
     """
     if not kind:
         kind = _kind(default, choices, family)
     definition = Setting(
-        sentences, source, kind, unit, minimum, maximum, choices, family, single, needs, used_by
+        sentences,
+        source,
+        kind,
+        unit=unit,
+        minimum=minimum,
+        maximum=maximum,
+        choices=choices,
+        family=family,
+        single=single,
+        needs=needs,
+        used_by=used_by,
+        of_each_way=of_each_way,
+        scale=scale,
     )
-    return field(default=default, metadata={_SETTING: definition})
+    return field(default=default, metadata={_SETTING: definition, _KEY: key})
 
 
 def _kind(default: object, choices: tuple[str | int, ...], family: str) -> str:
@@ -117,16 +146,21 @@ def _kind(default: object, choices: tuple[str | int, ...], family: str) -> str:
     return SWITCH if isinstance(default, bool) else NUMBER
 
 
-def settings_of(config: type[Any]) -> dict[str, Setting]:
-    """Return the settings of a configuration by name, in the order of its fields."""
-    return {each.name: each.metadata[_SETTING] for each in fields(config) if _SETTING in each.metadata}
+def settings_of(config: type[Any]) -> Mapping[str, Setting]:
+    """Return the settings of a configuration by their keys, in the order of its fields."""
+    return {
+        each.metadata[_KEY] or each.name: each.metadata[_SETTING]._replace(field=each.name)
+        for each in fields(config)
+        if _SETTING in each.metadata
+    }
 
 
 def defaults_of(config: type[Any]) -> dict[str, Any]:
-    """Return the defaults of the settings of a configuration by name."""
-    return {each.name: each.default for each in fields(config) if _SETTING in each.metadata}
+    """Return the defaults of the fields of a configuration that are settings, by their keys."""
+    defaults = {each.name: each.default for each in fields(config)}
+    return {key: defaults[each.field] for key, each in settings_of(config).items()}
 
 
 def plugins_of(config: type[Any]) -> dict[str, str]:
-    """Return the settings of a configuration that choose a plug-in, and the family of each."""
-    return {name: each.family for name, each in settings_of(config).items() if each.kind == PLUGIN}
+    """Return the keys of a configuration that choose a plug-in, and the family of each."""
+    return {key: each.family for key, each in settings_of(config).items() if each.kind == PLUGIN}

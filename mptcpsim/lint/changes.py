@@ -52,10 +52,8 @@ def courses(scenario: Scenario) -> Iterator[LinkHistory]:
     )
     for number, link in enumerate(scenario.links):
         for forward in (True, False):
-            direction = link.direction(forward)
-            assert direction.rate is not None
-            assert direction.delay is not None
-            states = [State(0, -1, direction.rate, direction.delay)]
+            direction = link.direction(forward).given()
+            states = [State(0, -1, direction["rate"], direction["delay"])]
             for at, index, event in events:
                 concerned = event.direction == "both" or (event.direction == "forward") == forward
                 if event.link == link.name and concerned:

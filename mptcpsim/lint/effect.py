@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.mptcp_config import MptcpConfig
+from mptcpsim.net.pipe_settings import PipeSettings
 from mptcpsim.pathmanagers.ndiffports import NDiffPorts
 from mptcpsim.scenario.check import tables_of_end
 from mptcpsim.scenario.errors import KeyPath, dotted
@@ -35,13 +36,7 @@ _SAME: Final = {
 }
 
 #: What does nothing on a link without another key.
-_LINK_NEEDS: Final = {
-    "jitter_reorders": "jitter",
-    "reorder_delay": "reorder",
-    "burst": "rate",
-    "queue": "rate",
-    "qdisc": "rate",
-}
+_LINK_NEEDS: Final = {key: each.needs for key, each in settings_of(PipeSettings).items() if each.needs}
 
 
 class Vain(NamedTuple):

@@ -8,12 +8,13 @@ from typing import Final
 from mptcpsim.lint.finding import Family
 from mptcpsim.lint.remark import Remark
 from mptcpsim.lint.subject import Subject
+from mptcpsim.net.pipe_settings import PipeSettings
 from mptcpsim.plugins import QueueScheduler, find
 from mptcpsim.qdiscs.red import Red
-from mptcpsim.scenario.catalogue import parameters
 from mptcpsim.scenario.errors import KeyPath
 from mptcpsim.scenario.events import SetEvent
-from mptcpsim.scenario.links import DEFAULT_QUEUE_SLOTS, QueueLimit
+from mptcpsim.scenario.link_values import QueueLimit
+from mptcpsim.scenario.pipes import pipe_settings
 
 FAMILY: Final = Family()
 
@@ -59,15 +60,13 @@ def red_thresholds(subject: Subject) -> Iterator[Remark]:
     for index, link in enumerate(subject.scenario.links):
         told: set[str] = set()
         for side in ("forward", "backward"):
-            direction = link.direction(side == "forward")
-            assert direction.queue is not None
-            assert direction.qdisc is not None
-            name, given = direction.qdisc.name, direction.qdisc.parameters
-            if not issubclass(find("qdisc", name), Red):
+            pipe = pipe_settings(link, link.direction(side == "forward"))
+            if not issubclass(find("qdisc", pipe.qdisc), Red):
                 continue
-            values = parameters("qdisc", name, given)
+            values = pipe.qdisc_parameters
             thresholds = float(values["min_th"]), float(values["max_th"])
-            found = _beside(f"link {link.name!r}", direction.queue, thresholds, link.mtu)
+            limit = QueueLimit(size=pipe.limit) if pipe.limit_in_bytes else QueueLimit(slots=pipe.limit)
+            found = _beside(f"link {link.name!r}", limit, thresholds, link.mtu)
             if found is not None and found[0] not in told:
                 told.add(found[0])
                 own = getattr(link, side).qdisc is not None
@@ -83,6 +82,9 @@ def red_thresholds(subject: Subject) -> Iterator[Remark]:
             if found is not None:
                 yield host.remark(config.at, *found, cause=False)
 
+
+#: The length of a queue of which the scenario says nothing.
+_USUAL_SLOTS: Final = PipeSettings().limit
 
 #: Bytes of a packet, where it is not known which links a pipe's packets come from.
 _USUAL_MTU: Final = 1500
@@ -146,20 +148,17 @@ def queue_without_effect(subject: Subject) -> Iterator[Remark]:
     """
     for index, link in enumerate(subject.scenario.links):
         for side in ("forward", "backward"):
-            direction = link.direction(side == "forward")
-            assert direction.queue is not None
-            assert direction.qdisc is not None
-            name = direction.qdisc.name
-            if direction.queue.slots == DEFAULT_QUEUE_SLOTS or not issubclass(
-                find("qdisc", name), QueueScheduler
-            ):
+            pipe = pipe_settings(link, link.direction(side == "forward"))
+            name = pipe.qdisc
+            slots = 0 if pipe.limit_in_bytes else pipe.limit
+            if slots == _USUAL_SLOTS or not issubclass(find("qdisc", name), QueueScheduler):
                 continue
             place: KeyPath = ("links", index)
             own = getattr(link, side).queue is not None
             yield Remark(
                 (*place, side, "queue") if own else (*place, "queue"),
                 f"the queue of link {link.name!r} has no effect: its discipline {name} has queues of its own",
-                f'write qdisc = {{ name = "{name}", limit = {direction.queue.slots or 1000} }}, '
+                f'write qdisc = {{ name = "{name}", limit = {slots or 1000} }}, '
                 "and leave queue out",
             )
             if not own:

@@ -27,17 +27,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Final
 
 from mptcpsim.core.segment import CE, NOT_ECT, Packet
 from mptcpsim.net.loss import LossModel, random_loss
+from mptcpsim.net.pipe_settings import DROP_TAIL as DROP_TAIL
+from mptcpsim.net.pipe_settings import PipeSettings as PipeSettings
+from mptcpsim.net.pipe_settings import check_limit
 from mptcpsim.plugins import MARK, PluginError, QueueDiscipline, QueueScheduler, Value, create
 from mptcpsim.sim.loop import Loop
 from mptcpsim.streams import stream
-
-#: The name of the discipline that adds nothing to the queue limit.
-DROP_TAIL: Final = "droptail"
 
 # Reasons for which a pipe drops; a discipline's drops are counted under its name.
 DROP_LOSS: Final = "loss"
@@ -47,81 +47,6 @@ DROP_PROFILE: Final = "profile"
 
 #: Bits in a byte times nanoseconds in a second.
 _BIT_TIMES: Final = 8_000_000_000
-
-
-@dataclass(frozen=True)
-class PipeSettings:
-    """What a pipe is like. The defaults are dummynet's: no rate limit, no delay, 50 slots."""
-
-    #: Bit/s; 0 is unlimited.
-    rate_bps: int = 0
-    #: Constant one-way delay, ns, rounded up to a whole number of ticks if ``tick_ns`` is set.
-    delay_ns: int = 0
-    tick_ns: int = 0
-    #: Queue limit, in packets or in bytes.
-    limit: int = 50
-    limit_in_bytes: bool = False
-    #: Bits that may pass at once after the pipe was idle.
-    burst_bits: int = 0
-    #: Bytes added to the length of each IP packet while it is serialised (Ethernet: 14, or 38 with all).
-    overhead_bytes: int = 0
-    #: A delay profile: each packet draws one of these times, ns, and occupies the transmitter for so
-    #: long beyond its serialisation; those that draw the number ``profile_lost_from`` or a higher one
-    #: are lost behind the transmitter.
-    profile: tuple[int, ...] = ()
-    profile_lost_from: int = 0
-    #: Packet loss rate: nothing, p, or K, p, H, r (``loss.random_loss``).
-    plr: tuple[float, ...] = ()
-    #: Queue discipline plug-in and its parameters.
-    qdisc: str = DROP_TAIL
-    qdisc_parameters: dict[str, Value] = field(default_factory=dict)
-    #: Random extra delay, uniform between 0 and this, ns; packets keep their order unless told otherwise.
-    jitter_ns: int = 0
-    jitter_reorders: bool = False
-    #: Probability that a packet is held back by ``reorder_ns`` while others overtake it.
-    reorder: float = 0.0
-    reorder_ns: int = 0
-    #: Probability that a packet is sent twice.
-    duplicate: float = 0.0
-    #: Probability that a bit of a packet is flipped.
-    corrupt: float = 0.0
-    #: What a link that goes down drops.
-    down_drops_queue: bool = True
-    down_drops_flight: bool = False
-
-    def __post_init__(self) -> None:
-        """Check the ranges.
-
-        Raises:
-            ValueError: a value is out of range; the message names it.
-        """
-        for name in (
-            "rate_bps",
-            "delay_ns",
-            "tick_ns",
-            "burst_bits",
-            "overhead_bytes",
-            "jitter_ns",
-            "reorder_ns",
-        ):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is negative")
-        check_limit(self.limit, self.limit_in_bytes)
-        for name in ("reorder", "duplicate", "corrupt"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"{name} is no probability: it lies outside 0 to 1")
-        if self.reorder > 0.0 and self.reorder_ns == 0:
-            raise ValueError("reorder_ns: a packet that is overtaken needs a time to be held back")
-
-
-def check_limit(limit: int, in_bytes: bool) -> None:
-    """Check a queue limit.
-
-    Raises:
-        ValueError: it is less than a queue needs.
-    """
-    if limit < (0 if in_bytes else 1):
-        raise ValueError("limit: a queue needs at least one slot, or 0 bytes")
 
 
 def make_discipline(name: str, parameters: dict[str, Value]) -> QueueDiscipline | None:

@@ -199,8 +199,9 @@ def _plugins(scenario: Scenario) -> None:
         for number, choice in enumerate(link.middleboxes):
             _plugin(("links", index, "middleboxes", number), "middlebox", choice)
     for kind, config in (("tcp", TcpConfig), ("mptcp", MptcpConfig)):
+        plugins = plugins_of(config)
         for path, settings in _all_settings(scenario, kind):
-            for key, family in plugins_of(config).items():
+            for key, family in plugins.items():
                 choice = getattr(settings, key)
                 if choice is not None:
                     _plugin((*path, key), family, choice)

@@ -22,7 +22,7 @@ from pydantic import BeforeValidator, Discriminator, Tag, ValidationInfo, model_
 
 from mptcpsim.scenario.fields import Model
 from mptcpsim.scenario.ip_words import RouteWords, read_route, table_name
-from mptcpsim.scenario.links import LossSpec, QueueSpec
+from mptcpsim.scenario.link_values import LossSpec, QueueSpec
 from mptcpsim.scenario.nodes import InterfaceAddressText
 from mptcpsim.scenario.quantities import Rate, Time
 

@@ -2,163 +2,119 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
-from pydantic import BeforeValidator, Discriminator, Field, PlainSerializer, StrictBool, Tag, model_validator
+from pydantic import Field, model_validator
 
-from mptcpsim.scenario.fields import Model, PluginChoice, PluginField
-from mptcpsim.scenario.quantities import (
-    Probability,
-    Rate,
-    Size,
-    Time,
-    Whole,
-    size_text,
-)
-from mptcpsim.units import parse_size
+from mptcpsim.net.pipe_settings import PipeSettings
+from mptcpsim.scenario.fields import PluginField
+from mptcpsim.scenario.quantities import Whole
+from mptcpsim.scenario.tables import SettingsTable, table_of
+from mptcpsim.settings import settings_of
 
 #: The least MTU that a link may have, bytes (RFC 791: every host takes 576; RFC 8200: 1280 for IPv6).
 MIN_MTU = 576
 MAX_MTU = 65535
 
-#: Queue limit of a link that states none: dummynet's 50 slots.
-DEFAULT_QUEUE_SLOTS = 50
+Mtu = Annotated[Whole, Field(ge=MIN_MTU, le=MAX_MTU)]
 
 
-class GilbertElliottSpec(Model):
-    """Two-state loss as dummynet's ``plr K,p,H,r`` has it.
-
-    ``k`` is the loss probability in the good state, ``h`` in the bad one; ``p`` leads from
-    good to bad, ``r`` back, both for each packet.
-    """
-
-    k: Probability = 0.0
-    p: Probability
-    h: Probability = 1.0
-    r: Probability
+#: The keys in which the two directions of a link may differ, and of the others those of transmission.
+_OF_EACH_WAY: Final = [key for key, each in settings_of(PipeSettings).items() if each.of_each_way]
+_OF_BOTH: Final = ["overhead_bytes"]
 
 
-class PeriodicLossSpec(Model):
-    """Every ``every``-th packet is lost, beginning with packet ``first`` (0: with ``every``)."""
-
-    every: Annotated[Whole, Field(ge=1)]
-    first: Annotated[Whole, Field(ge=0)] = 0
-
-
-class ListedLossSpec(Model):
-    """The packets with the given numbers are lost; the first one has the number 1."""
-
-    packets: Annotated[tuple[Annotated[Whole, Field(ge=1)], ...], Field(min_length=1)]
-
-
-def _loss_kind(value: Any) -> str:
-    """Tell the four ways to write a loss apart; the tags never show, see ``scenario.load``."""
-    if isinstance(value, PeriodicLossSpec) or (isinstance(value, dict) and "every" in value):
-        return "<periodic>"
-    if isinstance(value, ListedLossSpec) or (isinstance(value, dict) and "packets" in value):
-        return "<listed>"
-    return "<gilbert-elliott>" if isinstance(value, dict | GilbertElliottSpec) else "<probability>"
-
-
-def _loss_probability(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= 1.0:
-        raise ValueError(
-            f"{value!r} is not a loss: write a probability from 0 to 1, "
-            "{k = 0.0, p = 0.01, h = 0.5, r = 0.2} (Gilbert-Elliott), {every = 100} or {packets = [7]}"
-        )
-    return float(value)
-
-
-LossSpec = Annotated[
-    Annotated[float, BeforeValidator(_loss_probability), Tag("<probability>")]
-    | Annotated[GilbertElliottSpec, Tag("<gilbert-elliott>")]
-    | Annotated[PeriodicLossSpec, Tag("<periodic>")]
-    | Annotated[ListedLossSpec, Tag("<listed>")],
-    Discriminator(_loss_kind),
-]
-
-
-class QueueLimit(Model):
-    """The length of a queue, in slots or in bytes; exactly one of them is not 0."""
-
-    slots: int = 0
-    size: int = 0
-
-
-def _queue(value: Any) -> Any:
-    if isinstance(value, QueueLimit):
-        return value
-    slots = None
-    if isinstance(value, int) and not isinstance(value, bool):
-        slots = value
-    elif isinstance(value, str):
-        number, _, unit = value.strip().partition(" ")
-        if unit in ("packets", "slots", "packet", "slot") and number.lstrip("+-").isdigit():
-            slots = int(number)
-        else:
-            size = parse_size(value)
-            if size <= 0:
-                raise ValueError(f"{value!r} holds nothing: a queue has at least one byte")
-            return QueueLimit(size=size)
-    else:
-        raise ValueError(f'{value!r} is not a queue: write slots such as 50, or a size such as "30KiB"')
-    if not 1 <= slots <= 10_000_000:
-        raise ValueError(f"{value!r} is out of range: a queue has 1 to 10000000 slots")
-    return QueueLimit(slots=slots)
-
-
-def _queue_out(limit: QueueLimit) -> Any:
-    return limit.slots if limit.slots else size_text(limit.size)
-
-
-QueueSpec = Annotated[QueueLimit, BeforeValidator(_queue), PlainSerializer(_queue_out)]
-
-
-class DirectionSpec(Model):
+@table_of(PipeSettings, only=_OF_EACH_WAY)
+class DirectionSpec(SettingsTable):
     """Properties of one direction of a link; what is absent is as in the link itself."""
 
-    rate: Rate | None = None
-    delay: Time | None = None
-    queue: QueueSpec | None = None
-    qdisc: PluginField | None = None
-    loss: LossSpec | None = None
-    jitter: Time | None = None
-    jitter_reorders: StrictBool | None = None
-    reorder: Probability | None = None
-    reorder_delay: Time | None = None
-    duplicate: Probability | None = None
-    corrupt: Probability | None = None
-    burst: Size | None = None
+
+@table_of(PipeSettings, only=_OF_BOTH)
+class _Both(DirectionSpec):
+    """Those of both directions, too."""
 
 
-class LinkSpec(Model):
+class LinkDefaults(_Both):
+    """Keys of links: those of ``[[links]]`` that all of them may have."""
+
+    mtu: Mtu | None = None
+
+    def given_in_toml(self) -> dict[str, Any]:
+        """Return the keys that are stated, as a scenario has them."""
+        keys = set(LinkDefaults.model_fields)
+        return self.model_dump(mode="json", exclude_none=True, include=keys)
+
+
+# A table lists its keys in the order of its bases: ends, transmission, mtu, what happens to a link that
+# goes down, middleboxes.
+
+
+class _Ends(SettingsTable):
+    name: Annotated[
+        str, Field(min_length=1, title="a name", description="The name of the link; by default its two ends.")
+    ]
+    ends: Annotated[
+        tuple[str, ...],
+        Field(
+            min_length=2,
+            max_length=2,
+            title='two of "HOST:INTERFACE", "ROUTER:INTERFACE" and "SWITCH"',
+            description="What the link connects. The direction from the first end to the second is forward.",
+        ),
+    ]
+
+
+@table_of(PipeSettings, only=[*_OF_EACH_WAY, *_OF_BOTH], with_defaults=True)
+class _Transmission(_Ends):
+    pass
+
+
+class _Size(_Transmission):
+    mtu: Annotated[
+        Mtu,
+        Field(
+            title=f"bytes, from {MIN_MTU} to {MAX_MTU}",
+            description="The MTU of the interfaces at both ends, unless they have their own.",
+        ),
+    ] = 1500
+
+
+@table_of(
+    PipeSettings,
+    only=[key for key in settings_of(PipeSettings) if key not in (*_OF_EACH_WAY, *_OF_BOTH)],
+    with_defaults=True,
+)
+class _Down(_Size):
+    pass
+
+
+class LinkSpec(_Down):
     """A duplex link between two ends; ``forward`` runs from the first end to the second.
 
     An end is ``"HOST:INTERFACE"``, ``"ROUTER:INTERFACE"`` or ``"SWITCH"``.
     """
 
-    name: Annotated[str, Field(min_length=1)]
-    ends: Annotated[tuple[str, ...], Field(min_length=2, max_length=2)]
-    rate: Rate = 0
-    delay: Time = 0
-    queue: QueueSpec = QueueLimit(slots=DEFAULT_QUEUE_SLOTS)
-    qdisc: PluginField = PluginChoice(name="droptail")
-    loss: LossSpec = 0.0
-    jitter: Time = 0
-    jitter_reorders: StrictBool = False
-    reorder: Probability = 0.0
-    reorder_delay: Time = 0
-    duplicate: Probability = 0.0
-    corrupt: Probability = 0.0
-    burst: Size = 0
-    overhead_bytes: Annotated[Whole, Field(ge=0, le=1000)] = 0
-    mtu: Annotated[Whole, Field(ge=MIN_MTU, le=MAX_MTU)] = 1500
-    down_drops_queue: StrictBool = True
-    down_drops_flight: StrictBool = False
-    #: At the second end, in order from the first one; ``mptcpsim list middlebox`` shows what there is.
-    middleboxes: tuple[PluginField, ...] = ()
-    forward: DirectionSpec = DirectionSpec()
-    backward: DirectionSpec = DirectionSpec()
+    middleboxes: Annotated[
+        tuple[PluginField, ...],
+        Field(
+            title="a list of plug-ins: mptcpsim list middlebox",
+            description="Middleboxes at the second end, in order from the first one.",
+        ),
+    ] = ()
+    forward: Annotated[
+        DirectionSpec,
+        Field(
+            title="a table of keys",
+            description="Keys in which the direction from the first end to the second differs.",
+        ),
+    ] = DirectionSpec()
+    backward: Annotated[
+        DirectionSpec,
+        Field(
+            title="a table of keys",
+            description="Keys in which the direction from the second end to the first differs.",
+        ),
+    ] = DirectionSpec()
 
     @model_validator(mode="before")
     @classmethod

@@ -7,10 +7,17 @@ import re
 import tomllib
 from typing import Any
 
+from mptcpsim.core.config import TcpConfig
+from mptcpsim.core.mptcp_config import MptcpConfig
+from mptcpsim.net.pipe_settings import PipeSettings
 from mptcpsim.scenario.errors import KeyPath, Problem, dotted
 from mptcpsim.scenario.links import default_link_name
 from mptcpsim.scenario.mptcp_settings import mptcp_table
+from mptcpsim.settings import plugins_of
 from mptcpsim.suggest import did_you_mean
+
+#: Keys whose value may be the name of a plug-in, in place of a table.
+PLUGIN_KEYS = {key for config in (TcpConfig, MptcpConfig, PipeSettings) for key in plugins_of(config)}
 
 _PART = re.compile(r"\"([^\"]*)\"|'([^']*)'|([^.\"'=]+)")
 
@@ -131,7 +138,7 @@ def _index(items: list[Any], key: str, path: KeyPath, said: str) -> int:
 def _inside(node: Any, place: str | int, key: str, path: KeyPath, said: str) -> Any:
     inner = node[place]
     # Short forms, such as "cubic" for {name = "cubic"}: what is in them can be set all the same.
-    if isinstance(inner, str) and path[-1] in ("congestion", "qdisc", "scheduler", "path_manager"):
+    if isinstance(inner, str) and path[-1] in PLUGIN_KEYS:
         inner = node[place] = {"name": inner}
     elif isinstance(inner, str | bool) and path[-1] in ("mptcp", "client_mptcp", "server_mptcp"):
         inner = node[place] = mptcp_table(inner)

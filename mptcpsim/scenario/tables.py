@@ -6,15 +6,16 @@ range or choices. What a table gives is laid over a configuration, which the res
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Mapping
 from types import GenericAlias
-from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, StrictBool, create_model
 
 from mptcpsim.core.mptcp.profiles import PROFILES
 from mptcpsim.scenario.catalogue import parameters
-from mptcpsim.scenario.fields import Model, PluginField
+from mptcpsim.scenario.fields import Model, PluginChoice, PluginField
+from mptcpsim.scenario.link_values import LossSpec, QueueLimit, QueueSpec, random_loss_values
 from mptcpsim.scenario.quantities import (
     PositiveRate,
     PositiveSize,
@@ -28,16 +29,18 @@ from mptcpsim.scenario.quantities import (
 from mptcpsim.settings import (
     CHOICE,
     LIST,
+    LOSS,
     NUMBER,
     PLUGIN,
     PROBABILITY,
     PROFILE,
+    QUEUE,
     RATE,
     SIZE,
     SWITCH,
     TIME,
     Setting,
-    plugins_of,
+    defaults_of,
     settings_of,
 )
 from mptcpsim.suggest import did_you_mean
@@ -57,8 +60,13 @@ class SettingsTable(Model):
     ``fields`` has changed, which has types.
     """
 
-    #: The configuration whose settings these are.
+    #: The configuration whose settings these are, and the settings by their keys.
     CONFIG: ClassVar[type[Any]]
+    SETTINGS: ClassVar[Mapping[str, Setting]]
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, key: str) -> Any: ...
 
     def given(self) -> dict[str, Any]:
         """Return the keys that the table gives, and their values, in the order of the settings."""
@@ -72,42 +80,75 @@ class SettingsTable(Model):
         """
         given = self.given()
         values: dict[str, Any] = {}
-        plugins = plugins_of(self.CONFIG)
-        for name, setting in settings_of(self.CONFIG).items():
-            if name in plugins and name in given:
-                choice = given[name]
-                values[name] = choice.name
-                values[f"{name}_parameters"] = parameters(plugins[name], choice.name, choice.parameters)
-            elif name in given:
-                values[name] = given[name]
+        for key, setting in self.SETTINGS.items():
+            if key in given:
+                values |= _in_configuration(setting, given[key])
             elif setting.single in given:
-                values[name] = (given[setting.single],)
+                values[setting.field] = (given[setting.single],)
         return values
 
 
 T = TypeVar("T", bound=SettingsTable)
 
 
-def table_of(config: type[Any]) -> Callable[[type[T]], type[T]]:
-    """Return a decorator that gives a model the keys of a configuration's settings."""
+def table_of(
+    config: type[Any], only: Container[str] | None = None, with_defaults: bool = False
+) -> Callable[[type[T]], type[T]]:
+    """Return a decorator that gives a model the keys of a configuration's settings.
+
+    Args:
+        config: the configuration.
+        only: the keys that the table has; None: all.
+        with_defaults: a key that is absent has the default of the configuration, else it is None.
+    """
+    settings, defaults = settings_of(config), defaults_of(config)
 
     def derive(model: type[T]) -> type[T]:
         keys: dict[str, Any] = {}
-        for name, setting in settings_of(config).items():
+        for key, setting in settings.items():
+            if only is not None and key not in only:
+                continue
+            kind, default = key_type(setting), None
             if setting.single:
-                keys[setting.single] = _key(_one_of(setting.choices), setting)
-            keys[name] = _key(key_type(setting), setting)
+                keys[setting.single] = _key(_one_of(setting.choices) | None, None, setting)
+            if with_defaults:
+                default = in_table(setting, defaults[key])
+            keys[key] = _key(kind if with_defaults else kind | None, default, setting)
         made = create_model(
             model.__name__, __base__=model, __module__=model.__module__, __doc__=model.__doc__, **keys
         )
-        made.CONFIG = config
+        made.CONFIG, made.SETTINGS = config, settings
         return made
 
     return derive
 
 
-def _key(kind: Any, setting: Setting) -> Any:
-    return kind | None, Field(default=None, description=setting.help)
+def _key(kind: Any, default: Any, setting: Setting) -> Any:
+    return kind, Field(default=default, description=setting.help)
+
+
+def in_table(setting: Setting, value: Any) -> Any:
+    """Return what a table holds for the value of a configuration's field."""
+    if setting.kind == PLUGIN:
+        return PluginChoice(name=value)
+    if setting.kind == QUEUE:
+        return QueueLimit(slots=value)
+    if setting.kind == LOSS:
+        return value[0] if value else 0.0
+    return value // setting.scale if setting.scale > 1 else value
+
+
+def _in_configuration(setting: Setting, value: Any) -> dict[str, Any]:
+    """Return the fields of a configuration that hold the value of a table's key."""
+    name = setting.field
+    if setting.kind == PLUGIN:
+        given = parameters(setting.family, value.name, value.parameters)
+        return {name: value.name, f"{name}_parameters": given}
+    if setting.kind == QUEUE:
+        return {name: value.slots or value.size, f"{name}_in_bytes": value.slots == 0}
+    if setting.kind == LOSS:
+        return {name: random_loss_values(value)}
+    return {name: value * setting.scale if setting.scale > 1 else value}
 
 
 def key_type(setting: Setting) -> Any:
@@ -153,5 +194,7 @@ _PLAIN: Final[dict[str, Any]] = {
     SWITCH: StrictBool,
     PROBABILITY: Probability,
     PLUGIN: PluginField,
+    QUEUE: QueueSpec,
+    LOSS: LossSpec,
     PROFILE: Annotated[str, BeforeValidator(_profile)],
 }

@@ -26,7 +26,8 @@ from mptcpsim.scenario.events import (
     SetEvent,
 )
 from mptcpsim.scenario.ip_words import RouteWords
-from mptcpsim.scenario.pipes import counted_loss, random_loss_values
+from mptcpsim.scenario.link_values import random_loss_values
+from mptcpsim.scenario.pipes import counted_loss
 from mptcpsim.scenario.simulation import Simulation
 
 

@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, Discriminator, Field, StrictBool, Tag
 
 from mptcpsim.scenario.errors import KeyPath as ErrorPath
 from mptcpsim.scenario.errors import Problem
-from mptcpsim.scenario.links import MAX_MTU, MIN_MTU, DirectionSpec
+from mptcpsim.scenario.links import LinkDefaults
 from mptcpsim.scenario.network_of import SELF_LOOPS, Choices, NetworkTables, network_of
 from mptcpsim.scenario.quantities import Whole
 from mptcpsim.scenario.validate import validate
@@ -59,18 +59,6 @@ def _unit(kind: str) -> Callable[[Any], str]:
         return str(value)
 
     return check
-
-
-class LinkDefaults(DirectionSpec):
-    """Keys of links: those of ``[[links]]`` that all of them may have."""
-
-    overhead_bytes: Annotated[Whole, Field(ge=0, le=1000)] | None = None
-    mtu: Annotated[Whole, Field(ge=MIN_MTU, le=MAX_MTU)] | None = None
-
-    def given(self) -> dict[str, Any]:
-        """Return the keys that are stated, as a scenario has them."""
-        keys = set(LinkDefaults.model_fields)
-        return self.model_dump(mode="json", exclude_none=True, include=keys)
 
 
 class TopologyTable(LinkDefaults):
@@ -260,9 +248,9 @@ def _generated(table: dict[str, Any], rest: dict[str, Any]) -> NetworkTables:
     own = set(type(spec).model_fields) - set(TopologyTable.model_fields) - {"generator"}
     arguments = {key: getattr(spec, key) for key in own}
     if isinstance(spec, ParallelPaths) and not isinstance(spec.paths, int):
-        arguments["paths"] = [path.given() for path in spec.paths]
+        arguments["paths"] = [path.given_in_toml() for path in spec.paths]
     try:
-        graph = GENERATORS[name](access=spec.access.given(), **arguments, **spec.given())
+        graph = GENERATORS[name](access=spec.access.given_in_toml(), **arguments, **spec.given_in_toml())
     except TopologyError as error:
         key, _, text = str(error).partition(": ")
         raise Problem((KEY, key) if key in own else (KEY,), text) from None
@@ -279,8 +267,8 @@ def _read(
         units=Units(spec.rate_unit, spec.delay_unit),
         delay_from_distance=spec.delay_from_distance,
         ignore=spec.ignore,
-        link=spec.given(),
-        access=spec.access.given(),
+        link=spec.given_in_toml(),
+        access=spec.access.given_in_toml(),
     )
     return _network(where, plan, choices, rest, origin)
 

@@ -19,7 +19,8 @@ from mptcpsim.scenario.sweep_settings import SweepSpec
 #: What only plans, stores, prints or draws, as the beginnings of paths below the package.
 NO_PART_OF_A_RUN = (
     "__main__.py", "cli.py", "commands/", "sweep/", "wire/", "results/figures.py", "results/report.py",
-    "results/meta.py", "results/rundir.py", "results/directories.py", "scenario/sweep_settings.py",
+    "results/meta.py", "results/rundir.py", "results/directories.py", "scenario/reference.py",
+    "scenario/sweep_settings.py",
 )  # fmt: skip
 
 #: Hexadecimal digits of a run's, a point's and the code's name: 64 bits.

@@ -14,7 +14,7 @@ from mptcpsim.core.config import TcpConfig
 from mptcpsim.scenario.catalogue import parameters
 from mptcpsim.scenario.errors import ScenarioError
 from mptcpsim.scenario.flows import BulkFlow
-from mptcpsim.scenario.links import GilbertElliottSpec, PeriodicLossSpec, QueueLimit
+from mptcpsim.scenario.link_values import GilbertElliottSpec, PeriodicLossSpec, QueueLimit
 from mptcpsim.scenario.load import dumps, load, loads
 from mptcpsim.scenario.locate import key_lines, line_of
 from mptcpsim.scenario.quantities import rate_text, size_text, time_text

@@ -14,16 +14,22 @@ from mptcpsim.cli import app
 from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.mptcp.profiles import TABLE
 from mptcpsim.core.mptcp_config import MptcpConfig
+from mptcpsim.net.pipe_settings import PipeSettings
 from mptcpsim.scenario.catalogue import load_plugins
 from mptcpsim.scenario.load import dumps, loads
-from mptcpsim.scenario.reference import CONFIGURATIONS, reference, values_text, written
+from mptcpsim.scenario.pipes import pipe_settings
+from mptcpsim.scenario.reference import TABLES, reference, written
 from mptcpsim.scenario.tables import SettingsTable, key_type, table_of
 from mptcpsim.settings import (
     CHOICE,
     LIST,
+    LOSS,
     NUMBER,
     PLUGIN,
+    PROBABILITY,
     PROFILE,
+    QUEUE,
+    RATE,
     SIZE,
     SWITCH,
     TIME,
@@ -36,14 +42,14 @@ from mptcpsim.units import MILLISECOND
 
 SETTINGS = [
     pytest.param(name, key, each, id=f"{name}.{key}")
-    for name, config in CONFIGURATIONS.items()
-    for key, each in settings_of(config).items()
+    for name, model in TABLES.items()
+    for key, each in model.SETTINGS.items()
 ]
 
 #: What the values of each kind are in a configuration.
 TYPES = {
-    SWITCH: bool, NUMBER: int, TIME: int, SIZE: int, CHOICE: (str, int), LIST: tuple, PLUGIN: str,
-    PROFILE: str,
+    SWITCH: bool, NUMBER: int, TIME: int, SIZE: int, RATE: int, PROBABILITY: float, CHOICE: (str, int),
+    LIST: tuple, PLUGIN: str, PROFILE: str, QUEUE: int, LOSS: tuple,
 }  # fmt: skip
 
 TEXT = """\
@@ -51,7 +57,7 @@ title = "Two hosts"
 duration = "5s"
 hosts.A.interfaces.e = "10.0.1.1/24"
 hosts.B.interfaces.e = "10.0.1.2/24"
-links = [{ ends = ["A:e", "B:e"] }]
+links = [{ name = "l", ends = ["A:e", "B:e"] }]
 flows = [{ client = "A", server = "B" }]
 """
 
@@ -66,7 +72,7 @@ class TestEveryKey:
     def test_has_a_default_of_its_kind_and_within_its_range(
         self, table: str, key: str, definition: Setting
     ) -> None:
-        default = defaults_of(CONFIGURATIONS[table])[key]
+        default = defaults_of(TABLES[table].CONFIG)[key]
         assert isinstance(default, TYPES[definition.kind])
         assert isinstance(default, bool) == (definition.kind == SWITCH)
         if isinstance(default, int):
@@ -75,37 +81,61 @@ class TestEveryKey:
         if definition.choices:
             assert set(default if isinstance(default, tuple) else [default]) <= set(definition.choices)
 
-    def test_depends_on_a_switch_of_its_table(self, table: str, key: str, definition: Setting) -> None:
+    def test_depends_on_a_key_of_its_table(self, table: str, key: str, definition: Setting) -> None:
         if definition.needs:
-            assert settings_of(CONFIGURATIONS[table])[definition.needs].kind == SWITCH
+            needed = TABLES[table].SETTINGS[definition.needs]
+            assert table == "link" or needed.kind == SWITCH
 
     def test_takes_its_default_as_the_reference_writes_it(
         self, table: str, key: str, definition: Setting
     ) -> None:
         """The reference is TOML, and reading it changes nothing."""
-        default = written(definition, defaults_of(CONFIGURATIONS[table])[key])
-        loaded = loads(f"{TEXT}defaults.{table}.{key} = {default}\n")
-        (config, _) = loaded.flow_configs(loaded.flows[0])
-        expected = TcpConfig()
-        if table == "mptcp":
-            enabled = key != "enabled"
-            expected = dataclasses.replace(expected, mptcp=MptcpConfig(enabled=enabled))
-        for name in (f"{key}_parameters",) if definition.kind == PLUGIN else ():
-            # Written out, a plug-in's parameters are completed by their defaults.
-            own: Any = config.mptcp if table == "mptcp" else config
-            target: Any = expected.mptcp if table == "mptcp" else expected
-            changed = dataclasses.replace(target, **{name: getattr(own, name)})
-            expected = dataclasses.replace(expected, mptcp=changed) if table == "mptcp" else changed
-        assert config == expected
-        assert loads(dumps(loaded)).flow_configs(loaded.flows[0])[0] == config
+        model = TABLES[table]
+        default = written(definition, defaults_of(model.CONFIG)[key])
+        text = f"defaults.{table}.{key} = {default}" if table != "link" else f"links.0.{key} = {default}"
+        loaded = loads(TEXT, overrides=[text.replace(" ", "", 2)])
+        found: Any
+        if table == "link":
+            link = loaded.links[0]
+            found = pipe_settings(link, link.direction(True))
+        else:
+            found = loaded.flow_configs(loaded.flows[0])[0]
+            found = found.mptcp if table == "mptcp" else found
+        changed: dict[str, Any] = {}
+        if definition.kind == PLUGIN:  # its parameters are completed by their defaults
+            parameters = f"{definition.field}_parameters"
+            changed[parameters] = getattr(found, parameters)
+        if table == "mptcp" and key != "enabled":
+            changed["enabled"] = True
+        assert found == dataclasses.replace(model.CONFIG(), **changed)
+        assert dumps(loads(dumps(loaded))) == dumps(loaded)
 
 
 def test_a_field_that_is_no_key_belongs_to_one() -> None:
     """The parameters of plug-ins stand beside their names, MPTCP in tables of its own."""
-    for config, others in ((TcpConfig, {"mptcp"}), (MptcpConfig, set[str]())):
-        settings = settings_of(config)
-        parameters = {f"{name}_parameters" for name, each in settings.items() if each.kind == PLUGIN}
-        assert {field.name for field in dataclasses.fields(config)} == {*settings, *parameters, *others}
+    others = {
+        TcpConfig: {"mptcp"},
+        MptcpConfig: set[str](),
+        PipeSettings: {"limit_in_bytes", "tick_ns", "profile", "profile_lost_from"},
+    }
+    for config, known in others.items():
+        settings = settings_of(config).values()
+        parameters = {f"{each.field}_parameters" for each in settings if each.kind == PLUGIN}
+        names = {field.name for field in dataclasses.fields(config)}
+        assert names == {*(each.field for each in settings), *parameters, *known}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_no_key_is_without_help(table: str) -> None:
+    """Those that only the scenario knows, such as the ends of a link, included."""
+    entries = reference(TABLES[table])
+    singles = {each.single for each in TABLES[table].SETTINGS.values()} - {""}
+    keys = list(TABLES[table].model_fields)
+    assert [entry.key for entry in entries] == [key for key in keys if key not in singles]
+    for entry in entries:
+        assert entry.values, entry.key
+        assert entry.source, entry.key
+        assert re.fullmatch(r"[A-Z].{10,}[.]", entry.help), entry.key
 
 
 def test_profiles_change_settings_that_exist() -> None:
@@ -126,6 +156,7 @@ class Extended:
     mode: str = setting("slow", "The mode.", choices=("slow", "fast"), source="none")
     careful: bool = setting(False, "Care is taken.", source="none")
     orders: tuple[int, ...] = setting((1,), "The orders.", choices=(1, 2), single="order", source="none")
+    space_bits: int = setting(80, "The space.", kind=SIZE, key="space", scale=8, source="none")
     control: str = setting("cubic", "The control.", family="congestion", source="none")
     control_parameters: dict[str, object] = dataclasses.field(default_factory=dict)
 
@@ -137,21 +168,23 @@ class ExtendedTable(SettingsTable):
 
 class TestOneDefinition:
     def test_is_the_field_of_the_configuration(self) -> None:
-        assert Extended() == Extended(5 * MILLISECOND, 3, "slow", False, (1,), "cubic", {})
+        assert Extended() == Extended(5 * MILLISECOND, 3, "slow", False, (1,), 80, "cubic", {})
 
     def test_is_the_key_of_the_table(self) -> None:
         assert list(ExtendedTable.model_fields) == [
-            "pace", "depth", "mode", "careful", "order", "orders", "control",
+            "pace", "depth", "mode", "careful", "order", "orders", "space", "control",
         ]  # fmt: skip
         assert ExtendedTable.model_fields["pace"].description == "The pace."
 
     def test_is_what_is_read(self) -> None:
         load_plugins()
         table = ExtendedTable.model_validate(
-            {"pace": "7us", "depth": 9, "mode": "fast", "careful": True, "order": 2, "control": "reno"}
-        )
+            {"pace": "7us", "depth": 9, "mode": "fast", "careful": True, "order": 2, "space": "1kB",
+             "control": "reno"}
+        )  # fmt: skip
         assert table.fields() == {
-            "pace": 7000, "depth": 9, "mode": "fast", "careful": True, "orders": (2,), "control": "reno",
+            "pace": 7000, "depth": 9, "mode": "fast", "careful": True, "orders": (2,), "space_bits": 8000,
+            "control": "reno",
             "control_parameters": {"abc_limit": 1},
         }  # fmt: skip
         assert ExtendedTable().fields() == {}
@@ -178,13 +211,14 @@ class TestOneDefinition:
             ExtendedTable.model_validate({key: value})
 
     def test_is_the_entry_of_the_reference(self) -> None:
-        entries = {entry.key: entry[1:3] for entry in reference(Extended)}
+        entries = {entry.key: entry[1:3] for entry in reference(ExtendedTable)}
         assert entries == {
             "pace": ("time above 0", '"5ms"'),
             "depth": ("segments, from 1 to 9", "3"),
             "mode": ('"slow" or "fast"', '"slow"'),
             "careful": ("true or false", "false"),
-            "orders": ("list of 1 or 2", "[1]"),
+            "orders": ("list of 1 or 2; order: one", "[1]"),
+            "space": ("size", '"10B"'),
             "control": ("a plug-in: mptcpsim list congestion", '"cubic"'),
         }
 
@@ -196,13 +230,12 @@ class TestOneDefinition:
 # --- mptcpsim list -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("table", CONFIGURATIONS)
+@pytest.mark.parametrize("table", TABLES)
 def test_the_keys_of_a_table_are_shown(table: str) -> None:
     shown = CliRunner().invoke(app, ["list", table], env={"COLUMNS": "400"}).stdout
-    for key, definition in settings_of(CONFIGURATIONS[table]).items():
-        (line,) = [line for line in shown.splitlines() if line.split()[:1] == [key]]
-        default = written(definition, defaults_of(CONFIGURATIONS[table])[key])
-        for cell in (values_text(definition), default, definition.help, definition.source):
+    for entry in reference(TABLES[table]):
+        (line,) = [line for line in shown.splitlines() if line.split()[:1] == [entry.key]]
+        for cell in entry:
             assert cell in line
 
 
