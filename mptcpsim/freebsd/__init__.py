@@ -19,12 +19,12 @@ reader does not understand is a ``DialectError`` that shows the line; what chang
 ``ipfw_filter``                                  ipfw as the filter of a simulated node
 ``firewall``                                     both, in FreeBSD's order
 ``names``                                        the two names of an interface: A1 and em0
-``dummynet``                                     what ``ipfw pipe | queue | sched N config`` takes
+``dummynet``, ``dummynet_config``                read ``ipfw pipe | queue | sched N config``; what it says
 ``delay_profile``                                files with delay profiles
 ``dummynet_host``                                carries out what ``dummynet`` has read: pipes, queues
-``shell``                                        scripts of sh(1)
+``shell``, ``shell_words``                       scripts of sh(1), and the words of their lines
 ``scripts``                                      what is typed, and rc.conf
-``commands``                                     ifconfig, route, sysctl, ipfw, pfctl, iperf, tcpdump
+``commands``, ``ip_commands``, ``iperf``         sysctl, pfctl, tcpdump; ifconfig and route; iperf
 ``rc_firewall``                                  the rules of each ``firewall_type``
 ``sysctls``                                      the variables that can be set
 ``system``                                       what all these do to a simulated node

@@ -23,7 +23,7 @@ from typing import Final
 
 from mptcpsim.core.segment import Packet
 from mptcpsim.freebsd.delay_profile import DelayProfile, read_profile
-from mptcpsim.freebsd.dummynet import Config
+from mptcpsim.freebsd.dummynet_config import Config
 from mptcpsim.freebsd.dummynet_objects import DummynetObject, PipeObject, QueueObject, SchedObject
 from mptcpsim.freebsd.dummynet_settings import (
     SYSCTLS,

@@ -12,7 +12,7 @@ import random
 from dataclasses import replace
 from typing import Final
 
-from mptcpsim.freebsd.dummynet import Config, Mask
+from mptcpsim.freebsd.dummynet_config import Config, Mask
 from mptcpsim.freebsd.dummynet_settings import Discipline, flow_key, narrowed
 from mptcpsim.freebsd.dummynet_show import QueueReport, flow_lines, link_text, queue_lines, sched_lines
 from mptcpsim.net.loss import random_loss

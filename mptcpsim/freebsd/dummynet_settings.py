@@ -7,7 +7,7 @@ from typing import Final
 
 from mptcpsim.core.segment import Packet
 from mptcpsim.freebsd.delay_profile import DelayProfile
-from mptcpsim.freebsd.dummynet import CodelConfig, Config, Mask, PieConfig, RedConfig, beyond_limits
+from mptcpsim.freebsd.dummynet_config import CodelConfig, Config, Mask, PieConfig, RedConfig, beyond_limits
 from mptcpsim.freebsd.passages import seen
 from mptcpsim.net.pipe import DROP_TAIL, PipeSettings
 from mptcpsim.net.shared import FlowKey

@@ -10,7 +10,7 @@ import ipaddress
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from mptcpsim.freebsd.dummynet import Config
+from mptcpsim.freebsd.dummynet_config import Config
 from mptcpsim.net.pipe import PipeSettings
 from mptcpsim.net.shared import FlowKey
 from mptcpsim.units import MILLISECOND

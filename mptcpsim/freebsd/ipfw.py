@@ -26,7 +26,8 @@ import re
 from typing import Final
 
 from mptcpsim.freebsd.addresses import is_address, prefix_of, read_prefix
-from mptcpsim.freebsd.dummynet import LARGEST_NUMBER, Config, read_config
+from mptcpsim.freebsd.dummynet import read_config
+from mptcpsim.freebsd.dummynet_config import LARGEST_NUMBER, Config
 from mptcpsim.freebsd.ipfw_objects import (
     LARGEST_RULE,
     DeleteRules,

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from mptcpsim.core.segment import ACK, FIN, PSH, RST, SYN, URG
 from mptcpsim.freebsd.addresses import Prefix
-from mptcpsim.freebsd.dummynet import Config
+from mptcpsim.freebsd.dummynet_config import Config
 from mptcpsim.freebsd.lines import Line
 
 #: Numbers that a rule may have; 65535 is the default rule.

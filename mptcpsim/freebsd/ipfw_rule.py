@@ -18,7 +18,7 @@ from mptcpsim.freebsd.addresses import (
     read_prefix,
     version_of,
 )
-from mptcpsim.freebsd.dummynet import LARGEST_NUMBER
+from mptcpsim.freebsd.dummynet_config import LARGEST_NUMBER
 from mptcpsim.freebsd.ipfw_objects import (
     DEFAULT_FLOW,
     LARGEST_RULE,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from mptcpsim.freebsd.addresses import version_of
-from mptcpsim.freebsd.commands import IfconfigCommand, RouteCommand
+from mptcpsim.freebsd.ip_commands import IfconfigCommand, RouteCommand
 from mptcpsim.freebsd.lines import Line
 from mptcpsim.freebsd.names import InterfaceNames
 from mptcpsim.net.forwarding import IpNode

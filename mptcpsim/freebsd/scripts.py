@@ -12,18 +12,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from mptcpsim.freebsd.commands import (
-    COMMANDS,
-    NO_COMMANDS,
-    Command,
-    IfconfigCommand,
-    IperfClient,
-    IperfServer,
-    RcConf,
-    RouteCommand,
-    Sysctl,
-    Tcpdump,
-)
+from mptcpsim.freebsd.commands import COMMANDS, NO_COMMANDS, Command, RcConf, Sysctl, Tcpdump
+from mptcpsim.freebsd.ip_commands import IfconfigCommand, RouteCommand
+from mptcpsim.freebsd.iperf import IperfClient, IperfServer
 from mptcpsim.freebsd.lines import DialectError, Line, PassedOver, logical_lines, shell_words
 from mptcpsim.freebsd.rc_firewall import NAMES
 from mptcpsim.freebsd.shell import Shell, TypedCommand
@@ -116,7 +107,7 @@ def _command(typed: TypedCommand) -> list[Command]:
             raise at.error(f"{name!r} is not simulated: {NO_COMMANDS[name]}")
         if name not in COMMANDS:
             raise at.error(f"{name!r} is no command that is known here: {did_you_mean(name, COMMANDS)}")
-        found = COMMANDS[name](at, words[1:])
+        found = [*COMMANDS[name](at, words[1:])]
     if not typed.alone and any(isinstance(command, _DATA) for command in found):
         raise at.error(
             f"{name!r} becomes part of the scenario's tables: write it on a line of its own, outside of if, "

@@ -15,6 +15,7 @@ from fnmatch import fnmatchcase
 from typing import Final, NamedTuple
 
 from mptcpsim.freebsd.lines import LONGEST_WORD, MOST_WORDS, Line
+from mptcpsim.freebsd.shell_words import NEEDS_A_SHELL, ShellToken, WordPart, tokens_of
 from mptcpsim.suggest import did_you_mean
 
 #: Commands that a script may run, and constructs inside each other: more are a mistake, or hostile.
@@ -22,126 +23,13 @@ MOST_COMMANDS: Final = 100_000
 DEEPEST: Final = 50
 
 _NAME: Final = re.compile(r"[A-Za-z_]\w*")
-_OPERATOR: Final = re.compile(r";;|&&|\|\||[;&|()]")
-#: What may stand inside a word though sh gives it a meaning: table(1).
-_INSIDE: Final = re.compile(r"\([^\s()'\"$;&|<>]+\)")
-_REDIRECTION: Final = re.compile(r"[0-2]?>>?(&[12])?|<")
 _KEYWORDS: Final = frozenset(
     ("if", "then", "elif", "else", "fi", "for", "in", "do", "done", "case", "esac", "while", "until", "{",
      "}", "function", "!")
 )  # fmt: skip
-_NEEDS_A_SHELL: Final = "needs a shell: write one plain command a line, with its values in it"
-
-
-class _WordPart(NamedTuple):
-    """A piece of a word; ``quote`` is empty, ``'`` or ``"``."""
-
-    text: str
-    quote: str
-
-
-class ShellWord(NamedTuple):
-    """A word before its variables are put in."""
-
-    parts: tuple[_WordPart, ...]
-
-    @property
-    def plain(self) -> str:
-        """The text, if nothing is quoted; else empty."""
-        return "".join(part.text for part in self.parts) if not any(p.quote for p in self.parts) else ""
-
-
-class _ShellToken(NamedTuple):
-    """A word, or an operator; a line feed ends a line."""
-
-    at: Line
-    operator: str
-    word: ShellWord = ShellWord(())
 
 
 # --- Words ---------------------------------------------------------------------------------------
-
-
-def _tokens(at: Line, text: str) -> list[_ShellToken]:
-    """Return the words and operators of a line."""
-    found: list[_ShellToken] = []
-    parts: list[_WordPart] = []
-    started = False
-    position = 0
-    size = 0
-
-    def finish() -> None:
-        nonlocal started, size
-        if started:
-            found.append(_ShellToken(at, "", ShellWord(tuple(parts))))
-        parts.clear()
-        started, size = False, 0
-
-    while position < len(text):
-        char = text[position]
-        if char.isspace():
-            finish()
-            position += 1
-            continue
-        if char == "#" and not started:
-            break
-        if char in "'\"":
-            end = _closing(at, text, position)
-            parts.append(_WordPart(text[position + 1 : end], char))
-            started, size = True, size + end - position
-            position = end + 1
-        elif char == "\\" and position + 1 < len(text):
-            parts.append(_WordPart(text[position + 1], "'"))
-            started, size = True, size + 1
-            position += 2
-        elif char == "`" or text.startswith("$(", position):
-            sign = "`" if char == "`" else "$("
-            raise at.error(f"{sign!r} {_NEEDS_A_SHELL}")
-        elif (match := _REDIRECTION.match(text, position)) and (not started or char in "<>"):
-            finish()
-            position = _after_redirection(at, text, match)
-        elif started and (match := _INSIDE.match(text, position)):
-            parts.append(_WordPart(match.group(), "'"))
-            position = match.end()
-        elif match := _OPERATOR.match(text, position):
-            finish()
-            found.append(_ShellToken(at, match.group()))
-            position = match.end()
-        else:
-            match = re.compile(r"\$\{[^}]*\}|\$\w+|[^\s'\"\\`;&|()<>$]+|\$").match(text, position)
-            end = position + 1 if match is None else match.end()  # a backslash at the end is one
-            parts.append(_WordPart(text[position:end], ""))
-            started, size = True, size + end - position
-            position = end
-        if size > LONGEST_WORD:
-            raise at.error(f"a word of more than {LONGEST_WORD} characters: this is no command")
-        if len(found) > MOST_WORDS:
-            raise at.error(f"more than {MOST_WORDS} words: this is no command")
-    finish()
-    return found
-
-
-def _closing(at: Line, text: str, position: int) -> int:
-    """Return where the quote that begins at a position ends."""
-    quote = text[position]
-    end = position + 1
-    while end < len(text) and text[end] != quote:
-        if quote == '"' and text[end] == "`":
-            raise at.error(f"'`' {_NEEDS_A_SHELL}")
-        end += 1
-    if end >= len(text):
-        raise at.error(f"the quote {quote} is not closed: close it")
-    return end
-
-
-def _after_redirection(at: Line, text: str, match: re.Match[str]) -> int:
-    """Return where the text goes on; only output that is thrown away may be redirected."""
-    if match[1]:
-        return match.end()
-    target = re.compile(r"\s*(/dev/(?:null|stderr|stdout))(?=[\s;&|)]|$)").match(text, match.end())
-    if target is None or match.group() == "<":
-        raise at.error(f"{match.group()!r} {_NEEDS_A_SHELL}")
-    return target.end()
 
 
 # --- Running -------------------------------------------------------------------------------------
@@ -190,8 +78,8 @@ class Shell:
         self.defaults: dict[str, str] = {}
         self._carry_out = carry_out
         self._is_setting = is_setting
-        self._functions: dict[str, list[_ShellToken]] = {}
-        self._tokens: list[_ShellToken] = []
+        self._functions: dict[str, list[ShellToken]] = {}
+        self._tokens: list[ShellToken] = []
         self._next = 0
         self._count = 0
         self._depth = 0
@@ -206,20 +94,20 @@ class Shell:
         Raises:
             DialectError: it is not understood, or needs a machine.
         """
-        tokens: list[_ShellToken] = []
+        tokens: list[ShellToken] = []
         for at, text in lines:
-            found = _tokens(at, text)
+            found = tokens_of(at, text)
             # "in the background" is how applications run anyway
             while found and found[-1].operator == "&":
                 found.pop()
             self._lines[at.number] = sum(1 for token in found if token.operator) + any(
                 token.word.plain in _KEYWORDS for token in found
             )
-            tokens += [*found, _ShellToken(at, "\n")]
+            tokens += [*found, ShellToken(at, "\n")]
         with contextlib.suppress(_Left):
             self._run(tokens)
 
-    def _run(self, tokens: list[_ShellToken]) -> None:
+    def _run(self, tokens: list[ShellToken]) -> None:
         """Run tokens to their end."""
         before = self._tokens, self._next
         self._tokens, self._next = tokens, 0
@@ -235,7 +123,7 @@ class Shell:
 
     # --- Tokens ---
 
-    def _peek(self) -> _ShellToken | None:
+    def _peek(self) -> ShellToken | None:
         return self._tokens[self._next] if self._next < len(self._tokens) else None
 
     def _keyword(self) -> str:
@@ -247,7 +135,7 @@ class Shell:
         while self._keyword() in (";", "\n", "&") and self._peek() is not None:
             self._next += 1
 
-    def _expect(self, word: str, begin: _ShellToken) -> None:
+    def _expect(self, word: str, begin: ShellToken) -> None:
         self._skip_ends()
         if self._keyword() != word:
             raise begin.at.error(f"{word!r} is missing of what begins here: write it")
@@ -283,7 +171,7 @@ class Shell:
             return True
         word = self._keyword()
         if token.operator:
-            raise token.at.error(f"{token.operator!r} {_NEEDS_A_SHELL}")
+            raise token.at.error(f"{token.operator!r} {NEEDS_A_SHELL}")
         self._depth += 1
         if self._depth > DEEPEST:
             raise token.at.error(f"more than {DEEPEST} constructs inside each other: write them flat")
@@ -298,7 +186,7 @@ class Shell:
             if word == "case":
                 return self._case(live)
             if word in ("while", "until", "function"):
-                raise token.at.error(f"{word!r} {_NEEDS_A_SHELL}")
+                raise token.at.error(f"{word!r} {NEEDS_A_SHELL}")
             if word == "{":
                 self._next += 1
                 self._list(live, ("}",))
@@ -420,12 +308,12 @@ class Shell:
     def _simple(self, live: bool) -> bool:
         begin = self._tokens[self._next]
         at = begin.at
-        tokens: list[_ShellToken] = []
+        tokens: list[ShellToken] = []
         while (token := self._peek()) is not None and not token.operator:
             tokens.append(token)
             self._next += 1
         if (token := self._peek()) is not None and token.operator in ("|", "("):
-            raise at.error(f"{token.operator!r} {_NEEDS_A_SHELL}")
+            raise at.error(f"{token.operator!r} {NEEDS_A_SHELL}")
         if not live:
             return True
         self._count += 1
@@ -489,17 +377,17 @@ class Shell:
 
     # --- Variables ---
 
-    def _assigned(self, token: _ShellToken) -> str:
+    def _assigned(self, token: ShellToken) -> str:
         """Return the name of the variable that a word sets; empty if it is no assignment."""
-        first = token.word.parts[0] if token.word.parts else _WordPart("", "")
+        first = token.word.parts[0] if token.word.parts else WordPart("", "")
         match = re.match(r"([A-Za-z_]\w*)=", first.text) if not first.quote else None
         if match is None or self._is_setting(match[1]):
             return ""
         return match[1]
 
-    def _value(self, token: _ShellToken, skip: int) -> str:
+    def _value(self, token: ShellToken, skip: int) -> str:
         first = token.word.parts[0]
-        parts = (_WordPart(first.text[skip:], ""), *token.word.parts[1:])
+        parts = (WordPart(first.text[skip:], ""), *token.word.parts[1:])
         return "".join(self._filled(token.at, part) for part in parts)
 
     def _assign(self, at: Line, name: str, value: str) -> None:
@@ -508,7 +396,7 @@ class Shell:
         self.variables[name] = value
         self.unused.setdefault(name, at)
 
-    def _expanded(self, token: _ShellToken) -> list[str]:
+    def _expanded(self, token: ShellToken) -> list[str]:
         """Return the words that one becomes: what stands in a variable outside of quotes is divided."""
         found: list[str] = []
         current: str | None = None
@@ -530,7 +418,7 @@ class Shell:
             raise token.at.error(f"more than {MOST_WORDS} words: this is no command")
         return found
 
-    def _filled(self, at: Line, part: _WordPart) -> str:
+    def _filled(self, at: Line, part: WordPart) -> str:
         """Return the text of a piece of a word with its variables put in."""
         if part.quote == "'" or "$" not in part.text:
             return part.text
@@ -546,7 +434,7 @@ class Shell:
     def _variable(self, at: Line, inside: str) -> str:
         match = re.fullmatch(r"(\w+)(?:(%%?|##?)(.*)|:?([-=+?])(.*))?", inside)
         if match is None:
-            raise at.error(f"'${{{inside}}}' {_NEEDS_A_SHELL}")
+            raise at.error(f"'${{{inside}}}' {NEEDS_A_SHELL}")
         name, cut, pattern, operator, other = match.groups()
         self.unused.pop(name, None)
         value = self.variables.get(name, self.defaults.get(name, ""))
@@ -590,4 +478,4 @@ def _holds(at: Line, arguments: list[str]) -> bool:
         numbers = arguments[0], arguments[2]
         if all(re.fullmatch(r"-?[0-9]{1,18}", number) for number in numbers):
             return comparisons[arguments[1]](int(numbers[0]), int(numbers[1]))
-    raise at.error(f"[ {' '.join(arguments)} ] {_NEEDS_A_SHELL}")
+    raise at.error(f"[ {' '.join(arguments)} ] {NEEDS_A_SHELL}")

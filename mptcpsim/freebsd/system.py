@@ -5,22 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
-from mptcpsim.freebsd.commands import (
-    PF_CONF,
-    Command,
-    IfconfigCommand,
-    IperfClient,
-    IperfServer,
-    Pfctl,
-    RcConf,
-    RouteCommand,
-    RunScript,
-    Sysctl,
-    Tcpdump,
-)
-from mptcpsim.freebsd.dummynet import Config
+from mptcpsim.freebsd.commands import PF_CONF, Command, Pfctl, RcConf, RunScript, Sysctl, Tcpdump
+from mptcpsim.freebsd.dummynet_config import Config
 from mptcpsim.freebsd.dummynet_host import Dummynet
 from mptcpsim.freebsd.firewall import Firewall
+from mptcpsim.freebsd.ip_commands import IfconfigCommand, RouteCommand
+from mptcpsim.freebsd.iperf import IperfClient, IperfServer
 from mptcpsim.freebsd.ipfw import (
     DeleteRules,
     IpfwCommand,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import cached_property
 
 from mptcpsim.core.segment import FourTuple
-from mptcpsim.freebsd.dummynet import Config
+from mptcpsim.freebsd.dummynet_config import Config
 from mptcpsim.freebsd.ipfw import ObjectCommand
 from mptcpsim.freebsd.lines import Line
 from mptcpsim.freebsd.pf_conf import PfConf, PfRule

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from mptcpsim.freebsd.dummynet import Config
+from mptcpsim.freebsd.dummynet_config import Config
 from mptcpsim.freebsd.ipfw import IpfwEnd, IpfwRule, ObjectCommand
 from mptcpsim.freebsd.ipfw_filter import DENIED
 from mptcpsim.freebsd.ipfw_rules import DEFAULT_RULE

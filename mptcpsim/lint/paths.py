@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from mptcpsim.core.segment import FourTuple
-from mptcpsim.freebsd.commands import IPERF_PORT
+from mptcpsim.freebsd.iperf import IPERF_PORT
 from mptcpsim.lint.finding import Family
 from mptcpsim.lint.remark import Remark
 from mptcpsim.lint.subject import IpNetwork, Subject

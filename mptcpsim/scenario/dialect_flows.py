@@ -13,7 +13,8 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from mptcpsim.core.config import TcpConfig
-from mptcpsim.freebsd.commands import IperfClient, IperfServer, Tcpdump
+from mptcpsim.freebsd.commands import Tcpdump
+from mptcpsim.freebsd.iperf import IperfClient, IperfServer
 from mptcpsim.freebsd.settings import size_text
 from mptcpsim.scenario.mptcp_settings import MptcpSettings, mptcp_config, mptcp_table
 from mptcpsim.scenario.quantities import time_text

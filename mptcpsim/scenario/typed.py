@@ -12,17 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path as FilePath
 from typing import Any, Final, NamedTuple
 
-from mptcpsim.freebsd.commands import (
-    Command,
-    IfconfigCommand,
-    IperfClient,
-    IperfServer,
-    RcConf,
-    RouteCommand,
-    Sysctl,
-    Tcpdump,
-)
+from mptcpsim.freebsd.commands import Command, RcConf, Sysctl, Tcpdump
 from mptcpsim.freebsd.dummynet_host import Dummynet
+from mptcpsim.freebsd.ip_commands import IfconfigCommand, RouteCommand
+from mptcpsim.freebsd.iperf import IperfClient, IperfServer
 from mptcpsim.freebsd.lines import LONGEST, DialectError, Line
 from mptcpsim.freebsd.names import InterfaceNames
 from mptcpsim.freebsd.scripts import read_script

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mptcpsim.core.segment import FourTuple, Packet
-from mptcpsim.freebsd.dummynet import Config
+from mptcpsim.freebsd.dummynet_config import Config
 from mptcpsim.freebsd.dummynet_host import Dummynet
 from mptcpsim.freebsd.ipfw import ObjectCommand, read_ipfw
 from mptcpsim.sim.loop import Loop

@@ -9,18 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mptcpsim.freebsd.addresses import Prefix, prefix_of, read_prefix
-from mptcpsim.freebsd.commands import (
-    Command,
-    IfconfigCommand,
-    IperfClient,
-    IperfServer,
-    Pfctl,
-    RcConf,
-    RouteCommand,
-    Sysctl,
-    Tcpdump,
-)
-from mptcpsim.freebsd.dummynet import Config
+from mptcpsim.freebsd.commands import Command, Pfctl, RcConf, Sysctl, Tcpdump
+from mptcpsim.freebsd.dummynet_config import Config
+from mptcpsim.freebsd.ip_commands import IfconfigCommand, RouteCommand
+from mptcpsim.freebsd.iperf import IperfClient, IperfServer
 from mptcpsim.freebsd.lines import NOWHERE, DialectError
 from mptcpsim.freebsd.scripts import read_script
 from mptcpsim.freebsd.sysctls import VARIABLES

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from mptcpsim.core.segment import ACK, SYN
 from mptcpsim.freebsd.addresses import FiveTuple, Prefix, read_prefix
 from mptcpsim.freebsd.delay_profile import read_profile
-from mptcpsim.freebsd.dummynet import (
+from mptcpsim.freebsd.dummynet import SCHEDULERS
+from mptcpsim.freebsd.dummynet_config import (
     MASK_ALL,
-    SCHEDULERS,
     CodelConfig,
     Config,
     FlowQueues,
