@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from mptcpsim.core.mptcp.fallback import Fallback
 from mptcpsim.core.mptcp_options import REASON_UNSPECIFIED, VERSION_0, AddAddr, RemoveAddr
 from mptcpsim.core.sequences import UNKNOWN
 from mptcpsim.plugins import RemoteAddress
@@ -59,6 +60,7 @@ class Addresses:
         "_announced_ports",
         "_connection",
         "_failed",
+        "_fallback",
         "_ids",
         "_next_id",
         "_unanswered",
@@ -66,8 +68,9 @@ class Addresses:
         "remote",
     )
 
-    def __init__(self, connection: MptcpConnection) -> None:
+    def __init__(self, connection: MptcpConnection, fallback: Fallback) -> None:
         self._connection = connection
+        self._fallback = fallback
         self._ids: dict[str, int] = {}
         self._next_id: int = 1
         self._unanswered: dict[int, Announcement] = {}
@@ -126,7 +129,7 @@ class Addresses:
         identifier = self._forget(address, now)
         for subflow in connection.subflows_of_local(identifier) if identifier != UNKNOWN else ():
             connection.count("MPTcpExtRmSubflow")
-            if connection.is_only(subflow) and connection.fallback.may_be_plain(subflow):
+            if connection.is_only(subflow) and self._fallback.may_be_plain(subflow):
                 connection.reset_subflow(subflow, REASON_UNSPECIFIED, "withdrawn before MPTCP is sure", now)
             else:
                 subflow.tcp.close(now)

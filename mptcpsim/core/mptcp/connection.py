@@ -116,8 +116,8 @@ class MptcpConnection(Connection):
         managing = create("pathmanager", mptcp.path_manager, mptcp.path_manager_parameters, stack.plugins)
         assert isinstance(managing, PathManager)
         self.path_manager = managing
-        self.addresses = Addresses(self)
-        self.paths = ConnectionPaths(self)
+        self.addresses = Addresses(self, self.fallback)
+        self.paths = ConnectionPaths(self, self.addresses)
         self.group: list[CongestionControl] = []
         self.extensions: list[Subflow] = []
         self.open: list[Subflow] = []
@@ -126,7 +126,7 @@ class MptcpConnection(Connection):
         self.update_turn: int = -1
         #: A subflow in persist gets no data.
         self._skips_persist: bool = mptcp.persist_blocks
-        self.joins = Joins(self)
+        self.joins = Joins(self, self.outbound)
         self._arriving = ArrivingOptions(self, self.addresses, self.fallback, self.ending)
 
     # --- Small services -------------------------------------------------------------------------

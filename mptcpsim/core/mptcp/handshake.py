@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mptcpsim.core.mptcp.agreement import has_one_algorithm
+from mptcpsim.core.mptcp.data_receiver import DataReceiver
+from mptcpsim.core.mptcp.data_sender import DataSender
 from mptcpsim.core.mptcp.mappings import Mapping
 from mptcpsim.core.mptcp.stages import KEYS_ARRIVED, KEYS_CONFIRMED
 from mptcpsim.core.mptcp_options import VERSION_0, MpCapable, MptcpOption
@@ -78,7 +80,12 @@ class Handshake:
 class CapableHandshake(Handshake):
     """MP_CAPABLE: the first subflow, and with it the connection."""
 
-    __slots__ = ()
+    __slots__ = ("_inbound", "_outbound")
+
+    def __init__(self, subflow: Subflow, outbound: DataSender, inbound: DataReceiver) -> None:
+        super().__init__(subflow)
+        self._outbound = outbound
+        self._inbound = inbound
 
     def on_syn(self, option: MptcpOption, segment: Segment) -> None:
         """Take the MP_CAPABLE of a SYN, and its window."""
@@ -86,9 +93,9 @@ class CapableHandshake(Handshake):
         connection = self._subflow.connection
         agreed = connection.agreed
         agreed.on_offer(option)
-        connection.outbound.start(agreed.local_key.idsn, segment.window)
+        self._outbound.start(agreed.local_key.idsn, segment.window)
         if agreed.version == VERSION_0:
-            connection.inbound.start(agreed.remote_key.idsn)
+            self._inbound.start(agreed.remote_key.idsn)
 
     def syn_option(self, transmissions: int) -> MptcpOption | None:
         """Return the MP_CAPABLE of a SYN, None where it is sent without."""
@@ -134,8 +141,8 @@ class CapableHandshake(Handshake):
                 return True
             agreed.lower(option.version)
         agreed.on_answer(option)
-        connection.inbound.start(agreed.remote_key.idsn)
-        connection.outbound.start(agreed.local_key.idsn, segment.window)
+        self._inbound.start(agreed.remote_key.idsn)
+        self._outbound.start(agreed.local_key.idsn, segment.window)
         subflow.advance(KEYS_ARRIVED)
         return True
 
@@ -175,7 +182,7 @@ class CapableHandshake(Handshake):
         if option is not None and known:
             connection.count("MPTcpExtMPCapableACKRX")
             agreed.on_confirmation(option)
-            connection.inbound.start(agreed.remote_key.idsn)
+            self._inbound.start(agreed.remote_key.idsn)
         subflow.advance(KEYS_CONFIRMED)
         return True
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mptcpsim.core.mptcp.data_sender import DataSender
 from mptcpsim.core.mptcp.data_states import M_CLOSED, M_FASTCLOSE_WAIT, M_INIT, M_TIME_WAIT
 from mptcpsim.core.mptcp_options import REASON_LACK_OF_RESOURCES, REASON_MPTCP_SPECIFIC, REASON_PROHIBITED
 from mptcpsim.core.segment import FourTuple
@@ -20,10 +21,11 @@ class Joins:
     RFC 8684 section 3.1: not before a DSS has arrived. Profiles differ (``MptcpConfig.join_after``).
     """
 
-    __slots__ = ("_allowed", "_before_third_ack", "_connection", "_failing", "_waiting")
+    __slots__ = ("_allowed", "_before_third_ack", "_connection", "_failing", "_outbound", "_waiting")
 
-    def __init__(self, connection: MptcpConnection) -> None:
+    def __init__(self, connection: MptcpConnection, outbound: DataSender) -> None:
         self._connection = connection
+        self._outbound = outbound
         self._allowed: bool = connection.config.mptcp.join_after == "at-once"
         #: The third ACK of the first subflow was not sent: a SYN before it would find no connection to join.
         self._before_third_ack: bool = connection.is_client
@@ -66,7 +68,7 @@ class Joins:
 
     def _open(self, action: OpenSubflow, now: int) -> None:
         connection = self._connection
-        ending = connection.peer_closed and connection.outbound.fin_sent
+        ending = connection.peer_closed and self._outbound.fin_sent
         if connection.is_plain or connection.state in (M_CLOSED, M_FASTCLOSE_WAIT) or ending:
             return
         first = connection.subflows[0].flow

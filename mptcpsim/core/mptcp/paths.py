@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mptcpsim.core.mptcp.addresses import Addresses
 from mptcpsim.plugins import PathView, RemoteAddress, SubflowInfo
 
 if TYPE_CHECKING:
@@ -13,10 +14,11 @@ if TYPE_CHECKING:
 class ConnectionPaths(PathView):
     """The view of one connection."""
 
-    __slots__ = ("_connection",)
+    __slots__ = ("_addresses", "_connection")
 
-    def __init__(self, connection: MptcpConnection) -> None:
+    def __init__(self, connection: MptcpConnection, addresses: Addresses) -> None:
         self._connection = connection
+        self._addresses = addresses
 
     @property
     def is_client(self) -> bool:
@@ -31,7 +33,7 @@ class ConnectionPaths(PathView):
     @property
     def remote_addresses(self) -> list[RemoteAddress]:
         """Addresses of the peer to which subflows may be opened."""
-        remote = self._connection.addresses.remote
+        remote = self._addresses.remote
         denied = self._connection.agreed.denies_initial
         return [remote[i] for i in sorted(remote) if i or not denied]
 
@@ -43,11 +45,11 @@ class ConnectionPaths(PathView):
     @property
     def announced(self) -> list[str]:
         """Own addresses that were announced."""
-        return list(self._connection.addresses.announced)
+        return list(self._addresses.announced)
 
     def local_id(self, address: str) -> int:
         """Return the identifier of an own address."""
-        return self._connection.addresses.local_id(address)
+        return self._addresses.local_id(address)
 
     def source_for(self, remote: str) -> str:
         """Return the own address from which routing reaches ``remote``; empty: none."""

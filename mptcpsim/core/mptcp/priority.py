@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mptcpsim.core.mptcp.data_sender import DataSender
 from mptcpsim.core.mptcp.signals import Signals
 from mptcpsim.core.mptcp_options import MpPrio
 
@@ -19,10 +20,11 @@ class Priority:
         is_backup: one of the two ends does.
     """
 
-    __slots__ = ("_peer", "_signals", "_subflow", "is_backup", "own")
+    __slots__ = ("_outbound", "_peer", "_signals", "_subflow", "is_backup", "own")
 
-    def __init__(self, subflow: Subflow, signals: Signals) -> None:
+    def __init__(self, subflow: Subflow, outbound: DataSender, signals: Signals) -> None:
         self._subflow = subflow
+        self._outbound = outbound
         self._signals = signals
         self.own: bool = False
         self._peer: bool = False
@@ -45,7 +47,7 @@ class Priority:
         self.is_backup = backup or self._peer
         self._signals.send(MpPrio(backup), now)
         subflow.connection.note_subflow(subflow, "SF_PRIO", f"backup {int(backup)}")
-        subflow.connection.outbound.push(now)
+        self._outbound.push(now)
 
     def on_mp_prio(self, backup: bool) -> None:
         """The peer asks to use the subflow as a backup, or no longer, with MP_PRIO."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from mptcpsim.core.mptcp.data_receiver import DataReceiver
 from mptcpsim.core.mptcp.fail_signal import FailSignal
 from mptcpsim.core.mptcp.stages import PRE_ESTABLISHED, READY
 from mptcpsim.core.mptcp_options import AddAddr, Dss, MptcpOption, RemoveAddr, padded_length
@@ -39,10 +40,11 @@ class Signals:
         send_at: when ACKs may be sent for them again.
     """
 
-    __slots__ = ("_acks", "_data_end", "_fail", "_subflow", "send_at", "waiting")
+    __slots__ = ("_acks", "_data_end", "_fail", "_inbound", "_subflow", "send_at", "waiting")
 
-    def __init__(self, subflow: Subflow, fail: FailSignal) -> None:
+    def __init__(self, subflow: Subflow, inbound: DataReceiver, fail: FailSignal) -> None:
         self._subflow = subflow
+        self._inbound = inbound
         self._fail = fail
         self.waiting: list[MptcpOption] = []
         self.send_at: int = NEVER
@@ -112,7 +114,7 @@ class Signals:
         for option in chosen:
             left -= padded_length(option)
         stamped = subflow.tcp.timestamps
-        ack = subflow.connection.inbound.ack_dss()
+        ack = self._inbound.ack_dss()
         # An ACK of new data has a DATA_ACK: without it the peer suspects a middlebox (section 3.7).
         receiver = subflow.tcp.receiver
         acks_data = receiver.nxt > receiver.last_ack_sent

@@ -53,10 +53,10 @@ class Subflow(SubflowState):
         self.incoming = MappedData(self)
         self.watch = PathWatch(self)
         self.fail = FailSignal(self)
-        self.signals = Signals(self, self.fail)
-        self.priority = Priority(self, self.signals)
+        self.signals = Signals(self, connection.inbound, self.fail)
+        self.priority = Priority(self, connection.outbound, self.signals)
         self.join = JoinHandshake(self, connection.addresses, self.priority) if is_join else None
-        self.handshake = self.join if self.join is not None else CapableHandshake(self)
+        self.handshake = self.join or CapableHandshake(self, connection.outbound, connection.inbound)
 
     # --- The stage --------------------------------------------------------------------------------
 
