@@ -6,6 +6,7 @@ BEFORE and AFTER are directories or commits; AFTER is by default the checkout th
 
 * ``experiments``: every scenario under experiments/, with captures, the plug-ins beside them unedited,
 * ``random``: random scenarios (``random_scenarios``), the first 200 by default,
+* ``sockets``: programs over sockets that abort and half-close, in random scenarios,
 * ``readme``: the examples of README.md, TOML and Python,
 * ``scripts``: the scripts of experiments/ that make scenarios of their own and end within minutes.
 
@@ -45,10 +46,14 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tests.compared_results import Difference, Found, compare_directories
+from tests.random_networks import PLAIN_SHAPES
 from tests.random_scenarios import random_scenario
 
 HERE = Path(__file__).resolve().parent
-GROUPS = ("experiments", "random", "readme", "scripts")
+GROUPS = ("experiments", "random", "sockets", "readme", "scripts")
+
+#: Programs over sockets (``socket_program``), each in a random scenario of its own.
+SOCKET_PROGRAMS = range(1000, 1030)
 
 #: A run that takes longer is stopped, s; the longest takes minutes on a machine that is busy.
 TIME_LIMIT = 3600
@@ -126,6 +131,13 @@ def jobs_of(groups: Iterable[str], before: Path, count: int, first: int = 0) -> 
             found.append(
                 Job(f"random/{name}", run_command("scenario.toml", *options), (("scenario.toml", text),))
             )
+    if "sockets" in groups:
+        program = (HERE / "socket_program.py").read_text(encoding="utf-8")
+        for number in SOCKET_PROGRAMS:
+            scenario = random_scenario(number, PLAIN_SHAPES)
+            command = ("program.py", "scenario.toml", str(number), scenario.client, scenario.server)
+            inputs = (("program.py", program), ("scenario.toml", scenario.text))
+            found.append(Job(f"sockets/{scenario.name}", command, inputs))
     if "readme" in groups:
         found += readme_jobs((before / "README.md").read_text(encoding="utf-8"))
     if "scripts" in groups:
@@ -266,8 +278,8 @@ class Checkout:
             results = out / "results"
             command = [part.replace("OUT", str(results)) for part in job.command]
             status, seconds = self._carry_out(command, work, out)
-        # What a run prints is wording and times; what a snippet prints are its results.
-        if not job.name.startswith("readme/python"):
+        # What a run prints is wording and times; what a program prints are its results.
+        if not job.name.startswith(("readme/python", "sockets/")):
             (out / "stdout.txt").unlink()
         _export_sweep(self, results)
         (out / "status.json").write_text(json.dumps({"exit status": status}), encoding="utf-8")
@@ -366,6 +378,13 @@ def checkout_of(text: str, repository: Path, work: Path) -> tuple[str, Path]:
         )
         subprocess.run(["tar", "-x", "-C", str(root)], input=archive.stdout, check=True)
     return f"commit-{commit[:12]}", root
+
+
+def _snapshot(root: Path, target: Path) -> Path:
+    """Copy what runs of a checkout, so that it does not change under them; return the copy."""
+    for folder in ("mptcpsim", "experiments"):
+        shutil.copytree(root / folder, target / folder, ignore=_NO_CACHES)
+    return target
 
 
 def _digest(root: Path) -> str:
@@ -520,6 +539,7 @@ def main(arguments: list[str] | None = None) -> int:
             after = None
             if not given.fill:
                 after_name, after_root = checkout_of(given.after, HERE.parent, work)
+                after_root = _snapshot(after_root, work / "snapshot")
                 after = Checkout(after_name, after_root, (given.keep or work / "after").resolve(), "1")
                 after.results.mkdir(parents=True, exist_ok=True)
                 after.prepare(work, before_root)

@@ -439,7 +439,13 @@ def freebsd(draw: Draw) -> Network:
     )
 
 
-SHAPES: tuple[Callable[[Draw], Network], ...] = (
+#: What makes a network.
+Shape = Callable[[Draw], Network]
+
+#: Two hosts ``C`` and ``S`` that talk to each other.
+PLAIN_SHAPES: tuple[Shape, ...] = (two_links, one_router, one_link, ipv6_links, three_links)
+
+SHAPES: tuple[Shape, ...] = (
     one_link,
     two_links,
     one_router,

@@ -18,7 +18,7 @@ import tomlkit
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tests.random_networks import SHAPES, Draw, Network, Table
+from tests.random_networks import SHAPES, Draw, Network, Shape, Table
 
 PROFILES = (
     "rfc8684",
@@ -35,18 +35,23 @@ THEMES = ("free", "closing", "lossy", "boxes", "failing", "many", "idle")
 
 
 class RandomScenario(NamedTuple):
-    """A scenario file, and the options of ``mptcpsim run`` with which it is run."""
+    """A scenario file, and the options of ``mptcpsim run`` with which it is run.
+
+    ``client`` and ``server`` are the first addresses of the ends, where they are hosts ``C`` and ``S``.
+    """
 
     name: str
     text: str
     options: tuple[str, ...]
+    client: str = ""
+    server: str = ""
 
 
-def random_scenario(number: int) -> RandomScenario:
+def random_scenario(number: int, shapes: Sequence[Shape] = SHAPES) -> RandomScenario:
     """Return the scenario of a number."""
     draw = Draw(f"scenario {number}")
     # Every shape meets every theme: the two lengths have no common divisor.
-    shape, theme = SHAPES[number % len(SHAPES)], THEMES[number % len(THEMES)]
+    shape, theme = shapes[number % len(shapes)], THEMES[number % len(THEMES)]
     network = shape(draw)
     profile = draw.one(*PROFILES) if draw.chance(0.75) or network.paths > 1 else ""
     if network.profiles:
@@ -77,7 +82,9 @@ def random_scenario(number: int) -> RandomScenario:
     options = ["--roundtrip"] if draw.chance(0.25) else []
     options += ["--dsn"] if draw.chance(0.3) else []
     options += [*draw.one(["--pcap"], ["--pcap"], ["--pcap", "merged"], ["--pcap", "--pcap-snaplen", "128"])]
-    return RandomScenario(f"{number:03}-{shape.__name__}-{theme}", tomlkit.dumps(scenario), tuple(options))
+    name = f"{number:03}-{shape.__name__}-{theme}"
+    addresses = (*network.client_addresses[:1], *network.server_addresses[:1])
+    return RandomScenario(name, tomlkit.dumps(scenario), tuple(options), *addresses)
 
 
 DURATIONS = {
