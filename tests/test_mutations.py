@@ -137,8 +137,8 @@ RATE_MUTATIONS = {
         changes=(
             (
                 "core/mptcp/fail_signal.py",
-                "        self.due = False\n        self.at = now +",
-                "        self.at = now +",
+                "        self.due = False\n        self.repeat_at = now +",
+                "        self.repeat_at = now +",
             ),
             ("core/mptcp/subflow.py", "if news or self.tcp.answers.allowed(now):", "if True:"),
         ),

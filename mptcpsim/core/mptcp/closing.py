@@ -101,7 +101,7 @@ class Closing:
         both = self.state in (M_CLOSING, M_LAST_ACK)
         self._move(DATA_FIN_ACKED)
         self._close_subflows(both, subflow, now)
-        self.check(now)
+        self.on_subflow_closed(now)
         self._connection.settle()
 
     def on_data_fin(self, subflow: Subflow, now: int) -> None:
@@ -113,7 +113,7 @@ class Closing:
             # Subflows may have joined since our own DATA_FIN was acknowledged.
             self._close_subflows(True, subflow, now)
         self._connection.settle()
-        self.check(now)
+        self.on_subflow_closed(now)
 
     def _close_subflows(self, both: bool, working: Subflow, now: int) -> None:
         """Close all subflows, with a FIN where that makes sense (section 3.3.3).
@@ -139,8 +139,8 @@ class Closing:
 
     # --- The last subflow ---------------------------------------------------------------------------
 
-    def check(self, now: int) -> None:
-        """If no subflow is left, end the connection or wait for another one (section 3.3.3)."""
+    def on_subflow_closed(self, now: int) -> None:
+        """Subflows may have closed: without any, end or wait for a new one (section 3.3.3)."""
         connection = self._connection
         if any(tcp.state != CLOSED for tcp in connection.subflows):
             return

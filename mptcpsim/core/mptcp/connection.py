@@ -574,7 +574,7 @@ class MptcpConnection(Connection):
         if self.state not in (M_CLOSED, M_FASTCLOSE_WAIT):
             self.act(self.path_manager.on_subflow_closed(self.paths, info), now)
             self._hand_over(subflow, now)
-        self.ending.check(now)
+        self.ending.on_subflow_closed(now)
         self._state_changed()
 
     def on_fin_acked(self, number: int, now: int) -> None:

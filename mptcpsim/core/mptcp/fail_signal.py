@@ -1,7 +1,7 @@
 """MP_FAIL on the only subflow: it is sent, repeated, and given up (RFC 8684 section 3.7).
 
-Where no other subflow could carry the data, a wrong checksum is no reason for a reset: MP_FAIL asks the peer
-to fall back to plain TCP. It travels on an ACK, which TCP does not repeat, and its answer may not come.
+Where no other subflow can carry the data, a wrong checksum does not lead to a reset: MP_FAIL asks the peer
+to fall back to plain TCP. It travels on an ACK, which TCP does not repeat, and the peer may never answer it.
 """
 
 from __future__ import annotations
@@ -19,19 +19,20 @@ class FailSignal:
     """The state of one subflow; times in ns.
 
     Attributes:
-        dsn: relative DSN of the mapping whose checksum was wrong, or -1; nothing goes on from there.
+        dsn: relative DSN of the mapping whose checksum was wrong, or -1; no byte from there on is delivered
+            as long as the connection speaks MPTCP.
         due: the next ACK carries MP_FAIL.
-        at: when it is sent again.
+        repeat_at: when it is sent again.
         give_up_at: when the subflow is reset.
     """
 
-    __slots__ = ("_subflow", "_tries", "at", "dsn", "due", "give_up_at")
+    __slots__ = ("_subflow", "_tries", "dsn", "due", "give_up_at", "repeat_at")
 
     def __init__(self, subflow: Subflow) -> None:
         self._subflow = subflow
         self.dsn: int = -1
         self.due: bool = False
-        self.at: int = NEVER
+        self.repeat_at: int = NEVER
         self.give_up_at: int = NEVER
         self._tries: int = 0
 
@@ -39,7 +40,7 @@ class FailSignal:
         """Ask the peer to fall back: on the ACK of what has arrived, or at once."""
         self.dsn = dsn
         self.due = True
-        self.at = now
+        self.repeat_at = now
         self.give_up_at = now + self._subflow.connection.config.mptcp.fail_timeout
         tcp = self._subflow.tcp
         tcp.receiver.ack_now = True
@@ -48,8 +49,8 @@ class FailSignal:
     def option(self) -> MpFail:
         """Return the option for an ACK that is being sent, and wait for an answer to it.
 
-        It is not on the ACKs between two time-outs: a peer that answers every MP_FAIL with a segment that
-        asks for an ACK would never come to rest.
+        ACKs between two time-outs do not carry it: with a peer that answers every MP_FAIL with a segment that
+        asks for an ACK the exchange would never end.
         """
         subflow = self._subflow
         connection = subflow.connection
@@ -61,18 +62,18 @@ class FailSignal:
         """Start the timer; as in TCP the time-out doubles (RFC 6298 section 5.5)."""
         tcp = self._subflow.tcp
         self.due = False
-        self.at = now + min(tcp.sender.rtt.rto << min(self._tries, 16), tcp.config.rto_max)
+        self.repeat_at = now + min(tcp.sender.rtt.rto << min(self._tries, 16), tcp.config.rto_max)
         self._tries += 1
-        tcp.wake_by(self.at)
+        tcp.wake_by(self.repeat_at)
 
     def stop(self) -> None:
-        """The peer has answered, or there is nobody to answer any more."""
+        """Stop repeating: the peer has answered, or the subflow is being reset."""
         self.due = False
-        self.at = self.give_up_at = NEVER
+        self.repeat_at = self.give_up_at = NEVER
 
     def next_deadline(self) -> int:
         """Return when the next timer is due, ns, or ``NEVER``."""
-        return min(self.at, self.give_up_at)
+        return min(self.repeat_at, self.give_up_at)
 
     def handle_timers(self, now: int) -> None:
         """Do what is due."""
@@ -80,9 +81,9 @@ class FailSignal:
         if self.give_up_at <= now:
             self.stop()
             subflow.connection.reset_subflow(subflow, REASON_MIDDLEBOX, "MP_FAIL was not answered", now)
-        elif self.at <= now:
+        elif self.repeat_at <= now:
             self.due = True
             subflow.tcp.send_ack(now)
             if self.due:
-                # Something else had to go first.
+                # The ACK carried another option in its place.
                 self._arm(now)

@@ -25,7 +25,7 @@ _MASK: Final = 0xFFFFFFFF
 
 
 class Fallback:
-    """Whether one connection still speaks MPTCP, and what it says when it stops.
+    """Whether one connection still speaks MPTCP, and how it tells the peer that it has stopped.
 
     Attributes:
         is_plain: it speaks plain TCP, by negotiation or after a fallback.
@@ -66,9 +66,9 @@ class Fallback:
     def may_be_plain(self, subflow: Subflow) -> bool:
         """Return whether the peer may be plain, or become so with our FIN, which would end our stream to it.
 
-        It may have got our MP_FAIL. Or options do not pass, which it finds out (``on_options_missing``) until
-        it has acknowledged data of ours at the connection: from data of ours, from ACKs of its own, or from a
-        FIN.
+        It may have received our MP_FAIL. Or options do not pass: until it has acknowledged data of ours at
+        the connection, it learns that from our data, from ACKs of its data or from a FIN
+        (``on_options_missing``).
         """
         if subflow.fail.dsn >= 0:
             return True
@@ -84,9 +84,9 @@ class Fallback:
         """Return whether options that are missing have never passed, as far as the peer can know.
 
         A peer whose data was acknowledged with a DSS has the confirmation that it passes (section 3.7), and
-        does not look out for its absence any more. Were we to become plain, it would follow only if it heard
-        the infinite mapping; else what it repeats at the connection, and the FIN of a subflow, would be taken
-        for its stream.
+        no longer acts on its absence. It would follow us to plain TCP only if it received the infinite
+        mapping; otherwise we would take what it repeats at the connection, and the FIN of a subflow, for its
+        stream.
         """
         return subflow.tcp.receiver.last_ack_sent <= 1 and not self._had_joins(subflow, PRE_ESTABLISHED)
 
@@ -100,7 +100,7 @@ class Fallback:
         outbound = self._connection.outbound
         sender = subflow.tcp.sender
         if sender.fin_sent:
-            # After the FIN of the subflow nothing can go on, but nothing has to if all was acknowledged.
+            # Nothing can follow the FIN of the subflow, and nothing has to if all was acknowledged.
             return outbound.una > outbound.end
         shift = outbound.nxt - sender.end
         ack = max(ack, sender.una)
@@ -110,7 +110,7 @@ class Fallback:
         if any(mapping.dsn - mapping.ssn != shift for mapping in outstanding):
             return False
         if any(item.origin != subflow.number and item.end > outbound.una for item in outbound.reinjections):
-            # What another subflow has left undone.
+            # Data that another subflow has failed to deliver.
             return False
         return not outstanding or max(outstanding[0].ssn, ack) + shift >= outbound.una
 
@@ -138,9 +138,9 @@ class Fallback:
         why = "the first data came without DSS"
         closed = subflow.tcp.sender.fin_sent
         if subflow.dss_sent or closed or not connection.config.mptcp.infinite_mapping:
-            # The peer may take the missing DATA_ACKs for nothing special: it has to be told.
+            # Missing DATA_ACKs alone do not show the peer that this end has fallen back: tell it.
             return self.on_options_missing(subflow, why, now)
-        # The handshake was compromised: no option any more, and from that the peer knows (section 3.1).
+        # The handshake was compromised: from the missing options the peer knows that this end is plain (3.1).
         connection.count("MPTcpExtDssFallback")
         self.become_plain(subflow, why, now)
         return True
@@ -160,13 +160,13 @@ class Fallback:
             why = "an infinite mapping that does not fit"
             connection.reset_subflow(subflow, REASON_MIDDLEBOX, why, now)
             return False
-        # Should the peer wait for one, too, having found our data damaged, it asks again.
+        # A peer that has found our data changed, too, waits for ours: it repeats its MP_FAIL.
         self._infinite_mapping = self._infinite(subflow)
         self.become_plain(subflow, "infinite mapping of the peer", now)
         return True
 
     def on_checksum_failure(self, subflow: Subflow, mapping: Mapping, now: int) -> None:
-        """The payload was changed on its way: MP_FAIL, with a RST unless this is the only subflow."""
+        """The payload was changed on its way: send MP_FAIL, with a RST unless this is the only subflow."""
         connection = self._connection
         inbound = connection.inbound
         connection.count("MPTcpExtDataCsumErr")
@@ -184,7 +184,7 @@ class Fallback:
     def on_fail_answered(self, subflow: Subflow, now: int) -> None:
         """New data without a mapping follows our MP_FAIL: the peer is plain, though it does not say so.
 
-        Linux counts its infinite mapping, and with segmentation offload it is not on the wire.
+        Linux counts an infinite mapping as sent that segmentation offload does not put on the wire.
         """
         connection = self._connection
         incoming = subflow.incoming
@@ -198,7 +198,7 @@ class Fallback:
         connection = self._connection
         connection.count("MPTcpExtMPFailRx")
         if subflow.tcp.state == CLOSED or self.is_plain or not connection.is_only(subflow):
-            # On a RST: the data goes to other subflows, as that of any subflow that ends.
+            # It came with a RST: other subflows take over the data, as whenever a subflow ends.
             return
         inbound = connection.inbound
         if not self._is_contiguous(subflow) or not connection.config.mptcp.infinite_mapping:
@@ -207,8 +207,8 @@ class Fallback:
             connection.reset_subflow(subflow, REASON_MIDDLEBOX, why, now)
             return
         if subflow.fail.dsn >= 0:
-            # The answer to ours, and the infinite mapping follows it: only that says how to go on. Or both
-            # directions are damaged: then the peer waits for ours.
+            # It answers ours, and the infinite mapping that follows says how to go on. Or data was changed in
+            # both directions: then the peer waits for our infinite mapping.
             outbound = connection.outbound
             if outbound.una < outbound.nxt and subflow.tcp.answers.allowed(now):
                 subflow.send_ack_with(self._infinite(subflow), (), now)
@@ -244,7 +244,7 @@ class Fallback:
     def _fall_back(self, subflow: Subflow, why: str, now: int) -> None:
         """Become plain, and tell the peer with an infinite mapping.
 
-        The next new data carries it. It goes ahead on an ACK, too: there may be no new data.
+        The next new data carries it, and an ACK at once: there may be no new data.
         """
         dss = self._infinite(subflow)
         self._infinite_mapping = dss
@@ -281,7 +281,7 @@ class Fallback:
         if connection.outbound.fin_wanted:
             tcp.close(now)
         if tcp.receiver.fin_at >= 0 and tcp.receiver.nxt > tcp.receiver.fin_at:
-            # The FIN has come before what says that it is the end of the stream.
+            # The FIN came before the segment that makes it the end of the stream.
             connection.on_peer_closed(tcp.identifier, now)
         connection.settle()
 
@@ -311,9 +311,9 @@ class Fallback:
     def on_options_when_plain(self, subflow: Subflow, segment: Segment, now: int) -> bool:
         """The peer may be plain or not yet; return False if the subflow ended with the segment.
 
-        The infinite mapping may come behind an MP_FAIL; a peer that repeats that one has missed ours, and so
-        has one that goes on to map its data. What it maps to another place than plain TCP has it cannot be
-        taken: that is data sent twice.
+        The peer's infinite mapping may follow its MP_FAIL. A peer that repeats MP_FAIL, or goes on mapping
+        its data, has missed ours. Data that it maps to another place than plain TCP gives it is refused: it
+        was sent twice.
         """
         tcp = subflow.tcp
         dss = segment.dss
@@ -323,7 +323,7 @@ class Fallback:
             dss is not None
             and dss.dsn_octets
             and self.fell_back
-            # What is old was taken as it came first: a late copy is no news.
+            # Old data was taken as it came first: a late copy says nothing new.
             and segment.seq + segment.length > max(segment.seq, tcp.receiver.nxt)
         ):
             inbound = self._connection.inbound
@@ -342,8 +342,8 @@ class Fallback:
     def mapping_for(self, segment: Segment) -> Dss | None:
         """Return the infinite mapping if a segment of plain TCP that is being sent has to carry it.
 
-        The first new data has it, and an ACK where the peer has missed it. A FIN has it however often it is
-        sent: a peer that does not know it does not take a FIN for the end of the stream.
+        The first new data carries it, an ACK where the peer has missed it, and every FIN: without it the peer
+        does not take a FIN for the end of the stream.
         """
         dss = self._infinite_mapping
         if dss is None:
