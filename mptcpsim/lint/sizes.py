@@ -158,8 +158,7 @@ def queue_without_effect(subject: Subject) -> Iterator[Remark]:
             yield Remark(
                 (*place, side, "queue") if own else (*place, "queue"),
                 f"the queue of link {link.name!r} has no effect: its discipline {name} has queues of its own",
-                f'write qdisc = {{ name = "{name}", limit = {slots or 1000} }}, '
-                "and leave queue out",
+                f'write qdisc = {{ name = "{name}", limit = {slots or 1000} }}, and leave queue out',
             )
             if not own:
                 break
