@@ -6,7 +6,7 @@ segment NOP NOP timestamps, then NOP NOP SACK. On either follow the options of M
 DSS first, each with NOPs up to a multiple of four. Sources: RFC 9293 sections 3.1 and
 3.2, RFC 7323, RFC 2018, RFC 8684.
 
-A new option is a case in ``write_options`` and one in ``read_options``.
+Further options come last. A new one is an entry in ``codec.further_options``.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import struct
 from typing import Final
 
 from mptcpsim.codec.errors import DecodeError, EncodeError
+from mptcpsim.codec.further_options import read_further, write_further
 from mptcpsim.codec.mptcp import read_mptcp, write_padded
 from mptcpsim.codec.option_list import (
     MAXIMUM_SEGMENT_SIZE,
@@ -30,11 +31,12 @@ from mptcpsim.core.mptcp_options import Dss, MptcpOption
 from mptcpsim.core.options import (
     OPTION_SPACE,
     TIMESTAMPS_LENGTH,
+    further_length,
     mptcp_length,
     sack_length,
     syn_options_length,
 )
-from mptcpsim.core.segment import SYN, TCP_HEADER, Segment, SynOptions, ip_header_length, is_ipv6
+from mptcpsim.core.segment import SYN, TCP_HEADER, Segment, SynOptions, TcpOption, ip_header_length, is_ipv6
 from mptcpsim.core.sequences import UNKNOWN, SequenceMap
 
 #: A larger shift count is read as this one (RFC 7323 section 2.3).
@@ -58,7 +60,7 @@ def option_length(segment: Segment) -> int:
     else:
         length = TIMESTAMPS_LENGTH if timestamps else 0
     length += sack_length(len(segment.sack) if segment.sack else 0)
-    return length + mptcp_length(segment.dss, segment.options)
+    return length + mptcp_length(segment.dss, segment.options) + further_length(segment.further_options)
 
 
 def wire_length(segment: Segment) -> int:
@@ -70,8 +72,8 @@ def write_options(segment: Segment) -> bytes:
     """Return the option area of a segment.
 
     Raises:
-        EncodeError: options of a SYN on another segment, more than 40 bytes, or an option of
-            MPTCP that ``write_mptcp`` refuses.
+        EncodeError: options of a SYN on another segment, more than 40 bytes, or an option
+            that ``write_mptcp`` or ``write_further`` refuses.
     """
     syn = segment.syn
     if syn is not None:
@@ -92,6 +94,8 @@ def write_options(segment: Segment) -> bytes:
         area += write_padded(segment.dss)
     if segment.options is not None:
         area += b"".join(map(write_padded, segment.options))
+    if segment.further_options is not None:
+        area += b"".join(map(write_further, segment.further_options))
     if len(area) > OPTION_SPACE:
         raise EncodeError(f"{segment!r} has {len(area)} bytes of options, more than {OPTION_SPACE}")
     return area
@@ -131,6 +135,7 @@ def read_options(area: bytes, segment: Segment, numbers: SequenceMap) -> None:
     mss = window_scale = UNKNOWN
     sack_permitted = False
     others: list[MptcpOption] = []
+    further: list[TcpOption] = []
     for kind, body in split_options(area):
         length = len(body)
         if kind == TIMESTAMPS and length == 8:
@@ -155,8 +160,12 @@ def read_options(area: bytes, segment: Segment, numbers: SequenceMap) -> None:
             window_scale = min(body[0], MAXIMUM_WINDOW_SCALE)
         elif is_syn and kind == SACK_PERMITTED and length == 0:
             sack_permitted = True
+        elif (found := read_further(kind, body)) is not None:
+            further.append(found)
     if others:
         segment.options = tuple(others)
+    if further:
+        segment.further_options = tuple(further)
     if mss != UNKNOWN or window_scale != UNKNOWN or sack_permitted:
         if mss == UNKNOWN:
             mss = _DEFAULT_MSS_IPV6 if is_ipv6(segment.flow.dst) else _DEFAULT_MSS_IPV4

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from mptcpsim.core.mptcp_options import Dss, MptcpOption, padded_length
-from mptcpsim.core.segment import SynOptions
+from mptcpsim.core.segment import SynOptions, TcpOption
 from mptcpsim.core.sequences import UNKNOWN
 
 #: The data offset field allows this much after the fixed header (RFC 9293 section 3.1).
@@ -17,6 +17,15 @@ TIMESTAMPS_LENGTH: Final = 12
 #: NOP NOP kind length, then eight bytes a block (RFC 2018 section 3).
 SACK_HEADER: Final = 4
 SACK_BLOCK: Final = 8
+
+
+def further_length(options: tuple[TcpOption, ...] | None) -> int:
+    """Return the bytes of further TCP options, each padded to a multiple of four."""
+    length = 0
+    if options is not None:
+        for option in options:
+            length += (option.wire_length() + 3) & ~3
+    return length
 
 
 def syn_options_length(syn: SynOptions, timestamps: bool) -> int:

@@ -125,6 +125,16 @@ class SynOptions(NamedTuple):
     sack_permitted: bool
 
 
+class TcpOption:
+    """A TCP option beyond those that have fields of their own: see ``core.tcp.further_options``."""
+
+    __slots__ = ()
+
+    def wire_length(self) -> int:
+        """Return its bytes, kind and length included, padding excluded."""
+        raise NotImplementedError
+
+
 class Segment(Packet):
     """A TCP segment.
 
@@ -141,6 +151,7 @@ class Segment(Packet):
         syn: the options that only a SYN may carry, or None.
         dss: the DSS of MPTCP, its numbers as on the wire, or None.
         options: all other options of MPTCP, in the order of the header, or None.
+        further_options: other options of TCP, in the order of the header, or None.
         payload: the bytes themselves, on a segment decoded from bytes; None where they are
             those of the stream at ``offset`` (``core.payload.content`` gives either).
         iss: on a SYN, the sender's initial sequence number on the wire; else ``UNKNOWN``.
@@ -155,6 +166,7 @@ class Segment(Packet):
         "corrupt_payload",
         "dss",
         "flags",
+        "further_options",
         "iss",
         "length",
         "offset",
@@ -206,6 +218,7 @@ class Segment(Packet):
         self.syn: SynOptions | None = None
         self.dss: Dss | None = None
         self.options: tuple[MptcpOption, ...] | None = None
+        self.further_options: tuple[TcpOption, ...] | None = None
         self.payload: bytes | None = None
         self.iss: int = UNKNOWN
         self.urgent: int = 0
@@ -238,6 +251,7 @@ class Segment(Packet):
         other.syn = self.syn
         other.dss = self.dss
         other.options = self.options
+        other.further_options = self.further_options
         other.payload = self.payload
         other.iss = self.iss
         other.urgent = self.urgent
@@ -276,6 +290,8 @@ class Segment(Packet):
             text += " " + _dss_text(self.dss)
         for option in self.options or ():
             text += " " + type(option).__name__
+        for further in self.further_options or ():
+            text += " " + type(further).__name__
         return text
 
 

@@ -28,7 +28,13 @@ from mptcpsim.core.mptcp_options import (
     Dss,
     MptcpOption,
 )
-from mptcpsim.core.options import OPTION_SPACE, mptcp_length, sack_blocks_that_fit, sack_length
+from mptcpsim.core.options import (
+    OPTION_SPACE,
+    TIMESTAMPS_LENGTH,
+    mptcp_length,
+    sack_blocks_that_fit,
+    sack_length,
+)
 from mptcpsim.core.payload import content_is, pattern
 from mptcpsim.core.segment import ACK, ECE, ECT0, FIN, NOT_ECT, Segment
 from mptcpsim.core.sequences import UNKNOWN, unwrap
@@ -270,6 +276,9 @@ class Subflow(SubflowState):
         segment.dss = dss
         segment.options = options
         segment.size = self.tcp.header + segment.length + mptcp_length(dss, options)
+        if self.tcp.further_options is not None:
+            segment.further_options = None
+            self.tcp.further_options.complete(segment)
 
     def emit(self, seq: int, length: int, flags: int, ect: bool, now: int, data_fin: bool = False) -> None:
         """Send one segment with the options of MPTCP; the 40 bytes of options are divided here.
@@ -297,7 +306,9 @@ class Subflow(SubflowState):
             dss = self._data_fin_dss()
             used = mptcp_length(dss, None)
         elif self.signals.waiting or self.keys_due or self.stage == PRE_ESTABLISHED or self.fail.due:
-            dss, options, stamped = self.signals.take_for_ack(OPTION_SPACE - tcp.option_bytes)
+            dss, options, stamped = self.signals.take_for_ack(
+                OPTION_SPACE - TIMESTAMPS_LENGTH if stamped else OPTION_SPACE
+            )
             used = mptcp_length(dss, options)
         elif self._ack_on_updates:
             dss = inbound.ack_dss()
@@ -308,7 +319,7 @@ class Subflow(SubflowState):
             used = 4 + inbound.ack_octets
         else:
             used = 0
-        header = tcp.header if stamped == tcp.timestamps else tcp.header - tcp.option_bytes
+        header = tcp.header if stamped == tcp.timestamps else tcp.header - TIMESTAMPS_LENGTH
         sack = None
         if receiver.recent or receiver.dsack is not None:
             # A data segment has an MSS without SACK blocks: they only go where its payload is shorter.
@@ -355,6 +366,8 @@ class Subflow(SubflowState):
         segment.options = options
         if dss is not None:
             self.dss_sent = True
+        if tcp.further_options is not None:
+            tcp.further_options.complete(segment)
         receiver.on_ack_sent()
         tcp.send_out(segment)
 

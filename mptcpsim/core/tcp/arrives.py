@@ -307,6 +307,8 @@ def _take_ack(tcp: Tcp, segment: Segment, now: int) -> bool:
         return False
     if tcp.extension is not None and not tcp.extension.take(segment, now):
         return False
+    if tcp.further_options is not None:
+        tcp.further_options.take(segment, now)
     if ack < sender.una:
         return True
     sender.on_ack(segment, now)

@@ -43,6 +43,7 @@ from mptcpsim.core.tcp import states
 from mptcpsim.core.tcp.answers import Answers
 from mptcpsim.core.tcp.arrives import arrives, expected, in_syn_sent
 from mptcpsim.core.tcp.chrono import IDLE
+from mptcpsim.core.tcp.further_options import FurtherOptions, further_options
 from mptcpsim.core.tcp.keepalive import Keepalive
 from mptcpsim.core.tcp.receiver import MAX_SHIFT, Receiver, window_shift
 from mptcpsim.core.tcp.seams import Extension, Owner
@@ -107,6 +108,7 @@ class Tcp(TimerOwner):
         "established_at",
         "extension",
         "flow",
+        "further_options",
         "header",
         "identifier",
         "keepalive",
@@ -165,7 +167,9 @@ class Tcp(TimerOwner):
         #: When FIN-WAIT-2 or TIME-WAIT ends by itself.
         self.wait_over_at: int = NEVER
         self.last_heard: int = 0
-        #: Bytes of the options of every segment (timestamps), SACK blocks excluded.
+        #: Options that TCP does not need itself, None without any.
+        self.further_options: FurtherOptions | None = further_options(config)
+        #: What timestamps and further options take of the MSS, in bytes.
         self.option_bytes: int = 0
         self.header: int = ip_header_length(flow.dst) + TCP_HEADER
         self._timestamp_offset = timestamp_offset
@@ -307,6 +311,8 @@ class Tcp(TimerOwner):
         )
         if extension is not None:
             extension.complete(segment)
+        if self.further_options is not None:
+            self.further_options.complete(segment)
         receiver.on_ack_sent()
         self._host.counters.out_segs += 1
         self._outbox.append(segment)
@@ -373,6 +379,8 @@ class Tcp(TimerOwner):
         segment.syn = options
         if signal is not None:
             segment.options = (signal,)
+        if self.further_options is not None:
+            self.further_options.complete_syn(segment, answer)
         segment.iss = self.sequences.iss
         sender = self.sender
         sender.nxt = sender.window_probe.end = 1
@@ -392,17 +400,18 @@ class Tcp(TimerOwner):
 
     def send_reset(self, seq: int, with_ack: bool, now: int) -> None:
         """Send a RST with sequence number ``seq``."""
+        stamped = self.timestamps and self.option_bytes != 0
         segment = Segment(
             self.flow,
-            self.header if self.option_bytes else ip_header_length(self.flow.dst) + TCP_HEADER,
+            ip_header_length(self.flow.dst) + TCP_HEADER + (TIMESTAMPS_LENGTH if stamped else 0),
             self.sequences,
             RST | ACK if with_ack else RST,
             seq,
             self.receiver.nxt if with_ack else 0,
             0,
             0,
-            self.timestamp(now) if self.option_bytes else UNKNOWN,
-            self.receiver.ts_recent if self.option_bytes else UNKNOWN,
+            self.timestamp(now) if stamped else UNKNOWN,
+            self.receiver.ts_recent if stamped else UNKNOWN,
             None,
             NOT_ECT,
         )
@@ -522,7 +531,12 @@ class Tcp(TimerOwner):
             self.snd_scale = min(options.window_scale, MAX_SHIFT)
         receiver.start(self.announced_mss(), scale, sack)
         self.option_bytes = TIMESTAMPS_LENGTH if self.timestamps else 0
-        self.header = ip_header_length(self.flow.dst) + TCP_HEADER + self.option_bytes
+        if self.further_options is not None:
+            self.further_options.take_syn(syn)
+            self.option_bytes += self.further_options.length
+        self.header = (
+            ip_header_length(self.flow.dst) + TCP_HEADER + (TIMESTAMPS_LENGTH if self.timestamps else 0)
+        )
         self.set_mss()
         sender = self.sender
         sender.wl1 = syn.seq
@@ -584,7 +598,7 @@ class Tcp(TimerOwner):
         self.last_heard = now
         if segment.sequences is not self._peer_map:
             segment = self._in_own_numbers(segment)
-        if expected(self, segment, now):
+        if self.further_options is None and expected(self, segment, now):
             return
         if self.state == SYN_SENT:
             in_syn_sent(self, segment, now)
