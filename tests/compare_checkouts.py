@@ -127,10 +127,9 @@ def jobs_of(groups: Iterable[str], before: Path, count: int, first: int = 0) -> 
             found.append(Job(place.removesuffix(".toml"), run_command(place, "--pcap")))
     if "random" in groups:
         for number in range(first, first + count):
-            name, text, options = random_scenario(number)
-            found.append(
-                Job(f"random/{name}", run_command("scenario.toml", *options), (("scenario.toml", text),))
-            )
+            scenario = random_scenario(number)
+            command = run_command("scenario.toml", *scenario.options)
+            found.append(Job(f"random/{scenario.name}", command, (("scenario.toml", scenario.text),)))
     if "sockets" in groups:
         program = (HERE / "socket_program.py").read_text(encoding="utf-8")
         for number in SOCKET_PROGRAMS:

@@ -64,6 +64,12 @@ def test_of_two_checkouts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         assert name in text
 
 
+def test_every_group_has_jobs_with_names_of_their_own() -> None:
+    for group in compare_checkouts.GROUPS:
+        jobs = compare_checkouts.jobs_of([group], ROOT, 3)
+        assert len({job.name for job in jobs}) == len(jobs) > 1
+
+
 def test_what_cannot_be_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert compare_checkouts.main(["no-such-commit"]) == 2
     assert "neither a directory with the package mptcpsim nor a commit" in capsys.readouterr().err
