@@ -38,9 +38,9 @@ class Announcement:
         self._tries: int = 1
         self.repeat_at: int = now + timeout
 
-    def has_repeats(self, most: int) -> bool:
-        """Return whether it was sent again less than ``most`` times."""
-        return self._tries <= most
+    def may_repeat(self, retries: int) -> bool:
+        """Return whether it may be sent again, at most ``retries`` times in all."""
+        return self._tries <= retries
 
     def on_repeat(self, now: int) -> None:
         """It is sent again."""
@@ -167,7 +167,7 @@ class Addresses:
         for identifier, waiting in list(self._unanswered.items()):
             if waiting.repeat_at > now:
                 continue
-            if not waiting.has_repeats(connection.config.mptcp.add_addr_retries):
+            if not waiting.may_repeat(connection.config.mptcp.add_addr_retries):
                 del self._unanswered[identifier]
                 continue
             waiting.on_repeat(now)
@@ -185,7 +185,7 @@ class Addresses:
                 del self._unanswered[option.address_id]
             return
         agreed = connection.agreed
-        if not agreed.proves_add_addr(option.hmac, option.address_id, option.address, option.port):
+        if not agreed.accepts_add_addr_hmac(option.hmac, option.address_id, option.address, option.port):
             # Silently ignored (section 3.4.1): only the count tells.
             connection.count("MptcpsimAddAddrHmacFailure")
             return

@@ -49,7 +49,7 @@ def is_to_be_ignored(offer: MpCapable) -> bool:
     return offer.version == VERSION_0 and bool(offer.flags & EXTENSIBILITY)
 
 
-def has_one_algorithm(option: MpCapable) -> bool:
+def is_well_formed(option: MpCapable) -> bool:
     """Return whether an MP_CAPABLE from the SYN/ACK on is valid in its own version (section 3.1).
 
     It has a key, no unknown extension, and exactly the algorithm that was chosen.
@@ -60,7 +60,7 @@ def has_one_algorithm(option: MpCapable) -> bool:
 
 
 class Agreement:
-    """What one end has offered, and what has been agreed on so far.
+    """What one end of a connection has offered, and what both have agreed on so far.
 
     Attributes:
         version: the version in use, or being offered.
@@ -86,7 +86,7 @@ class Agreement:
         self.local_key = key
         self.remote_key: Key = _NO_KEY
         self.denies_initial: bool = False
-        #: The flags of the peer's SYN: in version 1 its key comes later, and the flags count from the SYN.
+        #: Flags of the peer's SYN: they hold also where its key comes later, as in version 1.
         self._offered_flags: int = 0
 
     # --- The exchange ---------------------------------------------------------------------------
@@ -116,18 +116,18 @@ class Agreement:
         self.remote_key = derive(value, self.version, self._config.initial_dsn)
         self.denies_initial = self.version != VERSION_0 and bool(flags & NO_MORE_SUBFLOWS)
 
-    def key_in(self, version: int) -> Key:
-        """Return the own key as another version derives token and IDSN from it."""
+    def key_for(self, version: int) -> Key:
+        """Return the own key with the token and IDSN that another version derives from it."""
         return derive(self.local_key.value, version, self._config.initial_dsn)
 
-    def lower(self, version: int) -> None:
+    def lower_version(self, version: int) -> None:
         """Go over to the lower version that the peer has chosen."""
-        self.local_key = self.key_in(version)
+        self.local_key = self.key_for(version)
         self.version = version
 
     def matches(self, option: MpCapable) -> bool:
         """Return whether an MP_CAPABLE from the SYN/ACK on means what was agreed on (section 3.1)."""
-        return option.version == self.version and has_one_algorithm(option)
+        return option.version == self.version and is_well_formed(option)
 
     def has_both_keys(self, option: MpCapable) -> bool:
         """Return whether a valid MP_CAPABLE of the peer has its key and then ours."""
@@ -158,7 +158,7 @@ class Agreement:
         """Return the MP_CAPABLE with both keys."""
         return MpCapable(self.version, self._flags(), self.local_key.value, self.remote_key.value)
 
-    # --- Proofs of one's identity: keys never travel again (sections 3.2 and 3.4.1) -----------------
+    # --- HMACs, which show that an end knows both keys (sections 3.2 and 3.4.1) ---------------------
 
     def own_syn_ack_hmac(self, own_nonce: int, peer_nonce: int) -> bytes:
         """Return the HMAC of a SYN/ACK with MP_JOIN that this end sends."""
@@ -174,20 +174,20 @@ class Agreement:
             self.version, self.local_key.value, self.remote_key.value, address_id, address, port
         )
 
-    def proves_syn_ack(self, hmac: bytes, peer_nonce: int, own_nonce: int) -> bool:
-        """Return whether the HMAC of the peer's SYN/ACK with MP_JOIN is right, or not looked at."""
+    def accepts_syn_ack_hmac(self, hmac: bytes, peer_nonce: int, own_nonce: int) -> bool:
+        """Return whether the HMAC of the peer's SYN/ACK with MP_JOIN is right, or not to be checked."""
         expected = syn_ack_hmac(
             self.version, self.remote_key.value, self.local_key.value, peer_nonce, own_nonce
         )
         return hmac == expected or not self._config.validate_hmac
 
-    def proves_ack(self, hmac: bytes, peer_nonce: int, own_nonce: int) -> bool:
-        """Return whether the HMAC of the peer's third ACK with MP_JOIN is right, or not looked at."""
+    def accepts_ack_hmac(self, hmac: bytes, peer_nonce: int, own_nonce: int) -> bool:
+        """Return whether the HMAC of the peer's third ACK with MP_JOIN is right, or not to be checked."""
         expected = ack_hmac(self.version, self.remote_key.value, self.local_key.value, peer_nonce, own_nonce)
         return hmac == expected or not self._config.validate_hmac
 
-    def proves_add_addr(self, hmac: bytes, address_id: int, address: str, port: int) -> bool:
-        """Return whether the HMAC of the peer's ADD_ADDR is right, or not looked at; version 0 has none."""
+    def accepts_add_addr_hmac(self, hmac: bytes, address_id: int, address: str, port: int) -> bool:
+        """Return whether the HMAC of the peer's ADD_ADDR is right, or not to be checked, as in version 0."""
         if self.version == VERSION_0 or not self._config.validate_hmac:
             return True
         return hmac == add_addr_hmac(

@@ -1,14 +1,14 @@
-"""The exchanges that open subflows: MP_CAPABLE for the first one (RFC 8684 section 3.1).
+"""The exchange that opens the first subflow: MP_CAPABLE (RFC 8684 section 3.1).
 
-``Handshake`` is what a subflow knows of either exchange; ``join_handshake`` has the other one. Its methods
-are called while the TCP handshake goes on, and those that return a bool decide whether it may.
+``Handshake`` is the interface of this exchange and of MP_JOIN (``join_handshake``). TCP calls its methods
+during the three-way handshake; those that return a bool decide whether that goes on.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mptcpsim.core.mptcp.agreement import has_one_algorithm
+from mptcpsim.core.mptcp.agreement import is_well_formed
 from mptcpsim.core.mptcp.data_receiver import DataReceiver
 from mptcpsim.core.mptcp.data_sender import DataSender
 from mptcpsim.core.mptcp.mappings import Mapping
@@ -124,7 +124,7 @@ class CapableHandshake(Handshake):
         option = _capable(segment)
         if (
             option is None
-            or not has_one_algorithm(option)
+            or not is_well_formed(option)
             or option.version > agreed.version
             or option.version not in connection.config.mptcp.versions
         ):
@@ -136,10 +136,10 @@ class CapableHandshake(Handshake):
             return True
         connection.count("MPTcpExtMPCapableSYNACKRX")
         if option.version != agreed.version:
-            if not connection.rename_token(agreed.key_in(option.version).token):
+            if not connection.rename_token(agreed.key_for(option.version).token):
                 connection.become_plain(subflow, "the token of the lower version is taken", now)
                 return True
-            agreed.lower(option.version)
+            agreed.lower_version(option.version)
         agreed.on_answer(option)
         self._inbound.start(agreed.remote_key.idsn)
         self._outbound.start(agreed.local_key.idsn, segment.window)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class JoinHandshake(Handshake):
-    """MP_JOIN: both ends prove that they have the keys of the connection.
+    """MP_JOIN: both ends prove that they know the keys of the connection.
 
     Attributes:
         local_nonce, remote_nonce: the random numbers of the two ends.
@@ -60,7 +60,7 @@ class JoinHandshake(Handshake):
         return MpJoinSyn(self.local_id, token, self.local_nonce, self._priority.own)
 
     def on_syn_ack(self, segment: Segment, now: int) -> bool:
-        """Look at the peer's proof."""
+        """Check the peer's HMAC."""
         subflow = self._subflow
         connection = subflow.connection
         for option in segment.options or ():
@@ -72,8 +72,8 @@ class JoinHandshake(Handshake):
                     connection.count("MPTcpExtMPJoinSynAckBackupRx")
                 self.remote_id = option.address_id
                 self.remote_nonce = option.nonce
-                self._priority.on_peer(option.backup)
-                if connection.agreed.proves_syn_ack(option.hmac, option.nonce, self.local_nonce):
+                self._priority.on_request(option.backup)
+                if connection.agreed.accepts_syn_ack_hmac(option.hmac, option.nonce, self.local_nonce):
                     subflow.advance(JOIN_ANSWERED)
                     return True
                 connection.count("MPTcpExtMPJoinSynAckHMacFailure")
@@ -128,7 +128,7 @@ class JoinHandshake(Handshake):
         self.local_nonce = connection.nonce()
         self.remote_nonce = option.nonce
         self.remote_id = option.address_id
-        self._priority.on_peer(option.backup)
+        self._priority.on_request(option.backup)
         local = subflow.tcp.flow.src
         self.local_id = self._addresses.local_id(local)
         self._priority.on_own_syn(connection.path_manager.wants_backup(connection.paths, local))
@@ -142,12 +142,12 @@ class JoinHandshake(Handshake):
         return MpJoinSynAck(self.local_id, hmac, self.local_nonce, self._priority.own)
 
     def on_third_ack(self, segment: Segment, now: int) -> bool:
-        """Look at the peer's proof, and answer it."""
+        """Check the peer's HMAC, and answer with the fourth ACK."""
         subflow = self._subflow
         connection = subflow.connection
         for option in segment.options or ():
             if isinstance(option, MpJoinAck):
-                if connection.agreed.proves_ack(option.hmac, self.remote_nonce, self.local_nonce):
+                if connection.agreed.accepts_ack_hmac(option.hmac, self.remote_nonce, self.local_nonce):
                     connection.count("MPTcpExtMPJoinAckRx")
                     if self._came_to_announced_port():
                         connection.count("MPTcpExtMPJoinPortAckRx")

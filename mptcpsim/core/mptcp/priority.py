@@ -35,7 +35,7 @@ class Priority:
         self.own = backup
         self.is_backup = backup or self._peer
 
-    def on_peer(self, backup: bool) -> None:
+    def on_request(self, backup: bool) -> None:
         """The peer has said, in its SYN, its SYN/ACK or an MP_PRIO, whether the subflow is a backup."""
         self._peer = backup
         self.is_backup = backup or self.own
@@ -51,5 +51,5 @@ class Priority:
 
     def on_mp_prio(self, backup: bool) -> None:
         """The peer asks to use the subflow as a backup, or no longer, with MP_PRIO."""
-        self.on_peer(backup)
+        self.on_request(backup)
         self._subflow.connection.note_subflow(self._subflow, "SF_PRIO", f"backup {int(backup)}")
