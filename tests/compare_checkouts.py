@@ -452,7 +452,7 @@ def compare(before: Checkout, after: Checkout | None, jobs: list[Job], workers: 
         if after is None:
             futures = [
                 pool.submit(
-                    lambda job=job: (job, before.status(result_before(before, job)), Found([], [], []))
+                    lambda job: (job, before.status(result_before(before, job)), Found([], [], [])), job
                 )
                 for job in jobs
             ]

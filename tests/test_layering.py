@@ -126,7 +126,7 @@ def circles(sources: Mapping[str, str], packages: frozenset[str]) -> list[list[s
         sources: the text of each module by its name in the package, the package's own being "".
         packages: the names that are packages.
     """
-    graph = networkx.DiGraph()
+    graph: networkx.DiGraph[str] = networkx.DiGraph()
     for name, source in sources.items():
         for _, target in imports_of(ast.parse(source), name, name in packages):
             # ``from mptcpsim.core import tcp`` imports that module; so does ``... import Tcp`` from it.

@@ -11,7 +11,15 @@ from mptcpsim.codec.option_list import MPTCP, join_options, split_options
 from mptcpsim.codec.options import option_length, read_options, wire_length, write_options
 from mptcpsim.core.segment import ACK, SYN, FourTuple, SynOptions
 from mptcpsim.core.sequences import UNKNOWN, SequenceMap
-from tests.codec.packet_strategies import FLOW4, FLOW6, exchanges, make_segment, syn_options, timestamps
+from tests.codec.packet_strategies import (
+    FLOW4,
+    FLOW6,
+    Exchange,
+    exchanges,
+    make_segment,
+    syn_options,
+    timestamps,
+)
 from tests.profiles import examples
 
 
@@ -51,7 +59,7 @@ def test_layout_of_an_acknowledgment() -> None:
 
 
 @given(exchanges())
-def test_lengths_are_those_of_the_bytes(exchange: tuple[object, ...]) -> None:
+def test_lengths_are_those_of_the_bytes(exchange: Exchange) -> None:
     segment = exchange[0]
     assert wire_length(segment) == len(encode(segment))
     area = write_options(segment)

@@ -257,14 +257,14 @@ def test_tshark_reads_errors(tmp_path: Path) -> None:
     for frame, error in zip(tshark(path), errors, strict=True):
         cause = error.cause
         type4, code4, type6, code6 = ICMP_TYPES[error.kind]
-        mtu = str(error.mtu) if error.mtu else ""
+        told = str(error.mtu) if error.mtu else ""
         if ":" in error.flow.dst:
-            assert (frame["icmpv6.type"], frame["icmpv6.code"], frame["icmpv6.mtu"]) == (type6, code6, mtu)
+            assert (frame["icmpv6.type"], frame["icmpv6.code"], frame["icmpv6.mtu"]) == (type6, code6, told)
             assert frame["icmpv6.checksum.status"] == GOOD
             assert frame["ipv6.src"] == f"{error.flow.src},{cause.flow.src}"
             assert frame["ipv6.dst"] == f"{error.flow.dst},{cause.flow.dst}"
         else:
-            assert (frame["icmp.type"], frame["icmp.code"], frame["icmp.mtu"]) == (type4, code4, mtu)
+            assert (frame["icmp.type"], frame["icmp.code"], frame["icmp.mtu"]) == (type4, code4, told)
             assert frame["icmp.checksum.status"] == GOOD
             assert frame["ip.checksum.status"] == f"{GOOD},{GOOD}"
             assert frame["ip.src"] == f"{error.flow.src},{cause.flow.src}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -129,9 +130,7 @@ def test_a_byte_changed_under_right_checksums_is_noticed(flow: FourTuple) -> Non
     segment = make_segment(flow=flow, sequences=SENDER, length=20)
     start = segment.size - 20
     for position in range(start, segment.size):
-        tampering = Recoder(
-            world(flow).get, random.Random(1), lambda data, position=position: flip_byte(data, position, 4)
-        )
+        tampering = Recoder(world(flow).get, random.Random(1), partial(flip_byte, position=position, mask=4))
         decoded = tampering(segment)
         assert isinstance(decoded, Segment)
         assert differences(segment, decoded) == ["payload: the bytes differ"]
@@ -172,7 +171,7 @@ def run_connection(encode_packets: bool, addresses: tuple[str, str], abort_at: i
 
     lost: list[Packet] = []
     pair = Pair(hook=lose, encode=encode_packets, addresses=addresses, delay=10 * MILLISECOND)
-    pair.client._rng, pair.server._rng = Edge(1), Edge(2)  # type: ignore[attr-defined]
+    pair.client._rng, pair.server._rng = Edge(1), Edge(2)
     connection = pair.connect()
     if abort_at:
         pair.at(abort_at, lambda: pair.server.connections[0].abort(pair.now))

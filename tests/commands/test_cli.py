@@ -23,6 +23,7 @@ from mptcpsim.results import terminal
 from mptcpsim.results.figures_dsn import draw_flow
 from mptcpsim.results.segments import read_segments
 from mptcpsim.results.series import Series, read_series
+from mptcpsim.scenario.build import build
 from mptcpsim.sweep.metrics import metrics
 from mptcpsim.units import SECOND
 from tests.paths import EXPERIMENTS
@@ -400,7 +401,7 @@ class TestFailures:
     def test_the_event_budget_gives_status_3(
         self, scenario: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        original = run_module.build
+        original = build
 
         def build_with_livelock(*args: Any, **kwargs: Any) -> Any:
             simulation = original(*args, **kwargs)
@@ -423,7 +424,7 @@ class TestFailures:
     def test_wrong_bytes_give_status_4(
         self, scenario: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        original = run_module.build
+        original = build
 
         def build_with_damage(*args: Any, **kwargs: Any) -> Any:
             simulation = original(*args, **kwargs)
@@ -446,8 +447,8 @@ class TestFailures:
         from mptcpsim.codec.roundtrip import Recoder, flip_byte
         from mptcpsim.streams import stream
 
-        original = run_module.build
-        flipped = []
+        original = build
+        flipped: list[Any] = []
 
         def tamper(data: bytes) -> bytes:
             if len(data) == 1500 and not flipped:

@@ -18,6 +18,7 @@ import mptcpsim.results.figures as figures_module
 import mptcpsim.scenario.run as run_module
 from mptcpsim.cli import app
 from mptcpsim.codec.pcap_reader import read_capture
+from mptcpsim.measure.sampler import Sampler
 from mptcpsim.results.rundir import META, RunDirectory
 from mptcpsim.results.series import FILE_NAME
 from mptcpsim.scenario.load import loads
@@ -53,7 +54,7 @@ def scenario(tmp_path: Path) -> Path:
 def interrupted_at_2_s(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the signal of Ctrl-C come when two seconds are simulated."""
 
-    class Interrupting(run_module.Sampler):
+    class Interrupting(Sampler):
         def sample(self) -> None:
             super().sample()
             if self._loop.now == 2 * SECOND:

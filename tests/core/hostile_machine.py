@@ -43,7 +43,7 @@ from mptcpsim.core.stack import Stack
 from mptcpsim.core.tcp.connection import Connection
 from mptcpsim.core.tcp.endpoint import Tcp
 from mptcpsim.core.tcp.states import CLOSED, ESTABLISHED
-from mptcpsim.plugins import Announce, OpenSubflow, Withdraw
+from mptcpsim.plugins import Action, Announce, OpenSubflow, Withdraw
 from mptcpsim.units import MILLISECOND, NEVER, SECOND
 from tests.core.hostile_segments import Forger, number, places, segments, sender_map
 from tests.core.mptcp.configs import config_of
@@ -452,9 +452,14 @@ class HostileMachine(Intruded):
         if isinstance(connection, MptcpConnection) and connection.state not in (M_INIT, M_CLOSED):
             own, peer = ((C1, C2), (S1, S2)) if end == 0 else ((S1, S2), (C1, C2))
             local, remote = own[path & 1], peer[path >> 1]
-            opened = [OpenSubflow(local, remote, port) for port in (CLIENT_PORT if end else PORT, 1)]
+            actions: list[Action] = [
+                OpenSubflow(local, remote, CLIENT_PORT if end else PORT),
+                OpenSubflow(local, remote, 1),
+                Announce(local, 0),
+                Withdraw(local),
+            ]
             if not connection.is_plain:
-                connection.act([[*opened, Announce(local, 0), Withdraw(local)][what]], self._now())
+                connection.act([actions[what]], self._now())
         self._run(wait)
 
     def _inject_bytes(self, end: int, data: bytes) -> None:

@@ -14,6 +14,7 @@ from mptcpsim.codec.options import wire_length
 from mptcpsim.core.mptcp.connection import MptcpConnection
 from mptcpsim.core.mptcp.dss_checksum import dss_checksum, payload_sum
 from mptcpsim.core.mptcp.keys import Key, ack_hmac, add_addr_hmac, syn_ack_hmac
+from mptcpsim.core.mptcp.subflow import Subflow
 from mptcpsim.core.mptcp_options import (
     AddAddr,
     Dss,
@@ -232,7 +233,7 @@ class Forger:
     def _option(self, kind: str, fields: dict[str, Any], segment: Segment) -> MptcpOption | None:
         connection = self.connection
         if kind == "any":
-            return fields["option"]  # type: ignore[no-any-return]
+            return fields["option"]
         if kind == "remove":
             return RemoveAddr(fields["ids"])
         if kind == "prio":
@@ -306,7 +307,7 @@ class Forger:
     def _join(self, connection: MptcpConnection, fields: dict[str, Any]) -> MptcpOption:
         own, peer = self._keys(connection, fields["right"])
         wrong = 0 if fields["right"] == "right" else 1
-        join = self.tcp.extension.join if self.tcp.extension is not None else None
+        join = self.tcp.extension.join if isinstance(self.tcp.extension, Subflow) else None
         nonces = (7, 0) if join is None else (join.remote_nonce or 7, join.local_nonce)
         keys = (connection.agreed.version, own.value, peer.value, *nonces)
         if fields["kind"] == 0:

@@ -73,7 +73,7 @@ def tcp_opened(client: dict[str, Any], server: dict[str, Any], **changes: Any) -
     return "open", arguments | changes
 
 
-CASES = {
+CASES: dict[str, tuple[Any, ...]] = {
     # The server became plain though the client could not know, and took the FIN of its subflow for the end.
     "end of stream before its end": (
         Version1Machine,

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from mptcpsim.core.errors import IntegrityError
+from mptcpsim.core.mptcp_options import Dss
 from mptcpsim.core.payload import part, part_is, pattern
 from mptcpsim.core.ranges import Ranges
 from mptcpsim.core.segment import ACK, SYN, Segment
 from mptcpsim.units import SECOND
-from tests.core.mptcp.pair import MS, Dss, MptcpPair, counted, forge, goes_on, ready
+from tests.core.mptcp.pair import MS, MptcpPair, counted, forge, goes_on, ready
 from tests.core.tcp.pair import Pair
 from tests.core.tcp.test_states import simultaneous_open
 

@@ -249,8 +249,9 @@ def test_add_addr_on_every_answer() -> None:
     def answer(segment: Segment) -> Answer:
         nonlocal number
         number += 1
-        where = (1 + number % 200, f"10.9.{number % 250}.1", UNKNOWN)
-        return None, (AddAddr(*where, add_addr_hmac(1, *keys, *where)),)
+        identifier, address = 1 + number % 200, f"10.9.{number % 250}.1"
+        hmac = add_addr_hmac(1, *keys, identifier, address, UNKNOWN)
+        return None, (AddAddr(identifier, address, UNKNOWN, hmac),)
 
     answering = Answering(answer)
     answering.pair, answering.client, pair.hook = pair, client, answering

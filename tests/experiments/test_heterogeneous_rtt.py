@@ -20,7 +20,9 @@ def goodput(**wanted: object) -> float:
     scenario = SWEEP.source.scenario(SWEEP.plan.changes(point))
     summary = measure(build(scenario), NoSeries())
     assert summary.intact
-    return summary.flows[0].goodput_bps
+    goodput = summary.flows[0].goodput_bps
+    assert goodput is not None
+    return goodput
 
 
 def test_the_plan_is_ratio_by_buffer_by_scheduler_by_seed() -> None:

@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
-from types import ModuleType
+from typing import Any
 
 import pytest
 
-from tests.paths import ROOT, SEED
+from tests.experiments.programs import program
+from tests.paths import ROOT
 
-
-def _module() -> ModuleType:
-    """Return the experiment's measurements; other experiments have a file of that name, too."""
-    file = SEED / "multi-router" / "measure.py"
-    spec = importlib.util.spec_from_file_location("multi_router_measure", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-two_routers = _module()
+two_routers = program("seed/multi-router", "measure")
 
 
 @pytest.mark.parametrize("test", two_routers.TESTS, ids=lambda test: test.name)
-def test_what_the_authors_expected(test: two_routers.Test) -> None:
+def test_what_the_authors_expected(test: Any) -> None:
     result = two_routers.transfer(*test.changes())
     assert result.whole
     assert test.low * two_routers.ONE <= result.goodput <= test.high * two_routers.ONE

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -14,22 +11,10 @@ from mptcpsim import load
 from mptcpsim.results.rundir import RunDirectory
 from mptcpsim.scenario.run import run_scenario
 from mptcpsim.units import SECOND
-from tests.paths import EXPERIMENTS, ROOT
+from tests.experiments.programs import program
+from tests.paths import ROOT
 
-
-def _module() -> ModuleType:
-    """Return the experiment's measurements; another experiment has a file of that name, too."""
-    file = EXPERIMENTS / "two-paths" / "measure.py"
-    spec = importlib.util.spec_from_file_location("two_paths_measure", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-two = _module()
+two = program("two-paths", "measure")
 
 profiles = pytest.mark.parametrize("profile", ["linux-6.18", "rfc8684", "rfc6824"])
 paths = pytest.mark.parametrize("path", [1, 2])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -51,7 +52,7 @@ def test_the_example_of_a_middlebox(tmp_path: Path) -> None:
     """The table of its README."""
     scenario = EXAMPLE.parent.parent / "own-middlebox" / "scenario.toml"
     drop = '{name="drop", match="icmp"}'
-    found = {}
+    found: dict[str, Any] = {}
     for boxes in ("", f"[{drop}]", "[]"):
         out = tmp_path / str(len(found))
         given = ["--set", f"links.access.middleboxes={boxes}"] if boxes else []

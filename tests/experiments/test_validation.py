@@ -7,25 +7,15 @@ stored results are checked here too.
 from __future__ import annotations
 
 import json
-import sys
 from statistics import fmean
 
 import pytest
 
 from mptcpsim.units import MILLISECOND, SECOND
-from tests.paths import EXPERIMENTS, ROOT
+from tests.experiments.programs import program
+from tests.paths import ROOT
 
-sys.path.insert(0, str(EXPERIMENTS / "validation"))
-
-from measure import (
-    dumbbell,
-    lossy_config,
-    lossy_flow,
-    lossy_paths,
-    mptcp,
-    periodic_law,
-    pftk_law,
-)
+validation = program("validation", "measure")
 
 RTT = 100 * MILLISECOND
 
@@ -33,16 +23,20 @@ RTT = 100 * MILLISECOND
 @pytest.mark.parametrize(("p", "seconds"), [(1e-2, 2000), (3e-3, 1500), (1e-3, 1500)])
 def test_reno_under_random_loss(p: float, seconds: int) -> None:
     """Row 2.1: 10 % around PFTK (b = 1, time-out 0.4 s)."""
-    rate = lossy_flow(lossy_config("reno"), rtt=RTT, duration=seconds * SECOND, warm_up=20 * SECOND, loss=p)
-    assert rate.packets_per_s == pytest.approx(pftk_law(p, 0.1, 0.4), rel=0.10)
+    rate = validation.lossy_flow(
+        validation.lossy_config("reno"), rtt=RTT, duration=seconds * SECOND, warm_up=20 * SECOND, loss=p
+    )
+    assert rate.packets_per_s == pytest.approx(validation.pftk_law(p, 0.1, 0.4), rel=0.10)
     assert 1.05 <= rate.window * p**0.5 <= 1.4
 
 
 @pytest.mark.parametrize("p", [3e-2, 5e-2])
 def test_reno_under_heavy_random_loss(p: float) -> None:
     """Row 2.1: 25 % where time-outs and limited transmit count."""
-    rate = lossy_flow(lossy_config("reno"), rtt=RTT, duration=1500 * SECOND, warm_up=20 * SECOND, loss=p)
-    assert rate.packets_per_s == pytest.approx(pftk_law(p, 0.1, 0.4), rel=0.25)
+    rate = validation.lossy_flow(
+        validation.lossy_config("reno"), rtt=RTT, duration=1500 * SECOND, warm_up=20 * SECOND, loss=p
+    )
+    assert rate.packets_per_s == pytest.approx(validation.pftk_law(p, 0.1, 0.4), rel=0.25)
 
 
 @pytest.mark.parametrize(("congestion", "rtt_ms"), [("reno", 100), ("cubic", 100), ("cubic", 10)])
@@ -53,12 +47,12 @@ def test_window_under_periodic_loss(
     congestion: str, rtt_ms: int, p: float, epochs: int, tolerance: float
 ) -> None:
     """Row 2.2: RFC 9438 tables 1 and 2; 10 % where Reno-friendly and cubic region meet."""
-    law = periodic_law(p, congestion, rtt_ms / 1000)
+    law = validation.periodic_law(p, congestion, rtt_ms / 1000)
     duration = int(epochs / p / law * rtt_ms * MILLISECOND)
     if congestion == "cubic" and p <= 1e-3:
         tolerance = 0.10
-    rate = lossy_flow(
-        lossy_config(congestion),
+    rate = validation.lossy_flow(
+        validation.lossy_config(congestion),
         rtt=rtt_ms * MILLISECOND,
         duration=duration,
         warm_up=duration // 4,
@@ -72,7 +66,7 @@ def test_window_under_periodic_loss(
 def test_equal_flows_share_equally(congestion: str) -> None:
     """Row 2.3: Jain index at least 0.98."""
     runs = [
-        dumbbell(
+        validation.dumbbell(
             congestion,
             (40 * MILLISECOND, 40 * MILLISECOND),
             rate=10_000_000,
@@ -93,7 +87,7 @@ def test_equal_flows_share_equally(congestion: str) -> None:
 )
 def test_utilisation_by_buffer(congestion: str, queue: int, low: float, high: float) -> None:
     """Row 2.3: one BDP of buffer fills the link for Reno, 3/7 of it for CUBIC; near zero 75, 85 to 92 %."""
-    run = dumbbell(
+    run = validation.dumbbell(
         congestion,
         (40 * MILLISECOND,),
         rate=10_000_000,
@@ -106,22 +100,22 @@ def test_utilisation_by_buffer(congestion: str, queue: int, low: float, high: fl
 
 def tcp_rate(p: float, seconds: int) -> float:
     """Return the packets/s of one Reno flow on a path with random loss."""
-    return lossy_flow(
-        lossy_config("reno"), rtt=RTT, duration=seconds * SECOND, warm_up=20 * SECOND, loss=p
+    return validation.lossy_flow(
+        validation.lossy_config("reno"), rtt=RTT, duration=seconds * SECOND, warm_up=20 * SECOND, loss=p
     ).packets_per_s
 
 
 @pytest.mark.parametrize(("p1", "p2", "share"), [(4e-3, 1.6e-2, 1 / 5), (2e-3, 2e-2, 1 / 11)])
 def test_lia_over_two_paths(p1: float, p2: float, share: float) -> None:
     """Row 3.1 with more loss, which needs less time: p times window is the same on both paths."""
-    run = lossy_paths("lia", (p1, p2), rtt=RTT, duration=500 * SECOND, warm_up=20 * SECOND)
+    run = validation.lossy_paths("lia", (p1, p2), rtt=RTT, duration=500 * SECOND, warm_up=20 * SECOND)
     assert run.share == pytest.approx(share, abs=0.04)
     assert 0.85 <= run.total / tcp_rate(p1, 500) <= 1.1
 
 
 def test_uncoupled_reno_over_two_paths() -> None:
     """Row 3.1: each subflow is a TCP of its own."""
-    run = lossy_paths("reno", (4e-3, 1.6e-2), rtt=RTT, duration=300 * SECOND, warm_up=20 * SECOND)
+    run = validation.lossy_paths("reno", (4e-3, 1.6e-2), rtt=RTT, duration=300 * SECOND, warm_up=20 * SECOND)
     assert run.share == pytest.approx(1 / 3, abs=0.04)
     assert run.total == pytest.approx(tcp_rate(4e-3, 300) + tcp_rate(1.6e-2, 300), rel=0.10)
 
@@ -130,7 +124,7 @@ def test_uncoupled_reno_over_two_paths() -> None:
 def test_two_subflows_share_a_bottleneck_with_tcp(congestion: str, ratio: float) -> None:
     """Row 3.1: LIA takes what one TCP takes, two uncoupled subflows take what two take."""
     runs = [
-        dumbbell(
+        validation.dumbbell(
             "reno",
             (40 * MILLISECOND, 40 * MILLISECOND),
             rate=10_000_000,
@@ -138,7 +132,7 @@ def test_two_subflows_share_a_bottleneck_with_tcp(congestion: str, ratio: float)
             duration=60 * SECOND,
             warm_up=10 * SECOND,
             seed=seed,
-            first=mptcp(lossy_config(congestion), "ndiffports", subflows=2),
+            first=validation.mptcp(validation.lossy_config(congestion), "ndiffports", subflows=2),
         )
         for seed in (1, 2)
     ]

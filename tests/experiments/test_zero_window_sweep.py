@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import Any
 
 import pytest
 
-from tests.paths import EXPERIMENTS, ROOT
-
-SCRIPT = EXPERIMENTS / "zero-window" / "seed" / "run.py"
+from tests.experiments.programs import program
+from tests.paths import ROOT
 
 
 @pytest.fixture(scope="module")
 def sweep() -> Any:
     """Return the sweep as a module."""
-    spec = importlib.util.spec_from_file_location("zero_window_seed", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return program("zero-window/seed", "run")
 
 
 @pytest.mark.parametrize(

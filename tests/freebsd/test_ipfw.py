@@ -444,7 +444,7 @@ actions = st.one_of(
 )
 rules = st.builds(
     lambda number, prob, act, proto, source, destination, way, opts: IpfwRule(
-        NOWHERE, number, prob, *act, proto, source, destination, (*way, *opts)
+        NOWHERE, number, prob, act[0], act[1], act[2], proto, source, destination, (*way, *opts)
     ),
     st.integers(0, 65534),
     probabilities,

@@ -432,7 +432,7 @@ def test_options(rule: str, packet: Packet, matches: bool) -> None:
     assert passes(text, "in xl0", packet) != matches
     (first, *_) = read_script(text)
     (again, *_) = read_script(str(first))
-    assert again._replace(at=first.at) == first  # type: ignore[union-attr]
+    assert again._replace(at=first.at) == first
 
 
 @pytest.mark.parametrize(

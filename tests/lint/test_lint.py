@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from mptcpsim import plugins
 from mptcpsim.cli import app
-from mptcpsim.lint.catalogue import FAMILIES, RULES, markdown
-from mptcpsim.lint.finding import SEVERITIES, Finding
+from mptcpsim.lint.catalogue import RULES, markdown
+from mptcpsim.lint.finding import FAMILIES, SEVERITIES, Finding
 from mptcpsim.lint.lint import count, lint
 from mptcpsim.lint.report import json_of, text_of
 from mptcpsim.lint.subject import Subject, subject_of

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -283,7 +283,7 @@ def test_begin_and_end_of_a_stall_are_exact(tmp_path: Path) -> None:
         seen: list[int] = []
         watched = simulation.flows[0]
 
-        def note(env: Environment, watched: Flow, seen: list[int]) -> Iterator[Any]:
+        def note(env: Environment, watched: Flow, seen: list[int]) -> Generator[Any, Any, Any]:
             before = 0
             while True:
                 yield env.timeout("0.1ms")

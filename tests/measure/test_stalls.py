@@ -221,6 +221,7 @@ def test_the_acks_of_what_has_arrived_are_lost(multipath: bool, buffer: int) -> 
     def hook(direction: str, packet: Packet, now: int) -> list[Packet]:
         return [] if lose and direction == "s>c" else [packet]
 
+    pair: Pair
     if multipath:
         case = closed("rfc8684", 1, hook=hook, buffer=buffer, total=10, delay=20 * MS)
         pair, client, server = case.pair, case.client, case.server
@@ -381,13 +382,14 @@ def test_send_buffer_starved() -> None:
     assert "on subflow 1" in found.words
 
 
-LATE_ACKS = {"delayed_ack": SECOND, "rto_min": 3 * SECOND, "rack_tlp": False}
+LATE_ACKS: dict[str, Any] = {"delayed_ack": SECOND, "rto_min": 3 * SECOND, "rack_tlp": False}
 
 
 @pytest.mark.parametrize("multipath", [False, True])
 @pytest.mark.parametrize("nagle", [True, False])
 def test_nagle(nagle: bool, multipath: bool) -> None:
     """A short segment waits for an ACK that is long in coming; without the algorithm it does not."""
+    pair: Pair
     if multipath:
         case = closed("rfc8684", tcp={**LATE_ACKS, "nagle": nagle}, total=100)
         pair, client, server = case.pair, case.client, case.server
@@ -411,6 +413,7 @@ def test_nagle(nagle: bool, multipath: bool) -> None:
 def test_nothing_known(multipath: bool) -> None:
     """A congestion window of one segment, and an ACK that is long in coming: none of the causes."""
     tcp = {**LATE_ACKS, "initial_window_segments": 1}
+    pair: Pair
     if multipath:
         case = closed("rfc8684", 1, tcp=tcp, total=0)
         pair, client, server = case.pair, case.client, case.server

@@ -42,7 +42,7 @@ server = "b"
 
 _MPTCP = 'mptcp = {{ profile = "rfc8684", path_manager = {{ name = "endpoints", {} }} }}'
 #: The ends of a connection that has a subflow on each link.
-TWO_PATHS = {
+TWO_PATHS: dict[str, Any] = {
     "a": _MPTCP.format("add_addr_accepted = 1"),
     "b": _MPTCP.format('endpoints = "10.0.2.2 signal"'),
 }

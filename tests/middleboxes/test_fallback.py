@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from mptcpsim.core.segment import Segment
 from mptcpsim.units import SECOND
 from tests.core.mptcp.fallback_matrix import BUFFER, PROTOCOLS, STREAM, STRIPPED, Cell, N, expected, judge
 from tests.core.mptcp.pair import MptcpPair
@@ -27,7 +28,11 @@ class Wire(MptcpPair):
 
     def __init__(self, result: Run) -> None:
         ways = {"a:eth0": "c>s", "b:eth0": "s>c"}
-        self.wire = [(s.at, ways[s.end], s.packet) for s in result.seen if s.outgoing and s.end in ways]
+        self.wire = [
+            (seen.at, ways[seen.end], seen.packet)
+            for seen in result.seen
+            if seen.outgoing and seen.end in ways and isinstance(seen.packet, Segment)
+        ]
         self.client = result.simulation.hosts["a"].stack
         self.server = result.simulation.hosts["b"].stack
 

@@ -26,10 +26,12 @@ from mptcpsim.scenario.load import loads
 from mptcpsim.units import MILLISECOND, SECOND
 from tests.middleboxes.boxes import TWO_PATHS, Run, run, text
 
-MPTCP = {"a": 'mptcp = "rfc8684"', "b": 'mptcp = "rfc8684"'}
-CHECKED = {end: lines.replace("{ profile", "{ checksum = true, profile") for end, lines in TWO_PATHS.items()}
+MPTCP: dict[str, Any] = {"a": 'mptcp = "rfc8684"', "b": 'mptcp = "rfc8684"'}
+CHECKED: dict[str, Any] = {
+    end: lines.replace("{ profile", "{ checksum = true, profile") for end, lines in TWO_PATHS.items()
+}
 SMALL = 'tcp = { receive_buffer = "32KiB" }'
-MPTCP_SMALL = {end: f"{lines}\n{SMALL}" for end, lines in MPTCP.items()}
+MPTCP_SMALL: dict[str, Any] = {end: f"{lines}\n{SMALL}" for end, lines in MPTCP.items()}
 SMALL_PATHS = {end: f"{lines}\n{SMALL}" for end, lines in TWO_PATHS.items()}
 LOSS = '{ name = "drop", match = "data", nth = [9, 11, 30, 31, 35] }'
 
@@ -60,7 +62,7 @@ HARMFUL = (
 @pytest.mark.parametrize("box", HARMLESS)
 def test_all_bytes_arrive_and_bytes_say_the_same(box: str, protocol: str) -> None:
     """By reference and encoded at every hop: the same packets at the same instants."""
-    ends = TWO_PATHS if protocol == "mptcp" else {}
+    ends: dict[str, Any] = TWO_PATHS if protocol == "mptcp" else {}
     boxes = f"{box}, {LOSS}" if box != '"ack"' else f"{LOSS}, {box}"
     one, two = (run(boxes, two=box, roundtrip=encoded, **ends) for encoded in (False, True))
     assert one.delivered() == 200_000
@@ -211,7 +213,7 @@ def test_an_inner_address_that_is_announced_cannot_be_reached() -> None:
     opening = (
         'mptcp = { profile = "rfc8684", path_manager = { name = "mp_addresses", addresses = "10.0.2.2" } }'
     )
-    ends = {"a": announcing, "b": opening, "flow": 'duration = "5s"', "duration": 6 * SECOND}
+    ends: dict[str, Any] = {"a": announcing, "b": opening, "flow": 'duration = "5s"', "duration": 6 * SECOND}
     free = run(**ends)
     blocked = run(two='"nat"', **ends)
     assert any(s.flags & SYN for s in free.segments("b:eth1", True))
@@ -390,7 +392,7 @@ def test_two_become_one_and_the_second_mapping_is_lost() -> None:
     assert large.dss.data_level_length == sent[0].length
     assert "data without mapping" in result.flow.server.subflows[0].error
     # A second subflow has everything.
-    ends = {
+    ends: dict[str, Any] = {
         end: lines.replace("{ profile", '{ scheduler = "roundrobin", profile')
         for end, lines in SMALL_PATHS.items()
     }
@@ -440,7 +442,7 @@ def test_without_checksums_nobody_notices() -> None:
 
 def test_on_the_only_subflow_the_gateway_has_its_way() -> None:
     """The checksum finds it, MPTCP falls back, and what is delivered is not what was written."""
-    checked = dict.fromkeys("ab", 'mptcp = { profile = "rfc8684", checksum = true }')
+    checked: dict[str, Any] = dict.fromkeys("ab", 'mptcp = { profile = "rfc8684", checksum = true }')
     simulation = build(loads(text('{ name = "payload", nth = [20] }', flow='bytes = "600kB"', **checked)))
     with pytest.raises(IntegrityError):
         simulation.env.run(20 * SECOND)

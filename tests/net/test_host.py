@@ -52,9 +52,9 @@ class TwoPaths:
                 for last, host in enumerate((self.a, self.b), 1)
             ]
             settings = PipeSettings(delay_ns=delay, limit=1000)
-            self.links.append(Link(self.loop, f"l{number}", *ends, settings, settings, seed=1))
-            for end in ends:
-                end.node.routes.add(f"10.{number}.0.0/24", end)
+            self.links.append(Link(self.loop, f"l{number}", ends[0], ends[1], settings, settings, seed=1))
+            for host, end in zip((self.a, self.b), ends, strict=True):
+                host.routes.add(f"10.{number}.0.0/24", end)
         self.listener = self.b.stack.listen(PORT)
         self.listener.eager = True
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from mptcpsim.core.segment import (
@@ -209,7 +211,7 @@ def test_a_tap_on_a_router_sees_forwarded_packets_of_known_flows() -> None:
     two.run()
     seen: list[tuple[str, bool]] = []
     for interface in two.r.interfaces.values():
-        interface.tap = lambda packet, now, outgoing, name=interface.name: seen.append((name, outgoing))  # type: ignore[misc]
+        interface.tap = lambda packet, now, outgoing, name=interface.name: seen.append((name, outgoing))
     two.send(segment(two.A, two.B))
     two.run()
     assert seen == [("west", False), ("east", True)]
@@ -353,7 +355,7 @@ def test_errors_are_limited_as_in_linux() -> None:
     start = two.loop.now
     for number in range(60):
         two.loop.schedule(
-            start + number * 100 * MS, lambda n=number: two.send(segment(two.A, "203.0.113.1", sport=n))
+            start + number * 100 * MS, partial(two.send, segment(two.A, "203.0.113.1", sport=number))
         )
     two.run()
     assert two.r.errors_sent == {ICMP_NET_UNREACHABLE: 6 + 5}  # one a second

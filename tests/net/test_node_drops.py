@@ -14,6 +14,7 @@ from mptcpsim.scenario.load import loads
 from mptcpsim.scenario.run import sampler_of
 from mptcpsim.scenario.simulation import Simulation
 from mptcpsim.scenario.summarise import summarise
+from tests.net.nodes import ip_node
 
 SCENARIO = """
 title = "Two routers"
@@ -76,7 +77,7 @@ def test_too_big(tmp_path: Path) -> None:
 def test_ttl(tmp_path: Path) -> None:
     """Two routers send a packet to each other until its time to live is over."""
     simulation = build(loads(SCENARIO))
-    routes = simulation.topology.nodes["s"].routes
+    routes = ip_node(simulation.topology, "s").routes
     assert routes.remove("10.0.3.0/24") == 1
     summary = summary_of(simulation, tmp_path)
     # A SYN and two repetitions in 4 s.

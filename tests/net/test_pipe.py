@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -42,7 +43,7 @@ class Wire:
 
     def send_at(self, when: int, *sizes: int, ecn: int = 0) -> None:
         for size in sizes:
-            self.loop.schedule(when, lambda size=size: self.pipe.send(Packet(FLOW, size, ecn)))
+            self.loop.schedule(when, partial(self.pipe.send, Packet(FLOW, size, ecn)))
 
     def run(self) -> list[tuple[int, int]]:
         self.loop.run(NEVER)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 from typing import Any
 
 from hypothesis import event, given
@@ -84,7 +85,7 @@ class Spy(QueueDiscipline):
 
     def __init__(self, behind: QueueDiscipline) -> None:
         self.behind = behind
-        self.NAME = behind.NAME
+        self.NAME = behind.NAME  # type: ignore[misc]
         self.told: list[tuple[int, int, int, int, int]] = []
 
     def start(self, rng: random.Random, rate_bps: int, byte_mode: bool) -> None:
@@ -120,7 +121,7 @@ class Run:
         now = 0
         for gap, step in plan:
             now += gap
-            self.loop.schedule(now, lambda step=step: self._step(*step))
+            self.loop.schedule(now, partial(self._step, *step))
         self.loop.run(NEVER)
 
     def _deliver(self, packet: Packet) -> None:

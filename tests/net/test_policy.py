@@ -25,6 +25,7 @@ from mptcpsim.core.segment import (
 )
 from mptcpsim.core.sequences import UNKNOWN, SequenceMap
 from mptcpsim.core.stack import Stack
+from mptcpsim.core.tcp.connection import Connection
 from mptcpsim.net.course import Course, Dropped, Leaving, Taken
 from mptcpsim.net.forwarding import IpNode
 from mptcpsim.net.host import Host
@@ -535,12 +536,12 @@ class Pair:
                 host.add_interface(f"e{number}", [f"10.{number}.0.{last}/24"])
                 for last, host in enumerate((self.a, self.b), 1)
             ]
-            Link(self.loop, f"l{number}", *ends, PipeSettings(delay_ns=MS, limit=1000))
-            for end in ends:
-                end.node.routes.add(f"10.{number}.0.0/24", end)
+            Link(self.loop, f"l{number}", ends[0], ends[1], PipeSettings(delay_ns=MS, limit=1000))
+            for host, end in zip((self.a, self.b), ends, strict=True):
+                host.routes.add(f"10.{number}.0.0/24", end)
         self.b.stack.listen(80).eager = True
 
-    def connect(self):  # type: ignore[no-untyped-def]
+    def connect(self) -> Connection:
         connection = self.a.stack.connect("10.0.0.1", ("10.0.0.2", 80), self.loop.now)
         self.a.drain()
         self.loop.run(self.loop.now + SECOND)

@@ -12,6 +12,7 @@ from mptcpsim.core.segment import CE, ECT0, FourTuple, Packet
 from mptcpsim.net.general import make_pipe
 from mptcpsim.net.pipe import PipeSettings
 from mptcpsim.net.shared import FlowTable, Parcel, SharedPipe
+from mptcpsim.plugins import Value
 from mptcpsim.sim.loop import Loop
 from mptcpsim.units import MILLISECOND as MS
 from mptcpsim.units import NEVER
@@ -58,7 +59,7 @@ def test_what_comes_out_is_what_went_in_unless_something_happened_to_it() -> Non
 def test_a_mark_reaches_a_copy_of_the_packet() -> None:
     loop = Loop()
     way = Way(loop)
-    red = {"w_q": 1.0, "min_th": 0.5, "max_th": 1.0, "ecn": True}
+    red: dict[str, Value] = {"w_q": 1.0, "min_th": 0.5, "max_th": 1.0, "ecn": True}
     settings = PipeSettings(rate_bps=8 * MBIT, limit=10, qdisc="red", qdisc_parameters=red)
     pipe = SharedPipe(loop, "p", settings)
     packets = [Packet(FLOW, 100, ECT0) for _ in range(5)]

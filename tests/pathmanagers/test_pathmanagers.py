@@ -546,7 +546,7 @@ class TestContract:
             actions: list[Action] = []
             if what == "announced" and index not in view.remotes:
                 actions = pm.on_announced(view, view.hear(index, THEIRS[index]))
-            elif what == "withdrawn" and view.remotes.pop(index, None):
+            elif what == "withdrawn" and view.remotes.pop(index, False):
                 actions = pm.on_withdrawn(view, index)
             elif what == "closed" and len(view.open) > index:
                 actions = pm.on_subflow_closed(view, view.open.pop(index))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -114,7 +115,7 @@ def test_quiet_gives_back_the_burst_allowance() -> None:
 # --- The decision (section 4.1, 5.1, 5.4) --------------------------------------------------------
 
 
-def congested(rng: random.Random, probability: float, **values: Value) -> Constant:
+def congested(rng: random.Random, probability: float, **values: Any) -> Constant:
     """Return a source that has used up its burst; the controller stands still at a drop probability."""
     source = Constant(pie(rng, alpha=0.0, beta=0.0, max_burst=0, **values), 50 * MS)
     source.run(30)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import random
 from collections import deque
+from functools import partial
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -56,11 +58,10 @@ def make(
     return qdisc
 
 
-def red(**values: Value) -> Red:
-    rng = values.pop("rng", None)
+def red(rng: Any = None, **values: Value) -> Red:
     byte_mode = bool(values.pop("byte_mode", False))
     name = str(values.pop("name", "red"))
-    qdisc = make(name, rng, byte_mode, **values)  # type: ignore[arg-type]
+    qdisc = make(name, rng, byte_mode, **values)
     assert isinstance(qdisc, Red)
     return qdisc
 
@@ -88,7 +89,7 @@ def test_contract(name: str) -> None:
         pipe.sink = lambda packet: out.append((loop.now, packet.flow.sport))
         for number in range(3000):
             at = number * MS if number < 100 else 100 * MS + number * 800_000
-            loop.schedule(at, lambda n=number: pipe.send(Packet(FLOW._replace(sport=n), 1000)))
+            loop.schedule(at, partial(pipe.send, Packet(FLOW._replace(sport=number), 1000)))
         loop.run(NEVER)
         return out, pipe.drops, pipe.packets
 
@@ -271,7 +272,7 @@ def test_idle_time_counts_from_when_nobody_waited() -> None:
         assert isinstance(qdisc, Red)
         start = loop.now
         for at in (0, 0, 0, 0, 20 * MS):
-            loop.schedule(start + at, lambda pipe=pipe: pipe.send(Packet(FLOW, 1000)))
+            loop.schedule(start + at, partial(pipe.send, Packet(FLOW, 1000)))
         loop.run(start + 10 * MS)
         averages[general].append(qdisc.average)
         loop.run(start + 30 * MS)
@@ -389,7 +390,7 @@ def codel_pipe(
     pipe.on_drop = lambda packet, reason: dropped.append(packet.flow.sport)
     for number, (at, size) in enumerate(arrivals):
         packet = Packet(FLOW._replace(sport=number), size, ECT0 if ecn else NOT_ECT)
-        loop.schedule(at, lambda packet=packet: pipe.send(packet))
+        loop.schedule(at, partial(pipe.send, packet))
     loop.run(NEVER)
     assert set(pipe.drops) <= {"codel"}
     return dropped, departures, pipe.marks

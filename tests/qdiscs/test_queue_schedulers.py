@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from itertools import pairwise
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import event, given
@@ -368,7 +368,7 @@ STEPS = st.lists(
 def test_in_is_out_and_dropped_and_inside_and_flows_keep_their_order(
     name: str, steps: list[tuple[int, str, int, int]], limit: int, flows: int
 ) -> None:
-    values: dict[str, Value] = {"limit": limit, "flows": flows}
+    values: dict[str, Any] = {"limit": limit, "flows": flows}
     if name == "fq_codel":
         values |= {"target": 20, "interval": 100}
     if name == "fq_pie":

@@ -92,7 +92,7 @@ class TestSummary:
             None,
         )
         assert flow.bytes_delivered == flow.bytes_written == 3_000_000
-        assert flow.goodput_bps > 5.5e6
+        assert (flow.goodput_bps or 0) > 5.5e6
         assert [s.local.split(":")[0] for s in flow.subflows] == ["10.0.0.1", "10.1.0.1", "10.2.0.1"]
         assert [s.initiated_by for s in flow.subflows] == ["local"] * 3
         assert [s.backup for s in flow.subflows] == [False] * 3

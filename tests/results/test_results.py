@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from mptcpsim.results import series as series_module
 from mptcpsim.results.figures import draw_figures, draw_queue, draw_throughput
@@ -173,7 +174,7 @@ class TestSeries:
 
 
 def some_series(flows: int = 2) -> list[Series]:
-    times = np.arange(1, 51) * 0.1
+    times: NDArray[np.float64] = np.arange(1, 51, dtype=np.float64) * 0.1
     found = [
         Series(SeriesKey("core forward", None, None, "queue_packets"), times, np.minimum(times * 10, 30.0)),
         Series(SeriesKey("core backward", None, None, "queue_packets"), times, times * 0.0),
@@ -240,8 +241,8 @@ class TestFigures:
         figure = draw_throughput([early, late])
         assert figure is not None
         total = figure.axes[0].get_lines()[0]
-        assert list(total.get_ydata()) == [1.0, 1.0, 7.0, 8.0]
-        assert list(total.get_xdata()) == [0.0, 1.0, 2.0, 3.0]
+        assert np.asarray(total.get_ydata()).tolist() == [1.0, 1.0, 7.0, 8.0]
+        assert np.asarray(total.get_xdata()).tolist() == [0.0, 1.0, 2.0, 3.0]
 
     def test_only_links_that_queue_are_shown(self) -> None:
         figure = draw_queue(some_series())

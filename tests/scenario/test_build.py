@@ -18,6 +18,7 @@ from mptcpsim.scenario.schema import Scenario
 from mptcpsim.scenario.simulation import Simulation
 from mptcpsim.scenario.summarise import endpoint, integrity, summarise
 from mptcpsim.units import MILLISECOND, SECOND
+from tests.net.nodes import ip_node
 from tests.paths import EXPERIMENTS
 
 DEMO = EXPERIMENTS / "demo" / "scenario.toml"
@@ -91,15 +92,15 @@ class TestNetwork:
 
     def test_static_routes(self) -> None:
         simulation = build(scenario())
-        route = simulation.topology.nodes["R1"].routes.lookup("10.3.0.2")
+        route = ip_node(simulation.topology, "R1").routes.lookup("10.3.0.2")
         assert route is not None
         assert (route.interface.name, route.gateway) == ("right", "10.2.0.2")
-        assert simulation.topology.nodes["R1"].routes.lookup("8.8.8.8") is None
+        assert ip_node(simulation.topology, "R1").routes.lookup("8.8.8.8") is None
 
     def test_shortest_paths_where_they_are_asked_for(self) -> None:
         changes = ["routing=hops", "routers.R1.routes=[]", 'hosts.A={interfaces={A1="10.1.0.2/24"}}']
         simulation = build(scenario(*changes))
-        route = simulation.topology.nodes["A"].routes.lookup("10.3.0.2")
+        route = ip_node(simulation.topology, "A").routes.lookup("10.3.0.2")
         assert route is not None
         assert route.gateway == "10.1.0.1"
 

@@ -17,6 +17,7 @@ from mptcpsim.scenario.run import sampler_of
 from mptcpsim.scenario.summarise import event_lines, summarise
 from mptcpsim.units import MILLISECOND, SECOND
 from tests.middleboxes.boxes import TWO_PATHS, Run, run, text
+from tests.net.nodes import ip_node
 
 LONG = 'bytes = "5MB"'
 MPTCP_SMALL = 'mptcp = "rfc8684"\ntcp = { receive_buffer = "64KiB" }'
@@ -342,7 +343,7 @@ def test_a_next_hop_of_several_goes_and_comes_back() -> None:
         at("1s", "interface-down", interface="a:eth0"), at("2s", "interface-up", interface="a:eth0")
     )
     simulation = build(loads(scenario + more))
-    node = simulation.topology.nodes["a"]
+    node = ip_node(simulation.topology, "a")
 
     def hops() -> list[str]:
         (route,) = [route for route in node.routes.routes() if route.prefix == "0.0.0.0/0"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -134,7 +135,7 @@ class TestLayers:
 
     def test_the_switches_of_a_profile_lie_below_all_that_is_written_by_hand(self) -> None:
         outer = ("defaults.mptcp.max_subflows=2", "hosts.A.mptcp.dsn_octets=4")
-        by_hand = {"max_subflows": 2, "dsn_octets": 4}
+        by_hand: dict[str, Any] = {"max_subflows": 2, "dsn_octets": 4}
         for name in ("linux-6.18", "rfc8684"):
             expected = dataclasses.replace(PROFILES[name], **by_hand)
             assert client(*outer, f"flows.0.mptcp={name}") == expected

@@ -47,7 +47,7 @@ SETTINGS = [
 ]
 
 #: What the values of each kind are in a configuration.
-TYPES = {
+TYPES: dict[str, Any] = {
     SWITCH: bool, NUMBER: int, TIME: int, SIZE: int, RATE: int, PROBABILITY: float, CHOICE: (str, int),
     LIST: tuple, PLUGIN: str, PROFILE: str, QUEUE: int, LOSS: tuple,
 }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 
 import mptcpsim.scenario.run as run_module
 from mptcpsim.cli import app
+from mptcpsim.scenario.build import build
 from mptcpsim.sim.engine import Environment
 from mptcpsim.sim.loop import EventBudgetExceeded
 from mptcpsim.units import NEVER, SECOND, UnitError
@@ -68,7 +70,7 @@ class TestRun:
         env = Environment()
         log: list[int] = []
         for at in (9, 10):
-            env.call_at(at, lambda at=at: log.append(at))
+            env.call_at(at, partial(log.append, at))
         assert env.run(until=10) is None
         assert (log, env.now) == ([9], 10)
         env.run("11ns")
@@ -215,7 +217,7 @@ class TestBudget:
             env.run("1s")
 
     def test_at_the_command_line(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        original = run_module.build
+        original = build
 
         def build_with_livelock(*args: Any, **kwargs: Any) -> Any:
             simulation = original(*args, **kwargs)
@@ -304,7 +306,8 @@ class TestFeatures:
                     yield env.timeout(10)
                     log.append((env.now, priority))
                 except simpy.Interrupt as interrupt:
-                    log.append((env.now, interrupt.cause.usage_since))
+                    cause: Any = interrupt.cause
+                    log.append((env.now, cause.usage_since))
             yield tank.put(4)
             yield box.put(priority)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,10 @@ from hypothesis import strategies as st
 
 from mptcpsim.sim.loop import LOOK_EVERY, EventBudgetExceeded, Loop, describe_source
 from mptcpsim.units import NEVER
+
+
+def note(loop: Loop, log: list[tuple[int, int]], index: int) -> None:
+    log.append((loop.now, index))
 
 
 def noting(log: list[str], what: str) -> Callable[[], None]:
@@ -23,7 +28,7 @@ class TestOrder:
         log: list[tuple[int, int]] = []
         for index, (at, urgent) in enumerate(plan):
             schedule = loop.schedule_urgent if urgent else loop.schedule
-            schedule(at, lambda index=index: log.append((loop.now, index)))
+            schedule(at, partial(note, loop, log, index))
         loop.run(NEVER)
         order = sorted(range(len(plan)), key=lambda index: (plan[index][0], not plan[index][1], index))
         assert log == [(plan[index][0], index) for index in order]
@@ -100,7 +105,7 @@ class TestRun:
             loop = Loop()
             log: list[tuple[int, int]] = []
             for index, at in enumerate(instants):
-                loop.schedule(at, lambda log=log, loop=loop, index=index: log.append((loop.now, index)))
+                loop.schedule(at, partial(note, loop, log, index))
             for end in slices:
                 loop.run(end)
                 assert loop.now == end

@@ -82,7 +82,7 @@ class TestHandshake:
         waiting = [listening.accept() for _ in range(2)]
         clients = [sim.sockets["a"].connect(A, (B, 80)) for _ in range(3)]
         sim.env.run("1s")
-        accepted = [event.value for event in waiting] + [sim.env.run(until=listening.accept())]
+        accepted: list[Any] = [event.value for event in waiting] + [sim.env.run(until=listening.accept())]
         ports = [socket.connection.subflows[0].flow.dport for socket in accepted]
         assert ports == [socket.connection.local_port for socket in clients]
         assert len(set(ports)) == 3

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from matplotlib import rc_context
 
@@ -135,8 +136,8 @@ class TestDrawing:
         figure = FigureSpec(name="a", kind="line", x="ratio")
         (axes,) = draw(table, figure, SweepSpec()).axes
         (line,) = axes.get_lines()
-        assert list(line.get_xdata()) == [1, 2, 3, 4, 5]
-        assert list(line.get_ydata()) == pytest.approx([1.01, 2.01, 3.01, 4.01, 5.01])
+        assert np.asarray(line.get_xdata()).tolist() == [1, 2, 3, 4, 5]
+        assert np.asarray(line.get_ydata()).tolist() == pytest.approx([1.01, 2.01, 3.01, 4.01, 5.01])
         (band,) = axes.collections
         # s = 0.01, n = 3: t(0.975, 2) s / sqrt(3) = 0.02484.
         low, high = band.get_paths()[0].get_extents().get_points()[:, 1]

@@ -146,7 +146,9 @@ class TestTable:
         database.execute("DELETE FROM results")
         database.commit()
         database.close()
-        for arguments in (["show", out], ["export", out, "--means", "goodput_bps", "--out", tmp_path / "x"]):
+        export = ["export", out, "--means", "goodput_bps", "--out", tmp_path / "x"]
+        commands: tuple[list[Any], ...] = (["show", out], export)
+        for arguments in commands:
             result = sweep(*arguments)
             assert result.exit_code == 2
             assert "no run is done, so there is no 'goodput_bps' yet" in result.stderr

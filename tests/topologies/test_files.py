@@ -151,7 +151,7 @@ def yed_gml(nodes: Nodes, edges: Edges) -> bytes:
 
 
 def networkx_graph(nodes: Nodes, edges: Edges) -> Any:
-    graph = networkx.MultiGraph()
+    graph: networkx.MultiGraph[Any] = networkx.MultiGraph()
     graph.add_nodes_from((number, dict(keys)) for number, keys in nodes.items())
     graph.add_edges_from(edges)
     return graph

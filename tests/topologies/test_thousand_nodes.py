@@ -14,8 +14,7 @@ from mptcpsim.scenario.picture import graph_picture
 def test_a_thousand_nodes_load_and_route(tmp_path: Path) -> None:
     """The command is ``mptcpsim route thousand.toml --random 100``."""
     graph = networkx.random_internet_as_graph(1000, seed=1)
-    networkx.set_edge_attributes(graph, "100Mbps", "rate")
-    networkx.set_edge_attributes(graph, 5, "latency")
+    networkx.set_edge_attributes(graph, {edge: {"rate": "100Mbps", "latency": 5} for edge in graph.edges})
     networkx.write_graphml(graph, tmp_path / "thousand.graphml")
     (tmp_path / "thousand.toml").write_text(
         """

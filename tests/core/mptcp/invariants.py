@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from mptcpsim.core.mptcp.connection import MptcpConnection
 from mptcpsim.core.mptcp.data_states import DATA_STATE_NAMES, M_CLOSED, M_FASTCLOSE_WAIT, M_INIT, M_TIME_WAIT
+from mptcpsim.core.mptcp.subflow import Subflow
 from mptcpsim.core.stack import Stack
 from mptcpsim.core.tcp.connection import Connection
 from mptcpsim.core.tcp.endpoint import Tcp
@@ -157,7 +158,7 @@ def check_data_timers(stack: Stack, connection: MptcpConnection, now: int) -> No
         for tcp in open_ones:
             sender = tcp.sender
             subflow = tcp.extension
-            assert subflow is not None
+            assert isinstance(subflow, Subflow)
             probe = sender.window_probe
             timers += [sender.rto_at, probe.at, probe.override_at, tcp.wait_over_at]
             timers.append(subflow.handshake.repeat_at)
@@ -187,7 +188,7 @@ def check_subflow(stack: Stack, connection: Connection, tcp: Tcp, now: int) -> N
     check_timers(tcp, now)
     sender = tcp.sender
     subflow = tcp.extension
-    if subflow is not None and subflow.speaks and isinstance(connection, MptcpConnection):
+    if isinstance(subflow, Subflow) and subflow.speaks and isinstance(connection, MptcpConnection):
         assigned = sender.nxt == sender.end + (1 if sender.fin_sent else 0)
         if connection.config.mptcp.map_ahead:
             # One mapping may wait on a subflow; the next one is made when it was sent.

@@ -223,8 +223,8 @@ class MptcpMachine(TransferMachine):
     def set_backup(self, end: int, number: int, backup: bool, wait: int) -> None:
         """Change the priority of a subflow."""
         connection = self._multipath(end)
-        known = connection is not None and number < len(connection.subflows)
-        if known and connection.subflow_of(number).works:
+        known = range(0 if connection is None else len(connection.subflows))
+        if connection is not None and number in known and connection.subflow_of(number).works:
             self._act(end, SetBackup(number, backup))
         self._run(wait * MILLISECOND)
 

@@ -231,6 +231,17 @@ class MptcpPair(Pair):
         probability = self.losses.get(path, 0.0)
         return probability > 0.0 and self._rng.random() < probability
 
+    def connect(self, **kwargs: Any) -> Any:
+        """Open a connection from the client to the server now."""
+        return super().connect(**kwargs)
+
+    def establish(self) -> tuple[Any, Any]:
+        """Open a connection and run until both ends have it; return (client's, server's).
+
+        They are connections of MPTCP, or of TCP where an end does not speak MPTCP.
+        """
+        return super().establish()
+
     # --- Running --------------------------------------------------------------------------------
 
     def run_until(self, condition: Callable[[], bool], limit: int = 60 * SECOND) -> None:
@@ -310,7 +321,7 @@ def host_loses(pair: MptcpPair, stack: Stack, address: str) -> None:
 
 
 def transfer(
-    pair: MptcpPair, writer: Connection, reader: Connection, count: int, limit: int = 300 * SECOND
+    pair: Pair, writer: Connection, reader: Connection, count: int, limit: int = 300 * SECOND
 ) -> int:
     """Write ``count`` bytes, read them at the other end, and return how long it took, ns."""
     start, end = pair.now, reader.consumed + count
@@ -485,7 +496,8 @@ def fallen_back(version: int) -> tuple[MptcpPair, Any, Any]:
     return pair, client, server
 
 
-def resets_anywhere(pair: MptcpPair) -> list[Segment]:
+def resets_anywhere(pair: Pair) -> list[Segment]:
+    """Return every RST that was sent."""
     return [packet for _, _, packet in pair.wire if packet.flags & RST]
 
 
@@ -544,7 +556,7 @@ def drop(predicate: Predicate) -> Hook:
     return alter(predicate, lambda segment: None)
 
 
-def replaced(kind: type[Option], change: Callable[[Option], MptcpOption]) -> Callable[[Segment], Segment]:
+def replaced(kind: type[Option], change: Callable[[Option], Any]) -> Callable[[Segment], Segment]:
     """Return a change for ``alter``: another option in place of those of a class."""
 
     def apply(segment: Segment) -> Segment:

@@ -337,7 +337,10 @@ def test_an_echo_that_nobody_asked_for() -> None:
 
 def test_no_second_attempt() -> None:
     """A connection to the address fails: that is all (section 3.4.1)."""
-    fields = {"path_manager": "endpoints", "path_manager_parameters": {"add_addr_accepted": 4}}
+    fields: dict[str, Any] = {
+        "path_manager": "endpoints",
+        "path_manager_parameters": {"add_addr_accepted": 4},
+    }
     pair = MptcpPair(mptcp(**fields), mptcp(Plan(established=[Announce(S2)])), server_addresses=(S1, S2))
     pair.cut(S2)
     client, server = start(pair, 400)

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from mptcpsim.core.mptcp.connection import MptcpConnection
 from mptcpsim.core.mptcp_options import Dss, MpFail
-from mptcpsim.core.segment import FIN, RST, SYN, Packet
+from mptcpsim.core.segment import FIN, RST, SYN, Packet, Segment
 from mptcpsim.plugins import Withdraw
 from mptcpsim.units import SECOND
 from tests.core.mptcp.pair import S1, MptcpPair, Seen, drop, forge, mptcp, options_of, strip_mptcp, transfer
@@ -85,9 +86,11 @@ def test_an_address_is_withdrawn_on_the_way_back_and_that_is_no_end_of_the_strea
     told: list[MptcpPair] = []
 
     def withdraw(direction: str, packet: Packet, now: int) -> list[Packet]:
+        assert isinstance(packet, Segment)
         if direction == "s>c" and any(isinstance(option, MpFail) for option in options_of(packet)) and told:
             pair = told.pop()
             (server,) = pair.server.connections
+            assert isinstance(server, MptcpConnection)
             server.act([Withdraw(S1)], now)
         return [packet]
 

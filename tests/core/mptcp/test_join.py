@@ -457,7 +457,10 @@ def test_option_is_missing_from_the_third_packet(version: int) -> None:
 
 def test_no_retry_of_a_join_that_was_refused() -> None:
     """A failed MP_JOIN is not tried again on this connection (section 3.9.3)."""
-    client_fields = {"path_manager": "endpoints", "path_manager_parameters": {"endpoints": f"{C2} subflow"}}
+    client_fields: dict[str, Any] = {
+        "path_manager": "endpoints",
+        "path_manager_parameters": {"endpoints": f"{C2} subflow"},
+    }
     pair = MptcpPair(mptcp(**client_fields), mptcp(max_subflows=1), client_addresses=(C1, C2))
     client, server = start(pair, 30)
     assert len(pair.sent(MpJoinSyn)) == 1

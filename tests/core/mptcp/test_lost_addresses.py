@@ -95,7 +95,7 @@ class Watched:
         for interface in host.interfaces.values():
             interface.tap = self._tap(interface.name)
         self.simulation.env.run(self.simulation.scenario.duration)
-        self.flow = self.simulation.flows[0]
+        self.flow: Any = self.simulation.flows[0]
 
     def _tap(self, name: str) -> Any:
         def tap(packet: Any, now: int, outgoing: bool) -> None:
@@ -114,7 +114,7 @@ class Watched:
 
     def delivered(self) -> int:
         assert self.flow.receiver is not None
-        return self.flow.receiver.delivered
+        return int(self.flow.receiver.delivered)
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def test_nothing_is_delivered_that_was_not_written_there(
         return [without_mptcp(packet) if away else packet]
 
     plan = Plan(established=[OpenSubflow(C2, S1, 5001)]) if joins else Plan()
-    config = {"versions": (version,), "checksum": checksum}
+    config: dict[str, Any] = {"versions": (version,), "checksum": checksum}
     pair = MptcpPair(mptcp(plan, **config), mptcp(**config), client_addresses=(C1, C2), hook=hook)
     client = pair.connect()
     actions = sorted(actions, key=lambda action: action[1])

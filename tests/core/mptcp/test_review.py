@@ -21,7 +21,6 @@ from tests.core.mptcp.pair import (
     C2,
     C3,
     MS,
-    PORT,
     S1,
     MptcpPair,
     Plan,
@@ -34,6 +33,7 @@ from tests.core.mptcp.pair import (
     transfer,
     without_mptcp,
 )
+from tests.core.tcp.pair import PORT
 
 
 def connected(pair: MptcpPair) -> tuple[Any, Any]:

@@ -24,7 +24,7 @@ EVENT = 40
 #: Times that a byte may be sent on one subflow without a loss or a time-out.
 COPIES = 8
 
-Hold = Callable[[str, bool, Callable[[], str]], None]
+Hold = Callable[[str, bool, Callable[..., str]], None]
 
 
 class Purse:

@@ -14,7 +14,7 @@ from typing import Any
 
 import mptcpsim.congestion
 from mptcpsim.core.config import TcpConfig
-from mptcpsim.core.segment import Packet
+from mptcpsim.core.segment import Packet, Segment
 from mptcpsim.core.stack import Listener, Stack
 from mptcpsim.core.tcp.connection import Connection
 from mptcpsim.units import MILLISECOND, NEVER, SECOND
@@ -35,7 +35,7 @@ class Pair:
     """A client and a server stack and the wire between them.
 
     Attributes:
-        wire: every packet sent, as (time, direction, packet); direction is "c>s" or "s>c".
+        wire: every segment sent, as (time, direction, segment); direction is "c>s" or "s>c".
         judges: bytes that are not those of the stream end the run, as in a simulation.
     """
 
@@ -62,7 +62,7 @@ class Pair:
         self.client.add_address(addresses[0], mtu)
         self.server.add_address(addresses[1], mtu)
         self.listener: Listener = self.server.listen(PORT)
-        self.wire: list[tuple[int, str, Packet]] = []
+        self.wire: list[tuple[int, str, Segment]] = []
         self._heap: list[tuple[int, int, Any]] = []
         self._order = 0
 
@@ -102,6 +102,7 @@ class Pair:
             stack.arrivals.clear()
 
     def _send(self, direction: str, packet: Packet) -> None:
+        assert isinstance(packet, Segment), "only routers send ICMP errors"
         self.wire.append((self.now, direction, packet))
         results: Iterable[Any] = [packet] if self.hook is None else self.hook(direction, packet, self.now)
         for result in results:

@@ -255,7 +255,7 @@ def test_rtt_of_the_handshake_is_a_sample() -> None:
 
 def test_three_seconds_after_a_lost_syn() -> None:
     """5.7: the RTO of the data is 3 s, and a sample ends that."""
-    lost = []
+    lost: list[Packet] = []
 
     def hook(_: str, packet: Packet, __: int) -> list[Packet]:
         if not lost:

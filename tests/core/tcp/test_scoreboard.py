@@ -49,7 +49,7 @@ class ScoreboardMachine(RuleBasedStateMachine):
                 self.model[number] = Byte()
             self.nxt += size
 
-    @precondition(lambda self: len(self.board))
+    @precondition(lambda self: len(self.board) > 0)
     @rule(amount=INDEX)
     def acknowledge(self, amount: int) -> None:
         """A cumulative acknowledgment, also into the middle of a record."""
@@ -61,7 +61,7 @@ class ScoreboardMachine(RuleBasedStateMachine):
         for number in [number for number in self.model if number < ack]:
             del self.model[number]
 
-    @precondition(lambda self: len(self.board))
+    @precondition(lambda self: len(self.board) > 0)
     @rule(index=INDEX)
     def sack(self, index: int) -> None:
         record = self.chosen(index)
@@ -71,7 +71,7 @@ class ScoreboardMachine(RuleBasedStateMachine):
                 byte = self.model[number]
                 byte.sacked, byte.lost, byte.again = True, False, False
 
-    @precondition(lambda self: len(self.board))
+    @precondition(lambda self: len(self.board) > 0)
     @rule(index=INDEX)
     def lose(self, index: int) -> None:
         record = self.chosen(index)
@@ -80,7 +80,7 @@ class ScoreboardMachine(RuleBasedStateMachine):
             for number in range(record.seq, record.end):
                 self.model[number].lost, self.model[number].again = True, False
 
-    @precondition(lambda self: len(self.board))
+    @precondition(lambda self: len(self.board) > 0)
     @rule()
     def resend(self) -> None:
         """What a sender does: the first lost record that is not in flight."""
@@ -92,7 +92,7 @@ class ScoreboardMachine(RuleBasedStateMachine):
         assert record.seq == min(lost)
         self.again(record)
 
-    @precondition(lambda self: len(self.board))
+    @precondition(lambda self: len(self.board) > 0)
     @rule(index=INDEX)
     def resend_speculatively(self, index: int) -> None:
         """A loss probe or a rescue: not lost as far as is known."""
@@ -108,7 +108,7 @@ class ScoreboardMachine(RuleBasedStateMachine):
         for number in range(record.seq, record.end):
             self.model[number].again = True
 
-    @precondition(lambda self: len(self.board))
+    @precondition(lambda self: len(self.board) > 0)
     @rule(index=INDEX, cut=INDEX)
     def split(self, index: int, cut: int) -> None:
         record = self.chosen(index)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -19,12 +20,12 @@ from tests.profiles import examples
 MS = MILLISECOND
 
 #: The set-up of validation row 1.7: minimum RTO 1 s, no tail-loss probe.
-SLOW = {"rto_min": SECOND, "rack_tlp": False}
+SLOW: dict[str, Any] = {"rto_min": SECOND, "rack_tlp": False}
 
 
 def closed_window(**config: object) -> Script:
     """Return a script in which the peer closed its window at the present instant, data pending."""
-    script = Script.accepted(TcpConfig(**{**SLOW, **config}))  # type: ignore[arg-type]
+    script = Script.accepted(TcpConfig(**{**SLOW, **config}))
     script.write(1000)
     script.expect_data((1, 1000))
     script.write(500)

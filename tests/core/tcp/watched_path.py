@@ -40,7 +40,7 @@ class Violation(AssertionError):
     """An invariant does not hold; the message begins with its name."""
 
 
-def hold(name: str, condition: bool, detail: Callable[[], str]) -> None:
+def hold(name: str, condition: bool, detail: Callable[..., str]) -> None:
     """Raise ``Violation`` with the name of the invariant unless the condition is true."""
     if not condition:
         raise Violation(f"{name}: {detail()}")
