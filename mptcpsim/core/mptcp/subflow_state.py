@@ -124,7 +124,7 @@ class SubflowState(Extension):
         self._edge_sent: int = 1
         #: DSN of a byte that goes out before anything else, to probe the window of the connection; or 0.
         self.probe_dsn: int = 0
-        self.reset_reason = ResetReason(connection)
+        self.reset_reason = ResetReason(connection.agreed, connection.inbound, connection.counters())
         self.reinjected_bytes: int = 0
         self.duplicate_bytes: int = 0
         self.blocked_at: int = -1

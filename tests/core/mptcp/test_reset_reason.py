@@ -19,7 +19,7 @@ from tests.core.mptcp.pair import MptcpPair, counted, ready
 
 def reason_of(version: int) -> tuple[MptcpPair, Any, ResetReason]:
     pair, client, _ = ready(version, 1)
-    return pair, client, ResetReason(client)
+    return pair, client, ResetReason(client.agreed, client.inbound, pair.client.counters)
 
 
 def test_without_a_reason_it_says_nothing() -> None:
