@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from mptcpsim.core.config import TcpConfig
     from mptcpsim.core.errors import IntegrityError, LocalProtocolError
     from mptcpsim.core.mptcp.connection import MptcpConnection
+    from mptcpsim.core.mptcp.info import mptcp_info
     from mptcpsim.core.mptcp.profiles import PROFILES
     from mptcpsim.core.mptcp_config import MptcpConfig
     from mptcpsim.core.segment import IcmpError, Segment
     from mptcpsim.core.stack import Stack
     from mptcpsim.core.tcp.connection import Connection
+    from mptcpsim.core.tcp.info import tcp_info
     from mptcpsim.guard import PluginFailure
     from mptcpsim.net.host import Host
     from mptcpsim.net.link import Link
@@ -80,6 +82,7 @@ _WHERE: Final = {
     "loads": "scenario.load",
     "LocalProtocolError": "core.errors",
     "Middlebox": "net.middlebox",
+    "mptcp_info": "core.mptcp.info",
     "MptcpConfig": "core.mptcp_config",
     "MptcpConnection": "core.mptcp.connection",
     "OpenSubflow": "plugins",
@@ -109,6 +112,7 @@ _WHERE: Final = {
     "Stack": "core.stack",
     "SubflowInfo": "plugins",
     "Switch": "net.switch",
+    "tcp_info": "core.tcp.info",
     "TcpConfig": "core.config",
     "Topology": "net.topology",
     "torus": "topologies.generators",
@@ -135,6 +139,7 @@ __all__ = [
     "loads",
     "LocalProtocolError",
     "Middlebox",
+    "mptcp_info",
     "MptcpConfig",
     "MptcpConnection",
     "OpenSubflow",
@@ -164,6 +169,7 @@ __all__ = [
     "Stack",
     "SubflowInfo",
     "Switch",
+    "tcp_info",
     "TcpConfig",
     "Topology",
     "torus",

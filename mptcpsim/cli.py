@@ -43,6 +43,9 @@ PROFILE = "profile"
 #: The tables of a scenario whose keys ``list`` shows when it is asked for them.
 KEYS = ("tcp", "mptcp", "link")
 
+#: What ``list`` calls the time series of a run.
+METRICS = "metrics"
+
 #: Where runs go that are given no directory.
 RUNS = Path("runs")
 
@@ -420,12 +423,15 @@ def _draw_again(directory: Path) -> None:
 def list_(
     family: Annotated[
         str | None,
-        typer.Argument(help="Only this family, such as congestion; or the keys of this table, such as tcp."),
+        typer.Argument(
+            help="Only this family, such as congestion; or the keys of this table, such as tcp; or metrics."
+        ),
     ] = None,
 ) -> None:
     """Show every plug-in with its parameters, defaults and ranges, and the profiles of MPTCP.
 
-    With the name of a table, tcp, mptcp or link, show its keys: values, default, help and source.
+    With the name of a table, tcp, mptcp or link, show its keys: values, default, help and source;
+    with "metrics" show the time series of a run.
     """
     from mptcpsim.plugins import families
     from mptcpsim.results.report import plugin_table
@@ -435,7 +441,7 @@ def list_(
 
     load_plugins()
     known = families()
-    if family is not None and family not in (names := [*known, PROFILE, *KEYS]):
+    if family is not None and family not in (names := [*known, PROFILE, *KEYS, METRICS]):
         _fail(f"there is no family of plug-ins called {family!r}; {did_you_mean(family, names)}", EXIT_INPUT)
     console = Terminal()
     for name, plugins in known.items():
@@ -445,6 +451,8 @@ def list_(
         console.show(_profiles())
     if family in KEYS:
         console.show(_keys(family))
+    if family == METRICS:
+        console.show(_metrics())
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -465,6 +473,20 @@ def _keys(name: str) -> Table:
     table = _table(f"keys of {name}", "key", "values", "default", "what it is for", "source")
     for entry in reference(TABLES[name]):
         table.add_row(*entry)
+    return table
+
+
+def _metrics() -> Table:
+    """Return a table of the time series: those that every run has, and those that output.record names."""
+    from mptcpsim.measure.metrics import MPTCP_FIELDS, TABLES, TCP_FIELDS
+
+    table = _table("time series of a run", "name", "of", "what it is")
+    for scope, metrics in TABLES.items():
+        for metric in metrics:
+            table.add_row(metric.name, scope, metric.words)
+    for scope, fields in (("subflow, if recorded", TCP_FIELDS), ("connection, if recorded", MPTCP_FIELDS)):
+        for name, words in fields.items():
+            table.add_row(name, scope, words)
     return table
 
 

@@ -8,7 +8,7 @@ already, which ``output.record`` of a scenario names.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from mptcpsim.core.mptcp.info import MptcpInfo
 from mptcpsim.core.tcp.info import TCP_CLOSE, TcpInfo
@@ -39,6 +39,11 @@ class QueueSample(NamedTuple):
 
     pipe: Pipe
     now: int
+
+
+def _fields(record: type, prefix: str) -> dict[str, str]:
+    """Return the fields of Linux that a record has, with what they mean."""
+    return {name: str(f.__doc__).rstrip(".") for name, f in vars(record).items() if name.startswith(prefix)}
 
 
 class Metric(NamedTuple, Generic[_Of]):
@@ -116,21 +121,22 @@ QUEUE: Final[tuple[Metric[QueueSample], ...]] = (
     Metric("queue_bytes", "their bytes", lambda queue: queue.pipe.queue_bytes(queue.now)),
 )
 
+#: All of them, by whose they are.
+TABLES: Final[dict[str, tuple[Metric[Any], ...]]] = {
+    "connection, sender": SENDING,
+    "subflow, sender": SENDING_SUBFLOW,
+    "connection, receiver": RECEIVING,
+    "subflow, receiver": RECEIVING_SUBFLOW,
+    "direction of a link": QUEUE,
+}
+
 #: The fields of Linux that a scenario may have recorded, of each subflow and of the connection, at both ends:
 #: name and meaning.
-TCP_FIELDS: Final[dict[str, str]] = {
-    name: str(field.__doc__) for name, field in vars(TcpInfo).items() if name.startswith("tcpi_")
-}
-MPTCP_FIELDS: Final[dict[str, str]] = {
-    name: str(field.__doc__) for name, field in vars(MptcpInfo).items() if name.startswith("mptcpi_")
-}
+TCP_FIELDS: Final[dict[str, str]] = _fields(TcpInfo, "tcpi_")
+MPTCP_FIELDS: Final[dict[str, str]] = _fields(MptcpInfo, "mptcpi_")
 FIELDS: Final[dict[str, str]] = TCP_FIELDS | MPTCP_FIELDS
 
 #: What is recorded in any case.
 ALWAYS: Final[tuple[str, ...]] = tuple(
-    dict.fromkeys(
-        metric.name
-        for table in (SENDING, SENDING_SUBFLOW, RECEIVING, RECEIVING_SUBFLOW, QUEUE)
-        for metric in table
-    )
+    dict.fromkeys(metric.name for table in TABLES.values() for metric in table)
 )

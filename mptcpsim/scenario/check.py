@@ -13,6 +13,7 @@ from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.mptcp_config import MptcpConfig
 from mptcpsim.core.segment import TCP_HEADER, ip_header_length
 from mptcpsim.guard import PluginFailure
+from mptcpsim.measure.metrics import ALWAYS, FIELDS
 from mptcpsim.pathmanagers.ndiffports import NDiffPorts
 from mptcpsim.plugins import PluginError, create, families
 from mptcpsim.scenario.catalogue import load_plugins, parameters
@@ -418,6 +419,25 @@ def _output(scenario: Scenario) -> None:
             ("output", "sample_interval"),
             f"{format_time(interval)} gives more than {MAX_SAMPLES} samples: choose a longer interval",
         )
+    for index, field in enumerate(scenario.output.record):
+        if field in scenario.output.record[:index]:
+            raise Problem(("output", "record", index), f"{field} stands twice here: write it once")
+        if field in ALWAYS:
+            raise Problem(("output", "record", index), f"{field} is recorded in any case: leave it out")
+        if field not in FIELDS:
+            raise Problem(
+                ("output", "record", index),
+                f"there is no field {field!r} of tcp_info or mptcp_info; {did_you_mean(field, FIELDS)}",
+            )
+    series = scenario.sweep.series if scenario.sweep is not None else False
+    for index, name in enumerate(series if isinstance(series, tuple) else ()):
+        if name in FIELDS and name not in scenario.output.record:
+            raise Problem(("sweep", "series", index), f"{name} is not recorded: add it to output.record")
+        if name not in (*ALWAYS, *FIELDS):
+            raise Problem(
+                ("sweep", "series", index),
+                f"there is no series {name!r}; {did_you_mean(name, ALWAYS, FIELDS)}",
+            )
     known = [f"{name}:{interface}" for name, node in scenario.nodes.items() for interface in node.interfaces]
     for index, end in enumerate(scenario.output.capture):
         if end not in known:

@@ -157,6 +157,7 @@ def sampler_of(simulation: Simulation, recorder: SeriesRecorder) -> Sampler:
         interval=scenario.output.sample_interval,
         end=scenario.duration,
         stall_threshold=scenario.results.stall_threshold,
+        record=scenario.output.record,
     )
 
 

@@ -52,6 +52,9 @@ class OutputSpec(Model):
     """What a run records."""
 
     sample_interval: PositiveTime = 100 * MILLISECOND
+    #: Fields of Linux's ``tcp_info`` and ``mptcp_info`` that are recorded as series, beside those that always
+    #: are; ``mptcpsim list metrics`` shows them.
+    record: tuple[str, ...] = ()
     #: Interfaces to be captured with ``--pcap``.
     capture: tuple[str, ...] = ()
     dumps: tuple[DumpSpec, ...] = ()
