@@ -226,6 +226,8 @@ def test_files_stay_short(path: Path) -> None:
         ("congestion.cubic", "from mptcpsim.codec import packet"),
         ("congestion.cubic", "from ..codec import packet"),
         ("net.pipe", "from mptcpsim.sim.engine import Environment"),
+        # A type hint points upwards, too.
+        ("net.pipe", "if TYPE_CHECKING:\n    from mptcpsim.sim.engine import Environment"),
         ("net.pipe", "import matplotlib.pyplot"),
         ("results.series", "import matplotlib"),
         ("sim.apps", "from mptcpsim.scenario.schema import Scenario"),
