@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 from typer.testing import CliRunner
 
+import mptcpsim
 from mptcpsim.cli import app
 from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.mptcp.profiles import TABLE
@@ -225,6 +231,59 @@ class TestOneDefinition:
     def test_of_a_range_that_no_reader_checks_is_refused(self) -> None:
         with pytest.raises(ValueError, match="no other range"):
             key_type(Setting("The pace.", "none", TIME, minimum=5))
+
+
+#: A definition that stands in no file, and what a program sees once it does.
+ONE_MORE = """\
+    one_more: int = setting(
+        7, "One more key.", unit="segments", minimum=1, maximum=9, needs="keepalive", source="RFC 9999"
+    )
+"""
+WITH_ONE_MORE = """\
+import sys
+from mptcpsim.lint.effect import vain_keys
+from mptcpsim.scenario.errors import ScenarioError
+from mptcpsim.scenario.load import ScenarioSource, loads
+from mptcpsim.scenario.reference import TABLES, reference
+
+text = sys.stdin.read()
+scenario, places = ScenarioSource(text + "[flows.tcp]\\none_more = 8\\n").read()
+print(*(config.one_more for config in scenario.flow_configs(scenario.flows[0])))
+print(*(vain.why for vain in vain_keys(scenario, places)))
+for line in ("one_more = 10", "one_mor = 8"):
+    try:
+        loads(f"{text}[flows.tcp]\\n{line}\\n")
+    except ScenarioError as error:
+        print(error)
+print(*next(entry for entry in reference(TABLES["tcp"]) if entry.key == "one_more"), sep="; ")
+"""
+
+
+def test_one_more_key_is_one_more_field(tmp_path: Path) -> None:
+    """In a copy of the package with one definition more, everything else follows."""
+    package = Path(mptcpsim.__file__).parent
+    shutil.copytree(package, tmp_path / "mptcpsim", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    config = tmp_path / "mptcpsim/core/config.py"
+    before, last, after = config.read_text().partition("    header_prediction: bool = ")
+    assert last
+    config.write_text(before + ONE_MORE + last + after)
+    text = TEXT.replace("flows = [{", "[[flows]]\n").replace(", server", "\nserver").replace('"B" }]', '"B"')
+    result = subprocess.run(
+        [sys.executable, "-c", WITH_ONE_MORE],
+        input=text,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    assert result.stderr == ""
+    configured, effect, out_of_range, misspelt, entry = result.stdout.splitlines()
+    assert configured == "8 8"
+    assert effect == "it needs keepalive = true"
+    assert "flows.0.tcp.one_more" in out_of_range
+    assert "less than or equal to 9 (got 10)" in out_of_range
+    assert "did you mean 'one_more'?" in misspelt
+    assert entry == "one_more; segments, from 1 to 9; 7; One more key.; RFC 9999"
 
 
 # --- mptcpsim list -----------------------------------------------------------------------------
