@@ -101,8 +101,8 @@ MUTATIONS = {
 
 ANSWERED_ACK = (
     "core/tcp/arrives.py",
-    "    elif segment.length:\n        receiver.ack_now = True\n",
-    "    else:\n        receiver.ack_now = True\n",
+    "    elif segment.length:\n        receiver.request_ack()\n",
+    "    else:\n        receiver.request_ack()\n",
 )
 RATE = "more packets than reasons"
 HOSTILE_MACHINE = "core/test_hostile_machine.py::test_hostile_machine[HostileVersion1Machine-0]"

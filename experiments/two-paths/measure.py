@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from mptcpsim import Simulation, build, load
 from mptcpsim.core.segment import Packet, Segment
-from mptcpsim.core.tcp.endpoint import Tcp
+from mptcpsim.core.tcp.arrives import Tcp
 from mptcpsim.scenario.summarise import integrity
 from mptcpsim.units import MILLISECOND, SECOND
 

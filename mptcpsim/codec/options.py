@@ -27,12 +27,11 @@ from mptcpsim.codec.option_list import (
     WINDOW_SCALE,
     split_options,
 )
-from mptcpsim.core.mptcp_options import Dss, MptcpOption
+from mptcpsim.core.mptcp_options import Dss, MptcpOption, mptcp_length
 from mptcpsim.core.options import (
     OPTION_SPACE,
     TIMESTAMPS_LENGTH,
     further_length,
-    mptcp_length,
     sack_length,
     syn_options_length,
 )

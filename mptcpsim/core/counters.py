@@ -41,6 +41,20 @@ class Counters:
         self.ofo_queue_tail: int = 0
         self._named: dict[str, int] = dict.fromkeys(COMMON, 0)
 
+    def count_in(self) -> None:
+        """A TCP segment has arrived."""
+        self.in_segs += 1
+
+    def count_out(self) -> None:
+        """A TCP segment was sent."""
+        self.out_segs += 1
+
+    def count_out_of_order(self, is_last: bool) -> None:
+        """Data came before its turn at an MPTCP connection, behind all that was there or not."""
+        self.ofo_queue += 1
+        if is_last:
+            self.ofo_queue_tail += 1
+
     def add(self, name: str, n: int = 1) -> None:
         """Add ``n`` to the counter ``name``."""
         self._named[name] = self._named.get(name, 0) + n

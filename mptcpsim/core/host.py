@@ -63,6 +63,7 @@ class Host:
         name: the host's.
         now: time of the current or last call, ns.
         outbox: packets to send, oldest first; the driver sends and clears it.
+        nowhere: what is sent from addresses that the host has lost.
         counters: the MIB of the host.
         events: the event log.
         fault: what is wrong with bytes that were delivered, or None; its connection can go on. A
@@ -81,6 +82,7 @@ class Host:
         "logs_windows",
         "name",
         "now",
+        "nowhere",
         "outbox",
         "wake_at",
     )
@@ -90,6 +92,7 @@ class Host:
         self.now: int = 0
         self.wake_at: int = NEVER
         self.outbox: list[Packet] = []
+        self.nowhere: list[Packet] = []
         self.counters = Counters()
         self.events: list[Event] = []
         self.fault: IntegrityError | None = None

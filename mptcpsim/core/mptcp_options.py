@@ -364,3 +364,12 @@ def exists_in(option: MptcpOption, version: int) -> bool:
 def padded_length(option: MptcpOption) -> int:
     """Return the bytes that an option takes when it is padded to a multiple of four."""
     return (option.wire_length() + 3) & ~3
+
+
+def mptcp_length(dss: Dss | None, options: tuple[MptcpOption, ...] | None) -> int:
+    """Return the bytes of the options of MPTCP on a segment, each padded to a multiple of four."""
+    length = 0 if dss is None else padded_length(dss)
+    if options is not None:
+        for option in options:
+            length += padded_length(option)
+    return length

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from mptcpsim.core.mptcp_options import Dss, MptcpOption, padded_length
 from mptcpsim.core.segment import SynOptions, TcpOption
 from mptcpsim.core.sequences import UNKNOWN
 
@@ -43,15 +42,6 @@ def syn_options_length(syn: SynOptions, timestamps: bool) -> int:
 def sack_length(blocks: int) -> int:
     """Return the bytes of a SACK option with its padding; none without blocks."""
     return SACK_HEADER + SACK_BLOCK * blocks if blocks else 0
-
-
-def mptcp_length(dss: Dss | None, options: tuple[MptcpOption, ...] | None) -> int:
-    """Return the bytes of the options of MPTCP on a segment, each padded to a multiple of four."""
-    length = 0 if dss is None else padded_length(dss)
-    if options is not None:
-        for option in options:
-            length += padded_length(option)
-    return length
 
 
 def sack_blocks_that_fit(used: int) -> int:

@@ -97,21 +97,3 @@ def part_is(segment: Segment, left: int, right: int, offset: int) -> bool:
     if data is None:
         return segment.offset + skipped == offset
     return data[skipped : right - segment.seq] == pattern(offset, right - left)
-
-
-def part(segment: Segment, left: int, right: int) -> Segment:
-    """Return a segment with the bytes [left, right) of another one, or that one if these are all."""
-    skipped = left - segment.seq
-    length = right - left
-    if length == segment.length:
-        return segment
-    other = segment.clone()
-    other.seq = left
-    other.length = length
-    other.size -= segment.length - length
-    other.offset += skipped
-    other.corrupt_payload = segment.corrupt_payload and not skipped
-    data = segment.payload
-    if data is not None:
-        other.payload = data[skipped : skipped + length]
-    return other

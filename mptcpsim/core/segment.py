@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from mypy_extensions import mypyc_attr
 
-from mptcpsim.core.mptcp_options import Dss, MptcpOption
+from mptcpsim.core.mptcp_options import Dss, MptcpOption, mptcp_length
 from mptcpsim.core.sequences import UNKNOWN, SequenceMap
 
 # RFC 9293 section 3.1, RFC 3168 section 6.1: the control bits as they stand in the header.
@@ -102,18 +102,22 @@ class Packet:
     def clone(self) -> Packet:
         """Return a copy that may be modified."""
         other = Packet(self.flow, self.size, self.ecn)
-        self.copy_header_to(other)
+        other.take_header(self)
         return other
 
-    def copy_header_to(self, other: Packet) -> None:
-        """Copy the fields of the IP header to ``other``."""
-        other.flow = self.flow
-        other.size = self.size
-        other.ecn = self.ecn
-        other.ttl = self.ttl
-        other.df = self.df
-        other.damaged = self.damaged
-        other.next_hop = self.next_hop
+    def take_header(self, other: Packet) -> None:
+        """Take the fields of the IP header from another packet."""
+        self.flow = other.flow
+        self.size = other.size
+        self.ecn = other.ecn
+        self.ttl = other.ttl
+        self.df = other.df
+        self.damaged = other.damaged
+        self.next_hop = other.next_hop
+
+
+#: The offset of a segment of plain TCP: that of its sequence number.
+OFFSET_OF_TCP: Final = -(1 << 62)
 
 
 #: The options of a SYN: mss, window scale shift or UNKNOWN, SACK permitted.
@@ -196,6 +200,11 @@ class Segment(Packet):
         ts_ecr: int,
         sack: tuple[tuple[int, int], ...] | None,
         ecn: int,
+        dss: Dss | None = None,
+        options: tuple[MptcpOption, ...] | None = None,
+        offset: int = OFFSET_OF_TCP,
+        syn: SynOptions | None = None,
+        iss: int = UNKNOWN,
     ) -> None:
         # Packet.__init__ is written out: this constructor runs once a packet.
         self.flow = flow
@@ -211,16 +220,16 @@ class Segment(Packet):
         self.ack = ack
         self.window = window
         self.length = length
-        self.offset = seq - 1
+        self.offset = seq - 1 if offset == OFFSET_OF_TCP else offset
         self.ts_val = ts_val
         self.ts_ecr = ts_ecr
         self.sack = sack
-        self.syn: SynOptions | None = None
-        self.dss: Dss | None = None
-        self.options: tuple[MptcpOption, ...] | None = None
+        self.syn = syn
+        self.dss = dss
+        self.options = options
         self.further_options: tuple[TcpOption, ...] | None = None
         self.payload: bytes | None = None
-        self.iss: int = UNKNOWN
+        self.iss = iss
         self.urgent: int = 0
         self.corrupt_payload: bool = False
 
@@ -245,18 +254,72 @@ class Segment(Packet):
             self.ts_ecr,
             self.sack,
             self.ecn,
+            self.dss,
+            self.options,
+            self.offset,
+            self.syn,
+            self.iss,
         )
-        self.copy_header_to(other)
-        other.offset = self.offset
-        other.syn = self.syn
-        other.dss = self.dss
-        other.options = self.options
-        other.further_options = self.further_options
-        other.payload = self.payload
-        other.iss = self.iss
-        other.urgent = self.urgent
-        other.corrupt_payload = self.corrupt_payload
+        other._take_rest(self)
         return other
+
+    def _take_rest(self, other: Segment) -> None:
+        """Take from another segment what the constructor does not."""
+        self.take_header(other)
+        self.further_options = other.further_options
+        self.payload = other.payload
+        self.urgent = other.urgent
+        self.corrupt_payload = other.corrupt_payload
+
+    def part(self, left: int, right: int) -> Segment:
+        """Return a segment with the bytes [left, right) of this one, or this one if these are all."""
+        if right - left == self.length:
+            return self
+        other = self.clone()
+        other._cut(left, right)
+        return other
+
+    def _cut(self, left: int, right: int) -> None:
+        skipped = left - self.seq
+        length = right - left
+        self.size -= self.length - length
+        self.seq = left
+        self.length = length
+        self.offset += skipped
+        self.corrupt_payload = self.corrupt_payload and not skipped
+        if self.payload is not None:
+            self.payload = self.payload[skipped : skipped + length]
+
+    def in_numbers_of(self, own: SequenceMap) -> Segment:
+        """Return a copy with the relative numbers that its receiver makes of those on the wire."""
+        other = self.clone()
+        other._renumber(own)
+        return other
+
+    def _renumber(self, own: SequenceMap) -> None:
+        sent = self.sequences
+        self.sequences = own.reverse()
+        self.seq = own.relative_seq(sent.wire_seq(self.seq))
+        if self.flags & ACK:
+            self.ack = own.relative_ack(sent.wire_ack(self.ack))
+        if self.sack is not None:
+            self.sack = tuple(
+                (own.relative_ack(sent.wire_ack(left)), own.relative_ack(sent.wire_ack(right)))
+                for left, right in self.sack
+            )
+
+    def carry_further(self, options: tuple[TcpOption, ...], length: int) -> None:
+        """Carry further options of TCP, which take ``length`` bytes."""
+        self.further_options = options
+        self.size += length
+
+    def say(self, dss: Dss | None, options: tuple[MptcpOption, ...] | None, header: int) -> None:
+        """Carry just these options of MPTCP beside those in ``header`` bytes, and no SACK."""
+        self.sack = None
+        self.dss = dss
+        self.options = options
+        self.further_options = None
+        self.size = header + self.length + mptcp_length(dss, options)
 
     def __repr__(self) -> str:
         """Print the segment in the manner of tcpdump."""
@@ -295,7 +358,7 @@ class Segment(Packet):
         return text
 
 
-def reset_for(cause: Segment) -> Segment:
+def reset_for(cause: Segment, options: tuple[MptcpOption, ...] | None = None) -> Segment:
     """Return the RST that answers a segment of no connection (RFC 9293 section 3.5.2, group 1)."""
     flow = cause.flow.reverse()
     sequences = cause.sequences.reverse()
@@ -304,37 +367,11 @@ def reset_for(cause: Segment) -> Segment:
     else:
         flags, seq, ack = RST | ACK, 0, cause.end
         # Zero on the wire, even if the sender of the cause knows another initial sequence number of ours.
-        sequences.iss = 0
+        sequences = SequenceMap(0, sequences.irs)
+    size = ip_header_length(flow.dst) + TCP_HEADER + mptcp_length(None, options)
     return Segment(
-        flow,
-        ip_header_length(flow.dst) + TCP_HEADER,
-        sequences,
-        flags,
-        seq,
-        ack,
-        0,
-        0,
-        UNKNOWN,
-        UNKNOWN,
-        None,
-        NOT_ECT,
+        flow, size, sequences, flags, seq, ack, 0, 0, UNKNOWN, UNKNOWN, None, NOT_ECT, None, options
     )
-
-
-def in_numbers_of(segment: Segment, own: SequenceMap) -> Segment:
-    """Return a copy of a segment with the relative numbers that its receiver makes of those on the wire."""
-    sent = segment.sequences
-    copy = segment.clone()
-    copy.sequences = own.reverse()
-    copy.seq = own.relative_seq(sent.wire_seq(segment.seq))
-    if segment.flags & ACK:
-        copy.ack = own.relative_ack(sent.wire_ack(segment.ack))
-    if segment.sack is not None:
-        copy.sack = tuple(
-            (own.relative_ack(sent.wire_ack(left)), own.relative_ack(sent.wire_ack(right)))
-            for left, right in segment.sack
-        )
-    return copy
 
 
 def _dss_text(dss: Dss) -> str:
@@ -363,7 +400,9 @@ class IcmpError(Packet):
 
     __slots__ = ("cause", "kind", "mtu", "quote", "quoted_flow", "quoted_seq", "quoted_sequences")
 
-    def __init__(self, source: str, cause: Segment, kind: str, mtu: int = 0) -> None:
+    def __init__(
+        self, source: str, cause: Segment, kind: str, mtu: int = 0, quote: bytes | None = None
+    ) -> None:
         destination = cause.flow.src
         header = ip_header_length(destination)
         quoted = min(cause.size, 1232) if header == IPV6_HEADER else 28
@@ -375,11 +414,10 @@ class IcmpError(Packet):
         self.quoted_seq = cause.seq
         self.quoted_sequences = cause.sequences
         self.cause = cause
-        self.quote: bytes | None = None
+        self.quote = quote
 
     def clone(self) -> IcmpError:
         """Return a copy that may be modified."""
-        other = IcmpError(self.flow.src, self.cause, self.kind, self.mtu)
-        self.copy_header_to(other)
-        other.quote = self.quote
+        other = IcmpError(self.flow.src, self.cause, self.kind, self.mtu, self.quote)
+        other.take_header(self)
         return other

@@ -33,11 +33,11 @@ class SequenceMap:
 
     __slots__ = ("irs", "iss", "rcv_near", "snd_near")
 
-    def __init__(self, iss: int = 0, irs: int = UNKNOWN) -> None:
+    def __init__(self, iss: int = 0, irs: int = UNKNOWN, rcv_near: int = 0, snd_near: int = 0) -> None:
         self.iss = iss
         self.irs = irs
-        self.rcv_near = 0
-        self.snd_near = 0
+        self.rcv_near = rcv_near
+        self.snd_near = snd_near
 
     def wire_seq(self, seq: int) -> int:
         """Return the wire form of an own relative sequence number."""
@@ -57,7 +57,12 @@ class SequenceMap:
 
     def reverse(self) -> SequenceMap:
         """Return the map of the other end, as far as this end knows it."""
-        other = SequenceMap(0 if self.irs == UNKNOWN else self.irs, self.iss)
-        other.rcv_near = self.snd_near
-        other.snd_near = self.rcv_near
-        return other
+        return SequenceMap(0 if self.irs == UNKNOWN else self.irs, self.iss, self.snd_near, self.rcv_near)
+
+    def near(self, rcv_nxt: int, snd_una: int) -> SequenceMap:
+        """Return a copy that unwraps near these numbers."""
+        return SequenceMap(self.iss, self.irs, rcv_nxt, snd_una)
+
+    def on_syn(self, iss: int) -> None:
+        """The peer's SYN has told its initial sequence number."""
+        self.irs = iss

@@ -23,9 +23,9 @@ from mptcpsim.core.mptcp_options import (
     VERSION_1,
     MpCapable,
     MpJoinSyn,
+    MptcpOption,
     MpTcprst,
 )
-from mptcpsim.core.options import mptcp_length
 from mptcpsim.core.segment import (
     ACK,
     RST,
@@ -37,8 +37,8 @@ from mptcpsim.core.segment import (
     reset_for,
 )
 from mptcpsim.core.sequences import UNKNOWN, SequenceMap
+from mptcpsim.core.tcp.arrives import Tcp
 from mptcpsim.core.tcp.connection import Connection
-from mptcpsim.core.tcp.endpoint import Tcp
 from mptcpsim.core.tcp.icmp_errors import receive_icmp
 from mptcpsim.plugins import CongestionControl, create
 
@@ -97,7 +97,6 @@ class Stack(MptcpHost):
     __slots__ = (
         "_connections_ever",
         "_most_connections",
-        "_nowhere",
         "_ports",
         "_rng",
         "_subflows",
@@ -123,8 +122,6 @@ class Stack(MptcpHost):
         self.connections: list[Connection] = []
         self.addresses: dict[str, int] = {}
         self.lost: set[str] = set()
-        #: Where goes what is sent from an address that the host has lost.
-        self._nowhere: list[Packet] = []
         self.listeners: dict[int, Listener] = {}
         self._rng = rng
         self._subflows: dict[FourTuple, Tcp] = {}
@@ -145,7 +142,7 @@ class Stack(MptcpHost):
             self.lost.discard(address)
             for tcp in self._subflows.values():
                 if tcp.flow.src == address:
-                    tcp.speak_to(self.outbox)
+                    tcp.speak_again()
 
     def change_address(self, address: str, up: bool, now: int) -> None:
         """Tell every MPTCP connection that an address has come or is about to go."""
@@ -166,7 +163,7 @@ class Stack(MptcpHost):
         self.lost.update(addresses)
         for tcp in self._subflows.values():
             if tcp.flow.src in self.lost:
-                tcp.speak_to(self._nowhere)
+                tcp.fall_silent()
         for connection in list(self.tokens.values()):
             for address in addresses:
                 connection.on_local_address(address, False, now)
@@ -235,15 +232,13 @@ class Stack(MptcpHost):
         flow = FourTuple(local, local_port or self._free_port(local, remote), remote[0], remote[1])
         if flow.reverse() in self._subflows:
             raise LocalProtocolError(f"{flow} is in use at host {self.name}")
-        connection = self._new_client(config or self.config, remote[0])
-        connection.local_port = flow.sport
+        connection = self._new_client(config or self.config, remote[0], flow.sport)
         self._add(connection)
-        subflow = self._new_subflow(connection, flow, False)
+        subflow = self._new_subflow(connection, flow)
         subflow.open_active(now)
         return connection
 
-    def _new_client(self, config: TcpConfig, remote: str) -> Connection:
-        identifier = self._connections_ever
+    def _new_client(self, config: TcpConfig, remote: str, port: int) -> Connection:
         version = UNKNOWN
         if config.mptcp.enabled:
             refused = self.versions_refused.get(remote, set())
@@ -253,7 +248,7 @@ class Stack(MptcpHost):
                     break
             if version == UNKNOWN:
                 self.counters.add("MPTcpExtMPCapableSYNTXDisabled")
-        return self._new_multipath(config, identifier, True, version)
+        return self._new_multipath(config, True, version, port)
 
     def _add(self, connection: Connection) -> None:
         """Take a new connection, and forget others that have ended if there are many."""
@@ -267,15 +262,18 @@ class Stack(MptcpHost):
         connections.append(connection)
         self._connections_ever += 1
 
-    def _new_multipath(self, config: TcpConfig, identifier: int, is_client: bool, version: int) -> Connection:
+    def _new_multipath(
+        self, config: TcpConfig, is_client: bool, version: int, port: int, eager: bool = False
+    ) -> Connection:
         """Return a connection that offers or answers MPTCP, a plain one without a version or a key."""
+        identifier = self._connections_ever
         if version == UNKNOWN:
-            return Connection(self, identifier, config)
+            return Connection(self, identifier, config, port, eager)
         key = self._new_key(config.mptcp, version)
         if key is None:
             self.counters.add("MPTcpExtMPFallbackTokenInit")
-            return Connection(self, identifier, config)
-        connection = MptcpConnection(self, identifier, config, is_client, version, key)
+            return Connection(self, identifier, config, port, eager)
+        connection = MptcpConnection(self, identifier, config, port, eager, is_client, version, key)
         self.tokens[key.token] = connection
         return connection
 
@@ -298,7 +296,7 @@ class Stack(MptcpHost):
                 return port
         raise LocalProtocolError(f"no free port at host {self.name} towards {remote[0]}:{remote[1]}")
 
-    def _new_subflow(self, connection: Connection, flow: FourTuple, is_join: bool) -> Tcp:
+    def _new_subflow(self, connection: Connection, flow: FourTuple) -> Tcp:
         config = connection.config
         congestion = create("congestion", config.congestion, config.congestion_parameters, self.plugins)
         assert isinstance(congestion, CongestionControl)
@@ -316,10 +314,6 @@ class Stack(MptcpHost):
             config.initial_sequence if config.initial_sequence >= 0 else iss,
             config.initial_timestamp if config.initial_timestamp >= 0 else timestamp,
         )
-        if isinstance(connection, MptcpConnection):
-            subflow.extension = connection.extend(subflow, is_join)
-            # Short segments wait, or do not, at the connection (``DataSender``).
-            subflow.sender.nagle = False
         connection.subflows.append(subflow)
         self._subflows[flow.reverse()] = subflow
         return subflow
@@ -330,7 +324,7 @@ class Stack(MptcpHost):
         """Take a packet from the network."""
         self.now = now
         if isinstance(packet, Segment):
-            self.counters.in_segs += 1
+            self.counters.count_in()
             if packet.damaged:
                 self.counters.add("TcpInCsumErrors")
                 self.counters.add("TcpInErrs")
@@ -375,11 +369,9 @@ class Stack(MptcpHost):
             if is_to_be_ignored(offer):
                 return
             version = answer_version(offer, listener.config.mptcp)
-        connection = self._new_multipath(listener.config, self._connections_ever, False, version)
-        connection.local_port = listener.port
-        connection.eager = listener.eager
+        connection = self._new_multipath(listener.config, False, version, listener.port, listener.eager)
         self._add(connection)
-        subflow = self._new_subflow(connection, segment.flow.reverse(), False)
+        subflow = self._new_subflow(connection, segment.flow.reverse())
         if isinstance(connection, MptcpConnection) and offer is not None:
             connection.subflow_of(subflow.identifier).handshake.on_syn(offer, segment)
         subflow.open_passive(segment, now)
@@ -407,7 +399,7 @@ class Stack(MptcpHost):
             self.counters.add("MPTcpExtMPJoinRejected")
             self._reset(segment, reason)
             return
-        tcp = self._new_subflow(connection, segment.flow.reverse(), True)
+        tcp = self._new_subflow(connection, segment.flow.reverse())
         connection.subflow_of(tcp.identifier).handshake.on_syn(join, segment)
         tcp.open_passive(segment, now)
 
@@ -421,7 +413,7 @@ class Stack(MptcpHost):
         flow = FourTuple(action.local, port, action.remote, action.port)
         if flow.reverse() in self._subflows:
             return UNKNOWN
-        return self._new_subflow(connection, flow, True).identifier
+        return self._new_subflow(connection, flow).identifier
 
     def nonce(self) -> int:
         """Return a fresh random number of 32 bits."""
@@ -454,18 +446,17 @@ class Stack(MptcpHost):
             cause: that segment.
             reason: of the MP_TCPRST that goes along; ``UNKNOWN`` for none.
         """
-        segment = reset_for(cause)
+        options: tuple[MptcpOption, ...] | None = None
         if reason != UNKNOWN and VERSION_1 in self._versions():
-            segment.options = (MpTcprst(reason),)
-            segment.size += mptcp_length(None, segment.options)
+            options = (MpTcprst(reason),)
             self.counters.add("MPTcpExtMPRstTx")
         self.counters.add("TcpOutRsts")
-        self.counters.out_segs += 1
-        self.outbox.append(segment)
+        self.counters.count_out()
+        self.outbox.append(reset_for(cause, options))
 
     def handle_timer(self, now: int) -> None:
         """Do what is due; waking early is harmless."""
-        self._nowhere.clear()
+        self.nowhere.clear()
         super().handle_timer(now)
 
     # --- What connections report ----------------------------------------------------------------
@@ -501,7 +492,4 @@ class Stack(MptcpHost):
         subflow = self._subflows.get(flow)
         if subflow is None:
             return None
-        sequences = subflow.sequences
-        sequences.rcv_near = subflow.receiver.nxt
-        sequences.snd_near = subflow.sender.una
-        return sequences
+        return subflow.sequences.near(subflow.receiver.nxt, subflow.sender.una)

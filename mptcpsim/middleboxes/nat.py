@@ -185,7 +185,7 @@ def _translated(error: IcmpError, flow: FourTuple, quoted: FourTuple) -> IcmpErr
     cause = error.cause.clone()
     cause.flow = quoted
     changed = IcmpError(flow.src, cause, error.kind, error.mtu)
-    error.copy_header_to(changed)
+    changed.take_header(error)
     changed.flow = flow
     changed.quoted_seq = error.quoted_seq
     changed.quoted_sequences = error.quoted_sequences

@@ -33,14 +33,14 @@ class Parcel(Packet):
     __slots__ = ("onward", "packet")
 
     def __init__(self, packet: Packet, onward: Onward) -> None:
-        packet.copy_header_to(self)
+        self.take_header(packet)
         self.packet = packet
         self.onward = onward
 
     def clone(self) -> Parcel:
         """Return a copy that may be modified."""
         other = Parcel(self.packet.clone(), self.onward)
-        self.copy_header_to(other)
+        other.take_header(self)
         return other
 
     def opened(self) -> Packet:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PlainSerializer, StrictBool, model_validator
 
-from mptcpsim.core.tcp.endpoint import LEAST_MSS
+from mptcpsim.core.tcp.send_state import LEAST_MSS
 from mptcpsim.scenario.fields import Model
 from mptcpsim.scenario.freebsd_settings import FreebsdSpec
 from mptcpsim.scenario.ip_words import read_route, read_rule, table_name

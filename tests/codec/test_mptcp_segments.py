@@ -28,8 +28,9 @@ from mptcpsim.core.mptcp_options import (
     MptcpOption,
     MpTcprst,
     RemoveAddr,
+    mptcp_length,
 )
-from mptcpsim.core.options import OPTION_SPACE, mptcp_length
+from mptcpsim.core.options import OPTION_SPACE
 from mptcpsim.core.payload import content, content_is, pattern
 from mptcpsim.core.segment import (
     ACK,

@@ -40,8 +40,8 @@ from mptcpsim.core.segment import (
     Segment,
 )
 from mptcpsim.core.stack import Stack
+from mptcpsim.core.tcp.arrives import Tcp
 from mptcpsim.core.tcp.connection import Connection
-from mptcpsim.core.tcp.endpoint import Tcp
 from mptcpsim.core.tcp.states import CLOSED, ESTABLISHED
 from mptcpsim.plugins import Action, Announce, OpenSubflow, Withdraw
 from mptcpsim.units import MILLISECOND, NEVER, SECOND

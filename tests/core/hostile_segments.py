@@ -32,8 +32,8 @@ from mptcpsim.core.mptcp_options import (
 from mptcpsim.core.payload import pattern
 from mptcpsim.core.segment import ACK, FIN, PSH, RST, SYN, URG, FourTuple, Segment, SynOptions
 from mptcpsim.core.sequences import UNKNOWN, SequenceMap
+from mptcpsim.core.tcp.arrives import Tcp
 from mptcpsim.core.tcp.connection import Connection
-from mptcpsim.core.tcp.endpoint import Tcp
 from tests.codec.option_strategies import mptcp_options
 from tests.core.mptcp.pair import C1, C2, C3, S1, S2, S3
 

@@ -14,8 +14,8 @@ from mptcpsim import Simulation, build, loads
 from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.mptcp.connection import MptcpConnection
 from mptcpsim.core.mptcp.subflow import Subflow
+from mptcpsim.core.tcp.arrives import Tcp
 from mptcpsim.core.tcp.connection import Connection
-from mptcpsim.core.tcp.endpoint import Tcp
 from mptcpsim.results.series import SeriesRecorder
 from mptcpsim.scenario.run import sampler_of
 from mptcpsim.sim.sockets import ConnectionFailed, Socket

@@ -11,7 +11,7 @@ import pytest
 
 from mptcpsim.core.errors import IntegrityError
 from mptcpsim.core.mptcp_options import Dss
-from mptcpsim.core.payload import part, part_is, pattern
+from mptcpsim.core.payload import part_is, pattern
 from mptcpsim.core.ranges import Ranges
 from mptcpsim.core.segment import ACK, SYN, Segment
 from mptcpsim.units import SECOND
@@ -275,16 +275,16 @@ def test_bad_bytes_on_one_subflow_and_good_ones_on_the_other() -> None:
 def test_parts_of_a_segment() -> None:
     pair, client, _ = established()
     segment = data(pair, client, 101, pattern(100, 20))
-    assert part(segment, 101, 121) is segment
-    middle = part(segment, 105, 111)
+    assert segment.part(101, 121) is segment
+    middle = segment.part(105, 111)
     assert (middle.seq, middle.length, middle.payload) == (105, 6, pattern(104, 6))
     assert segment.size - middle.size == 14
     by_reference = segment.clone()
     by_reference.payload, by_reference.offset = None, 100
     by_reference.corrupt_payload = True
-    assert part(by_reference, 105, 111).offset == 104
-    assert not part(by_reference, 105, 111).corrupt_payload
-    assert part(by_reference, 101, 111).corrupt_payload
+    assert by_reference.part(105, 111).offset == 104
+    assert not by_reference.part(105, 111).corrupt_payload
+    assert by_reference.part(101, 111).corrupt_payload
     for left in (101, 105):
         assert part_is(segment, left, 111, left - 1)
         assert not part_is(segment, left, 111, left)

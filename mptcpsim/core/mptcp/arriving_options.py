@@ -52,7 +52,7 @@ class ArrivingOptions:
             elif isinstance(option, MpJoinAck):
                 # The third ACK again: ours, which answered it, was lost.
                 if subflow.tcp.answers.allowed(now):
-                    subflow.tcp.receiver.ack_now = True
+                    subflow.tcp.receiver.request_ack()
             elif isinstance(option, AddAddr):
                 self._addresses.on_add_addr(option, subflow, now)
             elif isinstance(option, RemoveAddr):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from mptcpsim.core.counters import Counters
 from mptcpsim.core.errors import LocalProtocolError
-from mptcpsim.core.mptcp import window_updates
+from mptcpsim.core.host import TimerOwner
 from mptcpsim.core.mptcp.addresses import Addresses
 from mptcpsim.core.mptcp.agreement import Agreement
 from mptcpsim.core.mptcp.arriving_options import ArrivingOptions
@@ -30,13 +30,15 @@ from mptcpsim.core.mptcp.joining import Joins
 from mptcpsim.core.mptcp.keys import Key
 from mptcpsim.core.mptcp.late_acks import LateReceiver
 from mptcpsim.core.mptcp.paths import ConnectionPaths
-from mptcpsim.core.mptcp.reinjection import Reinjection
 from mptcpsim.core.mptcp.stages import OPENING, READY
 from mptcpsim.core.mptcp.subflow import Subflow
+from mptcpsim.core.mptcp.window_updates import WindowUpdates
 from mptcpsim.core.mptcp_options import REASON_MIDDLEBOX, REASON_NAMES, MptcpOption
 from mptcpsim.core.segment import Segment
 from mptcpsim.core.sequences import UNKNOWN
+from mptcpsim.core.tcp.arrives import Tcp
 from mptcpsim.core.tcp.connection import Connection
+from mptcpsim.core.tcp.seams import Extension
 from mptcpsim.core.tcp.states import CLOSE_WAIT, CLOSED, SYN_SENT, TIME_WAIT
 from mptcpsim.core.tcp.states import ESTABLISHED as TCP_ESTABLISHED
 from mptcpsim.plugins import (
@@ -54,7 +56,6 @@ from mptcpsim.units import NEVER
 
 if TYPE_CHECKING:
     from mptcpsim.core.config import TcpConfig
-    from mptcpsim.core.tcp.endpoint import Tcp
 
 
 class MptcpConnection(Connection):
@@ -91,13 +92,21 @@ class MptcpConnection(Connection):
         "outbound",
         "path_manager",
         "paths",
-        "update_turn",
+        "window_updates",
     )
 
     def __init__(
-        self, stack: MptcpHost, identifier: int, config: TcpConfig, is_client: bool, version: int, key: Key
+        self,
+        stack: MptcpHost,
+        identifier: int,
+        config: TcpConfig,
+        local_port: int,
+        eager: bool,
+        is_client: bool,
+        version: int,
+        key: Key,
     ) -> None:
-        super().__init__(stack, identifier, config)
+        super().__init__(stack, identifier, config, local_port, eager)
         self._stack = stack
         mptcp = config.mptcp
         self.is_client = is_client
@@ -122,8 +131,7 @@ class MptcpConnection(Connection):
         self.extensions: list[Subflow] = []
         self.open: list[Subflow] = []
         self._counted: bool = False
-        #: The subflow that the last read has driven, where reads drive one at a time.
-        self.update_turn: int = -1
+        self.window_updates = WindowUpdates(self)
         #: A subflow in persist gets no data.
         self._skips_persist: bool = mptcp.persist_blocks
         self.joins = Joins(self, self.outbound)
@@ -159,9 +167,10 @@ class MptcpConnection(Connection):
         """Return the subflow with an identifier."""
         return self.extensions[number]
 
-    def extend(self, tcp: Tcp, is_join: bool) -> Subflow:
-        """Return what MPTCP adds to a new subflow."""
-        subflow = Subflow(self, tcp, is_join)
+    def extension_of(self, tcp: TimerOwner) -> Extension:
+        """Return what MPTCP adds to a new subflow; all but the first one are joins."""
+        assert isinstance(tcp, Tcp)
+        subflow = Subflow(self, tcp, tcp.identifier > 0)
         self.extensions.append(subflow)
         self.open.append(subflow)
         return subflow
@@ -190,6 +199,10 @@ class MptcpConnection(Connection):
     def is_only(self, subflow: Subflow) -> bool:
         """Return whether no other subflow was added; one that the peer has not answered yet is none."""
         return all(o is subflow or o.tcp.state == TIME_WAIT or o.stage == OPENING for o in self.open)
+
+    def is_failing(self) -> bool:
+        """Return whether a subflow has sent MP_FAIL: what is in flight has to stay one piece."""
+        return any(subflow.fail.dsn >= 0 for subflow in self.open)
 
     def subflows_of_local(self, identifier: int) -> list[Subflow]:
         """Return the subflows that use an own address."""
@@ -276,12 +289,11 @@ class MptcpConnection(Connection):
         self.written += accepted
         if self.fallback.is_plain:
             tcp = self.fallback.survivor()
-            tcp.sender.end += accepted
+            tcp.sender.append(accepted)
             if tcp.state >= TCP_ESTABLISHED:
                 tcp.sender.output(now)
         else:
-            self.outbound.end += accepted
-            self.outbound.awake = True
+            self.outbound.append(accepted)
             if self.ending.state != M_INIT:
                 self._push(now)
         return accepted
@@ -296,8 +308,8 @@ class MptcpConnection(Connection):
         if count:
             self._before_read(count, now)
             self.consumed += count
-            self.inbound.limit += count
-            window_updates.after_read(self, now)
+            self.inbound.make_room(count)
+            self.window_updates.after_read(now)
             self.inbound.on_read(count, now)
         return count
 
@@ -324,7 +336,7 @@ class MptcpConnection(Connection):
         elif self.state == M_INIT and first.state in (SYN_SENT, CLOSED):
             first.close(now)
         else:
-            self.outbound.fin_wanted = True
+            self.outbound.close()
             if self.state != M_INIT:
                 self._push(now)
                 self._state_changed()
@@ -362,7 +374,7 @@ class MptcpConnection(Connection):
         tcp = first.tcp
         flow = tcp.flow
         self.ending.on_established()
-        self.inbound.mss = tcp.announced_mss()
+        self.inbound.on_established(tcp.announced_mss())
         self.addresses.start(flow.src, flow.dst, flow.dport)
         self._couple(tcp)
         self._counted = True
@@ -374,8 +386,8 @@ class MptcpConnection(Connection):
         self.act(self.path_manager.on_established(self.paths), now)
 
     def _couple(self, tcp: Tcp) -> None:
-        tcp.sender.source = self.outbound
-        tcp.receiver.limit = NEVER
+        tcp.sender.take_data_from(self.outbound)
+        tcp.receiver.lift_limit()
         self.group.append(tcp.sender.congestion)
         tcp.sender.congestion.couple(self.group)
 
@@ -431,7 +443,7 @@ class MptcpConnection(Connection):
         self.note_subflow(
             subflow, "SF_ESTABLISHED", f"{tcp.flow.src}:{tcp.flow.sport} > {tcp.flow.dst}:{tcp.flow.dport}"
         )
-        window_updates.after_join(subflow, now)
+        self.window_updates.after_join(subflow, now)
 
     def on_local_address(self, address: str, up: bool, now: int) -> None:
         """The host got an address, or loses one: its subflows go, and the peer is told."""
@@ -486,9 +498,9 @@ class MptcpConnection(Connection):
     def grow_limit(self, number: int, count: int) -> None:
         """The application has read at once what arrived."""
         if self.fallback.is_plain:
-            self.subflows[number].receiver.limit += count
+            self.subflows[number].receiver.on_read(count)
         else:
-            self.inbound.limit += count
+            self.inbound.make_room(count)
 
     def on_acked(self, number: int, now: int) -> None:
         """Data was acknowledged on a subflow."""
@@ -509,9 +521,9 @@ class MptcpConnection(Connection):
             self.wants_write = False
             self._stack.can_go_on(self)
 
-    def on_subflow_timeout(self, subflow: Subflow, items: list[Reinjection], now: int) -> None:
+    def on_subflow_timeout(self, subflow: Subflow, now: int) -> None:
         """A subflow is in time-out: others may carry what it has."""
-        self.outbound.reinject(items)
+        self.outbound.reinjections.on_timeout(subflow)
         self._push(now)
 
     def become_plain(self, subflow: Subflow, why: str, now: int) -> None:
@@ -586,7 +598,7 @@ class MptcpConnection(Connection):
     def _hand_over(self, subflow: Subflow, now: int) -> None:
         """A subflow sends nothing any more: others take what it leaves, the DATA_FIN included."""
         outbound = self.outbound
-        outbound.reinject(subflow.lost())
+        outbound.reinjections.take_over(subflow)
         outbound.push(now)
         if outbound.fin_sent and outbound.una == outbound.end:
             outbound.send_fin(now)

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mptcpsim.core.mptcp.mapped_data import judge_unmapped
 from mptcpsim.core.mptcp.mappings import narrow, widen
-from mptcpsim.core.mptcp_options import Dss
+from mptcpsim.core.mptcp_options import REASON_MIDDLEBOX, Dss
 from mptcpsim.core.ranges import Ranges
 from mptcpsim.core.sequences import UNKNOWN
 from mptcpsim.units import NEVER
@@ -32,7 +31,6 @@ class DataReceiver:
         fin_at: DSN of the peer's DATA_FIN, or -1.
         ack_octets: octets of a DATA_ACK, 4 or 8.
         duplicate_bytes: bytes that had arrived before, on whichever subflow.
-        waits_for_mappings: some subflow has data without a mapping.
     """
 
     __slots__ = (
@@ -44,6 +42,7 @@ class DataReceiver:
         "_seen_nxt",
         "_seen_scale",
         "_spare",
+        "_waits_for_mappings",
         "ack_octets",
         "buffer",
         "duplicate_bytes",
@@ -56,7 +55,6 @@ class DataReceiver:
         "nxt",
         "out_of_order",
         "told",
-        "waits_for_mappings",
         "zero_window",
     )
 
@@ -76,7 +74,8 @@ class DataReceiver:
         self.duplicate_bytes: int = 0
         self.mss: int = 536
         self.zero_window: bool = False
-        self.waits_for_mappings: bool = False
+        #: Some subflow has data without a mapping.
+        self._waits_for_mappings: bool = False
         mptcp = connection.config.mptcp
         #: Bytes that may arrive beyond ``limit``: promises that were rounded up, or given twice.
         self._spare: int = buffer
@@ -99,6 +98,14 @@ class DataReceiver:
         self.idsn = idsn
         self._ack_for = -1
 
+    def on_established(self, mss: int) -> None:
+        """The first subflow is established; the peer sends segments of so many bytes."""
+        self.mss = mss
+
+    def make_room(self, count: int) -> None:
+        """The application takes ``count`` bytes out of the buffer."""
+        self.limit += count
+
     # --- What segments say of it --------------------------------------------------------------
 
     def ack_dss(self) -> Dss:
@@ -110,6 +117,18 @@ class DataReceiver:
         self._ack_for = nxt
         self._ack = Dss(self.ack_octets, narrow(nxt, self.ack_octets, self.idsn))
         return self._ack
+
+    def say_ack(self) -> Dss:
+        """Return the same for a segment that no other reason gives a DATA_ACK (see ``last_sent``)."""
+        self.last_sent = self.nxt
+        return self.ack_dss()
+
+    def is_news(self, edge: int) -> bool:
+        """Note that a subflow announces a right edge; return whether none has done so before."""
+        if edge <= self.told:
+            return False
+        self.told = edge
+        return True
 
     def on_read(self, count: int, now: int) -> None:
         """The application has read ``count`` bytes."""
@@ -248,17 +267,14 @@ class DataReceiver:
         if left >= right:
             return
         if left > nxt:
-            counters = connection.counters()
-            counters.ofo_queue += 1
-            if left >= self.out_of_order.highest():
-                counters.ofo_queue_tail += 1
+            connection.counters().count_out_of_order(left >= self.out_of_order.highest())
             fresh = self.out_of_order.add(left, right)
             known = right - left
             for low, high in fresh:
                 known -= high - low
             self._duplicate(known, subflow)
-            if self.waits_for_mappings:
-                judge_unmapped(connection, now)
+            if self._waits_for_mappings:
+                self._judge_unmapped(now)
             return
         if self.out_of_order.total:
             known = right - left
@@ -276,6 +292,27 @@ class DataReceiver:
         if self.fin_at == right:
             self.take_fin(subflow, now)
 
+    def on_unmapped(self, now: int) -> None:
+        """A subflow has data in order whose mapping has not come."""
+        self._waits_for_mappings = True
+        self._judge_unmapped(now)
+
+    def _judge_unmapped(self, now: int) -> None:
+        """Reset a subflow whose mapping has not come within a window of data (RFC 8684 section 3.3.1).
+
+        The window is that of the connection. Where all of it has arrived, be it without a mapping or out of
+        order for want of what has none, the peer can send nothing more, and nothing of it can ever be
+        delivered.
+        """
+        connection = self._connection
+        waiting = [(subflow.incoming.unmapped(), subflow.number) for subflow in connection.open]
+        most, number = max(waiting, default=(0, 0))
+        self._waits_for_mappings = most > 0
+        if most and self.is_filled_by(sum(count for count, _ in waiting)):
+            connection.count("MPTcpExtDSSNoMatchTCP")
+            subflow = connection.subflow_of(number)
+            connection.reset_subflow(subflow, REASON_MIDDLEBOX, "a window of data without mapping", now)
+
     def fresh(self, left: int, right: int) -> list[tuple[int, int]]:
         """Return the parts of [left, right) that ``on_data`` would take: not old, and within the window."""
         left = max(left, self.nxt)
@@ -291,7 +328,6 @@ class DataReceiver:
     def _duplicate(self, count: int, subflow: Subflow) -> None:
         if count > 0:
             self.duplicate_bytes += count
-            subflow.duplicate_bytes += count
             self._connection.count("MPTcpExtDuplicateData")
 
     def on_fin(self, dsn: int, subflow: Subflow, now: int) -> None:
@@ -309,5 +345,5 @@ class DataReceiver:
         self.edge = max(self.edge, self.nxt)
         self.fin_at = UNKNOWN - 1
         self.out_of_order.remove_below(NEVER)
-        subflow.tcp.receiver.ack_now = True
+        subflow.tcp.receiver.request_ack()
         self._connection.on_data_fin(subflow, now)

@@ -7,16 +7,13 @@ subflow never holds data that another one could carry.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from mptcpsim.core.mptcp.mappings import widen
-from mptcpsim.core.mptcp.reinjection import NOBODY, Reinjection, Repair, merged
-from mptcpsim.core.mptcp_options import REASON_MIDDLEBOX
-from mptcpsim.core.tcp.seams import DataSource
+from mptcpsim.core.mptcp.data_send_state import DataSendState
+from mptcpsim.core.mptcp.reinjection import Reinjections
 from mptcpsim.core.tcp.window_probe import SWS_OVERRIDE
 from mptcpsim.core.window_log import OPENED, OVERRIDE, PROBE
-from mptcpsim.plugins import PENALISE, RESEND, Path, Scheduler
+from mptcpsim.plugins import Path, Scheduler
 from mptcpsim.units import MINUTE, NEVER
 
 if TYPE_CHECKING:
@@ -32,34 +29,25 @@ _MSL: Final = 2 * MINUTE
 _PATIENCE: Final = 4
 
 
-class DataSender(DataSource):
-    """Send state of a connection; sizes in bytes, times in ns.
+class DataSender(DataSendState):
+    """Decides what goes out for the first time, and keeps the timers of the connection.
 
     Attributes:
-        una: the DATA_ACK: the lowest DSN that is not acknowledged.
-        nxt: the next DSN to send for the first time.
-        end: DSN after the last byte that the application wrote.
-        edge: right edge of the peer's window: the largest DATA_ACK + window seen on any subflow.
-        fin_wanted, fin_sent: the application closed; the DATA_FIN has a number (``end``) and was sent.
+        reinjections: what goes out again.
+        backoff: retransmissions of the connection in a row that got no answer.
         rto_at: when the connection-level retransmission timer is due.
         override_at: when a small window is used after all.
-        reinjections: data to be sent on other subflows, too, lowest DSN first.
-        repair: how a retransmission of the connection goes on.
-        repeated_while_closed: bytes sent again while the peer's window was closed, probes included.
-        awake: ``push`` is not waiting for a DATA_ACK, which it does where a window alone does not wake it.
-        ahead: data is mapped onto a subflow before the subflow may send it.
-        declined_at: when the scheduler was last asked for a subflow and chose none, ns, or -1.
         timer_at: when the connection-level retransmission timer last made data go, ns, or -1.
+        ahead: data is mapped onto a subflow before the subflow may send it.
     """
 
     __slots__ = (
-        "_connection",
         "_copies",
         "_fills",
         "_first_try",
         "_fixed",
+        "_probe_dsns",
         "_probes",
-        "_probing",
         "_progress_at",
         "_pushing",
         "_rate_from",
@@ -68,40 +56,18 @@ class DataSender(DataSource):
         "_subflows_probe",
         "_wakes",
         "ahead",
-        "awake",
         "backoff",
-        "declined_at",
-        "edge",
-        "end",
-        "fin_sent",
-        "fin_wanted",
-        "idsn",
-        "max_window",
-        "nxt",
-        "octets",
         "override_at",
         "reinjections",
-        "repair",
-        "repeated_while_closed",
         "rto_at",
-        "scheduler",
         "timer_at",
-        "una",
-        "view",
     )
 
     def __init__(self, connection: MptcpConnection, scheduler: Scheduler, idsn: int) -> None:
-        mptcp = connection.config.mptcp
-        super().__init__(mptcp.subflow_probe, mptcp.persist_min, mptcp.persist_shift)
-        self._connection = connection
-        self.scheduler = scheduler
-        #: The own IDSN.
-        self.idsn = idsn
-        #: Octets of a DSN that is sent, 4 or 8; with 4, where and when the rate was last looked at.
-        self.octets: int = mptcp.dsn_octets
+        super().__init__(connection, scheduler, idsn)
+        config = connection.config
+        mptcp = config.mptcp
         self.ahead: bool = mptcp.map_ahead
-        self.awake: bool = True
-        self.declined_at: int = -1
         self.timer_at: int = -1
         self._wakes: bool = mptcp.wake_on_window
         self._probes: bool = mptcp.data_probe
@@ -109,56 +75,35 @@ class DataSender(DataSource):
         self._fixed: int = mptcp.data_timeout
         self._first_try: int = mptcp.data_retransmit
         self._fills: bool = mptcp.fill_window
-        config = connection.config
         self._retries: int = config.data_retries if mptcp.data_retries < 0 else mptcp.data_retries
-        #: Some subflow has a byte that probes the window of the connection, see ``Subflow.probe_dsn``.
-        self._probing: bool = False
+        #: DSNs of bytes that go out before anything else, to probe the window of the connection, by the
+        #: number of the subflow.
+        self._probe_dsns: dict[int, int] = {}
+        #: With DSNs of 4 octets: where and when the rate was last looked at.
         self._rate_from: int = 1
         self._rate_since: int = 0
-        self.una: int = 1
-        self.nxt: int = 1
-        self.end: int = 1
-        self.edge: int = 1 if mptcp.connection_window else NEVER
-        self.max_window: int = 0
-        self.fin_wanted: bool = False
-        self.fin_sent: bool = False
         self.backoff: int = 0
         self.rto_at: int = NEVER
         self.override_at: int = NEVER
-        self.reinjections: deque[Reinjection] = deque()
-        self.repair = Repair()
-        self.repeated_while_closed: int = 0
+        self.reinjections = Reinjections(connection, self)
         #: Under a redundant scheduler: how far each subflow has gone through the stream.
         self._copies: dict[int, int] = {}
         self._pushing: bool = False
         #: When the DATA_ACK advanced, or the first of the data outstanding was sent.
         self._progress_at: int = 0
 
-    # --- What a scheduler sees ----------------------------------------------------------------
+    # --- The application ------------------------------------------------------------------------
 
-    @property
-    def paths(self) -> list[Path]:
-        """The subflows that work."""
-        paths: list[Path] = []
-        for subflow in self._connection.usable():
-            paths.append(subflow)
-        return paths
+    def append(self, count: int) -> None:
+        """The application has written ``count`` bytes."""
+        self.end += count
+        self.awake = True
 
-    @property
-    def unsent(self) -> int:
-        """Bytes written and not sent."""
-        return self.end - self.nxt
-
-    @property
-    def window(self) -> int:
-        """Bytes that the connection's window allows."""
-        return max(0, self.edge - self.nxt)
+    def close(self) -> None:
+        """The application writes no more: the DATA_FIN follows what it has written."""
+        self.fin_wanted = True
 
     # --- DATA_ACK -------------------------------------------------------------------------------
-
-    def relative(self, wire: int, octets: int) -> int:
-        """Return the relative form of a DATA_ACK."""
-        return widen(wire, octets, self.idsn, self.una)
 
     def start(self, idsn: int, window: int) -> None:
         """The version is agreed on, and with it the own IDSN; take the window of the peer's SYN (3.3.5)."""
@@ -196,10 +141,6 @@ class DataSender(DataSource):
             # Maybe the subflow has acknowledged it before.
             self._connection.on_acked(subflow.number, now)
 
-    def highest(self) -> int:
-        """Return the highest DATA_ACK that makes sense."""
-        return self.end + 1 if self.fin_sent else self.nxt
-
     # --- Sending --------------------------------------------------------------------------------
 
     def push(self, now: int) -> None:
@@ -207,23 +148,24 @@ class DataSender(DataSource):
         self.moved = False
         if self._pushing or not self.awake:
             return
-        if self.una >= self.repair.end:
-            self._go_on_repairing()
+        reinjections = self.reinjections
+        if self.una >= reinjections.repair.end:
+            reinjections.go_on_repairing()
         new = self.nxt < self.end
-        if not new and not self.reinjections and not (self.fin_wanted and not self.fin_sent):
+        if not new and not reinjections.queue and not (self.fin_wanted and not self.fin_sent):
             if self.una < self.nxt:
                 if self.scheduler.REDUNDANT:
                     self._push_copies(self._connection.usable(), now)
                 elif self._connection.wants_write:
                     # The send buffer is full of what is on its way.
-                    self._blocked(self._connection.usable(), now)
+                    reinjections.on_blocked(self._connection.usable(), now)
             return
         self._pushing = True
         usable = self._connection.usable()
         if usable:
-            if self.reinjections:
-                self._push_reinjections(usable, now)
-            if self._probing and self.edge > self.nxt:
+            if reinjections.queue:
+                reinjections.push(usable, now)
+            if self._probe_dsns and self.edge > self.nxt:
                 self._send_probes(usable, now)
             if self.scheduler.REDUNDANT:
                 self._push_copies(usable, now)
@@ -233,7 +175,7 @@ class DataSender(DataSource):
                 self._push_new(usable, now)
             if self.fin_wanted and not self.fin_sent and self.nxt == self.end:
                 self.send_fin(now)
-            if self.nxt < self.end or self.reinjections:
+            if self.nxt < self.end or reinjections.queue:
                 self._wait(usable, now)
         elif self._fixed and self.rto_at == NEVER and new:
             self._start_timer(now)
@@ -248,7 +190,7 @@ class DataSender(DataSource):
             right = self.end if self.end < self.edge else self.edge
             left = right - self.nxt
             if left <= 0:
-                self._blocked(usable, now)
+                self.reinjections.on_blocked(usable, now)
                 break
             index = 0
             if several:
@@ -265,7 +207,7 @@ class DataSender(DataSource):
             if length < mss and self._wait_for_more(length):
                 if self.nxt + length < self.end or self._connection.wants_write:
                     # A window or the send buffer, not the application, has no more for the next segment.
-                    self._blocked(usable, now)
+                    self.reinjections.on_blocked(usable, now)
                 break
             self._send_new(subflow, length, now)
             rooms[index] -= length
@@ -326,25 +268,6 @@ class DataSender(DataSource):
         # The window cuts the segment: worth it only if it is half of the largest window.
         return length * 2 < self.max_window or (nagle and outstanding)
 
-    def _choose(
-        self, scheduler: Scheduler, usable: list[Subflow], left: int, excluded: int, now: int
-    ) -> Subflow | None:
-        available: list[Path] = []
-        for subflow in usable:
-            sender = subflow.tcp.sender
-            if subflow.number == excluded or sender.nxt < sender.end:
-                # What was mapped ahead comes first.
-                continue
-            if subflow.room(now) >= min(left, subflow.tcp.sender.mss):
-                available.append(subflow)
-        if not available:
-            return None
-        chosen = scheduler.choose(available, now)
-        if chosen is None:
-            self.declined_at = now
-            return None
-        return self._connection.subflow_of(chosen.identifier)
-
     def _send_new(self, subflow: Subflow, length: int, now: int) -> None:
         dsn = self.nxt
         # MP_CAPABLE, which stands in for the first mapping of version 1, has no flag for it.
@@ -352,7 +275,7 @@ class DataSender(DataSource):
         if self.una == dsn:
             self._progress_at = now
             self._arm(now)
-        if self._probing and subflow.probe_dsn:
+        if self._probe_dsns and subflow.number in self._probe_dsns:
             self._send_probe(subflow, now)
         self.nxt = dsn + length
         if fin:
@@ -365,18 +288,12 @@ class DataSender(DataSource):
 
     def _send_probes(self, usable: list[Subflow], now: int) -> None:
         """The window has reopened: what probes it goes first, where the subflow's own window allows it."""
-        waiting = False
         for subflow in usable:
-            if subflow.probe_dsn:
-                if subflow.tcp.sender.edge > subflow.tcp.sender.nxt:
-                    self._send_probe(subflow, now)
-                else:
-                    waiting = True
-        self._probing = waiting
+            if subflow.number in self._probe_dsns and subflow.tcp.sender.edge > subflow.tcp.sender.nxt:
+                self._send_probe(subflow, now)
 
     def _send_probe(self, subflow: Subflow, now: int) -> None:
-        dsn = subflow.probe_dsn
-        subflow.probe_dsn = 0
+        dsn = self._probe_dsns.pop(subflow.number)
         self.repeated_while_closed += 1
         subflow.send_data(dsn, 1, False, True, now)
         sender = subflow.tcp.sender
@@ -389,35 +306,6 @@ class DataSender(DataSource):
             self._connection.on_longer_numbers()
         self._rate_from = self.nxt
         self._rate_since = now
-
-    def _push_reinjections(self, usable: list[Subflow], now: int) -> None:
-        """Send again, elsewhere, what a failed subflow has not delivered (section 3.3.6)."""
-        queue = self.reinjections
-        # What its own subflow alone could carry does not hold up what comes from another one.
-        kept: deque[Reinjection] = deque()
-        while queue:
-            item = queue.popleft()
-            dsn = max(item.dsn, self.una)
-            if dsn >= item.end:
-                continue
-            left = item.end - dsn
-            subflow = self._choose(self.scheduler, usable, left, item.origin, now)
-            if subflow is None:
-                kept.append(item)
-                continue
-            length = min(left, subflow.tcp.sender.mss)
-            if dsn + length < item.end:
-                queue.appendleft(Reinjection(dsn + length, item.end, item.origin))
-            self._resend(subflow, dsn, length, now)
-        self.reinjections = kept
-
-    def _resend(self, subflow: Subflow, dsn: int, length: int, now: int) -> None:
-        subflow.reinjected_bytes += length
-        if self.edge <= self.nxt:
-            self.repeated_while_closed += length
-        self._connection.count("MPTcpExtMPTCPRetrans")
-        fin = self.fin_sent and dsn + length == self.end
-        subflow.send_data(dsn, length, fin, dsn + length == self.end, now)
 
     def _push_copies(self, usable: list[Subflow], now: int) -> None:
         """Every subflow carries everything that is not acknowledged, in order."""
@@ -444,31 +332,6 @@ class DataSender(DataSource):
                     fin = self.fin_sent and dsn + length == self.end
                     subflow.send_data(dsn, length, fin, dsn + length == self.end, now)
 
-    def _blocked(self, usable: list[Subflow], now: int) -> None:
-        """Nothing new can be sent: maybe the oldest data is held up on a subflow that is slower.
-
-        That is opportunistic retransmission and penalisation (Raiciu et al., NSDI 2012, section 4.2).
-        """
-        holder: Subflow | None = None
-        for subflow in usable:
-            if subflow.mappings.carries(self.una):
-                holder = subflow
-                break
-        if holder is None:
-            return
-        for path in usable:
-            if path is holder or path.blocked_at == self.una:
-                continue
-            length = min(self.nxt - self.una, path.tcp.sender.mss)
-            if length <= 0 or path.room(now) < length:
-                continue
-            verdict = self.scheduler.on_blocked(path, holder, now)
-            if verdict & PENALISE:
-                holder.penalise()
-            if verdict & RESEND:
-                path.blocked_at = self.una
-                self._resend(path, self.una, length, now)
-
     def _wait(self, usable: list[Subflow], now: int) -> None:
         """Data is left over: where nothing is in flight, some timer has to run."""
         idle = True
@@ -486,10 +349,9 @@ class DataSender(DataSource):
                     # Linux: the byte below gives a subflow something to probe with, once all is acknowledged.
                     continue
                 subflow.tcp.sender.window_probe.wait(now)
-                if closed and self._probes and self.una > 1 and not subflow.probe_dsn:
+                if closed and self._probes and self.una > 1 and subflow.number not in self._probe_dsns:
                     self._connection.count("MPTcpExtWinProbe")
-                    subflow.probe_dsn = self.una - 1
-                    self._probing = True
+                    self._probe_dsns[subflow.number] = self.una - 1
         if idle and not closed and self.override_at == NEVER:
             self.override_at = now + SWS_OVERRIDE
             self._connection.wake_by(self.override_at)
@@ -516,12 +378,7 @@ class DataSender(DataSource):
         self.end = self.nxt
         self.fin_wanted = False
         self.rto_at = self.override_at = NEVER
-        self.reinjections.clear()
-
-    def reinject(self, items: list[Reinjection]) -> None:
-        """Queue data for other subflows, lowest DSN first; what one subflow carries twice is queued once."""
-        self.reinjections = merged([*self.reinjections, *items])
-        self.awake = True
+        self.reinjections.stop()
 
     def _timeout(self) -> int:
         if self._fixed:
@@ -558,20 +415,18 @@ class DataSender(DataSource):
         if self.backoff >= self._retries:
             self._connection.ending.time_out("nothing was acknowledged at the connection", now)
             return
-        if any(subflow.fail.dsn >= 0 for subflow in self._connection.open):
+        if self._connection.is_failing():
             # On the way back to plain TCP what is in flight has to stay one piece of the stream.
             self._arm(now)
             return
-        if self.una < self.nxt and not self._held():
+        if self.una < self.nxt and not self.reinjections.holds():
             # The subflows have acknowledged the oldest data, the connection has not (section 3.3.6).
-            if self.backoff >= _PATIENCE and self._reset_silent(now):
+            if self.backoff >= _PATIENCE and self.reinjections.reset_silent(now):
                 self._arm(now)
                 return
             self._connection.note("data retransmission", f"dsn {self.una}")
             # First a segment; when that did not help, everything, as after a time-out of TCP.
-            end = self.nxt if self.backoff else min(self.nxt, self.una + self._first_try)
-            self.reinject([Reinjection(self.una, end, self._misled())])
-            self.repair.begin(self.una, end, self.nxt)
+            self.reinjections.start_repair(self.nxt - self.una if self.backoff else self._first_try)
             self.backoff += 1
         elif self.una == self.nxt and self.fin_sent:
             self.send_fin(now)
@@ -583,65 +438,20 @@ class DataSender(DataSource):
         self.timer_at = now
         self.push(now)
 
-    def _reset_silent(self, now: int) -> bool:
-        """Reset subflows that acknowledge data and never bring a DATA_ACK; return whether there were any.
-
-        The options have vanished in this direction alone: the peer cannot notice (section 3.7).
-        """
-        silent = [subflow for subflow in self._connection.alive() if subflow.bare_acks]
-        for subflow in silent:
-            self._connection.reset_subflow(subflow, REASON_MIDDLEBOX, "no DATA_ACK passes any more", now)
-        return len(silent) > 0
-
-    def _misled(self) -> int:
-        """Return the subflow that has acknowledged the oldest data in vain, if another one can have it."""
-        usable = self._connection.usable()
-        if len(usable) > 1:
-            for subflow in usable:
-                if subflow.mappings.has_left(self.una):
-                    return subflow.number
-        return NOBODY
-
-    def _go_on_repairing(self) -> None:
-        """What was sent again is DATA_ACKed: is the next byte missing, too?"""
-        repair = self.repair
-        if self.una >= self.nxt or any(subflow.fail.dsn >= 0 for subflow in self._connection.open):
-            repair.stop()
-        elif not self._held():
-            self.reinject([repair.follow(self.una, self.nxt, self._misled())])
-        elif self.una >= repair.point:
-            repair.stop()
-
-    def _held(self) -> bool:
-        """Return whether a subflow that works still has the oldest data to deliver."""
-        usable = self._connection.usable()
-        if not usable:
-            # All of them are in time-out, and send again themselves what they have.
-            return True
-        for subflow in usable:
-            if subflow.mappings.carries(self.una):
-                return True
-        for item in self.reinjections:
-            if item.dsn <= self.una < item.end and any(s.number != item.origin for s in usable):
-                return True
-        return False
-
     def _use_small_window(self, now: int) -> None:
         usable = self._connection.usable()
         if any(len(subflow.tcp.sender.board) for subflow in usable):
             return
         left = min(self.end - self.nxt, self.edge - self.nxt)
-        again = self.reinjections[0] if self.reinjections else None
+        again = len(self.reinjections.queue) > 0
         for subflow in usable:
             sender = subflow.tcp.sender
             most = min(subflow.room(now), sender.mss)
             if most <= 0 or sender.nxt < sender.end:
                 continue
-            if again is not None:
-                if subflow.number != again.origin and self.una < again.end:
-                    dsn = max(again.dsn, self.una)
-                    length = min(again.end - dsn, most)
-                    self._resend(subflow, dsn, length, now)
+            if again:
+                length = self.reinjections.resend_first(subflow, most, now)
+                if length:
                     subflow.tcp.log(OVERRIDE, now, sender.nxt - length, length)
                     return
             elif left > 0:

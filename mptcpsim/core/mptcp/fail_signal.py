@@ -43,7 +43,7 @@ class FailSignal:
         self.repeat_at = now
         self.give_up_at = now + self._subflow.connection.config.mptcp.fail_timeout
         tcp = self._subflow.tcp
-        tcp.receiver.ack_now = True
+        tcp.receiver.request_ack()
         tcp.wake_by(now)
 
     def option(self) -> MpFail:

@@ -19,7 +19,7 @@ from mptcpsim.core.tcp.states import CLOSED, ESTABLISHED
 if TYPE_CHECKING:
     from mptcpsim.core.mptcp.connection import MptcpConnection
     from mptcpsim.core.mptcp.subflow import Subflow
-    from mptcpsim.core.tcp.endpoint import Tcp
+    from mptcpsim.core.tcp.arrives import Tcp
 
 _MASK: Final = 0xFFFFFFFF
 
@@ -109,7 +109,7 @@ class Fallback:
         ]
         if any(mapping.dsn - mapping.ssn != shift for mapping in outstanding):
             return False
-        if any(item.origin != subflow.number and item.end > outbound.una for item in outbound.reinjections):
+        if outbound.reinjections.leaves_undone(subflow.number):
             # Data that another subflow has failed to deliver.
             return False
         return not outstanding or max(outstanding[0].ssn, ack) + shift >= outbound.una
@@ -292,18 +292,11 @@ class Fallback:
         """
         connection = self._connection
         outbound = connection.outbound
-        sender = tcp.sender
-        mapped_end = max(sender.end, 1)
-        tcp.send_shift = outbound.nxt - 1 - mapped_end
-        sender.source = None
-        sender.nagle = connection.config.nagle
-        sender.end = mapped_end + outbound.end - outbound.nxt
-        tcp.receive_shift = connection.delivered - subflow.incoming.done
-        held = subflow.incoming.release(tcp.receive_shift)
+        incoming = subflow.incoming
+        tcp.go_on_alone(outbound.nxt - 1, outbound.end - 1, connection.delivered, incoming.done)
+        held = incoming.release(tcp.receive_shift)
         if tcp.state >= ESTABLISHED:
-            receiver = tcp.receiver
-            receiver.limit = receiver.nxt + connection.receive_buffer - connection.readable - held
-            receiver.edge = max(receiver.edge, receiver.nxt)
+            tcp.receiver.go_on_alone(connection.receive_buffer - connection.readable - held)
         return held
 
     # --- What happens after it ----------------------------------------------------------------------

@@ -272,7 +272,7 @@ def mptcp_info(connection: Connection, now: int) -> MptcpInfo | None:
         write_seq=out.end + (1 if out.fin_wanted or out.fin_sent else 0),
         snd_wnd_end=out.edge,
         unsent_bytes=out.end - out.nxt,
-        requeued=len(out.reinjections),
+        requeued=len(out.reinjections.queue),
         bytes_reinjected=reinjected,
         timeouts_in_a_row=out.backoff,
         rto_at=out.rto_at,

@@ -153,7 +153,7 @@ class JoinHandshake(Handshake):
                         connection.count("MPTcpExtMPJoinPortAckRx")
                     subflow.advance(JOIN_PROVEN)
                     # The fourth ACK: the initiator may not send before it (section 3.2).
-                    subflow.tcp.receiver.ack_now = True
+                    subflow.tcp.receiver.request_ack()
                     return True
                 connection.count("MPTcpExtMPJoinAckHMacFailure")
                 break

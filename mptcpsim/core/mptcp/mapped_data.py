@@ -13,14 +13,13 @@ from mptcpsim.core.mptcp.dss_checksum import checksum_is_right, payload_sum
 from mptcpsim.core.mptcp.kept_segments import KeptSegments
 from mptcpsim.core.mptcp.mappings import Mapping, ReceivedMappings
 from mptcpsim.core.mptcp.stages import PLAIN
-from mptcpsim.core.mptcp_options import REASON_MIDDLEBOX, REASON_MPTCP_SPECIFIC
-from mptcpsim.core.payload import content, content_is, part, part_is
+from mptcpsim.core.mptcp_options import REASON_MPTCP_SPECIFIC
+from mptcpsim.core.payload import content, content_is, part_is
 from mptcpsim.core.segment import Segment
 from mptcpsim.core.sequences import UNKNOWN
 from mptcpsim.units import NEVER
 
 if TYPE_CHECKING:
-    from mptcpsim.core.mptcp.connection import MptcpConnection
     from mptcpsim.core.mptcp.subflow import Subflow
 
 _32_BITS: Final = 0xFFFFFFFF
@@ -64,6 +63,16 @@ class MappedData:
         #: The segment at hand if it was found to carry what its mapping says: it need not be kept.
         self._matched: Segment | None = None
 
+    def begin(self) -> None:
+        """A segment is being taken: nothing is known of its mapping."""
+        self.current_dsn = UNKNOWN
+
+    def take_whole(self, segment: Segment, dsn: int) -> None:
+        """The segment is next in order, and its mapping covers just it."""
+        self.current_dsn = dsn
+        self.current_ssn = segment.seq
+        self.current_length = segment.length
+
     def covers(self, segment: Segment) -> bool:
         """Return whether a mapping of the first byte of a segment is known."""
         return self.current_dsn != UNKNOWN or self.received.at(segment.seq) is not None
@@ -79,9 +88,7 @@ class MappedData:
         if exact and content_is(segment, mapping.dsn - 1):
             in_order = segment.seq == subflow.tcp.receiver.nxt and self.done == segment.seq
             if in_order and not self.received.mappings:
-                self.current_dsn = mapping.dsn
-                self.current_ssn = mapping.ssn
-                self.current_length = mapping.length
+                self.take_whole(segment, mapping.dsn)
                 return True
             self._matched = segment
         if not self.received.add(mapping):
@@ -96,7 +103,7 @@ class MappedData:
     def keep(self, segment: Segment, left: int, right: int) -> None:
         """Keep bytes that the subflow has taken, unless it is known that they are what their mapping says."""
         if self.current_dsn == UNKNOWN and segment is not self._matched:
-            self._segments.add(part(segment, left, right))
+            self._segments.add(segment.part(left, right))
 
     def deliver(self, left: int, length: int, now: int) -> None:
         """Take bytes that are in order on this subflow: hand on what is mapped, hold the rest."""
@@ -144,8 +151,7 @@ class MappedData:
             connection.inbound.on_data(mapping.dsn + left - mapping.ssn, end - left, subflow, now)
         self._segments.forget_below(self.done)
         if self.unmapped():
-            connection.inbound.waits_for_mappings = True
-            judge_unmapped(connection, now)
+            connection.inbound.on_unmapped(now)
 
     def unmapped(self) -> int:
         """Return how many bytes wait for a mapping that has not come."""
@@ -234,22 +240,6 @@ class MappedData:
         self.done = self._arrived
         self._segments.clear()
         return held
-
-
-def judge_unmapped(connection: MptcpConnection, now: int) -> None:
-    """Reset a subflow whose mapping has not come within a window of data (RFC 8684 section 3.3.1).
-
-    The window is that of the connection. Where all of it has arrived, be it without a mapping or out of order
-    for want of what has none, the peer can send nothing more, and nothing of it can ever be delivered.
-    """
-    inbound = connection.inbound
-    waiting = [(subflow.incoming.unmapped(), subflow.number) for subflow in connection.open]
-    most, number = max(waiting, default=(0, 0))
-    inbound.waits_for_mappings = most > 0
-    if most and inbound.is_filled_by(sum(count for count, _ in waiting)):
-        connection.count("MPTcpExtDSSNoMatchTCP")
-        subflow = connection.subflow_of(number)
-        connection.reset_subflow(subflow, REASON_MIDDLEBOX, "a window of data without mapping", now)
 
 
 def _join(segments: list[Segment], left: int, right: int) -> bytes:

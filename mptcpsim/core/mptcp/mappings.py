@@ -55,6 +55,10 @@ class Mapping:
         self.checksum = checksum
         self.reinjected: bool = False
 
+    def on_reinjected(self) -> None:
+        """Its data was queued for other subflows: once is enough."""
+        self.reinjected = True
+
 
 class SentMappings:
     """The mappings of a subflow whose data is not acknowledged, oldest first.

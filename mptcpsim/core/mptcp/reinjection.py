@@ -1,6 +1,18 @@
-"""Data that goes out again at the connection: which, on whose behalf, and how much at once.
+"""Data that goes out again at the connection: the whole rule (RFC 8684 section 3.3.6).
 
-RFC 8684 section 3.3.6. Numbers are relative data sequence numbers.
+*Who asks, and for what.* When the retransmission timer of a subflow expires, everything that it has
+outstanding is queued for the others, once (``on_timeout``). When a subflow ends, or its FIN is acknowledged,
+the others take over all that it sent and the connection has not acknowledged (``take_over``). The timer of
+the connection repeats what subflows have acknowledged and the connection has not (``start_repair``). A
+scheduler may have the oldest data repeated on another subflow when it holds up the window
+(``on_blocked``). A redundant scheduler has every subflow carry everything; that is not reinjection
+(``DataSender``).
+
+*When, and how much.* Queued data goes before new data, lowest DSN first, a segment at a time. The scheduler
+chooses among the subflows that the data does not come from (``push``). A repair begins with one segment; when
+that does not help, everything follows, after each DATA_ACK twice as much as before (``Repair``).
+
+Numbers are relative data sequence numbers.
 """
 
 from __future__ import annotations
@@ -9,10 +21,15 @@ from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from mptcpsim.core.mptcp.data_send_state import DataSendState
+from mptcpsim.core.mptcp_options import REASON_MIDDLEBOX
+from mptcpsim.plugins import PENALISE, RESEND
 from mptcpsim.units import NEVER
 
 if TYPE_CHECKING:
+    from mptcpsim.core.mptcp.connection import MptcpConnection
     from mptcpsim.core.mptcp.mappings import Mapping
+    from mptcpsim.core.mptcp.subflow import Subflow
 
 #: Origin of data that any subflow may carry.
 NOBODY: Final = -1
@@ -39,7 +56,7 @@ def unqueued(mappings: Iterable[Mapping], una: int, origin: int) -> list[Reinjec
         end = mapping.dsn + mapping.length
         if mapping.reinjected or end <= una:
             continue
-        mapping.reinjected = True
+        mapping.on_reinjected()
         if items and items[-1].end == mapping.dsn:
             items[-1] = Reinjection(items[-1].dsn, end, origin)
         else:
@@ -93,3 +110,183 @@ class Repair:
     def stop(self) -> None:
         """Nothing is missing any more, or some subflow has it."""
         self.end = NEVER
+
+
+class Reinjections:
+    """What waits to go out again on a connection, and what went.
+
+    Attributes:
+        queue: data to be sent on other subflows, too, lowest DSN first.
+        repair: how a retransmission of the connection goes on.
+    """
+
+    __slots__ = ("_connection", "_data", "_held_up_at", "_sent", "queue", "repair")
+
+    def __init__(self, connection: MptcpConnection, data: DataSendState) -> None:
+        self._connection = connection
+        self._data = data
+        self.queue: deque[Reinjection] = deque()
+        self.repair = Repair()
+        #: Bytes sent again, by the number of the subflow.
+        self._sent: dict[int, int] = {}
+        #: The DSN that was last sent on a subflow because another one held it up, by its number.
+        self._held_up_at: dict[int, int] = {}
+
+    # --- Questions ------------------------------------------------------------------------------
+
+    def bytes_on(self, number: int) -> int:
+        """Return how many bytes were sent again on a subflow."""
+        return self._sent.get(number, 0)
+
+    def held_up_at(self, number: int) -> int:
+        """Return the DSN that was last sent on a subflow because another one held it up, or -1."""
+        return self._held_up_at.get(number, -1)
+
+    def leaves_undone(self, number: int) -> bool:
+        """Return whether something is queued that another subflow than this one has left."""
+        return any(item.origin != number and item.end > self._data.una for item in self.queue)
+
+    def holds(self) -> bool:
+        """Return whether a subflow that works still has the oldest data to deliver."""
+        data = self._data
+        usable = self._connection.usable()
+        if not usable:
+            # All of them are in time-out, and send again themselves what they have.
+            return True
+        for subflow in usable:
+            if subflow.mappings.carries(data.una):
+                return True
+        for item in self.queue:
+            if item.dsn <= data.una < item.end and any(s.number != item.origin for s in usable):
+                return True
+        return False
+
+    # --- Who asks -------------------------------------------------------------------------------
+
+    def on_timeout(self, subflow: Subflow) -> None:
+        """A subflow is in time-out: others carry what it has outstanding, too."""
+        self.add(unqueued(subflow.mappings.outstanding(), self._data.una, subflow.number))
+
+    def take_over(self, subflow: Subflow) -> None:
+        """A subflow sends nothing any more: others take what it leaves.
+
+        That it has acknowledged something is no reason to leave it out: its mapping may never have
+        arrived, and now nobody is left to ask for it.
+        """
+        self.add(unqueued(subflow.mappings.undelivered(), self._data.una, NOBODY))
+
+    def start_repair(self, length: int) -> None:
+        """The subflows have acknowledged the oldest data, the connection has not: repeat ``length`` bytes."""
+        data = self._data
+        end = min(data.nxt, data.una + length)
+        self.add([Reinjection(data.una, end, self._misled())])
+        self.repair.begin(data.una, end, data.nxt)
+
+    def go_on_repairing(self) -> None:
+        """What was sent again is DATA_ACKed: is the next byte missing, too?"""
+        data = self._data
+        repair = self.repair
+        if data.una >= data.nxt or self._connection.is_failing():
+            repair.stop()
+        elif not self.holds():
+            self.add([repair.follow(data.una, data.nxt, self._misled())])
+        elif data.una >= repair.point:
+            repair.stop()
+
+    def reset_silent(self, now: int) -> bool:
+        """Reset subflows that acknowledge data and never bring a DATA_ACK; return whether there were any.
+
+        The options have vanished in this direction alone: the peer cannot notice (section 3.7).
+        """
+        silent = [subflow for subflow in self._connection.alive() if subflow.bare_acks]
+        for subflow in silent:
+            self._connection.reset_subflow(subflow, REASON_MIDDLEBOX, "no DATA_ACK passes any more", now)
+        return len(silent) > 0
+
+    def _misled(self) -> int:
+        """Return the subflow that has acknowledged the oldest data in vain, if another one can have it."""
+        usable = self._connection.usable()
+        if len(usable) > 1:
+            for subflow in usable:
+                if subflow.mappings.has_left(self._data.una):
+                    return subflow.number
+        return NOBODY
+
+    def add(self, items: list[Reinjection]) -> None:
+        """Queue data for other subflows; what one subflow carries twice is queued once."""
+        self.queue = merged([*self.queue, *items])
+        self._data.wake()
+
+    def stop(self) -> None:
+        """Send nothing any more: the connection was aborted."""
+        self.queue.clear()
+
+    # --- When, and how much -----------------------------------------------------------------------
+
+    def push(self, usable: list[Subflow], now: int) -> None:
+        """Send again, elsewhere, what a failed subflow has not delivered (section 3.3.6)."""
+        data = self._data
+        queue = self.queue
+        # What its own subflow alone could carry does not hold up what comes from another one.
+        kept: deque[Reinjection] = deque()
+        while queue:
+            item = queue.popleft()
+            dsn = max(item.dsn, data.una)
+            if dsn >= item.end:
+                continue
+            left = item.end - dsn
+            subflow = data.choose(usable, left, item.origin, now)
+            if subflow is None:
+                kept.append(item)
+                continue
+            length = min(left, subflow.tcp.sender.mss)
+            if dsn + length < item.end:
+                queue.appendleft(Reinjection(dsn + length, item.end, item.origin))
+            self.resend(subflow, dsn, length, now)
+        self.queue = kept
+
+    def resend(self, subflow: Subflow, dsn: int, length: int, now: int) -> None:
+        """Send bytes again on a subflow."""
+        data = self._data
+        self._sent[subflow.number] = self._sent.get(subflow.number, 0) + length
+        data.on_repeated(length)
+        self._connection.count("MPTcpExtMPTCPRetrans")
+        fin = data.fin_sent and dsn + length == data.end
+        subflow.send_data(dsn, length, fin, dsn + length == data.end, now)
+
+    def resend_first(self, subflow: Subflow, most: int, now: int) -> int:
+        """Send the first bytes that are queued on a subflow, at most ``most``; return how many."""
+        first = self.queue[0]
+        if subflow.number == first.origin or self._data.una >= first.end:
+            return 0
+        dsn = max(first.dsn, self._data.una)
+        length = min(first.end - dsn, most)
+        self.resend(subflow, dsn, length, now)
+        return length
+
+    def on_blocked(self, usable: list[Subflow], now: int) -> None:
+        """Nothing new can be sent: maybe the oldest data is held up on a subflow that is slower.
+
+        That is opportunistic retransmission and penalisation (Raiciu et al., NSDI 2012, section 4.2).
+        """
+        data = self._data
+        una = data.una
+        holder: Subflow | None = None
+        for subflow in usable:
+            if subflow.mappings.carries(una):
+                holder = subflow
+                break
+        if holder is None:
+            return
+        for path in usable:
+            if path is holder or self.held_up_at(path.number) == una:
+                continue
+            length = min(data.nxt - una, path.tcp.sender.mss)
+            if length <= 0 or path.room(now) < length:
+                continue
+            verdict = data.scheduler.on_blocked(path, holder, now)
+            if verdict & PENALISE:
+                holder.penalise()
+            if verdict & RESEND:
+                self._held_up_at[path.number] = una
+                self.resend(path, una, length, now)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mptcpsim.core.mptcp import window_updates
 from mptcpsim.core.mptcp.dss_checksum import checksum_is_right, dss_checksum, payload_sum
 from mptcpsim.core.mptcp.fail_signal import FailSignal
 from mptcpsim.core.mptcp.handshake import CapableHandshake
@@ -18,7 +17,6 @@ from mptcpsim.core.mptcp.mapped_data import MappedData
 from mptcpsim.core.mptcp.mappings import Mapping, narrow, widen
 from mptcpsim.core.mptcp.path_watch import PathWatch
 from mptcpsim.core.mptcp.priority import Priority
-from mptcpsim.core.mptcp.reinjection import NOBODY, Reinjection, unqueued
 from mptcpsim.core.mptcp.signals import Signals
 from mptcpsim.core.mptcp.stages import FELL_BACK, KEYS_ARRIVED, PLAIN, PRE_ESTABLISHED, STAGE_TRANSITIONS
 from mptcpsim.core.mptcp.subflow_state import SubflowState
@@ -27,14 +25,9 @@ from mptcpsim.core.mptcp_options import (
     VERSION_0,
     Dss,
     MptcpOption,
-)
-from mptcpsim.core.options import (
-    OPTION_SPACE,
-    TIMESTAMPS_LENGTH,
     mptcp_length,
-    sack_blocks_that_fit,
-    sack_length,
 )
+from mptcpsim.core.options import OPTION_SPACE, TIMESTAMPS_LENGTH, sack_blocks_that_fit, sack_length
 from mptcpsim.core.payload import content_is, pattern
 from mptcpsim.core.segment import ACK, ECE, ECT0, FIN, NOT_ECT, Segment
 from mptcpsim.core.sequences import UNKNOWN, unwrap
@@ -44,7 +37,7 @@ from mptcpsim.units import NEVER
 
 if TYPE_CHECKING:
     from mptcpsim.core.mptcp.connection import MptcpConnection
-    from mptcpsim.core.tcp.endpoint import Tcp
+    from mptcpsim.core.tcp.arrives import Tcp
 
 _MASK: Final = 0xFFFFFFFF
 
@@ -149,10 +142,9 @@ class Subflow(SubflowState):
 
     def complete(self, segment: Segment) -> None:
         """Complete a segment of plain TCP: its place in the stream, and the infinite mapping where due."""
-        segment.offset = segment.seq + self.tcp.send_shift
         dss = self.connection.fallback.mapping_for(segment)
         if dss is not None:
-            self._replace_options(segment, dss, None)
+            segment.say(dss, None, self.tcp.header)
             if segment.length:
                 self.tcp.set_signal_bytes(0)
 
@@ -266,18 +258,9 @@ class Subflow(SubflowState):
     def send_ack_with(self, dss: Dss | None, options: tuple[MptcpOption, ...], now: int) -> None:
         """Send an ACK with just these options of MPTCP beside the timestamps."""
         self.tcp.send_ack(now)
-        self._replace_options(self.tcp.last_sent(), dss, options or None)
-
-    def _replace_options(
-        self, segment: Segment, dss: Dss | None, options: tuple[MptcpOption, ...] | None
-    ) -> None:
-        """Let a segment that is finished carry options of MPTCP, and no SACK blocks."""
-        segment.sack = None
-        segment.dss = dss
-        segment.options = options
-        segment.size = self.tcp.header + segment.length + mptcp_length(dss, options)
+        segment = self.tcp.last_sent()
+        segment.say(dss, options or None, self.tcp.header)
         if self.tcp.further_options is not None:
-            segment.further_options = None
             self.tcp.further_options.complete(segment)
 
     def emit(self, seq: int, length: int, flags: int, ect: bool, now: int, data_fin: bool = False) -> None:
@@ -314,8 +297,7 @@ class Subflow(SubflowState):
             dss = inbound.ack_dss()
             used = 4 + inbound.ack_octets
         elif receiver.nxt > receiver.last_ack_sent or inbound.nxt > inbound.last_sent:
-            inbound.last_sent = inbound.nxt
-            dss = inbound.ack_dss()
+            dss = inbound.say_ack()
             used = 4 + inbound.ack_octets
         else:
             used = 0
@@ -332,17 +314,14 @@ class Subflow(SubflowState):
             flags |= ECE
         nxt = receiver.nxt
         if self._own_books:
-            field = window_updates.own_window_field(self)
+            field = self.connection.window_updates.own_window_field(self)
         else:
             field = inbound.window_field(receiver.scale)
-            if nxt + (field << receiver.scale) > receiver.edge:
-                receiver.edge = nxt + (field << receiver.scale)
+            receiver.promise(nxt + (field << receiver.scale))
             edge = inbound.edge
             if edge != self._edge_sent:
                 self._edge_sent = edge
-                if edge > inbound.told:
-                    inbound.told = edge
-                else:
+                if not inbound.is_news(edge):
                     # Another subflow has announced this edge before (section 3.3.5).
                     self.connection.count("MPTcpExtRcvWndShared")
         if not field:
@@ -360,10 +339,10 @@ class Subflow(SubflowState):
             receiver.ts_recent if stamped else UNKNOWN,
             sack,
             ECT0 if ect else NOT_ECT,
+            dss,
+            options,
+            offset,
         )
-        segment.offset = offset
-        segment.dss = dss
-        segment.options = options
         if dss is not None:
             self.dss_sent = True
         if tcp.further_options is not None:
@@ -376,7 +355,7 @@ class Subflow(SubflowState):
     def take(self, segment: Segment, now: int) -> bool:
         """Act on the options of an acceptable segment; return False if the subflow ended with it."""
         incoming = self.incoming
-        incoming.current_dsn = UNKNOWN
+        incoming.begin()
         if self.stage == PLAIN:
             if segment.options is not None or segment.dss is not None:
                 return self.connection.fallback.on_options_when_plain(self, segment, now)
@@ -493,9 +472,7 @@ class Subflow(SubflowState):
         dsn = widen(dss.dsn, dss.dsn_octets, inbound.idsn, inbound.nxt)
         if not content_is(segment, dsn - 1):
             return False
-        incoming.current_dsn = dsn
-        incoming.current_ssn = segment.seq
-        incoming.current_length = segment.length
+        incoming.take_whole(segment, dsn)
         return True
 
     def _take_mapping(self, dss: Dss, segment: Segment, now: int) -> bool:
@@ -525,7 +502,7 @@ class Subflow(SubflowState):
                 news = inbound.fin_at == UNKNOWN and dsn >= inbound.nxt
                 if news or self.tcp.answers.allowed(now):
                     # Again is no news. But our answer may be lost, and Linux has it on every ACK till then.
-                    self.tcp.receiver.ack_now = True
+                    self.tcp.receiver.request_ack()
                 inbound.on_fin(dsn, self, now)
                 return not self.tcp.ended
         ssn = unwrap(dss.ssn, self.tcp.receiver.nxt)
@@ -547,18 +524,8 @@ class Subflow(SubflowState):
 
     def on_timeout(self, now: int) -> None:
         """The subflow's retransmission timer expired: what it carries goes elsewhere, too."""
-        connection = self.connection
-        items = unqueued(self.mappings.outstanding(), connection.outbound.una, self.number)
-        connection.on_subflow_timeout(self, items, now)
+        self.connection.on_subflow_timeout(self, now)
         self.watch.on_timeout(now)
-
-    def lost(self) -> list[Reinjection]:
-        """Return what was sent here, is not acknowledged at the connection and not yet queued for others.
-
-        That this subflow has acknowledged it is no reason to leave it out: its mapping may never have
-        arrived, and now nobody is left to ask for it (section 3.3.6).
-        """
-        return unqueued(self.mappings.undelivered(), self.connection.outbound.una, NOBODY)
 
     # --- Timers ---------------------------------------------------------------------------------------
 

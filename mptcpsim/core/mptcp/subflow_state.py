@@ -22,7 +22,7 @@ from mptcpsim.core.tcp.states import ESTABLISHED
 
 if TYPE_CHECKING:
     from mptcpsim.core.mptcp.connection import MptcpConnection
-    from mptcpsim.core.tcp.endpoint import Tcp
+    from mptcpsim.core.tcp.arrives import Tcp
 
 _MASK: Final = 0xFFFFFFFF
 
@@ -48,7 +48,6 @@ class SubflowState(Extension):
         reset_reason: what the RST that ends it says.
         bare_acks: ACKs of new data since the last DATA_ACK came.
         signals: options that wait for room on an ACK.
-        blocked_at: the DSN that was last sent here because another subflow held it up.
     """
 
     __slots__ = (
@@ -60,12 +59,10 @@ class SubflowState(Extension):
         "_seen_ack",
         "_seen_window",
         "bare_acks",
-        "blocked_at",
         "confirmed",
         "connection",
         "dss_received",
         "dss_sent",
-        "duplicate_bytes",
         "fail",
         "fin_with_dss",
         "handshake",
@@ -76,9 +73,7 @@ class SubflowState(Extension):
         "mappings",
         "number",
         "priority",
-        "probe_dsn",
         "proven",
-        "reinjected_bytes",
         "reset_reason",
         "signals",
         "stage",
@@ -123,11 +118,7 @@ class SubflowState(Extension):
         #: The right edge of the connection's window that was announced here last.
         self._edge_sent: int = 1
         #: DSN of a byte that goes out before anything else, to probe the window of the connection; or 0.
-        self.probe_dsn: int = 0
         self.reset_reason = ResetReason(connection.agreed, connection.inbound, connection.counters())
-        self.reinjected_bytes: int = 0
-        self.duplicate_bytes: int = 0
-        self.blocked_at: int = -1
         self.bare_acks: int = 0
 
     # --- What a scheduler sees ------------------------------------------------------------------
@@ -177,12 +168,11 @@ class SubflowState(Extension):
 
     def syn_window(self) -> int:
         """Return the window field of a SYN, and note the edge that it promises on this subflow."""
-        receiver = self.tcp.receiver
-        field = self.connection.inbound.syn_window()
-        receiver.edge = max(receiver.edge, 1 + field)
         inbound = self.connection.inbound
+        field = inbound.syn_window()
+        self.tcp.receiver.promise(1 + field)
         self._edge_sent = inbound.edge
-        inbound.told = max(inbound.told, inbound.edge)
+        inbound.is_news(inbound.edge)
         return field
 
     def stretch_window(self, segment: Segment) -> None:
@@ -192,9 +182,9 @@ class SubflowState(Extension):
         # A FIN of the subflow takes no number there: it is welcome in a closed window, too.
         fin = 1 if segment.flags & FIN and not segment.length else 0
         if self._own_books:
-            receiver.edge = max(receiver.edge, receiver.nxt + fin)
+            receiver.promise(receiver.nxt + fin)
             return
-        receiver.edge = max(receiver.edge, receiver.nxt + max(inbound.edge - inbound.nxt, fin))
+        receiver.promise(receiver.nxt + max(inbound.edge - inbound.nxt, fin))
 
     def room(self, now: int) -> int:
         """Return how many bytes of new data may be sent now; 0 or less for none."""
@@ -213,14 +203,22 @@ class SubflowState(Extension):
             return sender.edge <= sender.nxt
         if outbound.nxt < outbound.end and outbound.edge <= outbound.nxt:
             return True
-        return (outbound.nxt < outbound.end or len(outbound.reinjections) > 0) and self.own_window_closed()
+        return (
+            outbound.nxt < outbound.end or len(outbound.reinjections.queue) > 0
+        ) and self.own_window_closed()
+
+    @property
+    def reinjected_bytes(self) -> int:
+        """Bytes sent here that another subflow had carried before."""
+        return self.connection.outbound.reinjections.bytes_on(self.number)
+
+    @property
+    def blocked_at(self) -> int:
+        """The DSN that was last sent here because another subflow held it up, or -1."""
+        return self.connection.outbound.reinjections.held_up_at(self.number)
 
     def penalise(self) -> None:
         """Halve the window of a subflow that holds the connection up; how often is the scheduler's affair."""
         sender = self.tcp.sender
-        if sender.recovery.state != OPEN:
-            return
-        congestion = sender.congestion
-        if congestion.cwnd >= congestion.ssthresh:
-            congestion.ssthresh = max(congestion.ssthresh // 2, 2 * sender.mss)
-        congestion.cwnd = max(congestion.cwnd // 2, sender.mss)
+        if sender.recovery.state == OPEN:
+            sender.window.halve(sender.mss)

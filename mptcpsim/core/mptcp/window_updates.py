@@ -17,126 +17,129 @@ if TYPE_CHECKING:
 _MAX_FIELD: Final = 0xFFFF
 
 
-def after_read(connection: MptcpConnection, now: int) -> None:
-    """Tell the peer that the application has made room, if it is worth a segment."""
-    mptcp = connection.config.mptcp
-    if connection.peer_closed or mptcp.window_update == "none":
-        return
-    if mptcp.window_update == "one":
-        chosen = _whose_turn(connection)
-        if chosen is not None:
-            missing = missing_to_update(chosen)
-            if missing <= 0:
-                _update(chosen, now)
-            else:
-                _withheld(connection, chosen.number, missing, now)
-        return
-    alive = connection.alive()
-    missing = min([missing_to_update(subflow) for subflow in alive], default=0)
-    if alive and missing > 0:
-        _withheld(connection, -1, missing, now)
-        return
-    for subflow in alive:
-        _update(subflow, now)
+class WindowUpdates:
+    """Who is told after a read, at one end of a connection."""
 
+    __slots__ = ("_connection", "_turn")
 
-def _whose_turn(connection: MptcpConnection) -> Subflow | None:
-    """Return the subflow that this read drives: they take turns, whether it is worth an update or not."""
-    alive = connection.alive()
-    usable = [subflow for subflow in alive if not subflow.failing] or alive
-    if not usable:
-        return None
-    chosen = usable[0]
-    for subflow in usable:
-        if subflow.number > connection.update_turn:
-            chosen = subflow
-            break
-    connection.update_turn = chosen.number
-    return chosen
+    def __init__(self, connection: MptcpConnection) -> None:
+        self._connection = connection
+        #: The subflow that the last read has driven, where reads drive one at a time.
+        self._turn: int = -1
 
+    def after_read(self, now: int) -> None:
+        """Tell the peer that the application has made room, if it is worth a segment."""
+        connection = self._connection
+        mptcp = connection.config.mptcp
+        if connection.peer_closed or mptcp.window_update == "none":
+            return
+        if mptcp.window_update == "one":
+            chosen = self._whose_turn()
+            if chosen is not None:
+                missing = self.missing_to_update(chosen)
+                if missing <= 0:
+                    self._update(chosen, now)
+                else:
+                    self._withheld(chosen.number, missing, now)
+            return
+        alive = connection.alive()
+        missing = min([self.missing_to_update(subflow) for subflow in alive], default=0)
+        if alive and missing > 0:
+            self._withheld(-1, missing, now)
+            return
+        for subflow in alive:
+            self._update(subflow, now)
 
-def missing_to_update(subflow: Subflow) -> int:
-    """Return how many bytes more must be read before an update is worth a segment; 0 or less: none."""
-    connection = subflow.connection
-    inbound = connection.inbound
-    receiver = subflow.tcp.receiver
-    own_books = connection.config.mptcp.receive_window != "connection"
-    mss = inbound.mss
-    if own_books:
-        space = own_space(subflow)
-        offered = receiver.edge - receiver.nxt
-    else:
-        space = min(inbound.limit - inbound.nxt, _MAX_FIELD << receiver.scale)
-        offered = inbound.edge - inbound.nxt
-    gain = space - offered
-    if connection.config.mptcp.window_update_rule == "rfc":
-        return inbound.least_gain(receiver.scale) - gain
-    if connection.config.mptcp.window_update_rule == "linux":
-        # tcp_cleanup_rbuf: the window is at least twice what the peer still holds.
-        return max(2 * offered, inbound.least_step(receiver.scale)) - space
-    # FreeBSD's tcp_output: two segments that are a quarter of the buffer, or that come to a window of an
-    # eighth of it at most, or any two segments of a small buffer; or half of the buffer.
-    buffer = inbound.buffer
-    two = 2 * mss - gain
-    if 8 * (space + max(two, 0)) <= buffer or buffer <= 8 * mss:
-        return min(two, (buffer + 1) // 2 - gain)
-    return min(max(two, (buffer + 3) // 4 - gain), (buffer + 1) // 2 - gain)
+    def _whose_turn(self) -> Subflow | None:
+        """Return the subflow that this read drives: they take turns, whether it is worth an update or not."""
+        alive = self._connection.alive()
+        usable = [subflow for subflow in alive if not subflow.failing] or alive
+        if not usable:
+            return None
+        chosen = usable[0]
+        for subflow in usable:
+            if subflow.number > self._turn:
+                chosen = subflow
+                break
+        self._turn = chosen.number
+        return chosen
 
+    def missing_to_update(self, subflow: Subflow) -> int:
+        """Return how many bytes more must be read before an update is worth a segment; 0 or less: none."""
+        connection = self._connection
+        inbound = connection.inbound
+        receiver = subflow.tcp.receiver
+        own_books = connection.config.mptcp.receive_window != "connection"
+        mss = inbound.mss
+        if own_books:
+            space = self.own_space(subflow)
+            offered = receiver.edge - receiver.nxt
+        else:
+            space = min(inbound.limit - inbound.nxt, _MAX_FIELD << receiver.scale)
+            offered = inbound.edge - inbound.nxt
+        gain = space - offered
+        if connection.config.mptcp.window_update_rule == "rfc":
+            return inbound.least_gain(receiver.scale) - gain
+        if connection.config.mptcp.window_update_rule == "linux":
+            # tcp_cleanup_rbuf: the window is at least twice what the peer still holds.
+            return max(2 * offered, inbound.least_step(receiver.scale)) - space
+        # FreeBSD's tcp_output: two segments that are a quarter of the buffer, or that come to a window of an
+        # eighth of it at most, or any two segments of a small buffer; or half of the buffer.
+        buffer = inbound.buffer
+        two = 2 * mss - gain
+        if 8 * (space + max(two, 0)) <= buffer or buffer <= 8 * mss:
+            return min(two, (buffer + 1) // 2 - gain)
+        return min(max(two, (buffer + 3) // 4 - gain), (buffer + 1) // 2 - gain)
 
-def _update(subflow: Subflow, now: int) -> None:
-    tcp = subflow.tcp
-    tcp.send_ack(now)
-    tcp.log(UPDATE, now, tcp.sender.nxt, 0)
+    def _update(self, subflow: Subflow, now: int) -> None:
+        tcp = subflow.tcp
+        tcp.send_ack(now)
+        tcp.log(UPDATE, now, tcp.sender.nxt, 0)
 
+    def _withheld(self, number: int, missing: int, now: int) -> None:
+        log = self._connection.window_log
+        if log is not None:
+            log.add(WITHHELD, now, number, 0, 0, missing, 0)
 
-def _withheld(connection: MptcpConnection, number: int, missing: int, now: int) -> None:
-    log = connection.window_log
-    if log is not None:
-        log.add(WITHHELD, now, number, 0, 0, missing, 0)
+    # --- Books of its own ---------------------------------------------------------------------------
 
+    def own_space(self, subflow: Subflow) -> int:
+        """Return the room that a subflow with books of its own sees."""
+        connection = self._connection
+        inbound = connection.inbound
+        if connection.config.mptcp.receive_window == "own":
+            return inbound.buffer
+        # What waits for its turn is in the reassembly queue, which FreeBSD does not count.
+        return max(0, inbound.limit - inbound.nxt)
 
-# --- Books of its own ---------------------------------------------------------------------------
+    def own_window_field(self, subflow: Subflow) -> int:
+        """Return the window field of a subflow with books of its own, and note the edge that it promises.
 
+        FreeBSD: nothing below a segment and a quarter of the buffer, and never less than was promised.
+        """
+        tcp = subflow.tcp
+        receiver = tcp.receiver
+        inbound = self._connection.inbound
+        scale = receiver.scale
+        space = self.own_space(subflow)
+        if space < inbound.mss and 4 * space < inbound.buffer:
+            space = 0
+        promised = receiver.edge - receiver.nxt
+        # A shift that would take back a part of a promise is rounded up (RFC 7323 section 2.4).
+        unit = (1 << scale) - 1
+        field = min((promised + unit) >> scale if space <= promised else space >> scale, _MAX_FIELD)
+        if (field << scale) < promised:
+            field = min((promised + unit) >> scale, _MAX_FIELD)
+        receiver.promise(receiver.nxt + (field << scale))
+        receiver.note_window(field)
+        return field
 
-def own_space(subflow: Subflow) -> int:
-    """Return the room that a subflow with books of its own sees."""
-    connection = subflow.connection
-    inbound = connection.inbound
-    if connection.config.mptcp.receive_window == "own":
-        return inbound.buffer
-    # What waits for its turn is in the reassembly queue, which FreeBSD does not count.
-    return max(0, inbound.limit - inbound.nxt)
-
-
-def own_window_field(subflow: Subflow) -> int:
-    """Return the window field of a subflow with books of its own, and note the edge that it promises.
-
-    FreeBSD: nothing below a segment and a quarter of the buffer, and never less than was promised.
-    """
-    tcp = subflow.tcp
-    receiver = tcp.receiver
-    inbound = subflow.connection.inbound
-    scale = receiver.scale
-    space = own_space(subflow)
-    if space < inbound.mss and 4 * space < inbound.buffer:
-        space = 0
-    promised = receiver.edge - receiver.nxt
-    # A shift that would take back a part of a promise is rounded up (RFC 7323 section 2.4).
-    unit = (1 << scale) - 1
-    field = min((promised + unit) >> scale if space <= promised else space >> scale, _MAX_FIELD)
-    if (field << scale) < promised:
-        field = min((promised + unit) >> scale, _MAX_FIELD)
-    receiver.edge = max(receiver.edge, receiver.nxt + (field << scale))
-    receiver.note_window(field)
-    return field
-
-
-def after_join(subflow: Subflow, now: int) -> None:
-    """A subflow was added: it brings the update that no subflow was there for when the application read."""
-    connection = subflow.connection
-    usual = (
-        connection.config.mptcp.window_update == "all"
-        and connection.config.mptcp.receive_window == "connection"
-    )
-    if usual and not connection.peer_closed and connection.inbound.is_behind(subflow.tcp.receiver.scale):
-        _update(subflow, now)
+    def after_join(self, subflow: Subflow, now: int) -> None:
+        """A subflow was added: it brings the update of a read for which there was no subflow."""
+        connection = self._connection
+        usual = (
+            connection.config.mptcp.window_update == "all"
+            and connection.config.mptcp.receive_window == "connection"
+        )
+        if usual and not connection.peer_closed and connection.inbound.is_behind(subflow.tcp.receiver.scale):
+            self._update(subflow, now)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from mptcpsim.core.config import TcpConfig
+from mptcpsim.core.tcp.control_block import ControlBlock
 from mptcpsim.core.tcp.states import SYN_RECEIVED
 from mptcpsim.units import SECOND
-
-if TYPE_CHECKING:
-    from mptcpsim.core.tcp.endpoint import Tcp
 
 _PERIOD: Final = 5 * SECOND
 #: Without challenge ACKs, too: the answer that was given may be lost.
@@ -21,7 +19,7 @@ class Answers:
 
     __slots__ = ("_count", "_limit", "_since", "_tcp")
 
-    def __init__(self, tcp: Tcp, config: TcpConfig) -> None:
+    def __init__(self, tcp: ControlBlock, config: TcpConfig) -> None:
         self._tcp = tcp
         self._limit: int = config.challenge_ack_limit
         self._count: int = 0

@@ -5,12 +5,10 @@ In the spirit of Linux's ``tcp_rcv_space_adjust`` and ``mptcp_rcv_space_adjust``
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from mptcpsim.core.tcp.arrives import Tcp
 from mptcpsim.units import MILLISECOND
-
-if TYPE_CHECKING:
-    from mptcpsim.core.tcp.connection import Connection
 
 #: Room for so many segments more than two round trips of reading take (Linux: 16 advmss).
 _SPARE_SEGMENTS: Final = 16
@@ -28,39 +26,35 @@ class Autotuning:
         since: when the measurement began.
     """
 
-    __slots__ = ("_connection", "copied", "most", "since", "space")
+    __slots__ = ("_subflows", "copied", "most", "since", "space")
 
-    def __init__(self, connection: Connection, most: int) -> None:
-        self._connection = connection
+    def __init__(self, subflows: list[Tcp], most: int) -> None:
+        self._subflows = subflows
         self.most = most
         self.copied: int = 0
         self.space: int = 0
         self.since: int = 0
 
-    def on_read(self, count: int, now: int) -> None:
-        """The application has read ``count`` bytes."""
+    def on_read(self, count: int, buffer: int, now: int) -> int:
+        """The application has read ``count`` bytes; return the size that the buffer gets."""
         self.copied += count
         if now - self.since < self._round_trip():
-            return
+            return buffer
         copied = self.copied
         space = self.space
         self.copied = 0
         self.since = now
         if copied <= space:
-            return
+            return buffer
         self.space = copied
-        connection = self._connection
-        mss = connection.subflows[0].receiver.mss
-        buffer = 2 * copied + _SPARE_SEGMENTS * mss
+        wanted = 2 * copied + _SPARE_SEGMENTS * self._subflows[0].receiver.mss
         if space:
             # It is growing: in the next round trip it will have grown as much again.
-            buffer += 2 * buffer * (copied - space) // space
-        buffer = min(buffer, self.most)
-        if buffer > connection.receive_buffer:
-            connection.grow_receive_buffer(buffer)
+            wanted += 2 * wanted * (copied - space) // space
+        return max(buffer, min(wanted, self.most))
 
     def _round_trip(self) -> int:
         longest = 0
-        for tcp in self._connection.subflows:
+        for tcp in self._subflows:
             longest = max(longest, tcp.sender.rtt.srtt)
         return longest or _USUAL_ROUND_TRIP

@@ -36,6 +36,14 @@ class Chrono:
         self.sndbuf_limited: int = 0
         self.writer_waits: bool = False
 
+    def start_waiting(self) -> None:
+        """The application waits for room in the send buffer."""
+        self.writer_waits = True
+
+    def stop_waiting(self) -> None:
+        """It waits no more."""
+        self.writer_waits = False
+
     def switch(self, kind: int, now: int) -> None:
         """Be of another kind from now on."""
         spent = now - self.since

@@ -11,19 +11,16 @@ the run with ``IntegrityError``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.errors import IntegrityError, LocalProtocolError
 from mptcpsim.core.events import Event
-from mptcpsim.core.host import Host
+from mptcpsim.core.host import Host, TimerOwner
 from mptcpsim.core.segment import Segment
+from mptcpsim.core.tcp.arrives import Tcp
 from mptcpsim.core.tcp.autotuning import Autotuning
-from mptcpsim.core.tcp.seams import Owner
+from mptcpsim.core.tcp.seams import Extension, Owner
 from mptcpsim.core.tcp.states import CLOSED, ESTABLISHED
-
-if TYPE_CHECKING:
-    from mptcpsim.core.tcp.endpoint import Tcp
 
 
 class Connection(Owner):
@@ -75,17 +72,19 @@ class Connection(Owner):
         "written",
     )
 
-    def __init__(self, host: Host, identifier: int, config: TcpConfig) -> None:
+    def __init__(
+        self, host: Host, identifier: int, config: TcpConfig, local_port: int, eager: bool = False
+    ) -> None:
         super().__init__(host, identifier, config)
         self.name: str = ""
-        self.local_port: int = 0
+        self.local_port = local_port
         self.subflows: list[Tcp] = []
         self.written: int = 0
         self.delivered: int = 0
         self.consumed: int = 0
         self.send_buffer: int = config.send_buffer
         self.receive_buffer: int = config.receive_buffer
-        self.eager: bool = False
+        self.eager = eager
         self.peer_closed: bool = False
         self.closing: bool = False
         self.orphaned: bool = False
@@ -99,11 +98,15 @@ class Connection(Owner):
         self.driver: object | None = None
         self.tuning: Autotuning | None = None
         if config.receive_autotune:
-            self.tuning = Autotuning(self, max(config.receive_buffer, config.receive_buffer_max))
+            self.tuning = Autotuning(self.subflows, max(config.receive_buffer, config.receive_buffer_max))
 
     def host_events(self) -> list[Event]:
         """Return the event log of the host, oldest first."""
         return self._host.events
+
+    def extension_of(self, tcp: TimerOwner) -> Extension | None:
+        """Return what is added to a TCP connection that carries this one: nothing."""
+        return None
 
     # --- State ---------------------------------------------------------------------------------
 
@@ -159,7 +162,7 @@ class Connection(Owner):
             self._before_write(now)
             self.written += accepted
             subflow = self.subflows[0]
-            subflow.sender.end += accepted
+            subflow.sender.append(accepted)
             if subflow.state >= ESTABLISHED:
                 subflow.sender.output(now)
         return accepted
@@ -173,7 +176,7 @@ class Connection(Owner):
             self._before_read(count, now)
             self.consumed += count
             for subflow in self.subflows:
-                subflow.receiver.limit += count
+                subflow.receiver.on_read(count)
                 subflow.on_read(now)
         return count
 
@@ -192,7 +195,7 @@ class Connection(Owner):
     def _before_read(self, count: int, now: int) -> None:
         had_room = self.free >= self.least_free
         if self.tuning is not None:
-            self.tuning.on_read(count, now)
+            self._tune(self.tuning, count, now)
         if not had_room and self.free + count >= self.least_free:
             self.free_since = now
 
@@ -210,13 +213,17 @@ class Connection(Owner):
         mss = self.subflows[0].receiver.mss if self.subflows else 1
         return min(mss, self.receive_buffer // 2)
 
+    def _tune(self, tuning: Autotuning, count: int, now: int) -> None:
+        size = tuning.on_read(count, self.receive_buffer, now)
+        if size > self.receive_buffer:
+            self.grow_receive_buffer(size)
+
     def grow_receive_buffer(self, size: int) -> None:
         """Autotuning: the receive buffer has ``size`` bytes from now on."""
         more = size - self.receive_buffer
         self.receive_buffer = size
         for subflow in self.subflows:
-            subflow.receiver.buffer += more
-            subflow.receiver.limit += more
+            subflow.receiver.grow(more)
 
     def close(self, now: int) -> None:
         """Close the own direction once everything written was sent; reading goes on."""
@@ -274,14 +281,14 @@ class Connection(Owner):
             self.consumed += length
             self.grow_limit(number, length)
             if self.tuning is not None:
-                self.tuning.on_read(length, now)
+                self._tune(self.tuning, length, now)
         if self.wants_read:
             self.wants_read = False
             self._host.can_go_on(self)
 
     def grow_limit(self, number: int, count: int) -> None:
         """The application has read ``count`` bytes at once: the receive buffer has that much room again."""
-        self.subflows[number].receiver.limit += count
+        self.subflows[number].receiver.on_read(count)
 
     def refuse(self, segment: Segment) -> None:
         """Note that new bytes of a segment with a right checksum are not what the peer wrote there.

@@ -1,9 +1,7 @@
-"""One TCP connection, or one subflow of an MPTCP connection: states, segments, timers.
+"""One TCP connection, or one subflow of an MPTCP connection: segments, commands, timers.
 
-``Tcp`` holds the two halves (``sender``, ``receiver``) and follows RFC 9293: its
-section 3.10 is the order of this file. In front of the ordered steps (``arrives``) stands
-a short path for the segment that is expected; with ``header_prediction`` off the same
-run must come out.
+``Endpoint`` holds the two halves (``sender``, ``receiver``) and follows RFC 9293: its
+section 3.10 is the order of this file. What becomes of a segment that arrives is in ``arrives``.
 """
 
 from __future__ import annotations
@@ -11,15 +9,9 @@ from __future__ import annotations
 from typing import Final
 
 from mptcpsim.core.config import TcpConfig
-from mptcpsim.core.host import Host, TimerOwner
-from mptcpsim.core.mptcp_options import padded_length
-from mptcpsim.core.options import (
-    OPTION_SPACE,
-    TIMESTAMPS_LENGTH,
-    mptcp_length,
-    sack_length,
-    syn_options_length,
-)
+from mptcpsim.core.host import Host
+from mptcpsim.core.mptcp_options import mptcp_length, padded_length
+from mptcpsim.core.options import TIMESTAMPS_LENGTH, sack_length, syn_options_length
 from mptcpsim.core.payload import part_is
 from mptcpsim.core.segment import (
     ACK,
@@ -27,6 +19,7 @@ from mptcpsim.core.segment import (
     ECE,
     ECT0,
     NOT_ECT,
+    OFFSET_OF_TCP,
     RST,
     SYN,
     TCP_HEADER,
@@ -34,19 +27,16 @@ from mptcpsim.core.segment import (
     Packet,
     Segment,
     SynOptions,
-    in_numbers_of,
     ip_header_length,
-    is_ipv6,
 )
-from mptcpsim.core.sequences import UNKNOWN, SequenceMap
+from mptcpsim.core.sequences import UNKNOWN
 from mptcpsim.core.tcp import states
 from mptcpsim.core.tcp.answers import Answers
-from mptcpsim.core.tcp.arrives import arrives, expected, in_syn_sent
-from mptcpsim.core.tcp.chrono import IDLE
+from mptcpsim.core.tcp.control_block import ControlBlock
 from mptcpsim.core.tcp.further_options import FurtherOptions, further_options
 from mptcpsim.core.tcp.keepalive import Keepalive
 from mptcpsim.core.tcp.receiver import MAX_SHIFT, Receiver, window_shift
-from mptcpsim.core.tcp.seams import Extension, Owner
+from mptcpsim.core.tcp.seams import Owner
 from mptcpsim.core.tcp.sender import Sender
 from mptcpsim.core.tcp.states import (
     CLOSE_WAIT,
@@ -58,75 +48,38 @@ from mptcpsim.core.tcp.states import (
     STATE_NAMES,
     SYN_RECEIVED,
     SYN_SENT,
-    TRANSITIONS,
 )
 from mptcpsim.core.window_log import OPENED, UPDATE, WITHHELD
 from mptcpsim.plugins import CongestionControl
-from mptcpsim.units import MILLISECOND, NEVER, SECOND
+from mptcpsim.units import MILLISECOND, NEVER
 
 _MASK: Final = 0xFFFFFFFF
 
-#: RFC 9293 section 3.7.1: the MSS of a peer that names none.
-DEFAULT_MSS_IPV4: Final = 536
-DEFAULT_MSS_IPV6: Final = 1220
-#: A smaller MSS, of the peer or of an MTU, is not obeyed: 40 bytes of options leave no room (as in Linux).
-LEAST_MSS: Final = OPTION_SPACE + 8
 
-
-class Tcp(TimerOwner):
-    """State of one TCP connection; sequence numbers relative, sizes in bytes, times in ns.
+class Endpoint(ControlBlock):
+    """A TCP connection but for the arrival of segments: what it sends, its commands, its timers.
 
     Attributes:
-        flow: addresses and ports of what is sent.
-        state: one of ``core.tcp.states``.
-        sequences: converter to the numbers on the wire.
         sender, receiver: the two halves.
         keepalive: the timer that probes an idle connection.
         answers: to what cannot be taken.
-        mtu: path MTU known so far.
-        established_at: when ESTABLISHED was reached, or -1.
-        ended: CLOSED was reached and the connection told.
-        error: why the connection failed, or an empty string.
-        extension: what is added to it (MPTCP), None for a connection that never offered it.
+        further_options: options that TCP does not need itself, None without any.
         send_shift, receive_shift: stream offset minus relative sequence number of payload, in the two
-            directions; -1 unless this was an MPTCP subflow that has become plain TCP.
+            directions; -1 but for a connection whose extension has spoken and does so no more.
     """
 
     __slots__ = (
         "_offered_scale",
         "_outbox",
-        "_peer_map",
-        "_peer_mss",
         "_syn_sent_at",
         "_syn_transmissions",
-        "_timestamp_offset",
         "answers",
-        "config",
-        "connection",
-        "ecn",
-        "error",
-        "established_at",
-        "extension",
-        "flow",
         "further_options",
-        "header",
-        "identifier",
         "keepalive",
-        "last_heard",
-        "mtu",
-        "option_bytes",
-        "passive",
         "receive_shift",
         "receiver",
         "send_shift",
         "sender",
-        "sequences",
-        "signal_bytes",
-        "snd_scale",
-        "soft_error",
-        "state",
-        "timestamps",
-        "wait_over_at",
     )
 
     def __init__(
@@ -141,52 +94,21 @@ class Tcp(TimerOwner):
         iss: int,
         timestamp_offset: int,
     ) -> None:
-        super().__init__(host)
+        super().__init__(host, connection, identifier, flow, config, mtu, iss, timestamp_offset)
         self._outbox: list[Packet] = host.outbox
-        self.connection = connection
-        self.identifier = identifier
-        self.flow = flow
-        self.config = config
-        self.mtu = mtu
-        self.state: int = CLOSED
-        self.sequences = SequenceMap(iss)
-        #: The map of a peer that means the same initial sequence numbers.
-        self._peer_map: SequenceMap | None = None
-        self.timestamps: bool = config.timestamps
-        self.ecn: bool = config.ecn
-        self.snd_scale: int = 0
-        self.passive: bool = False
-        self.established_at: int = -1
-        self.error: str = ""
-        self.soft_error: str = ""
-        self.extension: Extension | None = None
-        self.send_shift: int = -1
-        self.receive_shift: int = -1
-        #: Bytes of the options of MPTCP on a data segment.
-        self.signal_bytes: int = 0
-        #: When FIN-WAIT-2 or TIME-WAIT ends by itself.
-        self.wait_over_at: int = NEVER
-        self.last_heard: int = 0
-        #: Options that TCP does not need itself, None without any.
-        self.further_options: FurtherOptions | None = further_options(config)
-        #: What timestamps and further options take of the MSS, in bytes.
-        self.option_bytes: int = 0
-        self.header: int = ip_header_length(flow.dst) + TCP_HEADER
-        self._timestamp_offset = timestamp_offset
-        self._peer_mss: int = DEFAULT_MSS_IPV6 if is_ipv6(flow.dst) else DEFAULT_MSS_IPV4
         self._offered_scale: int = window_shift(config) if config.window_scaling else UNKNOWN
         self._syn_sent_at: int = 0
         self._syn_transmissions: int = 0
-        self.sender = Sender(self, congestion, config)
+        self.receive_shift: int = -1
+        self.send_shift: int = -1
         self.receiver = Receiver(self, config)
-        self.keepalive = Keepalive(self, config)
+        self.sender = Sender(self, self.receiver, congestion, config)
+        self.keepalive = Keepalive(self, self.sender, config)
         self.answers = Answers(self, config)
+        self.further_options: FurtherOptions | None = further_options(config)
+        self.extension = connection.extension_of(self)
 
     # --- Small services for the two halves ----------------------------------------------------
-
-    def count(self, name: str) -> None:
-        """Count under a name of Linux's MIB."""
-        self._host.counters.add(name)
 
     def log(self, what: str, now: int, seq: int, length: int) -> None:
         """Note what happens to windows, if somebody wants to know."""
@@ -196,7 +118,7 @@ class Tcp(TimerOwner):
             window = receiver.edge - receiver.nxt
             log.add(what, now, self.identifier, seq, receiver.nxt, window, length)
 
-    def log_heard(self, segment: Segment) -> None:
+    def log_opened(self, segment: Segment) -> None:
         """Note that a segment has opened a window that was closed."""
         log = self.connection.window_log
         if log is not None:
@@ -208,10 +130,6 @@ class Tcp(TimerOwner):
         """The same of an ACK that is being sent."""
         self.log(what, self._host.now, self.sender.nxt, 0)
 
-    def note(self, what: str, detail: str) -> None:
-        """Put a rare event on the event log of the host."""
-        self._host.note(self.connection.identifier, self.identifier, what, detail)
-
     @property
     def scales_windows(self) -> bool:
         """Whether both ends scale their windows (RFC 7323 section 2.2)."""
@@ -219,12 +137,8 @@ class Tcp(TimerOwner):
 
     @property
     def syn_retransmissions(self) -> int:
-        """How often the SYN, or the SYN,ACK, was sent again."""
+        """How often the SYN, or the SYN/ACK, was sent again."""
         return max(0, self._syn_transmissions - 1)
-
-    def timestamp(self, now: int) -> int:
-        """Return the value of the timestamp clock, one tick a millisecond (RFC 7323 section 5.4)."""
-        return (now // MILLISECOND + self._timestamp_offset) & _MASK
 
     def initial_window(self) -> int:
         """RFC 6928 section 2, in bytes; one segment after a SYN was lost more than once (RFC 6928 s. 2)."""
@@ -274,12 +188,6 @@ class Tcp(TimerOwner):
         """Our FIN has a sequence number now: the state follows."""
         self.move(states.CLOSE)
 
-    def move(self, cause: str) -> None:
-        """Change the state as the table in ``core.tcp.states`` has it."""
-        before = self.state
-        self.state = TRANSITIONS[before, cause]
-        self.note("state", f"{STATE_NAMES[before]} -> {STATE_NAMES[self.state]} ({cause})")
-
     # --- Sending ------------------------------------------------------------------------------
 
     def emit(self, seq: int, length: int, flags: int, ect: bool, now: int) -> None:
@@ -308,18 +216,24 @@ class Tcp(TimerOwner):
             receiver.ts_recent if self.timestamps else UNKNOWN,
             sack,
             ECT0 if ect else NOT_ECT,
+            None,
+            None,
+            seq + self.send_shift,
         )
         if extension is not None:
             extension.complete(segment)
         if self.further_options is not None:
             self.further_options.complete(segment)
         receiver.on_ack_sent()
-        self._host.counters.out_segs += 1
-        self._outbox.append(segment)
+        self.send_out(segment)
 
-    def speak_to(self, outbox: list[Packet]) -> None:
-        """Put what is sent there from now on: nowhere, while the host has lost the own address."""
-        self._outbox = outbox
+    def fall_silent(self) -> None:
+        """The host has lost the own address: what is sent goes nowhere."""
+        self._outbox = self._host.nowhere
+
+    def speak_again(self) -> None:
+        """The own address is there again."""
+        self._outbox = self._host.outbox
 
     def last_sent(self) -> Segment:
         """Return the segment that was put on the outbox last."""
@@ -329,7 +243,7 @@ class Tcp(TimerOwner):
 
     def send_out(self, segment: Segment) -> None:
         """Put a segment on the outbox."""
-        self._host.counters.out_segs += 1
+        self._host.counters.count_out()
         self._outbox.append(segment)
 
     def set_signal_bytes(self, count: int) -> None:
@@ -339,9 +253,24 @@ class Tcp(TimerOwner):
         self.signal_bytes = count
         sender = self.sender
         if sender.mss:
-            self.set_mss()
+            sender.update_mss()
             if sender.congestion.mss:
                 sender.congestion.on_mss(sender.mss)
+
+    def go_on_alone(self, sent: int, written: int, delivered: int, done: int) -> None:
+        """The extension speaks no more: TCP goes on with both directions of the stream by itself.
+
+        Args:
+            sent: offset of the stream of the byte after the last one that this connection was given.
+            written: offset of the byte after the last one that the application has written.
+            delivered: offset of the byte that comes next in the peer's stream,
+            done: and its sequence number here.
+        """
+        sender = self.sender
+        end = max(sender.end, 1)
+        self.send_shift = sent - end
+        self.receive_shift = delivered - done
+        sender.go_on_alone(end + written - sent)
 
     def send_ack(self, now: int) -> None:
         """Send a segment without data."""
@@ -375,23 +304,21 @@ class Tcp(TimerOwner):
             (receiver.ts_recent if answer else 0) if self.timestamps else UNKNOWN,
             None,
             NOT_ECT,
+            None,
+            None if signal is None else (signal,),
+            OFFSET_OF_TCP,
+            options,
+            self.sequences.iss,
         )
-        segment.syn = options
-        if signal is not None:
-            segment.options = (signal,)
         if self.further_options is not None:
             self.further_options.complete_syn(segment, answer)
-        segment.iss = self.sequences.iss
-        sender = self.sender
-        sender.nxt = sender.window_probe.end = 1
+        self.sender.on_syn_sent()
         if answer:
             receiver.on_ack_sent()
         self._syn_transmissions += 1
         self._syn_sent_at = now
-        self._host.counters.out_segs += 1
-        self._outbox.append(segment)
-        sender.rto_at = now + sender.rtt.timeout()
-        self.wake_by(sender.rto_at)
+        self.send_out(segment)
+        self.sender.restart_rto(now)
 
     def announced_mss(self) -> int:
         """Return the MSS option to send (RFC 6691): what fits the MTU without any option."""
@@ -401,9 +328,11 @@ class Tcp(TimerOwner):
     def send_reset(self, seq: int, with_ack: bool, now: int) -> None:
         """Send a RST with sequence number ``seq``."""
         stamped = self.timestamps and self.option_bytes != 0
+        header = ip_header_length(self.flow.dst) + TCP_HEADER + (TIMESTAMPS_LENGTH if stamped else 0)
+        options = () if self.extension is None else self.extension.reset_options()
         segment = Segment(
             self.flow,
-            ip_header_length(self.flow.dst) + TCP_HEADER + (TIMESTAMPS_LENGTH if stamped else 0),
+            header + mptcp_length(None, options),
             self.sequences,
             RST | ACK if with_ack else RST,
             seq,
@@ -414,15 +343,11 @@ class Tcp(TimerOwner):
             self.receiver.ts_recent if stamped else UNKNOWN,
             None,
             NOT_ECT,
+            None,
+            options or None,
         )
-        if self.extension is not None:
-            options = self.extension.reset_options()
-            if options:
-                segment.options = options
-                segment.size += mptcp_length(None, options)
         self.count("TcpOutRsts")
-        self._host.counters.out_segs += 1
-        self._outbox.append(segment)
+        self.send_out(segment)
 
     # --- Commands (RFC 9293 sections 3.10.1, 3.10.4, 3.10.5) --------------------------------------
 
@@ -434,7 +359,7 @@ class Tcp(TimerOwner):
 
     def open_passive(self, syn: Segment, now: int) -> None:
         """A SYN reached a listener (section 3.10.7.2, third step)."""
-        self.state = LISTEN
+        self._enter(states.PASSIVE_OPEN)
         self.passive = True
         self.take_syn(syn, now)
         self.move(states.SYN_ARRIVED)
@@ -447,7 +372,7 @@ class Tcp(TimerOwner):
         if self.state == SYN_SENT:
             self.finish("closed before it was established", now)
             return
-        self.sender.fin_wanted = True
+        self.sender.close()
         if self.state != SYN_RECEIVED:
             self.sender.output(now)
 
@@ -485,8 +410,7 @@ class Tcp(TimerOwner):
         if self.ended:
             return
         self.ended = True
-        before = self.state
-        self.state = CLOSED
+        before = self._enter(states.ENDED)
         if before in (SYN_SENT, SYN_RECEIVED):
             # RFC 4022: tcpAttemptFails and tcpEstabResets count direct transitions to CLOSED.
             self.count("TcpAttemptFails")
@@ -495,12 +419,10 @@ class Tcp(TimerOwner):
         if error:
             self.error = error
             self.note("closed", f"{STATE_NAMES[before]} -> CLOSED: {error}")
-        sender = self.sender
-        sender.rto_at = NEVER
-        sender.chrono.switch(IDLE, now)
-        sender.window_probe.stop()
-        sender.recovery.tlp_at = sender.recovery.reo_at = NEVER
-        self.receiver.ack_at = self.wait_over_at = self.keepalive.at = NEVER
+        self.wait_over_at = NEVER
+        self.sender.stop(now)
+        self.receiver.stop()
+        self.keepalive.stop()
         self._host.forget(self.flow)
         self.connection.on_closed(self.identifier, now)
 
@@ -508,20 +430,14 @@ class Tcp(TimerOwner):
 
     def take_syn(self, syn: Segment, now: int) -> None:
         """Take the peer's sequence number and options from its SYN."""
-        self.sequences.irs = syn.iss
-        receiver = self.receiver
-        receiver.nxt = 1
+        self.sequences.on_syn(syn.iss)
         options = syn.syn
         if options is None:
-            options = SynOptions(self._peer_mss, UNKNOWN, False)
-        self._peer_mss = options.mss
+            options = SynOptions(self.sender.peer_mss, UNKNOWN, False)
         if options.window_scale == UNKNOWN:
             self._offered_scale = UNKNOWN
         if syn.ts_val == UNKNOWN:
             self.timestamps = False
-        if self.timestamps:
-            receiver.ts_recent = syn.ts_val
-            receiver.ts_recent_at = now
         sack = self.config.sack and options.sack_permitted
         answer = (syn.flags & (ECE | CWR)) == (ECE if syn.flags & ACK else ECE | CWR)
         self.ecn = self.ecn and answer
@@ -529,54 +445,25 @@ class Tcp(TimerOwner):
         if self._offered_scale != UNKNOWN:
             scale = self._offered_scale
             self.snd_scale = min(options.window_scale, MAX_SHIFT)
-        receiver.start(self.announced_mss(), scale, sack)
+        self.receiver.on_syn(syn, self.announced_mss(), scale, sack, now)
         self.option_bytes = TIMESTAMPS_LENGTH if self.timestamps else 0
+        self.header = ip_header_length(self.flow.dst) + TCP_HEADER + self.option_bytes
         if self.further_options is not None:
             self.further_options.take_syn(syn)
             self.option_bytes += self.further_options.length
-        self.header = (
-            ip_header_length(self.flow.dst) + TCP_HEADER + (TIMESTAMPS_LENGTH if self.timestamps else 0)
-        )
-        self.set_mss()
-        sender = self.sender
-        sender.wl1 = syn.seq
-        sender.wl2 = syn.ack if syn.flags & ACK else 0
-        sender.edge = (syn.ack if syn.flags & ACK else 1) + syn.window
-        sender.max_window = syn.window
-
-    def set_mss(self) -> None:
-        """RFC 9293 section 3.7.1: Eff.snd.MSS = max(min(SendMSS, MTU - headers), floor) - options."""
-        fits = self.mtu - ip_header_length(self.flow.dst) - TCP_HEADER
-        most = max(min(self._peer_mss, fits), LEAST_MSS)
-        self.sender.mss = most - self.option_bytes - self.signal_bytes
+        self.sender.on_syn(syn, options.mss)
 
     def establish(self, now: int) -> None:
         """The handshake is complete."""
-        sender = self.sender
-        sender.una = 1
-        sender.rto_at = NEVER
-        sender.timeouts_in_a_row = 0
-        sender.ecn = self.ecn
-        sender.last_sent_at = now
-        rtt = sender.rtt
-        if rtt.backoff:
-            # RFC 6298 section 5.7: after a SYN that timed out begin with 3 s.
-            rtt.rto = max(rtt.rto, min(3 * SECOND, rtt.rto_max))
-        elif self._syn_transmissions == 1:
-            rtt.sample(now - self._syn_sent_at)
-        rtt.backoff = 0
-        config = self.config
-        sender.recovery.start(self.receiver.sack, config.rack_tlp, config.limited_transmit)
-        sender.congestion.start(sender.mss, self.initial_window(), config.initial_ssthresh or 1 << 50, now)
+        rtt = now - self._syn_sent_at if self._syn_transmissions == 1 else -1
+        self.sender.establish(rtt, self.receiver.sack, now)
         self.established_at = now
         self.keepalive.start(now)
         self.connection.on_established(self.identifier, now)
 
     def restart_time_wait(self, now: int) -> None:
         """Enter TIME-WAIT, or begin its 2 MSL again."""
-        sender = self.sender
-        sender.rto_at = NEVER
-        sender.window_probe.stop()
+        self.sender.rest()
         self.wait_over_at = now + self.config.time_wait
         self.wake_by(self.wait_over_at)
 
@@ -591,37 +478,26 @@ class Tcp(TimerOwner):
             self.wait_over_at = now + self.config.fin_timeout
             self.wake_by(self.wait_over_at)
 
-    # --- Segments -----------------------------------------------------------------------------
+    # --- Path MTU discovery (RFC 1191, RFC 8201) --------------------------------------------------
 
-    def receive(self, segment: Segment, now: int) -> None:
-        """Take a segment of this connection."""
-        self.last_heard = now
-        if segment.sequences is not self._peer_map:
-            segment = self._in_own_numbers(segment)
-        if self.further_options is None and expected(self, segment, now):
+    def on_path_mtu(self, mtu: int, now: int) -> None:
+        """A router says that no more than ``mtu`` bytes pass."""
+        if mtu >= self.mtu:
             return
-        if self.state == SYN_SENT:
-            in_syn_sent(self, segment, now)
-        elif self.state != CLOSED:
-            arrives(self, segment, now)
-        if self.receiver.ack_now and self.state > SYN_RECEIVED:
-            self.send_ack(now)
+        self.mtu = mtu
+        self.note("path mtu", f"{mtu}")
+        sender = self.sender
+        if sender.mss == 0:
+            return
+        sender.update_mss()
+        if self.state >= ESTABLISHED:
+            sender.congestion.on_mss(sender.mss)
+            sender.on_smaller_mss(now)
 
-    def _in_own_numbers(self, segment: Segment) -> Segment:
-        """Return a segment with its numbers relative to our initial sequence numbers.
-
-        By reference it has those of its sender, who means the same ones, unless it has spoken to, or is,
-        another incarnation of the connection (RFC 9293 section 3.4.3): then the wire decides.
-        """
-        own, sent = self.sequences, segment.sequences
-        numbered = segment.flags & ACK
-        if own.irs in (UNKNOWN, sent.iss) and (not numbered or own.iss == sent.irs):
-            if numbered and own.irs == sent.iss:
-                self._peer_map = sent
-            return segment
-        own.rcv_near = self.receiver.nxt
-        own.snd_near = self.sender.una
-        return in_numbers_of(segment, own)
+    def on_soft_error(self, kind: str) -> None:
+        """An ICMP error that may pass: remembered, and reported if the connection times out."""
+        self.soft_error = kind
+        self.note("icmp", kind)
 
     # --- Timers -------------------------------------------------------------------------------
 
@@ -678,5 +554,5 @@ class Tcp(TimerOwner):
         self.count("TcpExtTCPTimeouts")
         self.count("TcpExtTCPSynRetrans")
         self.count("TcpRetransSegs")
-        self.sender.rtt.backoff += 1
+        self.sender.rtt.back_off()
         self.emit_syn(now)

@@ -90,15 +90,17 @@ class FurtherOptions:
 
 def _add_what_fits(segment: Segment, options: list[TcpOption | None]) -> None:
     header = ip_header_length(segment.flow.dst) + TCP_HEADER
+    room = OPTION_SPACE - (segment.size - segment.length - header)
     chosen: list[TcpOption] = []
+    taken = 0
     for option in options:
         if option is not None:
             length = further_length((option,))
-            if segment.size - segment.length - header + length <= OPTION_SPACE:
+            if taken + length <= room:
                 chosen.append(option)
-                segment.size += length
+                taken += length
     if chosen:
-        segment.further_options = tuple(chosen)
+        segment.carry_further(tuple(chosen), taken)
 
 
 def further_options(config: TcpConfig) -> FurtherOptions | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from mptcpsim.core.segment import (
     ICMP_FRAGMENTATION_NEEDED,
@@ -12,11 +12,9 @@ from mptcpsim.core.segment import (
     is_ipv6,
 )
 from mptcpsim.core.sequences import unwrap
-from mptcpsim.core.tcp.states import ESTABLISHED, SYN_SENT
+from mptcpsim.core.tcp.endpoint import Endpoint
+from mptcpsim.core.tcp.states import SYN_SENT
 from mptcpsim.units import NEVER
-
-if TYPE_CHECKING:
-    from mptcpsim.core.tcp.endpoint import Tcp
 
 #: No path MTU is taken to be smaller: a plateau of RFC 1191 section 7, and a defence (RFC 5927 section 7.2).
 _MIN_MTU_IPV4: Final = 296
@@ -27,7 +25,7 @@ _MIN_MTU_IPV6: Final = 1280
 _PLATEAUS: Final = (65535, 32000, 17914, 8166, 4352, 2002, 1492, 1006, 508, _MIN_MTU_IPV4)
 
 
-def receive_icmp(tcp: Tcp, error: IcmpError, now: int) -> None:
+def receive_icmp(tcp: Endpoint, error: IcmpError, now: int) -> None:
     """Take an ICMP error about a segment of ours."""
     sender = tcp.sender
     quoted = error.quoted_seq
@@ -39,13 +37,11 @@ def receive_icmp(tcp: Tcp, error: IcmpError, now: int) -> None:
         return
     if error.kind == ICMP_FRAGMENTATION_NEEDED:
         if tcp.config.path_mtu_discovery:
-            _shrink_mtu(tcp, _path_mtu(error), now)
+            tcp.on_path_mtu(_path_mtu(error), now)
     elif tcp.state == SYN_SENT and error.kind in (ICMP_PORT_UNREACHABLE, ICMP_PROTOCOL_UNREACHABLE):
         tcp.finish("connection refused", now)
     else:
-        # A soft error: remembered, and reported if the connection times out.
-        tcp.soft_error = error.kind
-        tcp.note("icmp", error.kind)
+        tcp.on_soft_error(error.kind)
 
 
 def _path_mtu(error: IcmpError) -> int:
@@ -62,17 +58,3 @@ def _path_mtu(error: IcmpError) -> int:
             if plateau < error.cause.size:
                 return plateau
     return max(error.mtu, _MIN_MTU_IPV4)
-
-
-def _shrink_mtu(tcp: Tcp, mtu: int, now: int) -> None:
-    if mtu >= tcp.mtu:
-        return
-    tcp.mtu = mtu
-    tcp.note("path mtu", f"{mtu}")
-    if tcp.sender.mss == 0:
-        return
-    tcp.set_mss()
-    sender = tcp.sender
-    if tcp.state >= ESTABLISHED:
-        sender.congestion.on_mss(sender.mss)
-        sender.on_smaller_mss(now)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.segment import ACK
+from mptcpsim.core.tcp.control_block import ControlBlock
+from mptcpsim.core.tcp.send_state import SendState
 from mptcpsim.core.tcp.states import CLOSE_WAIT, ESTABLISHED
 from mptcpsim.units import NEVER
-
-if TYPE_CHECKING:
-    from mptcpsim.core.tcp.endpoint import Tcp
 
 
 class Keepalive:
@@ -21,10 +18,11 @@ class Keepalive:
         unanswered: probes sent since the peer was last heard.
     """
 
-    __slots__ = ("_config", "_tcp", "at", "unanswered")
+    __slots__ = ("_config", "_sender", "_tcp", "at", "unanswered")
 
-    def __init__(self, tcp: Tcp, config: TcpConfig) -> None:
+    def __init__(self, tcp: ControlBlock, sender: SendState, config: TcpConfig) -> None:
         self._tcp = tcp
+        self._sender = sender
         self._config = config
         self.at: int = NEVER
         self.unanswered: int = 0
@@ -35,6 +33,10 @@ class Keepalive:
             self.at = now + self._config.keepalive_idle
             self._tcp.wake_by(self.at)
 
+    def stop(self) -> None:
+        """The connection has ended."""
+        self.at = NEVER
+
     def on_timer(self, now: int) -> None:
         """Probe a connection on which nothing was heard for long, or give it up."""
         config = self._config
@@ -44,7 +46,7 @@ class Keepalive:
             return
         idle_until = tcp.last_heard + config.keepalive_idle
         joining = tcp.extension is not None and tcp.extension.is_joining()
-        if idle_until > now or len(tcp.sender.board) or joining:
+        if idle_until > now or len(self._sender.board) or joining:
             # Something was heard meanwhile, or another timer watches over the connection: that of the
             # retransmissions, or the one that repeats the third ACK of a join.
             self.unanswered = 0
@@ -58,5 +60,5 @@ class Keepalive:
             return
         self.unanswered += 1
         tcp.count("TcpExtTCPKeepAlive")
-        tcp.emit(tcp.sender.nxt - 1, 0, ACK, False, now)
+        tcp.emit(self._sender.nxt - 1, 0, ACK, False, now)
         self.at = now + config.keepalive_interval

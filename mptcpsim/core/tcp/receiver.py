@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.options import SACK_BLOCK, SACK_HEADER, sack_blocks_that_fit
 from mptcpsim.core.ranges import Ranges
 from mptcpsim.core.segment import CE, CWR, RST, Segment
 from mptcpsim.core.sequences import UNKNOWN
+from mptcpsim.core.tcp.control_block import ControlBlock
 from mptcpsim.core.window_log import LIMITED, ZERO
 from mptcpsim.units import NEVER
-
-if TYPE_CHECKING:
-    from mptcpsim.core.tcp.endpoint import Tcp
 
 _MASK: Final = 0xFFFFFFFF
 _HALF: Final = 0x80000000
@@ -89,7 +87,7 @@ class Receiver:
         "zero_window",
     )
 
-    def __init__(self, tcp: Tcp, config: TcpConfig) -> None:
+    def __init__(self, tcp: ControlBlock, config: TcpConfig) -> None:
         self.tcp = tcp
         self.nxt: int = 0
         self.edge: int = 0
@@ -122,13 +120,43 @@ class Receiver:
         self._seen_nxt: int = -1
         self._seen_limit: int = -1
 
-    def start(self, mss: int, scale: int, sack: bool) -> None:
-        """Take what the handshake agreed on; the window of SYNs is never scaled (RFC 7323 2.2)."""
+    def on_syn(self, syn: Segment, mss: int, scale: int, sack: bool, now: int) -> None:
+        """Take the peer's SYN, and what it agrees to; the window of SYNs is never scaled (RFC 7323 2.2)."""
+        self.nxt = 1
+        if self.tcp.timestamps:
+            self.ts_recent = syn.ts_val
+            self.ts_recent_at = now
         self.mss = mss
         self.scale = scale
         self.sack = sack
         # A step smaller than the unit of the window field would be announced, and not seen.
         self.sws_step = max(min(mss, self.buffer // 2), 1 << scale)
+
+    def stop(self) -> None:
+        """The connection has ended."""
+        self.ack_at = NEVER
+
+    def request_ack(self) -> None:
+        """An ACK is sent at once, at the latest when the present segment is done with."""
+        self.ack_now = True
+
+    def on_read(self, count: int) -> None:
+        """The application has read ``count`` bytes: the buffer has that much room again."""
+        self.limit += count
+
+    def grow(self, more: int) -> None:
+        """The buffer has ``more`` bytes."""
+        self.buffer += more
+        self.limit += more
+
+    def lift_limit(self) -> None:
+        """The buffer is that of an MPTCP connection, which limits what is taken."""
+        self.limit = NEVER
+
+    def go_on_alone(self, room: int) -> None:
+        """This connection has a buffer of its own again, with so much room."""
+        self.limit = self.nxt + room
+        self.promise(self.nxt)
 
     # --- The window offered -------------------------------------------------------------------
 
@@ -136,8 +164,13 @@ class Receiver:
         """Return the window field of a SYN, and note the edge that it promises."""
         field = min(self.buffer, _MAX_FIELD)
         # Before the peer's SYN is known its first byte counts as number 1.
-        self.edge = max(self.edge, 1 + field)
+        self.promise(1 + field)
         return field
+
+    def promise(self, edge: int) -> None:
+        """The peer was told of a right edge: it never moves left."""
+        if edge > self.edge:
+            self.edge = edge
 
     def window_field(self) -> int:
         """Return the window field to send with an ACK of ``nxt``, and note the edge that it promises.
@@ -190,7 +223,7 @@ class Receiver:
         pause = tcp.config.mptcp.invalid_ratelimit
         if pause and self._answered_at >= 0 and now - self._answered_at < pause:
             tcp.count(skipped)
-            tcp.log(LIMITED, now, tcp.sender.nxt, 0)
+            tcp.log_now(LIMITED)
             return False
         self._answered_at = now
         return True
@@ -208,6 +241,18 @@ class Receiver:
         if self.edge - self.nxt < self.mss:
             return self.sws_step - gain
         return max(min(2 * self.mss, self.buffer // 2), self.sws_step) - gain
+
+    def on_fin(self, seq: int) -> None:
+        """The peer's FIN has arrived, perhaps before its turn: note its sequence number."""
+        self.fin_at = seq
+        self.ack_now = True
+
+    def pass_fin(self) -> None:
+        """The FIN is next in order: it takes a number, and no room."""
+        self.nxt += 1
+        self.promise(self.nxt)
+        self.limit += 1
+        self.ack_now = True
 
     # --- Segments -----------------------------------------------------------------------------
 

@@ -10,16 +10,14 @@ retransmission time-out). A recovery lasts until ``point`` is acknowledged.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from mptcpsim.core.tcp.prr import ProportionalRateReduction
 from mptcpsim.core.tcp.rack import Rack
 from mptcpsim.core.tcp.scoreboard import Scoreboard, Sent
+from mptcpsim.core.tcp.send_state import SendState
 from mptcpsim.core.window_log import LOSS_PROBE
 from mptcpsim.units import MILLISECOND, NEVER, SECOND
-
-if TYPE_CHECKING:
-    from mptcpsim.core.tcp.sender import Sender
 
 OPEN: Final = 0
 RECOVERY: Final = 1
@@ -66,7 +64,7 @@ class Recovery:
         "tlp_sampled",
     )
 
-    def __init__(self, sender: Sender) -> None:
+    def __init__(self, sender: SendState) -> None:
         self.sender = sender
         self.board: Scoreboard = sender.board
         self.state: int = OPEN
@@ -93,6 +91,18 @@ class Recovery:
         self.sack = sack
         self.rack = Rack(self.board) if sack and rack else None
         self.limited_transmit = limited_transmit
+
+    def stop(self) -> None:
+        """The connection has ended."""
+        self.tlp_at = self.reo_at = NEVER
+
+    def disarm_probe(self) -> None:
+        """Nothing is outstanding: there is nothing to probe for."""
+        self.tlp_at = NEVER
+
+    def on_rtt_sample(self) -> None:
+        """An RTT sample was taken: the next loss probe may go out (RFC 8985 section 7.3)."""
+        self.tlp_sampled = True
 
     # --- ACKs ---------------------------------------------------------------------------------
 
@@ -152,28 +162,17 @@ class Recovery:
         """
         sender = self.sender
         pipe = sender.pipe()
-        self.prr.conservative = not progress
-        allowed = self.prr.on_ack(delivered, pipe, sender.mss)
+        allowed = self.prr.on_ack(delivered, pipe, sender.mss, not progress)
         if self.prr.out == 0 and allowed < sender.mss:
             # The fast retransmit itself is always sent.
             allowed = sender.mss
-        sender.congestion.cwnd = pipe + allowed
-
-    def _ssthresh(self, flight: int, now: int) -> int:
-        """Ask for the new threshold.
-
-        FlightSize counts what was SACKed and what limited transmit sent (RFC 6675 section 5 step
-        4.2 excludes it); the window that was in use bounds it.
-        """
-        congestion = self.sender.congestion
-        return congestion.ssthresh_after_loss(min(flight, congestion.cwnd), now)
+        sender.window.follow_proportion(pipe, allowed)
 
     def _enter(self, flight: int, now: int) -> None:
         """Begin fast recovery (RFC 6675 section 5, RFC 5681 section 3.2)."""
         sender = self.sender
-        congestion = sender.congestion
-        congestion.ssthresh = self._ssthresh(flight, now)
-        self.prr.start(flight, congestion.ssthresh)
+        ssthresh = sender.window.lower_threshold(flight, now)
+        self.prr.start(flight, ssthresh)
         self.state = RECOVERY
         self.point = sender.nxt
         sender.window_reduced()
@@ -182,31 +181,28 @@ class Recovery:
         self._rescue_rxt = self.board.records[self.board.head].end
         self.tlp_end = -1
         self.tlp_at = NEVER
-        sender.tcp.note("fast recovery", f"point {self.point} ssthresh {congestion.ssthresh}")
+        sender.tcp.note("fast recovery", f"point {self.point} ssthresh {ssthresh}")
         sender.tcp.count("TcpExtTCPSackRecovery" if self.sack else "TcpExtTCPRenoRecovery")
 
     def _over(self, now: int) -> None:
         """The recovery point is acknowledged."""
         sender = self.sender
-        congestion = sender.congestion
         if self.state == RECOVERY:
-            congestion.cwnd = congestion.ssthresh
-            if not self.sack:
-                # RFC 6582 section 3.2 step 3, full acknowledgment, option (1).
-                congestion.cwnd = min(
-                    congestion.ssthresh, max(sender.nxt - sender.una, sender.mss) + sender.mss
-                )
+            if self.sack:
+                sender.window.reach_threshold()
+            else:
+                sender.window.leave_newreno(sender.nxt - sender.una, sender.mss)
         if self.rack is not None:
             self.rack.on_recovery_over()
         self.state = OPEN
         self.dupacks = 0
-        congestion.on_recovered(now)
+        sender.congestion.on_recovered(now)
 
     def repair(self, point: int) -> None:
         """Repair losses up to ``point`` that are no sign of congestion (path MTU discovery)."""
         if self.state == RECOVERY:
             # PRR stops half-way: go to its target.
-            self.sender.congestion.cwnd = self.sender.congestion.ssthresh
+            self.sender.window.reach_threshold()
         self.state = LOSS
         self.point = point
         self.dupacks = 0
@@ -273,8 +269,7 @@ class Recovery:
         self.tlp_end = sender.nxt
         self.tlp_sampled = False
         self.tlp_at = NEVER
-        sender.rto_at = now + sender.rtt.timeout()
-        sender.tcp.wake_by(sender.rto_at)
+        sender.restart_rto(now)
         sender.tcp.count("TcpExtTCPLossProbes")
         sent = sender.tcp.last_sent()
         sender.tcp.log(LOSS_PROBE, now, sent.seq, sent.length)
@@ -299,10 +294,7 @@ class Recovery:
             # and a loss is a sign of congestion.
             self.tlp_end = -1
             if self.state == OPEN:
-                congestion = self.sender.congestion
-                congestion.ssthresh = self._ssthresh(flight, now)
-                congestion.cwnd = min(congestion.cwnd, congestion.ssthresh)
-                congestion.on_recovered(now)
+                self.sender.window.on_probe_repaired(flight, now)
                 self.sender.window_reduced()
                 self.sender.tcp.count("TcpExtTCPLossProbeRecovery")
         elif bare_duplicate:
@@ -360,22 +352,21 @@ class Recovery:
 
     def _newreno(self, acked: int, duplicate: bool, flight: int, now: int) -> None:
         sender = self.sender
-        congestion = sender.congestion
         board = self.board
         mss = sender.mss
         if self.state == RECOVERY:
             if acked:
                 # Section 3.2 step 3, partial acknowledgment: the next hole is lost too.
-                congestion.cwnd = max(congestion.cwnd - acked + (mss if acked >= mss else 0), mss)
+                sender.window.deflate(acked, mss)
                 if len(board):
                     board.mark_lost(board.records[board.head])
                     sender.retransmit(board.records[board.head], now)
             elif duplicate:
-                congestion.cwnd += mss
+                sender.window.on_duplicate(mss)
             return
         if self.state == OPEN and self.dupacks == DUP_THRESH and sender.una > self.point and len(board):
             self._enter(flight, now)
-            congestion.cwnd = congestion.ssthresh + DUP_THRESH * mss
+            sender.window.inflate(mss, DUP_THRESH)
             board.mark_lost(board.records[board.head])
             sender.retransmit(board.records[board.head], now)
             return
@@ -388,12 +379,10 @@ class Recovery:
         """The retransmission timer expired (RFC 6298 section 5, RFC 5681 section 3.1, RFC 6675 5.1)."""
         sender = self.sender
         board = self.board
-        congestion = sender.congestion
         if sender.timeouts_in_a_row == 1:
             # Held for the second and later time-outs of one segment (RFC 5681 equation 4).
-            congestion.ssthresh = self._ssthresh(sender.nxt - sender.una, now)
-        congestion.cwnd = sender.mss
-        congestion.on_timeout(now)
+            sender.window.lower_threshold(sender.nxt - sender.una, now)
+        sender.window.on_timeout(sender.mss, now)
         sender.window_reduced()
         if board.records[board.head].sacked:
             # The receiver threw away what it had SACKed (RFC 2018 section 8).

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from mptcpsim.units import SECOND
+
 #: Before the first sample.
 NO_SAMPLE: Final = 0
 
@@ -68,6 +70,23 @@ class RttEstimator:
         elif rto > self.rto_max:
             rto = self.rto_max
         self.rto = rto
+        self.backoff = 0
+
+    def back_off(self) -> None:
+        """The time-out has expired: it doubles (section 5.5)."""
+        self.backoff += 1
+
+    def end_backoff(self) -> None:
+        """Something was heard that shows the path to be there again."""
+        self.backoff = 0
+
+    def on_handshake(self, rtt: int) -> None:
+        """The handshake is complete; ``rtt`` is that of the SYN, -1 where it was sent more than once."""
+        if self.backoff:
+            # Section 5.7: after a SYN that timed out begin with 3 s.
+            self.rto = max(self.rto, min(3 * SECOND, self.rto_max))
+        elif rtt >= 0:
+            self.sample(rtt)
         self.backoff = 0
 
     def timeout(self) -> int:

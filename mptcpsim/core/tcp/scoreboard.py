@@ -51,6 +51,49 @@ class Sent:
         self.lost: bool = False
         self.in_flight_again: bool = False
 
+    def retire(self) -> None:
+        """It was acknowledged; queues elsewhere may still hold it, and it must not look lost there."""
+        self.lost = self.in_flight_again = False
+
+    def begin_at(self, point: int) -> None:
+        """The bytes below ``point`` are acknowledged."""
+        self.seq = point
+
+    def split_at(self, point: int) -> Sent:
+        """Keep what lies below ``point``; return the rest, which was sent alike."""
+        rest = Sent(point, self.end, self.sent_at, self.order, self.fin)
+        rest._take_fate(self)
+        self.end = point
+        self.fin = False
+        return rest
+
+    def _take_fate(self, other: Sent) -> None:
+        self.retransmissions = other.retransmissions
+        self.sacked = other.sacked
+        self.lost = other.lost
+        self.in_flight_again = other.in_flight_again
+
+    def mark_sacked(self) -> None:
+        """The peer holds it."""
+        self.lost = self.in_flight_again = False
+        self.sacked = True
+
+    def forget_sack(self) -> None:
+        """The peer may have thrown it away."""
+        self.sacked = False
+
+    def mark_lost(self) -> None:
+        """It is taken for lost, its last copy included."""
+        self.lost = True
+        self.in_flight_again = False
+
+    def mark_resent(self, now: int, order: int) -> None:
+        """It was sent again, as transmission number ``order``."""
+        self.in_flight_again = True
+        self.retransmissions += 1
+        self.sent_at = now
+        self.order = order
+
 
 class Scoreboard:
     """The outstanding segments of a sender.
@@ -104,6 +147,11 @@ class Scoreboard:
         """How many segments were acknowledged cumulatively so far."""
         return self.trimmed + self.head
 
+    def add(self, seq: int, end: int, now: int, fin: bool) -> None:
+        """Note that a segment of new data was sent."""
+        self.transmissions += 1
+        self.records.append(Sent(seq, end, now, self.transmissions, fin))
+
     def pop_head(self) -> Sent:
         """Remove and return the first outstanding segment, which was acknowledged."""
         record = self.records[self.head]
@@ -111,8 +159,7 @@ class Scoreboard:
         if record.sacked:
             self.sacked_segments -= 1
         self._discount(record, record.end - record.seq)
-        # Queues elsewhere may still hold it: it must look neither lost nor in flight there.
-        record.lost = record.in_flight_again = False
+        record.retire()
         if self.head >= _COMPACT and self.head * 2 >= len(self.records):
             del self.records[: self.head]
             self.trimmed += self.head
@@ -131,7 +178,7 @@ class Scoreboard:
     def acknowledge_part(self, record: Sent, point: int) -> None:
         """Note that ``record`` is acknowledged below ``point``, in its middle."""
         self._discount(record, point - record.seq)
-        record.seq = point
+        record.begin_at(point)
 
     def index_at(self, seq: int) -> int:
         """Return the list index of the first record whose end lies above ``seq``."""
@@ -147,14 +194,7 @@ class Scoreboard:
 
     def split(self, index: int, point: int) -> Sent:
         """Split the record at list ``index`` at sequence number ``point``; return the second half."""
-        first = self.records[index]
-        second = Sent(point, first.end, first.sent_at, first.order, first.fin)
-        second.retransmissions = first.retransmissions
-        second.sacked = first.sacked
-        second.lost = first.lost
-        second.in_flight_again = first.in_flight_again
-        first.end = point
-        first.fin = False
+        second = self.records[index].split_at(point)
         self.records.insert(index + 1, second)
         if second.sacked:
             self.sacked_segments += 1
@@ -167,11 +207,9 @@ class Scoreboard:
         size = record.end - record.seq
         if record.lost:
             self.lost -= size
-            record.lost = False
         if record.in_flight_again:
             self.resent -= size
-            record.in_flight_again = False
-        record.sacked = True
+        record.mark_sacked()
         self.sacked += size
         self.sacked_segments += 1
 
@@ -179,25 +217,21 @@ class Scoreboard:
         """``record``, or its retransmission, is taken for lost and has to be sent again."""
         size = record.end - record.seq
         if record.in_flight_again:
-            record.in_flight_again = False
             self.resent -= size
         elif record.lost:
             return
         if not record.lost:
-            record.lost = True
             self.lost += size
+        record.mark_lost()
         self.marked += 1
         self._queue(record)
 
     def mark_resent(self, record: Sent, now: int) -> None:
         """``record`` was sent again."""
         if not record.in_flight_again:
-            record.in_flight_again = True
             self.resent += record.end - record.seq
-        record.retransmissions += 1
-        record.sent_at = now
         self.transmissions += 1
-        record.order = self.transmissions
+        record.mark_resent(now, self.transmissions)
 
     def _queue(self, record: Sent) -> None:
         self._order += 1
@@ -217,7 +251,7 @@ class Scoreboard:
         """Take every SACK back: the peer may have reneged (RFC 2018 section 8)."""
         records = self.records
         for index in range(self.head, len(records)):
-            records[index].sacked = False
+            records[index].forget_sack()
         self.sacked = 0
         self.sacked_segments = 0
         self.ranges.clear()

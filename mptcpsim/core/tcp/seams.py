@@ -180,6 +180,10 @@ class Owner(TimerOwner):
         """More of the peer's stream may come, and the application may still read it."""
         raise NotImplementedError
 
+    def extension_of(self, tcp: TimerOwner) -> Extension | None:
+        """Return what is added to a new TCP connection that carries this one, None for nothing."""
+        raise NotImplementedError
+
     def on_established(self, number: int, now: int) -> None:
         """The handshake is complete."""
         raise NotImplementedError

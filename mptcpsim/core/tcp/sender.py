@@ -6,116 +6,104 @@ control in a plug-in, the building of segments in ``tcp``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.segment import ACK, CWR, ECE, FIN, PSH, SYN, Segment
 from mptcpsim.core.sequences import UNKNOWN
 from mptcpsim.core.tcp.chrono import BUSY, IDLE, RWND_LIMITED, SNDBUF_LIMITED, Chrono
+from mptcpsim.core.tcp.control_block import ControlBlock
+from mptcpsim.core.tcp.receiver import Receiver
 from mptcpsim.core.tcp.recovery import OPEN, RECOVERY, Recovery
-from mptcpsim.core.tcp.rtt import RttEstimator
-from mptcpsim.core.tcp.scoreboard import Scoreboard, Sent
+from mptcpsim.core.tcp.scoreboard import Sent
 from mptcpsim.core.tcp.seams import DataSource
+from mptcpsim.core.tcp.send_state import SendState
 from mptcpsim.core.tcp.window_probe import WindowProbe
 from mptcpsim.core.window_log import TIMED_OUT
 from mptcpsim.plugins import CongestionControl
 from mptcpsim.units import MILLISECOND, NEVER
 
-if TYPE_CHECKING:
-    from mptcpsim.core.tcp.endpoint import Tcp
-
 _MASK: Final = 0xFFFFFFFF
 _HALF: Final = 0x80000000
 
 
-class Sender:
-    """Send state; sequence numbers relative, sizes in bytes, times in ns.
+class Sender(SendState):
+    """The sending half: decides what is sent, and takes acknowledgments.
 
     Attributes:
-        una, nxt: SND.UNA, SND.NXT.
-        edge: right edge of the peer's window (SND.UNA + SND.WND as of the last update).
-        max_window: largest window the peer ever offered.
-        end: sequence number after the last byte that the application wrote.
-        fin_wanted, fin_sent: the application closed; the FIN has a sequence number.
-        mss: payload bytes of a full segment as things are (options subtracted).
-        rto_at: when the retransmission timer is due.
+        recovery: what happens when something is lost.
         window_probe: what happens while the peer's window is closed.
         chrono: what has limited it, and for how long.
-        source: where data comes from under MPTCP, which assigns it as it is sent; else None.
-        sent_bytes, resent_bytes: payload bytes sent, all copies; and sent again.
     """
 
-    __slots__ = (
-        "_probe_stale",
-        "board",
-        "chrono",
-        "congestion",
-        "cwr_due",
-        "ecn",
-        "ecn_echoed",
-        "ecn_point",
-        "edge",
-        "end",
-        "fin_sent",
-        "fin_wanted",
-        "last_sent_at",
-        "max_window",
-        "mss",
-        "nagle",
-        "nxt",
-        "recovery",
-        "resent_bytes",
-        "resent_segments",
-        "rto_at",
-        "rtt",
-        "sent_bytes",
-        "source",
-        "tcp",
-        "timeouts_in_a_row",
-        "una",
-        "window_probe",
-        "wl1",
-        "wl2",
-    )
+    __slots__ = ("chrono", "recovery", "window_probe")
 
-    def __init__(self, tcp: Tcp, congestion: CongestionControl, config: TcpConfig) -> None:
-        self.tcp = tcp
-        self.congestion = congestion
-        self.board = Scoreboard()
+    def __init__(
+        self, tcp: ControlBlock, receiver: Receiver, congestion: CongestionControl, config: TcpConfig
+    ) -> None:
+        super().__init__(tcp, receiver, congestion, config)
         self.chrono = Chrono()
-        self.rtt = RttEstimator(config.rto_initial, config.rto_min, config.rto_max, config.rto_granularity)
-        self.una: int = 0
-        self.nxt: int = 0
-        self.edge: int = 0
-        self.max_window: int = 0
-        self.wl1: int = 0
-        self.wl2: int = 0
-        self.end: int = 1
-        self.fin_wanted: bool = False
-        self.fin_sent: bool = False
-        self.mss: int = 0
-        self.nagle: bool = config.nagle
-        self.rto_at: int = NEVER
-        self.timeouts_in_a_row: int = 0
         self.window_probe = WindowProbe(self)
-        self.last_sent_at: int = 0
-        self.ecn: bool = False
-        self.cwr_due: bool = False
-        self.ecn_point: int = 0
-        #: The present ACK carries an ECN echo.
-        self.ecn_echoed: bool = False
-        self.sent_bytes: int = 0
-        self.resent_bytes: int = 0
-        self.resent_segments: int = 0
-        #: The loss probe has to be scheduled anew at the end of ``output``.
-        self._probe_stale: bool = False
-        self.source: DataSource | None = None
         self.recovery = Recovery(self)
 
-    def pipe(self) -> int:
-        """Return the bytes in flight as far as is known (RFC 6675 section 4, SetPipe)."""
-        board = self.board
-        return self.nxt - self.una - board.sacked - board.lost + board.resent
+    # --- The life of a connection -------------------------------------------------------------
+
+    def append(self, count: int) -> None:
+        """The application has written ``count`` bytes, or a data source has mapped them."""
+        self.end += count
+
+    def close(self) -> None:
+        """No more data comes: the FIN follows what is queued."""
+        self.fin_wanted = True
+
+    def on_syn_sent(self) -> None:
+        """The SYN, or the SYN/ACK, takes the first number."""
+        self.nxt = 1
+        self.window_probe.start(1)
+
+    def on_syn(self, syn: Segment, mss: int) -> None:
+        """Take the peer's MSS and window from its SYN; the window is never scaled (RFC 7323 section 2.2)."""
+        self.peer_mss = mss
+        self.update_mss()
+        self.wl1 = syn.seq
+        self.wl2 = syn.ack if syn.flags & ACK else 0
+        self.edge = (syn.ack if syn.flags & ACK else 1) + syn.window
+        self.max_window = syn.window
+
+    def establish(self, rtt: int, sack: bool, now: int) -> None:
+        """The handshake is complete; ``rtt`` is that of the SYN, ns, -1 where it was sent more than once."""
+        self.una = 1
+        self.rto_at = NEVER
+        self.timeouts_in_a_row = 0
+        self.ecn = self.tcp.ecn
+        self.last_sent_at = now
+        self.rtt.on_handshake(rtt)
+        config = self.tcp.config
+        self.recovery.start(sack, config.rack_tlp, config.limited_transmit)
+        ssthresh = config.initial_ssthresh or 1 << 50
+        self.congestion.start(self.mss, self.tcp.initial_window(), ssthresh, now)
+
+    def take_data_from(self, source: DataSource) -> None:
+        """Data is assigned as it is sent from now on; short segments wait there, or do not."""
+        self.source = source
+        self.nagle = False
+
+    def go_on_alone(self, end: int) -> None:
+        """There is no data source any more: what is to be sent ends at ``end``."""
+        self.source = None
+        self.nagle = self.tcp.config.nagle
+        self.end = end
+
+    def rest(self) -> None:
+        """In TIME-WAIT nothing is outstanding."""
+        self.rto_at = NEVER
+        self.window_probe.stop()
+
+    def stop(self, now: int) -> None:
+        """The connection has ended."""
+        self.rest()
+        self.chrono.switch(IDLE, now)
+        self.recovery.stop()
 
     # --- Output -------------------------------------------------------------------------------
 
@@ -180,7 +168,7 @@ class Sender:
         if pipe == 0 and self.tcp.config.slow_start_after_idle:
             self._restart_after_idle(now)
             cwnd = self.congestion.cwnd
-        mss = self.mss - self.tcp.receiver.sack_space()
+        mss = self.mss - self.receiver.sack_space()
         limited = False
         while nxt < end:
             length = end - nxt
@@ -209,7 +197,7 @@ class Sender:
             pipe += length
             nxt = self.nxt
         if board.head < len(board.records):
-            self.window_probe.override_at = NEVER
+            self.window_probe.on_data_sent()
         if limited:
             self.chrono.switch(RWND_LIMITED, now)
         elif self.chrono.kind > BUSY:
@@ -219,11 +207,14 @@ class Sender:
 
     def on_writer(self, waits: bool, now: int) -> None:
         """The application waits for room to write, or waits no more."""
-        self.chrono.writer_waits = waits
+        chrono = self.chrono
         if waits:
+            chrono.start_waiting()
             self._judge_buffer(now)
-        elif self.chrono.kind == SNDBUF_LIMITED:
-            self.chrono.switch(BUSY, now)
+            return
+        chrono.stop_waiting()
+        if chrono.kind == SNDBUF_LIMITED:
+            chrono.switch(BUSY, now)
 
     def _judge_buffer(self, now: int) -> None:
         """The application waits for room to write: is that the limit? (``tcp_cwnd_validate`` of Linux).
@@ -271,7 +262,7 @@ class Sender:
             size = min(mss, self.end - self.nxt)
             last = self.nxt + size == self.end
             self._transmit(self.nxt, size, ACK | PSH if push and last else ACK, False, now)
-        self.window_probe.override_at = NEVER
+        self.window_probe.on_data_sent()
         if self.recovery.rack is not None:
             self._probe_stale = False
             self.recovery.arm_probe(now)
@@ -290,13 +281,13 @@ class Sender:
         """The path is there again after time-outs: send the oldest segment without waiting for the next."""
         board = self.board
         if len(board):
-            self.rtt.backoff = 0
+            self.rtt.end_backoff()
             self.retransmit(board.records[board.head], now)
             self.arm_rto(now)
 
     def send_new_segment(self, now: int) -> bool:
         """Send one segment of new data whatever cwnd and Nagle say; return whether there was one."""
-        length = min(self.end - self.nxt, self.mss - self.tcp.receiver.sack_space(), self.edge - self.nxt)
+        length = min(self.end - self.nxt, self.mss - self.receiver.sack_space(), self.edge - self.nxt)
         if length <= 0:
             return False
         flags = ACK | PSH if self.nxt + length == self.end else ACK
@@ -306,8 +297,7 @@ class Sender:
     def _restart_after_idle(self, now: int) -> None:
         """RFC 5681 section 4.1: after an idle RTO begin again with the restart window."""
         if now - self.last_sent_at > self.rtt.rto:
-            congestion = self.congestion
-            congestion.cwnd = min(congestion.cwnd, self.tcp.initial_window())
+            self.window.restart(self.tcp.initial_window())
 
     def _send_fin(self, now: int) -> None:
         if self.edge > self.nxt or self.source is not None:  # MPTCP: it takes no room in its window.
@@ -320,20 +310,17 @@ class Sender:
             self.cwr_due = False
         after = seq + length + 1 if fin else seq + length
         board = self.board
-        records = board.records
-        if board.head == len(records):
-            self.rto_at = now + self.rtt.timeout()
-            self.tcp.wake_by(self.rto_at)
-            self.window_probe.at = NEVER
+        if board.head == len(board.records):
+            self.restart_rto(now)
+            self.window_probe.on_first_sent()
             if self.chrono.kind == IDLE:
                 self.chrono.switch(BUSY, now)
-        board.transmissions += 1
-        records.append(Sent(seq, after, now, board.transmissions, fin))
+        board.add(seq, after, now, fin)
         self.nxt = after
         self.sent_bytes += length
         self.last_sent_at = now
         if self.recovery.state == RECOVERY:
-            self.recovery.prr.out += length
+            self.recovery.prr.on_sent(length)
         if fin:
             self.fin_sent = True
             self.tcp.fin_was_sent()
@@ -343,7 +330,7 @@ class Sender:
     def retransmit(self, record: Sent, now: int) -> None:
         """Send a segment again, its first MSS if the MSS has become smaller."""
         board = self.board
-        room = self.mss - self.tcp.receiver.sack_space()
+        room = self.mss - self.receiver.sack_space()
         data = record.end - record.seq - (1 if record.fin else 0)
         if data > room:
             self._split(board.index_at(record.seq), record.seq + room)
@@ -352,7 +339,7 @@ class Sender:
         if self.recovery.rack is not None:
             self.recovery.rack.on_resent(record)
         if self.recovery.state == RECOVERY:
-            self.recovery.prr.out += data
+            self.recovery.prr.on_sent(data)
             self.tcp.count("TcpExtTCPFastRetrans")
         self.sent_bytes += data
         self.resent_bytes += data
@@ -370,8 +357,14 @@ class Sender:
 
     # --- Acknowledgments ----------------------------------------------------------------------
 
-    def on_expected_ack(self, segment: Segment, now: int) -> None:
+    def on_expected_ack(self, segment: Segment, edge: int, now: int) -> None:
         """Take the ACK of the common case: it advances, nothing is lost, SACKed or probed."""
+        self.wl1 = segment.seq
+        self.wl2 = segment.ack
+        if edge != self.edge:
+            self.edge = edge
+            if edge - segment.ack > self.max_window:
+                self.max_window = edge - segment.ack
         board = self.board
         records = board.records
         ack = segment.ack
@@ -388,11 +381,11 @@ class Sender:
                 break
             record = records[board.head]
         if record.seq < ack < record.end:
-            record.seq = ack
+            board.acknowledge_part(record, ack)
         self.una = ack
         if not first.retransmissions:
             self.rtt.sample(now - first.sent_at)
-            self.recovery.tlp_sampled = True
+            self.recovery.on_rtt_sample()
         self.timeouts_in_a_row = 0
         acked = ack - una
         congestion = self.congestion
@@ -445,14 +438,14 @@ class Sender:
                 rtt = sack_rtt
         if rtt >= 0:
             self.rtt.sample(rtt)
-            recovery.tlp_sampled = True
+            recovery.on_rtt_sample()
         elif acked and echo > 0 and segment.ts_val != UNKNOWN and not (dsack and above):
             # Only retransmitted data: Karn's rule leaves the timestamp (RFC 7323 section 4). The answer
             # to a duplicate above a gap echoes an older segment, from before an ACK that was lost: no sample.
             elapsed = (self.tcp.timestamp(now) - echo) & _MASK
             if elapsed < _HALF:
                 self.rtt.sample(max(elapsed, 1) * MILLISECOND)
-                recovery.tlp_sampled = True
+                recovery.on_rtt_sample()
         duplicate = False
         if not acked and len(board):
             if recovery.sack:
@@ -561,6 +554,11 @@ class Sender:
             return True
         return len(blocks) > 1 and blocks[1][0] <= left and right <= blocks[1][1]
 
+    def on_window_named(self, segment: Segment) -> None:
+        """The peer names the window that it has named before: what is older counts no more."""
+        self.wl1 = segment.seq
+        self.wl2 = segment.ack
+
     def update_window(self, segment: Segment) -> bool:
         """Take SND.WND from a segment that is not older than the last (RFC 9293 3.10.7.4 step 5)."""
         seq, ack = segment.seq, segment.ack
@@ -572,7 +570,7 @@ class Sender:
         self.wl2 = ack
         moved = ack + window != self.edge
         if moved and self.edge <= self.nxt < ack + window:
-            self.tcp.log_heard(segment)
+            self.tcp.log_opened(segment)
         self.edge = ack + window
         if window > self.max_window:
             self.max_window = window
@@ -583,18 +581,9 @@ class Sender:
         """The peer saw a CE mark: react once a window of data (RFC 3168 section 6.1.2)."""
         if self.recovery.state != OPEN or self.una < self.ecn_point:
             return
-        congestion = self.congestion
-        ssthresh = congestion.ssthresh = congestion.ssthresh_after_loss(self.nxt - self.una, now)
-        # ssthresh is two segments at least, cwnd goes down to one.
-        congestion.cwnd = ssthresh if ssthresh < congestion.cwnd else max(congestion.cwnd // 2, self.mss)
-        congestion.on_recovered(now)
+        self.window.on_ecn_echo(self.nxt - self.una, self.mss, now)
         self.window_reduced()
         self.tcp.count("TcpExtTCPECNReduction")
-
-    def window_reduced(self) -> None:
-        """The congestion window was reduced, for whatever reason: tell the peer (RFC 3168 section 6.1.2)."""
-        self.cwr_due = self.ecn
-        self.ecn_point = self.nxt
 
     def on_smaller_mss(self, now: int) -> None:
         """Path MTU discovery: what was too large did not arrive; send it again in smaller pieces.
@@ -617,12 +606,11 @@ class Sender:
         board = self.board
         if board.head == len(board.records):
             self.rto_at = NEVER
-            self.recovery.tlp_at = NEVER
+            self.recovery.disarm_probe()
             if self.nxt >= self.end:
                 self.chrono.switch(IDLE, now)
             return
-        self.rto_at = now + self.rtt.timeout()
-        self.tcp.wake_by(self.rto_at)
+        self.restart_rto(now)
         self._probe_stale = True
 
     def on_rto(self, now: int) -> None:
@@ -637,7 +625,7 @@ class Sender:
             return
         self.tcp.count("TcpExtTCPTimeouts")
         self.recovery.on_timeout(now)
-        self.rtt.backoff += 1
+        self.rtt.back_off()
         extension = self.tcp.extension
         if extension is not None and extension.speaks:
             extension.on_timeout(now)

@@ -32,6 +32,7 @@ STATE_NAMES: Final = (
 
 # What moves a connection from state to state.
 ACTIVE_OPEN: Final = "active open"
+PASSIVE_OPEN: Final = "passive open"
 SYN_ARRIVED: Final = "SYN"
 SYN_ACK_ARRIVED: Final = "SYN,ACK"
 SYN_ACKED: Final = "ACK of SYN"
@@ -39,13 +40,16 @@ CLOSE: Final = "close"
 FIN_ARRIVED: Final = "FIN"
 FIN_ACKED: Final = "ACK of FIN"
 WAIT_OVER: Final = "wait is over"
+#: RST, time-out, user abort, or the end that another transition has led to.
+ENDED: Final = "end"
 
 #: RFC 9293 figure 5, with simultaneous open and close, and with the end of FIN-WAIT-2 for who reads no
-#: more. An abort (RST, time-out, by the user) leads to CLOSED from everywhere and is not listed.
+#: more. ``ENDED`` leads to CLOSED from everywhere.
 #: SYN-RECEIVED is left by an ACK alone: a FIN carries one, which comes first (section 3.10.7.4), and a
 #: CLOSE waits for it.
 TRANSITIONS: Final[dict[tuple[int, str], int]] = {
     (CLOSED, ACTIVE_OPEN): SYN_SENT,
+    (CLOSED, PASSIVE_OPEN): LISTEN,
     (LISTEN, SYN_ARRIVED): SYN_RECEIVED,
     (SYN_SENT, SYN_ARRIVED): SYN_RECEIVED,
     (SYN_SENT, SYN_ACK_ARRIVED): ESTABLISHED,
@@ -60,4 +64,5 @@ TRANSITIONS: Final[dict[tuple[int, str], int]] = {
     (LAST_ACK, FIN_ACKED): CLOSED,
     (FIN_WAIT_2, WAIT_OVER): CLOSED,
     (TIME_WAIT, WAIT_OVER): CLOSED,
+    **{(state, ENDED): CLOSED for state in range(CLOSED, TIME_WAIT + 1)},
 }

@@ -6,14 +6,12 @@ of the sender's silly-window avoidance (section 3.8.6.2.1) for one that is too s
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from mptcpsim.core.segment import ACK, FIN, PSH
+from mptcpsim.core.tcp.send_state import SendState
 from mptcpsim.core.window_log import CLOSED, OVERRIDE, PROBE
 from mptcpsim.units import MILLISECOND, NEVER
-
-if TYPE_CHECKING:
-    from mptcpsim.core.tcp.sender import Sender
 
 #: RFC 9293 section 3.8.6.2.1: 0.1 to 1 s.
 SWS_OVERRIDE: Final = 200 * MILLISECOND
@@ -33,7 +31,7 @@ class WindowProbe:
 
     __slots__ = ("_sender", "at", "end", "interval", "override_at", "shift", "unanswered")
 
-    def __init__(self, sender: Sender) -> None:
+    def __init__(self, sender: SendState) -> None:
         self._sender = sender
         self.at: int = NEVER
         self.override_at: int = NEVER
@@ -41,6 +39,19 @@ class WindowProbe:
         self.interval: int = 0
         self.shift: int = 0
         self.unanswered: int = 0
+
+    def start(self, end: int) -> None:
+        """Nothing was probed yet: the SYN ends at ``end``."""
+        self.end = end
+        self.unanswered = 0
+
+    def on_first_sent(self) -> None:
+        """Data is in flight, and was not before: the retransmission timer takes over."""
+        self.at = NEVER
+
+    def on_data_sent(self) -> None:
+        """New data was sent: no small window holds it back."""
+        self.override_at = NEVER
 
     def stop(self) -> None:
         """The connection has ended."""

@@ -10,8 +10,8 @@ from mptcpsim.core.mptcp.connection import MptcpConnection
 from mptcpsim.core.mptcp.data_states import DATA_STATE_NAMES, M_CLOSED, M_FASTCLOSE_WAIT, M_INIT, M_TIME_WAIT
 from mptcpsim.core.mptcp.subflow import Subflow
 from mptcpsim.core.stack import Stack
+from mptcpsim.core.tcp.arrives import Tcp
 from mptcpsim.core.tcp.connection import Connection
-from mptcpsim.core.tcp.endpoint import Tcp
 from mptcpsim.core.tcp.states import (
     CLOSE_WAIT,
     CLOSED,
@@ -129,10 +129,10 @@ def check_data_sender(connection: MptcpConnection, other: Connection | None) -> 
             lambda: f"{out.edge} > {other.inbound.edge}",
         )
     last: dict[int, int] = {}
-    for item in out.reinjections:
+    for item in out.reinjections.queue:
         hold("reinjection of what was never sent", item.dsn < item.end <= out.nxt, lambda i=item: f"{i}")
         first = item.dsn >= last.get(item.origin, 0)
-        hold("queued twice for reinjection", first, lambda: f"{out.reinjections}")
+        hold("queued twice for reinjection", first, lambda: f"{out.reinjections.queue}")
         last[item.origin] = item.end
 
 
@@ -151,7 +151,7 @@ def check_data_timers(stack: Stack, connection: MptcpConnection, now: int) -> No
     out = connection.outbound
     state = DATA_STATE_NAMES[connection.state]
     unsent = out.nxt < out.end or (out.fin_wanted and not out.fin_sent)
-    unsent = unsent or any(item.end > out.una for item in out.reinjections)
+    unsent = unsent or any(item.end > out.una for item in out.reinjections.queue)
     if connection.state != M_TIME_WAIT and (unsent or out.una < out.highest()):
         open_ones = [tcp for tcp in connection.subflows if tcp.state != CLOSED]
         timers = [out.rto_at, out.override_at, connection.ending.abandoned_at]

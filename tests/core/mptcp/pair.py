@@ -20,8 +20,8 @@ from mptcpsim.core.mptcp_config import MptcpConfig
 from mptcpsim.core.mptcp_options import Dss, MpCapable, MptcpOption, MpTcprst
 from mptcpsim.core.segment import ACK, RST, SYN, FourTuple, Packet, Segment
 from mptcpsim.core.stack import Stack
+from mptcpsim.core.tcp.arrives import Tcp
 from mptcpsim.core.tcp.connection import Connection
-from mptcpsim.core.tcp.endpoint import Tcp
 from mptcpsim.core.tcp.states import CLOSED, ESTABLISHED
 from mptcpsim.plugins import (
     Action,

@@ -48,7 +48,7 @@ def test_subflow_that_ends_after_a_time_out_leaves_its_data_once() -> None:
     pair.run(pair.now + 5 * SECOND)
     client.subflows[0].abort(pair.now)
     client.subflows[1].abort(pair.now)
-    assert 0 < sum(item.end - item.dsn for item in client.outbound.reinjections) <= 10_000
+    assert 0 < sum(item.end - item.dsn for item in client.outbound.reinjections.queue) <= 10_000
 
 
 def test_data_that_fills_a_segment_has_no_room_for_sack_blocks() -> None:
@@ -120,10 +120,10 @@ def test_what_a_subflow_carries_twice_is_queued_once() -> None:
     pair = joining()
     client, _ = start(pair)
     out = client.outbound
-    out.reinject([Reinjection(1, 11, 0), Reinjection(21, 31, 0)])
-    out.reinject([Reinjection(1, 26, 0), Reinjection(5, 8, 1)])
-    out.reinject([Reinjection(1, 31, 0)])
-    assert list(out.reinjections) == [(1, 11, 0), (5, 8, 1), (11, 31, 0)]
+    out.reinjections.add([Reinjection(1, 11, 0), Reinjection(21, 31, 0)])
+    out.reinjections.add([Reinjection(1, 26, 0), Reinjection(5, 8, 1)])
+    out.reinjections.add([Reinjection(1, 31, 0)])
+    assert list(out.reinjections.queue) == [(1, 11, 0), (5, 8, 1), (11, 31, 0)]
 
 
 def test_promises_that_are_rounded_up_do_not_add_up() -> None:
@@ -147,12 +147,12 @@ def test_reinjection_that_has_to_wait_does_not_hold_up_others() -> None:
     server.eager = True
     client.write(1_000, pair.now)
     out = client.outbound
-    out.reinject([Reinjection(1_001, 1_101, 0), Reinjection(1_001, 2_001, -1)])
+    out.reinjections.add([Reinjection(1_001, 1_101, 0), Reinjection(1_001, 2_001, -1)])
     out.push(pair.now)
-    assert list(out.reinjections) == [(1_001, 1_101, 0)]
+    assert list(out.reinjections.queue) == [(1_001, 1_101, 0)]
     pair.run(pair.now + SECOND)
     assert server.delivered == 2_000
-    assert not out.reinjections
+    assert not out.reinjections.queue
 
 
 def test_part_of_a_mapping_is_no_data_without_a_mapping() -> None:

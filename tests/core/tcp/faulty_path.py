@@ -23,7 +23,7 @@ from mptcpsim.core.segment import (
     ip_header_length,
 )
 from mptcpsim.core.sequences import UNKNOWN, SequenceMap
-from mptcpsim.core.tcp.endpoint import LEAST_MSS
+from mptcpsim.core.tcp.send_state import LEAST_MSS
 from tests.core.tcp.pair import BACK, Pair
 from tests.core.tcp.watched_path import Arriving, Lane, WatchedPath, connection_of, hold
 

@@ -7,8 +7,8 @@ packets is checked where they are sent (``faulty_path``).
 from __future__ import annotations
 
 from mptcpsim.core.stack import Stack
+from mptcpsim.core.tcp.arrives import Tcp
 from mptcpsim.core.tcp.connection import Connection
-from mptcpsim.core.tcp.endpoint import Tcp
 from mptcpsim.core.tcp.recovery import RECOVERY
 from mptcpsim.core.tcp.states import CLOSED, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, STATE_NAMES
 from mptcpsim.units import NEVER

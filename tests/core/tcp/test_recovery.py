@@ -60,7 +60,6 @@ def prr_trace(lost: int, conservative: bool) -> dict[int, int]:
     them) take half of all 22 for ssthresh, as the row of RFC 6675 beside them shows.
     """
     prr = ProportionalRateReduction()
-    prr.conservative = conservative
     prr.start(22, 11)
     pipe = 20 - (lost - 1)
     sent = {}
@@ -68,10 +67,10 @@ def prr_trace(lost: int, conservative: bool) -> dict[int, int]:
         pipe -= 1
         if number == lost + 2:
             pipe -= 1  # the first segment is known to be lost now
-        count = prr.on_ack(1, pipe, 1)
+        count = prr.on_ack(1, pipe, 1, conservative)
         if count:
             sent[number] = count
-        prr.out += count
+        prr.on_sent(count)
         pipe += count
     return sent
 

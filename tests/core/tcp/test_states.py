@@ -22,7 +22,7 @@ from mptcpsim.core.segment import (
 )
 from mptcpsim.core.sequences import UNKNOWN, SequenceMap
 from mptcpsim.core.tcp.connection import Connection
-from mptcpsim.core.tcp.states import LISTEN, STATE_NAMES, TRANSITIONS
+from mptcpsim.core.tcp.states import ENDED, LISTEN, PASSIVE_OPEN, STATE_NAMES, TRANSITIONS
 from mptcpsim.units import MILLISECOND, MINUTE, SECOND
 from tests.core.tcp.pair import CLIENT, PORT, SERVER, Hook, Pair
 from tests.core.tcp.script import PEER_PORT, Script
@@ -572,7 +572,12 @@ def test_every_transition_is_visited() -> None:
     client.release(pair.now)
     pair.run()
     visited |= moves(pair)
-    table = {f"{STATE_NAMES[a]} -> {STATE_NAMES[b]} ({cause})" for (a, cause), b in TRANSITIONS.items()}
+    # What begins at a listener and what ends a connection is noted otherwise.
+    table = {
+        f"{STATE_NAMES[a]} -> {STATE_NAMES[b]} ({cause})"
+        for (a, cause), b in TRANSITIONS.items()
+        if cause not in (PASSIVE_OPEN, ENDED)
+    }
     assert visited == table
 
 

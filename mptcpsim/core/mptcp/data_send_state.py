@@ -1,0 +1,129 @@
+"""The variables of the sending half of an MPTCP connection, and whom its scheduler chooses.
+
+``data_sender.DataSender`` decides what is sent for the first time, ``reinjection.Reinjections`` what
+goes out again. Data sequence numbers are relative: the first byte is 1.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mptcpsim.core.mptcp.mappings import widen
+from mptcpsim.core.tcp.seams import DataSource
+from mptcpsim.plugins import Path, Scheduler
+from mptcpsim.units import NEVER
+
+if TYPE_CHECKING:
+    from mptcpsim.core.mptcp.connection import MptcpConnection
+    from mptcpsim.core.mptcp.subflow import Subflow
+
+
+class DataSendState(DataSource):
+    """Send state of a connection; sizes in bytes, times in ns.
+
+    Attributes:
+        scheduler: the plug-in.
+        idsn: the own initial data sequence number.
+        octets: of a DSN that is sent, 4 or 8.
+        una: the DATA_ACK: the lowest DSN that is not acknowledged.
+        nxt: the next DSN to send for the first time.
+        end: DSN after the last byte that the application wrote.
+        edge: right edge of the peer's window: the largest DATA_ACK + window seen on any subflow.
+        max_window: largest window the peer ever offered.
+        fin_wanted, fin_sent: the application closed; the DATA_FIN has a number (``end``) and was sent.
+        awake: ``push`` is not waiting for a DATA_ACK, which it does where a window alone does not wake it.
+        declined_at: when the scheduler was last asked for a subflow and chose none, ns, or -1.
+        repeated_while_closed: bytes sent again while the peer's window was closed, probes included.
+    """
+
+    __slots__ = (
+        "_connection",
+        "awake",
+        "declined_at",
+        "edge",
+        "end",
+        "fin_sent",
+        "fin_wanted",
+        "idsn",
+        "max_window",
+        "nxt",
+        "octets",
+        "repeated_while_closed",
+        "scheduler",
+        "una",
+    )
+
+    def __init__(self, connection: MptcpConnection, scheduler: Scheduler, idsn: int) -> None:
+        mptcp = connection.config.mptcp
+        super().__init__(mptcp.subflow_probe, mptcp.persist_min, mptcp.persist_shift)
+        self._connection = connection
+        self.scheduler = scheduler
+        self.idsn = idsn
+        self.octets: int = mptcp.dsn_octets
+        self.una: int = 1
+        self.nxt: int = 1
+        self.end: int = 1
+        self.edge: int = 1 if mptcp.connection_window else NEVER
+        self.max_window: int = 0
+        self.fin_wanted: bool = False
+        self.fin_sent: bool = False
+        self.awake: bool = True
+        self.declined_at: int = -1
+        self.repeated_while_closed: int = 0
+
+    # --- What a scheduler sees ----------------------------------------------------------------
+
+    @property
+    def paths(self) -> list[Path]:
+        """The subflows that work."""
+        paths: list[Path] = []
+        for subflow in self._connection.usable():
+            paths.append(subflow)
+        return paths
+
+    @property
+    def unsent(self) -> int:
+        """Bytes written and not sent."""
+        return self.end - self.nxt
+
+    @property
+    def window(self) -> int:
+        """Bytes that the connection's window allows."""
+        return max(0, self.edge - self.nxt)
+
+    # --- Small services -------------------------------------------------------------------------
+
+    def relative(self, wire: int, octets: int) -> int:
+        """Return the relative form of a DATA_ACK."""
+        return widen(wire, octets, self.idsn, self.una)
+
+    def highest(self) -> int:
+        """Return the highest DATA_ACK that makes sense."""
+        return self.end + 1 if self.fin_sent else self.nxt
+
+    def wake(self) -> None:
+        """There is something to send that waits for no DATA_ACK."""
+        self.awake = True
+
+    def on_repeated(self, count: int) -> None:
+        """Bytes are sent again."""
+        if self.edge <= self.nxt:
+            self.repeated_while_closed += count
+
+    def choose(self, usable: list[Subflow], left: int, excluded: int, now: int) -> Subflow | None:
+        """Have the scheduler choose a subflow for ``left`` bytes, other than ``excluded``; None for none."""
+        available: list[Path] = []
+        for subflow in usable:
+            sender = subflow.tcp.sender
+            if subflow.number == excluded or sender.nxt < sender.end:
+                # What was mapped ahead comes first.
+                continue
+            if subflow.room(now) >= min(left, subflow.tcp.sender.mss):
+                available.append(subflow)
+        if not available:
+            return None
+        chosen = self.scheduler.choose(available, now)
+        if chosen is None:
+            self.declined_at = now
+            return None
+        return self._connection.subflow_of(chosen.identifier)
