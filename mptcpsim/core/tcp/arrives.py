@@ -14,7 +14,7 @@ from mptcpsim.core.host import Host
 from mptcpsim.core.segment import ACK, CE, FIN, PSH, RST, SYN, FourTuple, Segment
 from mptcpsim.core.sequences import UNKNOWN, SequenceMap
 from mptcpsim.core.tcp import states
-from mptcpsim.core.tcp.endpoint import Endpoint
+from mptcpsim.core.tcp.endpoint import TcpEndpoint
 from mptcpsim.core.tcp.recovery import OPEN
 from mptcpsim.core.tcp.seams import Owner
 from mptcpsim.core.tcp.states import (
@@ -40,7 +40,7 @@ _HALF: Final = 0x80000000
 _PAWS_IDLE: Final = 24 * 24 * 3600 * SECOND
 
 
-class Tcp(Endpoint):
+class Tcp(TcpEndpoint):
     """One TCP connection, or one subflow of an MPTCP connection: the whole of it."""
 
     __slots__ = ("_peer_map",)

@@ -1,6 +1,6 @@
 """What the parts of one TCP connection share: the transmission control block (RFC 9293 section 3.3.1).
 
-Sender, receiver, timers and the like see their connection as what stands here. ``Endpoint`` builds
+Sender, receiver, timers and the like see their connection as what stands here. ``TcpEndpoint`` builds
 segments and carries out commands, ``Tcp`` (in ``arrives``) takes the segments that arrive.
 """
 

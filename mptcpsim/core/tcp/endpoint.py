@@ -1,6 +1,6 @@
 """One TCP connection, or one subflow of an MPTCP connection: segments, commands, timers.
 
-``Endpoint`` holds the two halves (``sender``, ``receiver``) and follows RFC 9293: its
+``TcpEndpoint`` holds the two halves (``sender``, ``receiver``) and follows RFC 9293: its
 section 3.10 is the order of this file. What becomes of a segment that arrives is in ``arrives``.
 """
 
@@ -56,7 +56,7 @@ from mptcpsim.units import MILLISECOND, NEVER
 _MASK: Final = 0xFFFFFFFF
 
 
-class Endpoint(ControlBlock):
+class TcpEndpoint(ControlBlock):
     """A TCP connection but for the arrival of segments: what it sends, its commands, its timers.
 
     Attributes:

@@ -12,7 +12,7 @@ from mptcpsim.core.segment import (
     is_ipv6,
 )
 from mptcpsim.core.sequences import unwrap
-from mptcpsim.core.tcp.endpoint import Endpoint
+from mptcpsim.core.tcp.endpoint import TcpEndpoint
 from mptcpsim.core.tcp.states import SYN_SENT
 from mptcpsim.units import NEVER
 
@@ -25,7 +25,7 @@ _MIN_MTU_IPV6: Final = 1280
 _PLATEAUS: Final = (65535, 32000, 17914, 8166, 4352, 2002, 1492, 1006, 508, _MIN_MTU_IPV4)
 
 
-def receive_icmp(tcp: Endpoint, error: IcmpError, now: int) -> None:
+def receive_icmp(tcp: TcpEndpoint, error: IcmpError, now: int) -> None:
     """Take an ICMP error about a segment of ours."""
     sender = tcp.sender
     quoted = error.quoted_seq

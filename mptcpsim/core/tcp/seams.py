@@ -157,7 +157,7 @@ class DataSource(SendView):
 class Owner(TimerOwner):
     """The connection that a TCP connection carries, alone or with others.
 
-    It knows them by their numbers (``Endpoint.identifier``), which is what they report with.
+    It knows them by their numbers (``TcpEndpoint.identifier``), which is what they report with.
 
     Attributes:
         identifier: number of the connection at its host, from 0.
