@@ -1,9 +1,12 @@
 """Why nothing arrives: the two ends of a connection, their logs and the network's drops as evidence.
 
-``explain`` finds one of the causes of ``measure.stalls.CAUSES``, in words, and the segments that show it.
+``explain`` finds one of ``CAUSES``, in words, and the segments that show it. **A new cause stands in this
+file alone**: its name and meaning in ``CAUSES``, and the place where ``_Single`` or ``_Multipath`` finds it.
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 from mptcpsim.core.mptcp.info import MptcpInfo
 from mptcpsim.core.segment import Segment
@@ -13,28 +16,48 @@ from mptcpsim.measure.drops import BOX, NODE, DropLog, DroppedPacket
 from mptcpsim.measure.ends import End
 from mptcpsim.measure.limits import held_by_nagle
 from mptcpsim.measure.stall_evidence import Evidence, in_a_row, instant, next_probe, timeouts
-from mptcpsim.measure.stalls import (
-    ACKS_LOST,
-    BACK_OFF,
-    BLACK_HOLE,
-    ELSEWHERE,
-    HEAD_OF_LINE,
-    LOSS,
-    LOST,
-    MIDDLEBOX,
-    NAGLE,
-    NO_DATA_ACK,
-    NO_SUBFLOW,
-    NODE_DROPS,
-    NOT_SENT,
-    SCHEDULER,
-    STARVED,
-    TIME_OUT,
-    UNEXPLAINED,
-    Explanation,
-    Witness,
-)
+from mptcpsim.measure.stalls import Explanation, Witness
 from mptcpsim.units import NEVER, SECOND, format_time
+
+# The causes.
+LOST: Final = "window update lost"
+ELSEWHERE: Final = "update sent on another subflow"
+NOT_SENT: Final = "update withheld"
+BACK_OFF: Final = "persist back-off"
+NO_SUBFLOW: Final = "no subflow schedulable"
+NO_DATA_ACK: Final = "update without DATA_ACK"
+HEAD_OF_LINE: Final = "head-of-line"
+LOSS: Final = "loss recovery"
+TIME_OUT: Final = "retransmission time-out"
+ACKS_LOST: Final = "acknowledgments lost"
+BLACK_HOLE: Final = "path-MTU black hole"
+MIDDLEBOX: Final = "dropped by a middlebox"
+NODE_DROPS: Final = "dropped by a node"
+SCHEDULER: Final = "scheduler"
+STARVED: Final = "send buffer starved"
+NAGLE: Final = "Nagle"
+UNEXPLAINED: Final = "unknown"
+
+#: All of them, with what they mean.
+CAUSES: Final[dict[str, str]] = {
+    LOST: "the receiver announced its room, and the announcement did not arrive",
+    ELSEWHERE: "the receiver announced its room on one subflow; what is missing waits on another one",
+    NOT_SENT: "reads were too small for a window update (silly-window rule)",
+    BACK_OFF: "nobody announced the room; the sender waits for its next probe",
+    NO_SUBFLOW: "the sender may send, and has no subflow that it would send on",
+    NO_DATA_ACK: "the announcement came without a DATA_ACK, and says nothing to the connection",
+    HEAD_OF_LINE: "the next byte was sent on a subflow that is slow or dead",
+    LOSS: "the next byte was lost, and sent again once ACKs or a loss probe had shown it",
+    TIME_OUT: "the next byte was lost, and only the retransmission timer sends it again",
+    ACKS_LOST: "all that was sent has arrived, and the ACKs of it have not",
+    BLACK_HOLE: "packets are too big for a link of the path, and nothing tells the sender",
+    MIDDLEBOX: "a middlebox drops what comes next",
+    NODE_DROPS: "a router, a firewall or a host drops what comes next",
+    SCHEDULER: "the scheduler was asked for a subflow, and chose none",
+    STARVED: "the send buffer is full of data that was delivered and is kept",
+    NAGLE: "less than a segment is left, and waits for the ACK of what was sent (RFC 9293 3.7.4)",
+    UNEXPLAINED: "none of these",
+}
 
 #: Reasons for which links and nodes drop everything: what was sent that way is not late but dead.
 _DEAD = ("down", "interface-down")

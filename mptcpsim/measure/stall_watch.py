@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from mptcpsim.measure.drops import DropLog
 from mptcpsim.measure.ends import End
-from mptcpsim.measure.stall_causes import explain
+from mptcpsim.measure.stall_causes import HEAD_OF_LINE, LOSS, TIME_OUT, UNEXPLAINED, explain
 from mptcpsim.measure.stall_ends import (
     BY_ARRIVAL,
     BY_END,
@@ -23,19 +23,7 @@ from mptcpsim.measure.stall_ends import (
     Ending,
     ending,
 )
-from mptcpsim.measure.stalls import (
-    HEAD_OF_LINE,
-    LOSS,
-    SHORTEST,
-    TIME_OUT,
-    UNEXPLAINED,
-    Explanation,
-    Witness,
-    gap_since,
-    least_stall,
-    quiet,
-    waiting,
-)
+from mptcpsim.measure.stalls import SHORTEST, Explanation, Witness, gap_since, least_stall, quiet, waiting
 from mptcpsim.results.summary import PacketRecord, Pause, PauseCause, Pauses, Stall, StallEnd, StallPart
 from mptcpsim.sim.flow import Flow
 from mptcpsim.sim.loop import Loop

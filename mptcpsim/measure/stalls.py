@@ -1,11 +1,11 @@
-"""Stalls: what they are, their causes, and what a report says of one.
+"""Stalls: what they are, and what a report says of one.
 
 The definition is in docs/design.md, section "Stalls". In short: a *gap* is a time in which the
 sender has data for the receiver, the receiver has room for it, and nothing is delivered for the
 first time. One of max(2 SRTT, 200 ms) or more is a *pause*; one that lasts ``least_stall``, too, is a
 *stall*. A run whose pace is set by a slow reader has zero windows but neither.
 
-``measure.stall_causes`` explains a gap, ``measure.stall_ends`` says what ended it.
+``measure.stall_causes`` has the causes and explains a gap, ``measure.stall_ends`` says what ended it.
 """
 
 from __future__ import annotations
@@ -22,46 +22,6 @@ SHORTEST: Final = 200 * MILLISECOND
 
 #: A gap that is shorter is no stall: loss recovery may take so long.
 LEAST_STALL: Final = SECOND
-
-# The causes.
-LOST: Final = "window update lost"
-ELSEWHERE: Final = "update sent on another subflow"
-NOT_SENT: Final = "update withheld"
-BACK_OFF: Final = "persist back-off"
-NO_SUBFLOW: Final = "no subflow schedulable"
-NO_DATA_ACK: Final = "update without DATA_ACK"
-HEAD_OF_LINE: Final = "head-of-line"
-LOSS: Final = "loss recovery"
-TIME_OUT: Final = "retransmission time-out"
-ACKS_LOST: Final = "acknowledgments lost"
-BLACK_HOLE: Final = "path-MTU black hole"
-MIDDLEBOX: Final = "dropped by a middlebox"
-NODE_DROPS: Final = "dropped by a node"
-SCHEDULER: Final = "scheduler"
-STARVED: Final = "send buffer starved"
-NAGLE: Final = "Nagle"
-UNEXPLAINED: Final = "unknown"
-
-#: All of them, with what they mean.
-CAUSES: Final[dict[str, str]] = {
-    LOST: "the receiver announced its room, and the announcement did not arrive",
-    ELSEWHERE: "the receiver announced its room on one subflow; what is missing waits on another one",
-    NOT_SENT: "reads were too small for a window update (silly-window rule)",
-    BACK_OFF: "nobody announced the room; the sender waits for its next probe",
-    NO_SUBFLOW: "the sender may send, and has no subflow that it would send on",
-    NO_DATA_ACK: "the announcement came without a DATA_ACK, and says nothing to the connection",
-    HEAD_OF_LINE: "the next byte was sent on a subflow that is slow or dead",
-    LOSS: "the next byte was lost, and sent again once ACKs or a loss probe had shown it",
-    TIME_OUT: "the next byte was lost, and only the retransmission timer sends it again",
-    ACKS_LOST: "all that was sent has arrived, and the ACKs of it have not",
-    BLACK_HOLE: "packets are too big for a link of the path, and nothing tells the sender",
-    MIDDLEBOX: "a middlebox drops what comes next",
-    NODE_DROPS: "a router, a firewall or a host drops what comes next",
-    SCHEDULER: "the scheduler was asked for a subflow, and chose none",
-    STARVED: "the send buffer is full of data that was delivered and is kept",
-    NAGLE: "less than a segment is left, and waits for the ACK of what was sent (RFC 9293 3.7.4)",
-    UNEXPLAINED: "none of these",
-}
 
 
 class Witness(NamedTuple):
@@ -89,7 +49,7 @@ class Witness(NamedTuple):
 
 
 class Explanation(NamedTuple):
-    """Why a connection is stalled: a cause of ``CAUSES``, in words, with the segments that show it.
+    """Why a connection is stalled: one of ``stall_causes.CAUSES``, in words, with the segments that show it.
 
     ``timeouts``: the retransmission time-outs in a row that it speaks of. ``since``: it has been so since
     that instant, ns, if that is known, or -1.

@@ -61,8 +61,9 @@ class StallEnd:
 class Stall:
     """A gap in the delivery of a flow that lasts so long that ordinary loss recovery does not explain it.
 
-    docs/design.md has the definition, ``measure.stalls`` the causes. From ``start_s`` on something could have
-    arrived, at ``end_s`` it did. ``words`` says what happened, ``packets`` are the segments that show it.
+    docs/design.md has the definition, ``measure.stall_causes`` the causes. From ``start_s`` on something
+    could have arrived, at ``end_s`` it did. ``words`` says what happened, ``packets`` are the segments that
+    show it.
     ``parts``: one after the other, if the cause changed; ``cause`` is then the one that lasted longest.
     """
 

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mptcpsim.cli import app
-from mptcpsim.measure.stalls import CAUSES
+from mptcpsim.measure.stall_causes import CAUSES
 from mptcpsim.results.figures_dsn import draw_dsn, updates
 from mptcpsim.results.report import stall_lines
 from mptcpsim.results.rundir import RunDirectoryError

@@ -10,10 +10,21 @@ from typer.testing import CliRunner
 
 from mptcpsim import build, loads
 from mptcpsim.cli import app
-from mptcpsim.measure.metrics import ALWAYS, FIELDS, MPTCP_FIELDS, TABLES, TCP_FIELDS
+from mptcpsim.measure import sampler
+from mptcpsim.measure.metrics import (
+    ALWAYS,
+    FIELDS,
+    MPTCP_FIELDS,
+    SENDING_SUBFLOW,
+    TABLES,
+    TCP_FIELDS,
+    Metric,
+    SubflowSample,
+)
 from mptcpsim.results.series import Series, SeriesRecorder, read_series
 from mptcpsim.scenario.errors import ScenarioError
 from mptcpsim.scenario.run import measure
+from mptcpsim.units import MILLISECOND
 from tests.paths import DOCS
 
 SCENARIO = """
@@ -146,6 +157,14 @@ def test_each_series_says_what_it_is() -> None:
     assert all(metric.words for table in TABLES.values() for metric in table)
     assert all(FIELDS.values())
     assert not set(ALWAYS) & set(FIELDS)
+
+
+def test_a_metric_is_a_line_of_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    more = Metric[SubflowSample]("rttvar_ms", "its variation", lambda s: s.tcp.rttvar / MILLISECOND or None)
+    monkeypatch.setattr(sampler, "SENDING_SUBFLOW", (*SENDING_SUBFLOW, more))
+    found = {one.key: one.values for one in recorded(["tcpi_rttvar"], tmp_path)}
+    key = next(key for key in found if key.metric == "rttvar_ms" and key.connection == "both")
+    assert list(found[key] * 1000 // 1) == list(found[key._replace(metric="tcpi_rttvar")])
 
 
 def test_a_recorder_may_be_a_buffer() -> None:

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from mptcpsim import loads
 from mptcpsim.cli import app
+from mptcpsim.measure.stall_causes import ACKS_LOST, HEAD_OF_LINE, LOST, NO_SUBFLOW, TIME_OUT
 from mptcpsim.measure.stall_ends import BY_ARRIVAL, BY_PROBE
-from mptcpsim.measure.stalls import ACKS_LOST, HEAD_OF_LINE, LOST, NO_SUBFLOW, TIME_OUT
 from mptcpsim.results.figures_dsn import updates
 from mptcpsim.results.report import stall_lines
 from mptcpsim.results.segments import read_segments

@@ -13,8 +13,7 @@ from mptcpsim.core.tcp.info import connection_info
 from mptcpsim.core.window_log import UPDATE
 from mptcpsim.measure.drops import DropLog
 from mptcpsim.measure.ends import End
-from mptcpsim.measure.stall_causes import explain
-from mptcpsim.measure.stalls import (
+from mptcpsim.measure.stall_causes import (
     ACKS_LOST,
     BACK_OFF,
     CAUSES,
@@ -25,15 +24,11 @@ from mptcpsim.measure.stalls import (
     NO_DATA_ACK,
     NO_SUBFLOW,
     NOT_SENT,
-    SHORTEST,
     STARVED,
     UNEXPLAINED,
-    Explanation,
-    gap_since,
-    least_stall,
-    quiet,
-    waiting,
+    explain,
 )
+from mptcpsim.measure.stalls import SHORTEST, Explanation, gap_since, least_stall, quiet, waiting
 from mptcpsim.units import SECOND
 from tests.core.mptcp.pair import C1, C2, MS, S1
 from tests.core.mptcp.zero_window import Closed, closed, window_updates
