@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mptcpsim import Simulation, build, load
+from mptcpsim.core.mptcp.subflow import subflow_of
 from mptcpsim.core.segment import Packet, Segment
 from mptcpsim.core.tcp.arrives import Tcp
 from mptcpsim.scenario.summarise import integrity
@@ -175,11 +176,12 @@ def _paths(simulation: Simulation, subflows: list[Tcp]) -> dict[int, PathResult]
     found = dict.fromkeys(RATES, PathResult())
     for path, tcp in _subflows(subflows).items():
         drops = simulation.topology.links[f"path{path}"].forward.drops
+        subflow = subflow_of(tcp)
         found[path] = PathResult(
             sent=tcp.sender.sent_bytes,
             acked=max(0, min(tcp.sender.una, tcp.sender.end) - 1),
             retransmitted=tcp.sender.resent_bytes,
-            reinjected=0 if tcp.subflow is None else tcp.subflow.reinjected_bytes,
+            reinjected=0 if subflow is None else subflow.reinjected_bytes,
             dropped=sum(drops.values()),
         )
     return found
