@@ -561,6 +561,9 @@ def main(arguments: list[str] | None = None) -> int:
             before.stop()
             if after is not None:
                 after.stop()
+    if after is None:
+        print(f"{len(jobs)} results of {before.name} are in {before.results}.")
+        return 0
     print(report(outcome, len(jobs)))
     return 1 if outcome.rows else 0
 
