@@ -17,7 +17,9 @@ from mptcpsim.core.segment import FIN
 from mptcpsim.core.tcp.connection import Connection
 from mptcpsim.core.tcp.states import CLOSED, FIN_WAIT_2, STATE_NAMES
 from mptcpsim.units import MINUTE, SECOND
-from tests.core.mptcp.pair import MS, MptcpPair, moves, mptcp, ready, resets_anywhere
+from tests.core.mptcp.pair import MS, MptcpPair
+from tests.core.mptcp.plan import mptcp
+from tests.core.mptcp.two_paths import moves, ready, resets_anywhere
 from tests.core.tcp.pair import Pair
 from tests.core.tcp.script import Script
 

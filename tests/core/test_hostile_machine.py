@@ -9,7 +9,9 @@ from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests import profiles
-from tests.core.hostile_machine import HostileMachine, Intruded, OutsiderMachine
+from tests.core.hostile_machine import HostileMachine
+from tests.core.intruded import Intruded
+from tests.core.outsider_machine import OutsiderMachine
 
 
 class HostileVersion1Machine(HostileMachine):

@@ -15,7 +15,8 @@ from mptcpsim.core.payload import part_is, pattern
 from mptcpsim.core.ranges import Ranges
 from mptcpsim.core.segment import ACK, SYN, Segment
 from mptcpsim.units import SECOND
-from tests.core.mptcp.pair import MS, MptcpPair, counted, forge, goes_on, ready
+from tests.core.mptcp.pair import MS, MptcpPair, counted, forge
+from tests.core.mptcp.two_paths import goes_on, ready
 from tests.core.tcp.pair import Pair
 from tests.core.tcp.test_states import simultaneous_open
 

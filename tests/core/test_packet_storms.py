@@ -20,8 +20,9 @@ from mptcpsim.core.payload import pattern
 from mptcpsim.core.segment import Segment
 from mptcpsim.core.sequences import UNKNOWN
 from mptcpsim.units import MICROSECOND, MINUTE, NEVER, SECOND
-from tests.core.mptcp.pair import C2, MS, MptcpPair, counted, forge, options_of, ready, resets_anywhere
+from tests.core.mptcp.pair import C2, MS, MptcpPair, counted, forge, options_of
 from tests.core.mptcp.test_fail import damaged
+from tests.core.mptcp.two_paths import ready, resets_anywhere
 from tests.core.tcp.pair import Pair
 
 VERSIONS = pytest.mark.parametrize("version", [1, 0])

@@ -13,7 +13,9 @@ from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.mptcp_options import Dss, MpCapable, MpTcprst
 from mptcpsim.core.segment import RST, SYN, Segment
 from mptcpsim.units import SECOND
-from tests.core.mptcp.pair import MS, MptcpPair, Predicate, Seen, mptcp, options_of, strip_mptcp
+from tests.core.mptcp.hooks import Predicate, Seen, strip_mptcp
+from tests.core.mptcp.pair import MS, MptcpPair, options_of
+from tests.core.mptcp.plan import mptcp
 from tests.core.tcp.pair import Hook
 from tests.paths import DATA, DOCS
 

@@ -19,7 +19,8 @@ from mptcpsim.core.options import OPTION_SPACE
 from mptcpsim.core.segment import RST, SYN, FourTuple, Segment
 from mptcpsim.core.sequences import UNKNOWN
 from mptcpsim.units import NEVER
-from tests.core.mptcp.pair import MptcpPair, options_of, without_mptcp
+from tests.core.mptcp.hooks import without_mptcp
+from tests.core.mptcp.pair import MptcpPair, options_of
 from tests.core.tcp.pair import BACK
 from tests.core.tcp.watched_path import FATES, Arriving, Lane, WatchedPath, connection_of, faults, hold
 

@@ -18,6 +18,7 @@ from mptcpsim.core.segment import FIN, SYN
 from mptcpsim.core.sequences import UNKNOWN
 from mptcpsim.plugins import Announce, OpenSubflow, RemoteAddress, Withdraw
 from mptcpsim.units import SECOND
+from tests.core.mptcp.hooks import alter, carries, drop, replaced
 from tests.core.mptcp.pair import (
     C1,
     C2,
@@ -26,27 +27,18 @@ from tests.core.mptcp.pair import (
     S2,
     S3,
     MptcpPair,
-    Plan,
     act,
     alive,
-    alter,
-    carries,
     counted,
-    drop,
     forge,
-    goes_on,
     host_gets,
     host_loses,
-    keys_of,
-    mptcp,
-    on_path,
     options_of,
-    replaced,
-    resets,
-    start,
     transfer,
     working,
 )
+from tests.core.mptcp.plan import Plan, mptcp
+from tests.core.mptcp.two_paths import goes_on, keys_of, on_path, resets, start
 from tests.core.tcp.pair import PORT, Hook
 
 BOTH = pytest.mark.parametrize("version", [1, 0])

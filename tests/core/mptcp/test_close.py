@@ -23,28 +23,10 @@ from mptcpsim.core.segment import FIN, RST, Segment
 from mptcpsim.core.tcp.states import FIN_WAIT_2
 from mptcpsim.plugins import OpenSubflow
 from mptcpsim.units import SECOND
-from tests.core.mptcp.pair import (
-    C1,
-    C2,
-    MS,
-    S1,
-    MptcpPair,
-    Plan,
-    alive,
-    counted,
-    drop,
-    fallen_back,
-    forge,
-    keys_of,
-    moves,
-    mptcp,
-    on_path,
-    ready,
-    resets,
-    resets_anywhere,
-    transfer,
-    working,
-)
+from tests.core.mptcp.hooks import drop
+from tests.core.mptcp.pair import C1, C2, MS, S1, MptcpPair, alive, counted, forge, transfer, working
+from tests.core.mptcp.plan import Plan, mptcp
+from tests.core.mptcp.two_paths import fallen_back, keys_of, moves, on_path, ready, resets, resets_anywhere
 from tests.core.tcp.pair import PORT
 
 BOTH = pytest.mark.parametrize("version", [1, 0])

@@ -9,24 +9,10 @@ from mptcpsim.core.mptcp_options import MpCapable, RemoveAddr
 from mptcpsim.core.segment import SYN
 from mptcpsim.plugins import Announce, OpenSubflow, Withdraw
 from mptcpsim.units import SECOND
-from tests.core.mptcp.pair import (
-    C1,
-    C2,
-    MS,
-    S1,
-    S2,
-    MptcpPair,
-    Plan,
-    act,
-    counted,
-    forge,
-    joining,
-    mptcp,
-    start,
-    strip_mptcp,
-    transfer,
-    working,
-)
+from tests.core.mptcp.hooks import strip_mptcp
+from tests.core.mptcp.pair import C1, C2, MS, S1, S2, MptcpPair, act, counted, forge, transfer, working
+from tests.core.mptcp.plan import Plan, mptcp
+from tests.core.mptcp.two_paths import joining, start
 from tests.core.tcp.pair import PORT, Pair
 
 

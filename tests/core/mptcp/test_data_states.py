@@ -18,7 +18,8 @@ from mptcpsim.core.mptcp.data_states import (
     M_INIT,
 )
 from mptcpsim.units import SECOND
-from tests.core.mptcp.pair import MS, MptcpPair, counted, ready
+from tests.core.mptcp.pair import MS, MptcpPair, counted
+from tests.core.mptcp.two_paths import ready
 
 MPTCP = Path(mptcpsim.core.mptcp.__file__).parent
 

@@ -15,24 +15,10 @@ from mptcpsim.core.segment import RST, Packet, Segment
 from mptcpsim.core.sequences import UNKNOWN
 from mptcpsim.plugins import OpenSubflow
 from mptcpsim.units import SECOND
-from tests.core.mptcp.pair import (
-    C1,
-    C2,
-    MS,
-    S1,
-    MptcpPair,
-    Plan,
-    Seen,
-    alive,
-    alter,
-    counted,
-    drop,
-    goes_on,
-    mptcp,
-    options_of,
-    replaced,
-    transfer,
-)
+from tests.core.mptcp.hooks import Seen, alter, drop, replaced
+from tests.core.mptcp.pair import C1, C2, MS, S1, MptcpPair, alive, counted, options_of, transfer
+from tests.core.mptcp.plan import Plan, mptcp
+from tests.core.mptcp.two_paths import goes_on
 from tests.core.tcp.pair import PORT, Hook
 
 

@@ -15,7 +15,9 @@ from mptcpsim.core.mptcp_options import Dss, MpFail
 from mptcpsim.core.segment import FIN, RST, SYN, Packet, Segment
 from mptcpsim.plugins import Withdraw
 from mptcpsim.units import SECOND
-from tests.core.mptcp.pair import S1, MptcpPair, Seen, drop, forge, mptcp, options_of, strip_mptcp, transfer
+from tests.core.mptcp.hooks import Seen, drop, strip_mptcp
+from tests.core.mptcp.pair import S1, MptcpPair, forge, options_of, transfer
+from tests.core.mptcp.plan import mptcp
 from tests.core.mptcp.test_fail import Damage, pair_of
 
 #: The client writes so much, in three segments, the last of which is damaged.

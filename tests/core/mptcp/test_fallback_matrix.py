@@ -22,7 +22,9 @@ from tests.core.mptcp.fallback_matrix import (
     resets,
     run,
 )
-from tests.core.mptcp.pair import C1, C2, MS, S1, S2, MptcpPair, Plan, counted, mptcp, strip_mptcp, transfer
+from tests.core.mptcp.hooks import strip_mptcp
+from tests.core.mptcp.pair import C1, C2, MS, S1, S2, MptcpPair, counted, transfer
+from tests.core.mptcp.plan import Plan, mptcp
 from tests.core.tcp.pair import PORT
 
 CELLS = expected()

@@ -13,18 +13,8 @@ from mptcpsim.core.mptcp.data_states import M_CLOSED
 from mptcpsim.core.mptcp_options import MpFastclose
 from mptcpsim.core.segment import ACK, RST
 from mptcpsim.units import MINUTE, SECOND
-from tests.core.mptcp.pair import (
-    C1,
-    MS,
-    MptcpPair,
-    counted,
-    fallen_back,
-    keys_of,
-    moves,
-    options_of,
-    ready,
-    resets_anywhere,
-)
+from tests.core.mptcp.pair import C1, MS, MptcpPair, counted, options_of
+from tests.core.mptcp.two_paths import fallen_back, keys_of, moves, ready, resets_anywhere
 
 BOTH = pytest.mark.parametrize("version", [1, 0])
 SUBFLOWS = pytest.mark.parametrize("subflows", [1, 2])

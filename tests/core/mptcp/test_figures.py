@@ -13,7 +13,8 @@ from mptcpsim.core.mptcp_options import AddAddr, Dss, MpCapable, MpJoinAck, MpJo
 from mptcpsim.core.segment import Segment
 from mptcpsim.plugins import Announce, OpenSubflow
 from mptcpsim.units import MILLISECOND, SECOND
-from tests.core.mptcp.pair import C1, C2, C3, MptcpPair, Plan, mptcp, transfer, working
+from tests.core.mptcp.pair import C1, C2, C3, MptcpPair, transfer, working
+from tests.core.mptcp.plan import Plan, mptcp
 from tests.core.tcp.pair import Pair
 
 KEY_A = 0x0102030405060708

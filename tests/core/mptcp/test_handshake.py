@@ -25,20 +25,9 @@ from mptcpsim.core.mptcp_options import (
 from mptcpsim.core.segment import SYN, Segment
 from mptcpsim.core.sequences import UNKNOWN
 from mptcpsim.units import SECOND
-from tests.core.mptcp.pair import (
-    MS,
-    MptcpPair,
-    alter,
-    carries,
-    chain,
-    counted,
-    drop,
-    mptcp,
-    options_of,
-    replaced,
-    strip_mptcp,
-    transfer,
-)
+from tests.core.mptcp.hooks import alter, carries, chain, drop, replaced, strip_mptcp
+from tests.core.mptcp.pair import MS, MptcpPair, counted, options_of, transfer
+from tests.core.mptcp.plan import mptcp
 
 _32_BITS = 0xFFFFFFFF
 

@@ -9,7 +9,8 @@ import pytest
 from mptcpsim.core.mptcp_options import Dss
 from mptcpsim.core.payload import pattern
 from mptcpsim.units import SECOND
-from tests.core.mptcp.pair import C1, MS, forge, ready, resets_anywhere
+from tests.core.mptcp.pair import C1, MS, forge
+from tests.core.mptcp.two_paths import ready, resets_anywhere
 
 VERSIONS = pytest.mark.parametrize("version", [1, 0])
 

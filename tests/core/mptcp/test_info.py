@@ -16,7 +16,8 @@ from mptcpsim.core.tcp.connection import Connection
 from mptcpsim.core.tcp.info import tcp_info, tcp_infos
 from mptcpsim.plugins import OpenSubflow
 from mptcpsim.units import SECOND
-from tests.core.mptcp.pair import C1, C2, MS, S1, S2, MptcpPair, Plan, mptcp
+from tests.core.mptcp.pair import C1, C2, MS, S1, S2, MptcpPair
+from tests.core.mptcp.plan import Plan, mptcp
 from tests.core.tcp.pair import PORT, Pair
 
 

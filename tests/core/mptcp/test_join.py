@@ -29,33 +29,10 @@ from mptcpsim.core.segment import ACK, RST, SYN, Segment
 from mptcpsim.core.tcp.states import ESTABLISHED, SYN_RECEIVED
 from mptcpsim.plugins import Announce, OpenSubflow
 from mptcpsim.units import SECOND
-from tests.core.mptcp.pair import (
-    C1,
-    C2,
-    MS,
-    S1,
-    S2,
-    MptcpPair,
-    Plan,
-    alter,
-    carries,
-    counted,
-    drop,
-    expect_reset,
-    goes_on,
-    joining,
-    keys_of,
-    mptcp,
-    on_path,
-    one,
-    options_of,
-    replaced,
-    resets,
-    start,
-    strip_mptcp,
-    transfer,
-    working,
-)
+from tests.core.mptcp.hooks import alter, carries, drop, replaced, strip_mptcp
+from tests.core.mptcp.pair import C1, C2, MS, S1, S2, MptcpPair, counted, options_of, transfer, working
+from tests.core.mptcp.plan import Plan, mptcp
+from tests.core.mptcp.two_paths import expect_reset, goes_on, joining, keys_of, on_path, one, resets, start
 from tests.core.tcp.pair import PORT
 
 BOTH = pytest.mark.parametrize("version", [1, 0])

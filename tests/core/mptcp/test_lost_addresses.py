@@ -13,20 +13,8 @@ from mptcpsim.scenario.build import build
 from mptcpsim.scenario.load import loads
 from mptcpsim.scenario.simulation import Simulation
 from mptcpsim.units import MILLISECOND, SECOND
-from tests.core.mptcp.pair import (
-    C1,
-    C2,
-    C3,
-    S1,
-    act,
-    alive,
-    fallen_back,
-    host_gets,
-    host_loses,
-    joining,
-    ready,
-    transfer,
-)
+from tests.core.mptcp.pair import C1, C2, C3, S1, act, alive, host_gets, host_loses, transfer
+from tests.core.mptcp.two_paths import fallen_back, joining, ready
 from tests.core.tcp.pair import PORT, Pair
 from tests.core.tcp.script import Script
 

@@ -16,7 +16,9 @@ from mptcpsim.core.segment import SYN, Packet, Segment
 from mptcpsim.plugins import OpenSubflow, Withdraw
 from mptcpsim.units import SECOND
 from tests import profiles
-from tests.core.mptcp.pair import C1, C2, MS, S1, MptcpPair, Plan, mptcp, without_mptcp
+from tests.core.mptcp.hooks import without_mptcp
+from tests.core.mptcp.pair import C1, C2, MS, S1, MptcpPair
+from tests.core.mptcp.plan import Plan, mptcp
 
 WAYS = ("c>s", "s>c")
 #: The instant at which the path changes, ms; round trips are 20 ms, time-outs 200 ms.

@@ -6,23 +6,9 @@ import pytest
 
 from mptcpsim.core.mptcp_options import MpJoinSyn, MpPrio
 from mptcpsim.plugins import OpenSubflow, SetBackup
-from tests.core.mptcp.pair import (
-    C1,
-    C2,
-    MS,
-    S1,
-    S2,
-    MptcpPair,
-    Plan,
-    counted,
-    forge,
-    host_gets,
-    joining,
-    mptcp,
-    on_path,
-    one,
-    transfer,
-)
+from tests.core.mptcp.pair import C1, C2, MS, S1, S2, MptcpPair, counted, forge, host_gets, transfer
+from tests.core.mptcp.plan import Plan, mptcp
+from tests.core.mptcp.two_paths import joining, on_path, one
 from tests.core.tcp.pair import PORT
 
 BOTH = pytest.mark.parametrize("version", [1, 0])

@@ -14,7 +14,8 @@ from mptcpsim.plugins import OpenSubflow
 from mptcpsim.scenario.build import build
 from mptcpsim.scenario.load import loads
 from mptcpsim.units import SECOND
-from tests.core.mptcp.pair import C2, MS, S1, MptcpPair, Plan, mptcp
+from tests.core.mptcp.pair import C2, MS, S1, MptcpPair
+from tests.core.mptcp.plan import Plan, mptcp
 from tests.core.tcp.pair import PORT
 
 WIFI_ALONE = 7.7

@@ -14,27 +14,10 @@ from mptcpsim.core.segment import SYN, Segment
 from mptcpsim.core.tcp.states import FIN_WAIT_2, SYN_SENT
 from mptcpsim.plugins import Announce, OpenSubflow, Withdraw
 from mptcpsim.units import NEVER, SECOND
-from tests.core.mptcp.pair import (
-    C1,
-    C2,
-    C3,
-    MS,
-    S1,
-    S2,
-    MptcpPair,
-    Plan,
-    Seen,
-    alive,
-    alter,
-    drop,
-    goes_on,
-    joining,
-    mptcp,
-    options_of,
-    start,
-    strip_mptcp,
-    transfer,
-)
+from tests.core.mptcp.hooks import Seen, alter, drop, strip_mptcp
+from tests.core.mptcp.pair import C1, C2, C3, MS, S1, S2, MptcpPair, alive, options_of, transfer
+from tests.core.mptcp.plan import Plan, mptcp
+from tests.core.mptcp.two_paths import goes_on, joining, start
 from tests.core.tcp.pair import PORT
 
 

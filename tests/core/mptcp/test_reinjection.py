@@ -18,22 +18,10 @@ from mptcpsim.core.mptcp_options import REASON_UNSPECIFIED, Dss, MpFail
 from mptcpsim.core.segment import Segment
 from mptcpsim.plugins import OpenSubflow, Withdraw
 from mptcpsim.units import NEVER, SECOND
-from tests.core.mptcp.pair import (
-    C2,
-    MS,
-    S1,
-    S2,
-    MptcpPair,
-    Seen,
-    act,
-    alive,
-    alter,
-    host_loses,
-    joining,
-    mptcp,
-    strip_mptcp,
-    working,
-)
+from tests.core.mptcp.hooks import Seen, alter, strip_mptcp
+from tests.core.mptcp.pair import C2, MS, S1, S2, MptcpPair, act, alive, host_loses, working
+from tests.core.mptcp.plan import mptcp
+from tests.core.mptcp.two_paths import joining
 from tests.core.tcp.pair import PORT
 from tests.middleboxes.boxes import Run, run
 

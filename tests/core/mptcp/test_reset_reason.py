@@ -14,7 +14,8 @@ from mptcpsim.core.mptcp_options import (
     MpFastclose,
     MpTcprst,
 )
-from tests.core.mptcp.pair import MptcpPair, counted, ready
+from tests.core.mptcp.pair import MptcpPair, counted
+from tests.core.mptcp.two_paths import ready
 
 
 def reason_of(version: int) -> tuple[MptcpPair, Any, ResetReason]:

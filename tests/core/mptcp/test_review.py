@@ -16,23 +16,10 @@ from mptcpsim.core.sequences import SequenceMap
 from mptcpsim.core.tcp.states import TIME_WAIT
 from mptcpsim.plugins import OpenSubflow, Withdraw
 from mptcpsim.units import SECOND
-from tests.core.mptcp.pair import (
-    C1,
-    C2,
-    C3,
-    MS,
-    S1,
-    MptcpPair,
-    Plan,
-    act,
-    carries,
-    drop,
-    forge,
-    joining,
-    mptcp,
-    transfer,
-    without_mptcp,
-)
+from tests.core.mptcp.hooks import carries, drop, without_mptcp
+from tests.core.mptcp.pair import C1, C2, C3, MS, S1, MptcpPair, act, forge, transfer
+from tests.core.mptcp.plan import Plan, mptcp
+from tests.core.mptcp.two_paths import joining
 from tests.core.tcp.pair import PORT
 
 

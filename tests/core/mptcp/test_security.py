@@ -25,29 +25,10 @@ from mptcpsim.core.mptcp_options import (
 from mptcpsim.core.segment import ACK, RST, FourTuple, Segment
 from mptcpsim.core.sequences import UNKNOWN
 from mptcpsim.units import SECOND
-from tests.core.mptcp.pair import (
-    C1,
-    C2,
-    C3,
-    MS,
-    S1,
-    MptcpPair,
-    Seen,
-    alive,
-    alter,
-    counted,
-    expect_reset,
-    forge,
-    goes_on,
-    joining,
-    keys_of,
-    mptcp,
-    on_path,
-    replaced,
-    resets,
-    transfer,
-    working,
-)
+from tests.core.mptcp.hooks import Seen, alter, replaced
+from tests.core.mptcp.pair import C1, C2, C3, MS, S1, MptcpPair, alive, counted, forge, transfer, working
+from tests.core.mptcp.plan import mptcp
+from tests.core.mptcp.two_paths import expect_reset, goes_on, joining, keys_of, on_path, resets
 from tests.core.tcp.pair import PORT
 
 BOTH = pytest.mark.parametrize("version", [1, 0])

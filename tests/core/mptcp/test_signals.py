@@ -6,7 +6,8 @@ from typing import Any
 
 from mptcpsim.core.mptcp_options import MpPrio
 from mptcpsim.plugins import SetBackup
-from tests.core.mptcp.pair import MS, MptcpPair, act, ready
+from tests.core.mptcp.pair import MS, MptcpPair, act
+from tests.core.mptcp.two_paths import ready
 
 
 def signalled(pair: MptcpPair, since: int) -> list[int]:

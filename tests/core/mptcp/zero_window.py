@@ -10,7 +10,8 @@ from mptcpsim.core.mptcp.profiles import PROFILES
 from mptcpsim.core.segment import Packet, Segment
 from mptcpsim.plugins import OpenSubflow
 from mptcpsim.units import SECOND
-from tests.core.mptcp.pair import C1, C2, MS, PLANS, S1, MptcpPair, Plan
+from tests.core.mptcp.pair import C1, C2, MS, S1, MptcpPair
+from tests.core.mptcp.plan import PLANS, Plan
 from tests.core.tcp.pair import PORT, Hook
 
 #: The receive buffer of the kernel captures: what SO_RCVBUF = 16384 comes to.
