@@ -79,8 +79,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         started = time.perf_counter()
         pool = ProcessPool(arguments.jobs)
+        resolved = sweep.resolve(pool)
         with Store(Path(home) / "campaign", create=True) as store:
-            tally = Execution(sweep, store, pool, observer=memory).run()
+            tally = Execution(sweep, resolved, store, pool, observer=memory).run()
         pool.stop()
         elapsed = time.perf_counter() - started
         size = sum(path.stat().st_size for path in Path(home).rglob("*") if path.is_file())
