@@ -30,7 +30,9 @@ class Layout(NamedTuple):
 
 
 #: By kind and identifier of the experiment (RFC 6994); the latter is ``UNKNOWN`` for a kind of its own.
-LAYOUTS: Final[dict[tuple[int, int], Layout]] = {}
+LAYOUTS: Final[dict[tuple[int, int], Layout]] = {
+    # (kind, experiment): Layout(option, write, read),
+}
 
 
 def write_further(option: TcpOption) -> bytes:

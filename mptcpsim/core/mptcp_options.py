@@ -331,6 +331,16 @@ class MpTcprst(NamedTuple):
         return 4
 
 
+class FurtherMptcpOption:
+    """An option of MPTCP beyond those of the RFCs: see ``core.mptcp.further_options``."""
+
+    __slots__ = ()
+
+    def wire_length(self) -> int:
+        """Return its bytes, kind and length included, padding excluded."""
+        raise NotImplementedError
+
+
 MptcpOption = (
     MpCapable
     | MpJoinSyn
@@ -343,6 +353,7 @@ MptcpOption = (
     | MpFail
     | MpFastclose
     | MpTcprst
+    | FurtherMptcpOption
 )
 
 

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 from mptcpsim.core.mptcp.addresses import Addresses
 from mptcpsim.core.mptcp.closing import Closing
 from mptcpsim.core.mptcp.fallback import Fallback
+from mptcpsim.core.mptcp.further_options import FurtherMptcpOptions
 from mptcpsim.core.mptcp.subflow import Subflow
 from mptcpsim.core.mptcp_options import (
     VERSION_0,
     AddAddr,
+    FurtherMptcpOption,
     MpCapable,
     MpFail,
     MpFastclose,
@@ -30,15 +32,21 @@ if TYPE_CHECKING:
 class ArrivingOptions:
     """The options of segments that arrive for one connection."""
 
-    __slots__ = ("_addresses", "_connection", "_ending", "_fallback")
+    __slots__ = ("_addresses", "_connection", "_ending", "_fallback", "_further")
 
     def __init__(
-        self, connection: MptcpConnection, addresses: Addresses, fallback: Fallback, ending: Closing
+        self,
+        connection: MptcpConnection,
+        addresses: Addresses,
+        fallback: Fallback,
+        ending: Closing,
+        further: FurtherMptcpOptions | None,
     ) -> None:
         self._connection = connection
         self._addresses = addresses
         self._fallback = fallback
         self._ending = ending
+        self._further = further
 
     def take(self, subflow: Subflow, segment: Segment, now: int) -> bool:
         """Act on every option but the DSS of an acceptable segment; return False if the subflow ended."""
@@ -63,6 +71,8 @@ class ArrivingOptions:
                 self._fallback.on_mp_fail(subflow, now)
             elif isinstance(option, MpFastclose):
                 self._ending.on_fastclose(option, now)
+            elif isinstance(option, FurtherMptcpOption) and self._further is not None:
+                self._further.take(option, subflow.signals, now)
             if subflow.tcp.ended:
                 return False
         return True

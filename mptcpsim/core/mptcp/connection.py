@@ -25,6 +25,7 @@ from mptcpsim.core.mptcp.data_states import (
     M_TIME_WAIT,
 )
 from mptcpsim.core.mptcp.fallback import Fallback
+from mptcpsim.core.mptcp.further_options import FurtherMptcpOptions, further_options
 from mptcpsim.core.mptcp.host import MptcpHost
 from mptcpsim.core.mptcp.joining import Joins
 from mptcpsim.core.mptcp.keys import Key
@@ -77,6 +78,7 @@ class MptcpConnection(Connection):
     __slots__ = (
         "_arriving",
         "_counted",
+        "_further_options",
         "_skips_persist",
         "_stack",
         "addresses",
@@ -135,7 +137,10 @@ class MptcpConnection(Connection):
         #: A subflow in persist gets no data.
         self._skips_persist: bool = mptcp.persist_blocks
         self.joins = Joins(self, self.outbound)
-        self._arriving = ArrivingOptions(self, self.addresses, self.fallback, self.ending)
+        self._further_options: FurtherMptcpOptions | None = further_options(mptcp)
+        self._arriving = ArrivingOptions(
+            self, self.addresses, self.fallback, self.ending, self._further_options
+        )
 
     # --- Small services -------------------------------------------------------------------------
 
@@ -384,6 +389,8 @@ class MptcpConnection(Connection):
         self.note("ESTABLISHED", f"version {self.agreed.version} token {token:08x}")
         Connection.on_established(self, first.number, now)
         self.act(self.path_manager.on_established(self.paths), now)
+        if self._further_options is not None:
+            self._further_options.on_ready(first.signals, now)
 
     def _couple(self, tcp: Tcp) -> None:
         tcp.sender.take_data_from(self.outbound)
@@ -444,6 +451,8 @@ class MptcpConnection(Connection):
             subflow, "SF_ESTABLISHED", f"{tcp.flow.src}:{tcp.flow.sport} > {tcp.flow.dst}:{tcp.flow.dport}"
         )
         self.window_updates.after_join(subflow, now)
+        if self._further_options is not None:
+            self._further_options.on_ready(subflow.signals, now)
 
     def on_local_address(self, address: str, up: bool, now: int) -> None:
         """The host got an address, or loses one: its subflows go, and the peer is told."""

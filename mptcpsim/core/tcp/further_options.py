@@ -51,7 +51,9 @@ class OptionUse:
 
 
 #: What to do with an option, by the key of the configuration that switches it on.
-USES: Final[dict[str, type[OptionUse]]] = {}
+USES: Final[dict[str, type[OptionUse]]] = {
+    # "key": ClassDerivedFromOptionUse,
+}
 
 
 class FurtherOptions:

@@ -7,28 +7,23 @@ tshark reads the one with the option on every segment, and not a byte of the oth
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from subprocess import CompletedProcess
 
 import pytest
 
-import mptcpsim
-
-PACKAGE = Path(mptcpsim.__file__).resolve().parent
+from tests.core import patched_package
+from tests.core.patched_package import PACKAGE, capture, patch, segments, summary
 
 KIND, EXPERIMENT = 253, 0x6E6F
 
-#: For each of the three files: before which line of it what is inserted.
-PLACES: dict[str, tuple[str, str]] = {
-    "core/tcp/further_options.py": (
-        "#: What to do with an option, by the key",
-        '''
+#: What the option puts into each of three files, and before what.
+PLACES = {
+    "core/tcp/further_options.py": [
+        (
+            "#: What to do with an option, by the key",
+            '''
 class Nothing(TcpOption):
     """An experimental option that says nothing."""
 
@@ -66,26 +61,25 @@ class UseOfNothing(OptionUse):
 
 
 ''',
-    ),
-    "codec/further_options.py": (
-        "#: By kind and identifier",
-        "from mptcpsim.core.tcp.further_options import Nothing\n",
-    ),
-    "core/config.py": (
-        "    window_scaling: bool = setting(",
-        """    nothing: bool = setting(
+        ),
+        ("}\n\n\nclass FurtherOptions", '    "nothing": UseOfNothing,\n'),
+    ],
+    "codec/further_options.py": [
+        ("#: By kind and identifier", "from mptcpsim.core.tcp.further_options import Nothing\n"),
+        (
+            "}\n\n\ndef write_further",
+            f"    ({KIND}, {EXPERIMENT}): Layout(Nothing, lambda option: b'', lambda body: Nothing()),\n",
+        ),
+    ],
+    "core/config.py": [
+        (
+            "    window_scaling: bool = setting(",
+            """    nothing: bool = setting(
         False, "Segments carry an experimental option that says nothing.", source="RFC 6994"
     )
 """,
-    ),
-}
-#: The lines of the two tables.
-LINES = {
-    "core/tcp/further_options.py": ("USES: Final[dict[str, type[OptionUse]]] = {", '"nothing": UseOfNothing'),
-    "codec/further_options.py": (
-        "LAYOUTS: Final[dict[tuple[int, int], Layout]] = {",
-        f"({KIND}, {EXPERIMENT}): Layout(Nothing, lambda option: b'', lambda body: Nothing())",
-    ),
+        )
+    ],
 }
 
 SCENARIO = """
@@ -114,72 +108,37 @@ bytes = "300kB"
 ON = ", nothing = true"
 
 
+FIELDS = ("tcp.flags", "tcp.hdr_len", "tcp.option_kind", "tcp.options.experimental.exid", "_ws.malformed")
+
+Run = Callable[..., tuple[Path, CompletedProcess[str]]]
+
+
 @pytest.fixture(scope="module")
 def patched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a copy of the package in which the option has been put in."""
-    directory = tmp_path_factory.mktemp("patched")
-    copy = directory / "mptcpsim"
-    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
-    for name, (anchor, text) in PLACES.items():
-        source = (copy / name).read_text(encoding="utf-8")
-        changes = [(anchor, text + anchor)]
-        if name in LINES:
-            table, line = LINES[name]
-            changes.append((table, table + line))
-        for old, new in changes:
-            assert source.count(old) == 1, f"{name} does not contain once: {old!r}"
-            source = source.replace(old, new)
-        (copy / name).write_text(source, encoding="utf-8")
-    return directory
+    return patch(tmp_path_factory.mktemp("patched"), PLACES)
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Callable[..., tuple[Path, subprocess.CompletedProcess[str]]]:
-    """Return a function that runs a scenario with the package in a folder."""
+def run(tmp_path: Path) -> Run:
+    """Return a function that runs the scenario with the package in a folder."""
 
     def run(
         package: Path, *options: str, client: str = "", server: str = "", mptcp: str = "", name: str = "run"
-    ) -> tuple[Path, subprocess.CompletedProcess[str]]:
-        scenario = tmp_path / f"{name}.toml"
-        scenario.write_text(SCENARIO.format(client=client, server=server, mptcp=mptcp))
-        out = tmp_path / name
-        command = [sys.executable, "-m", "mptcpsim", "run", str(scenario), "--out", str(out)]
-        done = subprocess.run(
-            [*command, "--pcap", "merged", *options],
-            cwd=package,
-            env=os.environ | {"PYTHONPATH": str(package), "PYTHONDONTWRITEBYTECODE": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return out, done
+    ) -> tuple[Path, CompletedProcess[str]]:
+        scenario = SCENARIO.format(client=client, server=server, mptcp=mptcp)
+        return patched_package.run(package, scenario, tmp_path / name, *options)
 
     return run
-
-
-def segments(out: Path) -> list[dict[str, str]]:
-    """Return flags, kinds of options, experiments and faults of each segment, as tshark reads them."""
-    fields = ("tcp.flags", "tcp.hdr_len", "tcp.option_kind", "tcp.options.experimental.exid", "_ws.malformed")
-    (capture,) = out.glob("*.pcapng")
-    command = ["tshark", "-n", "-r", str(capture), "-Y", "tcp", "-T", "fields", "-E", "separator=|"]
-    for field in fields:
-        command += ["-e", field]
-    read = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return [dict(zip(fields, line.split("|"), strict=True)) for line in read.splitlines()]
-
-
-def summary(out: Path) -> dict[str, Any]:
-    read: dict[str, Any] = json.loads((out / "summary.json").read_text())
-    return read
 
 
 @pytest.mark.slow
 @pytest.mark.tool("tshark")
 @pytest.mark.parametrize("mptcp", ["", 'mptcp = "rfc8684"'], ids=["tcp", "mptcp"])
-def test_the_option_is_on_every_segment(patched: Path, run: Any, mptcp: str) -> None:
+def test_the_option_is_on_every_segment(patched: Path, run: Run, mptcp: str) -> None:
     out, done = run(patched, client=ON, server=ON, mptcp=mptcp)
     assert done.returncode == 0, done.stderr
-    read = segments(out)
+    read = segments(out, *FIELDS)
     assert len(read) > 400
     for segment in read:
         assert not segment["_ws.malformed"]
@@ -198,26 +157,24 @@ def test_the_option_is_on_every_segment(patched: Path, run: Any, mptcp: str) -> 
 
 
 @pytest.mark.tool("tshark")
-def test_a_peer_without_the_option_gets_it_on_the_syn_only(patched: Path, run: Any) -> None:
+def test_a_peer_without_the_option_gets_it_on_the_syn_only(patched: Path, run: Run) -> None:
     out, done = run(patched, client=ON)
     assert done.returncode == 0, done.stderr
-    for segment in segments(out):
+    for segment in segments(out, *FIELDS):
         is_syn = int(segment["tcp.flags"], 16) & 0x12 == 0x02
         assert bool(segment["tcp.options.experimental.exid"]) == is_syn
 
 
-def test_switched_off_it_changes_nothing(patched: Path, run: Any) -> None:
+def test_switched_off_it_changes_nothing(patched: Path, run: Run) -> None:
     with_it, done = run(patched, name="with")
     assert done.returncode == 0, done.stderr
     without, done = run(PACKAGE.parent, name="without")
     assert done.returncode == 0, done.stderr
     assert summary(with_it) == summary(without)
-    (one,) = with_it.glob("*.pcapng")
-    (other,) = without.glob("*.pcapng")
-    assert one.read_bytes() == other.read_bytes()
+    assert capture(with_it) == capture(without)
 
 
-def test_taken_out_its_key_is_unknown(run: Any) -> None:
+def test_taken_out_its_key_is_unknown(run: Run) -> None:
     out, done = run(PACKAGE.parent, client=ON)
     assert done.returncode == 2
     assert "nothing" in done.stderr
