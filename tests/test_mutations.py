@@ -84,7 +84,7 @@ MUTATIONS = {
         changes=(
             (
                 "core/tcp/sender.py",
-                "        self.tcp.wake_by(self.rto_at)\n        self._probe_stale = True\n",
+                "        self.restart_rto(now)\n        self._probe_stale = True\n",
                 "        self.rto_at = NEVER\n        self._probe_stale = True\n",
             ),
         ),
@@ -101,8 +101,8 @@ MUTATIONS = {
 
 ANSWERED_ACK = (
     "core/tcp/arrives.py",
-    "    elif segment.length:\n        receiver.request_ack()\n",
-    "    else:\n        receiver.request_ack()\n",
+    "        elif segment.length:\n            receiver.request_ack()\n",
+    "        else:\n            receiver.request_ack()\n",
 )
 RATE = "more packets than reasons"
 HOSTILE_MACHINE = "core/test_hostile_machine.py::test_hostile_machine[HostileVersion1Machine-0]"
