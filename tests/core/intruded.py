@@ -310,8 +310,8 @@ class Intruded(RuleBasedStateMachine):
                 out = connection.outbound
                 ordered = 1 <= out.una <= out.highest() and out.nxt <= out.end
                 hold("data numbers out of order", ordered, lambda: f"{out.una} {out.nxt} {out.end}")
-                for subflow in connection.open:
-                    waiting = len(subflow.signals.waiting)
+                for state in connection.open:
+                    waiting = len(connection.subflow_of(state.number).signals.waiting)
                     hold("signals pile up", waiting <= 40, lambda n=waiting: f"{n} wait")
             return
         for tcp in connection.subflows:

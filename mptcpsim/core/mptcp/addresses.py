@@ -6,17 +6,14 @@ ADD_ADDR and repeats it until it is echoed; version 0 does neither.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from mptcpsim.core.mptcp.fallback import Fallback
+from mptcpsim.core.mptcp.session import Session, SubflowState
 from mptcpsim.core.mptcp_options import REASON_UNSPECIFIED, VERSION_0, AddAddr, RemoveAddr
 from mptcpsim.core.sequences import UNKNOWN
 from mptcpsim.plugins import RemoteAddress
 from mptcpsim.units import NEVER
-
-if TYPE_CHECKING:
-    from mptcpsim.core.mptcp.connection import MptcpConnection
-    from mptcpsim.core.mptcp.subflow import Subflow
 
 _MAX_ID: Final = 255
 
@@ -68,7 +65,7 @@ class Addresses:
         "remote",
     )
 
-    def __init__(self, connection: MptcpConnection, fallback: Fallback) -> None:
+    def __init__(self, connection: Session, fallback: Fallback) -> None:
         self._connection = connection
         self._fallback = fallback
         self._ids: dict[str, int] = {}
@@ -130,7 +127,7 @@ class Addresses:
         for subflow in connection.subflows_of_local(identifier) if identifier != UNKNOWN else ():
             connection.count("MPTcpExtRmSubflow")
             if connection.is_only(subflow) and self._fallback.may_be_plain(subflow):
-                connection.reset_subflow(subflow, REASON_UNSPECIFIED, "withdrawn before MPTCP is sure", now)
+                subflow.reset(REASON_UNSPECIFIED, "withdrawn before MPTCP is sure", now)
             else:
                 subflow.tcp.close(now)
 
@@ -175,7 +172,7 @@ class Addresses:
 
     # --- The peer's -------------------------------------------------------------------------------
 
-    def on_add_addr(self, option: AddAddr, subflow: Subflow, now: int) -> None:
+    def on_add_addr(self, option: AddAddr, subflow: SubflowState, now: int) -> None:
         """Take an ADD_ADDR, or the echo of one of ours."""
         connection = self._connection
         if option.echo:

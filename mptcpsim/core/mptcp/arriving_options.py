@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from mptcpsim.core.mptcp.addresses import Addresses
 from mptcpsim.core.mptcp.closing import Closing
 from mptcpsim.core.mptcp.fallback import Fallback
 from mptcpsim.core.mptcp.further_options import FurtherMptcpOptions
+from mptcpsim.core.mptcp.session import Session
 from mptcpsim.core.mptcp.subflow import Subflow
 from mptcpsim.core.mptcp_options import (
     VERSION_0,
@@ -25,9 +24,6 @@ from mptcpsim.core.mptcp_options import (
 from mptcpsim.core.segment import Segment
 from mptcpsim.core.sequences import UNKNOWN
 
-if TYPE_CHECKING:
-    from mptcpsim.core.mptcp.connection import MptcpConnection
-
 
 class ArrivingOptions:
     """The options of segments that arrive for one connection."""
@@ -36,7 +32,7 @@ class ArrivingOptions:
 
     def __init__(
         self,
-        connection: MptcpConnection,
+        connection: Session,
         addresses: Addresses,
         fallback: Fallback,
         ending: Closing,
@@ -95,10 +91,10 @@ class ArrivingOptions:
         connection = self._connection
         connection.count("MPTcpExtMPPrioRx")
         if option.address_id == UNKNOWN:
-            subflow.priority.on_mp_prio(option.backup)
+            subflow.on_mp_prio(option.backup)
             return
         for affected in connection.subflows_of_remote(option.address_id):
-            affected.priority.on_mp_prio(option.backup)
+            affected.on_mp_prio(option.backup)
 
     def take_from_reset(self, subflow: Subflow, segment: Segment, now: int) -> None:
         """Note why the peer resets a subflow; MP_FASTCLOSE ends the whole connection."""

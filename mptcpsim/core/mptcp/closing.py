@@ -5,8 +5,10 @@ RFC 8684 sections 3.3.3 and 3.5, appendix D; RFC 6824 the same, without MP_FASTC
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from mptcpsim.core.mptcp.data_receiver import DataReceiver
+from mptcpsim.core.mptcp.data_sender import DataSender
 from mptcpsim.core.mptcp.data_states import (
     ABANDONED,
     ABORTED,
@@ -29,6 +31,7 @@ from mptcpsim.core.mptcp.data_states import (
     SUBFLOWS_CLOSED,
     TIMED_OUT,
 )
+from mptcpsim.core.mptcp.session import Session, SubflowState
 from mptcpsim.core.mptcp.stages import READY
 from mptcpsim.core.mptcp_options import (
     REASON_TOO_MUCH_OUTSTANDING,
@@ -37,10 +40,6 @@ from mptcpsim.core.mptcp_options import (
 )
 from mptcpsim.core.tcp.states import CLOSED
 from mptcpsim.units import NEVER
-
-if TYPE_CHECKING:
-    from mptcpsim.core.mptcp.connection import MptcpConnection
-    from mptcpsim.core.mptcp.subflow import Subflow
 
 #: RFC 8684 section 3.5: retransmissions of an MP_FASTCLOSE, as recommended.
 _FASTCLOSE_RETRIES: Final = 3
@@ -54,10 +53,20 @@ class Closing:
         abandoned_at: when a connection that has lost all its subflows is given up.
     """
 
-    __slots__ = ("_connection", "_fastclose_at", "_fastclose_tries", "abandoned_at", "state")
+    __slots__ = (
+        "_connection",
+        "_fastclose_at",
+        "_fastclose_tries",
+        "_inbound",
+        "_outbound",
+        "abandoned_at",
+        "state",
+    )
 
-    def __init__(self, connection: MptcpConnection) -> None:
+    def __init__(self, connection: Session, outbound: DataSender, inbound: DataReceiver) -> None:
         self._connection = connection
+        self._outbound = outbound
+        self._inbound = inbound
         self.state: int = M_INIT
         self.abandoned_at: int = NEVER
         #: When an MP_FASTCLOSE is sent again that was not answered, and how often it was sent.
@@ -69,7 +78,7 @@ class Closing:
         before = self.state
         self.state = DATA_TRANSITIONS[before, cause]
         if cause not in ENDINGS:
-            # Those have an event of their own, with the reason (``MptcpConnection.on_ended``).
+            # Those have an event of their own, with the reason (``Session.on_ended``).
             names = DATA_STATE_NAMES
             self._connection.note("data state", f"{names[before]} -> {names[self.state]} ({cause})")
 
@@ -94,7 +103,7 @@ class Closing:
         """Our DATA_FIN was sent for the first time."""
         self._move(DATA_FIN_SENT)
 
-    def on_data_fin_acked(self, subflow: Subflow, now: int) -> None:
+    def on_data_fin_acked(self, subflow: SubflowState, now: int) -> None:
         """Our DATA_FIN was acknowledged on a subflow: all data has arrived, and the subflows may close."""
         if self.state in (M_CLOSED, M_TIME_WAIT, M_FASTCLOSE_WAIT):
             return
@@ -104,7 +113,7 @@ class Closing:
         self.on_subflow_closed(now)
         self._connection.settle()
 
-    def on_data_fin(self, subflow: Subflow, now: int) -> None:
+    def on_data_fin(self, subflow: SubflowState, now: int) -> None:
         """The peer's DATA_FIN has arrived, and all data before it, the last of it on a subflow."""
         if self.state == M_FASTCLOSE_WAIT:
             return
@@ -115,7 +124,7 @@ class Closing:
         self._connection.settle()
         self.on_subflow_closed(now)
 
-    def _close_subflows(self, both: bool, working: Subflow, now: int) -> None:
+    def _close_subflows(self, both: bool, working: SubflowState, now: int) -> None:
         """Close all subflows, with a FIN where that makes sense (section 3.3.3).
 
         Args:
@@ -132,7 +141,7 @@ class Closing:
                 tcp.abort(now, "the connection is closing")
             elif both and subflow.failing and subflow is not working:
                 # Its data has arrived on another subflow; repeating it would keep the connection open.
-                connection.reset_subflow(subflow, REASON_TOO_MUCH_OUTSTANDING, "stale data at the end", now)
+                subflow.reset(REASON_TOO_MUCH_OUTSTANDING, "stale data at the end", now)
             else:
                 tcp.close(now)
                 tcp.wait_for_fin(now)
@@ -193,7 +202,7 @@ class Closing:
             if tcp.state == CLOSED:
                 continue
             if with_option and connection.agreed.version != VERSION_0 and subflow.stage == READY:
-                subflow.reset_reason.on_fast_close()
+                subflow.on_fast_close()
             tcp.abort(now, why)
 
     def _finish(self, error: str) -> None:
@@ -218,7 +227,7 @@ class Closing:
         chosen = next((subflow for subflow in alive if not subflow.failing), alive[0])
         connection.fail("aborted")
         self._move(FASTCLOSE_SENT)
-        connection.outbound.stop()
+        self._outbound.stop()
         for tcp in list(connection.subflows):
             if tcp is not chosen.tcp:
                 tcp.abort(now)
@@ -246,12 +255,12 @@ class Closing:
         self._fastclose_tries += 1
         self._connection.wake_by(at)
 
-    def _ask(self, subflow: Subflow, now: int) -> None:
+    def _ask(self, subflow: SubflowState, now: int) -> None:
         """Send MP_FASTCLOSE on an ACK."""
         connection = self._connection
         connection.count("MPTcpExtMPFastcloseTx")
         option = MpFastclose(connection.agreed.remote_key.value)
-        subflow.send_ack_with(connection.inbound.ack_dss(), (option,), now)
+        subflow.send_ack_with(self._inbound.ack_dss(), (option,), now)
 
     def on_fastclose(self, option: MpFastclose, now: int) -> None:
         """Variant A: with the right key, reset this subflow and all others."""
@@ -264,7 +273,7 @@ class Closing:
         error = "aborted" if closing_too else "connection reset by peer (MP_FASTCLOSE)"
         self._fail(FASTCLOSE_ARRIVED, error, False, now)
 
-    def on_fastclose_reset(self, option: MpFastclose, subflow: Subflow, now: int) -> None:
+    def on_fastclose_reset(self, option: MpFastclose, subflow: SubflowState, now: int) -> None:
         """Variant R: the subflow is gone already; reset the others."""
         connection = self._connection
         if option.receiver_key != connection.agreed.local_key.value:

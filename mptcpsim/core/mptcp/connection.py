@@ -7,13 +7,10 @@ state of the connection and how it ends. After a fallback it is a plain ``Connec
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from mptcpsim.core.counters import Counters
+from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.errors import LocalProtocolError
 from mptcpsim.core.host import TimerOwner
 from mptcpsim.core.mptcp.addresses import Addresses
-from mptcpsim.core.mptcp.agreement import Agreement
 from mptcpsim.core.mptcp.arriving_options import ArrivingOptions
 from mptcpsim.core.mptcp.closing import Closing
 from mptcpsim.core.mptcp.data_receiver import DataReceiver
@@ -30,17 +27,18 @@ from mptcpsim.core.mptcp.host import MptcpHost
 from mptcpsim.core.mptcp.joining import Joins
 from mptcpsim.core.mptcp.keys import Key
 from mptcpsim.core.mptcp.late_acks import LateReceiver
+from mptcpsim.core.mptcp.mappings import Mapping
 from mptcpsim.core.mptcp.paths import ConnectionPaths
-from mptcpsim.core.mptcp.stages import OPENING, READY
+from mptcpsim.core.mptcp.session import Session, SubflowState
+from mptcpsim.core.mptcp.stages import READY
 from mptcpsim.core.mptcp.subflow import Subflow
 from mptcpsim.core.mptcp.window_updates import WindowUpdates
-from mptcpsim.core.mptcp_options import REASON_MIDDLEBOX, REASON_NAMES, MptcpOption
+from mptcpsim.core.mptcp_options import REASON_MIDDLEBOX, MptcpOption
 from mptcpsim.core.segment import Segment
-from mptcpsim.core.sequences import UNKNOWN
 from mptcpsim.core.tcp.arrives import Tcp
 from mptcpsim.core.tcp.connection import Connection
 from mptcpsim.core.tcp.seams import Extension
-from mptcpsim.core.tcp.states import CLOSE_WAIT, CLOSED, SYN_SENT, TIME_WAIT
+from mptcpsim.core.tcp.states import CLOSED, SYN_SENT
 from mptcpsim.core.tcp.states import ESTABLISHED as TCP_ESTABLISHED
 from mptcpsim.plugins import (
     Action,
@@ -53,47 +51,31 @@ from mptcpsim.plugins import (
     Withdraw,
     create,
 )
-from mptcpsim.units import NEVER
-
-if TYPE_CHECKING:
-    from mptcpsim.core.config import TcpConfig
 
 
-class MptcpConnection(Connection):
+class MptcpConnection(Session):
     """One end of an MPTCP connection.
 
     Attributes:
-        is_client: this end opened the connection.
-        agreed: version, keys and checksums, offered or agreed on.
+        outbound, inbound: the two directions of the data sequence space.
         fallback: whether it still speaks MPTCP.
         ending: its state at the data level, and its way to the end.
-        outbound, inbound: the two directions of the data sequence space.
         joins: the subflows that the path manager wants to open.
-        addresses, paths, path_manager: which addresses there are, and what is done with them.
-        extensions: what MPTCP adds to each of ``subflows``.
-        open: those of them that are not closed.
+        addresses: which addresses there are, and what the peer was told of them.
+        window_updates: who is told of room after a read.
         group: the congestion controls of the subflows in use.
     """
 
     __slots__ = (
         "_arriving",
-        "_counted",
         "_further_options",
-        "_skips_persist",
-        "_stack",
         "addresses",
-        "agreed",
         "ending",
-        "extensions",
         "fallback",
         "group",
         "inbound",
-        "is_client",
         "joins",
-        "open",
         "outbound",
-        "path_manager",
-        "paths",
         "window_updates",
     )
 
@@ -108,13 +90,8 @@ class MptcpConnection(Connection):
         version: int,
         key: Key,
     ) -> None:
-        super().__init__(stack, identifier, config, local_port, eager)
-        self._stack = stack
+        super().__init__(stack, identifier, config, local_port, eager, is_client, version, key)
         mptcp = config.mptcp
-        self.is_client = is_client
-        self.agreed = Agreement(mptcp, version, key)
-        self.fallback = Fallback(self)
-        self.ending = Closing(self)
         chosen = create("scheduler", mptcp.scheduler, mptcp.scheduler_parameters, stack.plugins)
         assert isinstance(chosen, Scheduler)
         self.outbound = DataSender(self, chosen, key.idsn)
@@ -127,104 +104,33 @@ class MptcpConnection(Connection):
         managing = create("pathmanager", mptcp.path_manager, mptcp.path_manager_parameters, stack.plugins)
         assert isinstance(managing, PathManager)
         self.path_manager = managing
+        self.fallback = Fallback(self, self.outbound, self.inbound)
+        self.ending = Closing(self, self.outbound, self.inbound)
         self.addresses = Addresses(self, self.fallback)
         self.paths = ConnectionPaths(self, self.addresses)
         self.group: list[CongestionControl] = []
-        self.extensions: list[Subflow] = []
-        self.open: list[Subflow] = []
-        self._counted: bool = False
-        self.window_updates = WindowUpdates(self)
-        #: A subflow in persist gets no data.
-        self._skips_persist: bool = mptcp.persist_blocks
+        self.window_updates = WindowUpdates(self, self.inbound)
         self.joins = Joins(self, self.outbound)
         self._further_options: FurtherMptcpOptions | None = further_options(mptcp)
         self._arriving = ArrivingOptions(
             self, self.addresses, self.fallback, self.ending, self._further_options
         )
 
-    # --- Small services -------------------------------------------------------------------------
-
-    def count(self, name: str) -> None:
-        """Count under a name of Linux's MIB."""
-        self._stack.counters.add(name)
-
-    def counters(self) -> Counters:
-        """Return the counters of the host."""
-        return self._stack.counters
-
-    def note(self, what: str, detail: str) -> None:
-        """Put an event of the connection on the event log."""
-        self._stack.note(self.identifier, UNKNOWN, what, detail)
-
-    def note_subflow(self, subflow: Subflow, what: str, detail: str) -> None:
-        """Put an event of a subflow on the event log."""
-        self._stack.note(self.identifier, subflow.number, what, detail)
-
-    def host_addresses(self) -> list[str]:
-        """Return the addresses of the host."""
-        return self._stack.local_addresses()
-
-    def source_for(self, remote: str) -> str:
-        """Return the own address from which routing reaches ``remote``."""
-        return self._stack.source_for(remote)
-
     def subflow_of(self, number: int) -> Subflow:
         """Return the subflow with an identifier."""
-        return self.extensions[number]
+        subflow = self.extensions[number]
+        assert isinstance(subflow, Subflow)
+        return subflow
 
     def extension_of(self, tcp: TimerOwner) -> Extension:
         """Return what MPTCP adds to a new subflow; all but the first one are joins."""
         assert isinstance(tcp, Tcp)
-        subflow = Subflow(self, tcp, tcp.identifier > 0)
+        subflow = Subflow(
+            self, tcp, self.outbound, self.inbound, self.fallback, self.addresses, self.window_updates
+        )
         self.extensions.append(subflow)
         self.open.append(subflow)
         return subflow
-
-    def usable(self) -> list[Subflow]:
-        """Return the subflows that new data may go to: backups only if nothing else works."""
-        regular: list[Subflow] = []
-        backups: list[Subflow] = []
-        for subflow in self.open:
-            tcp = subflow.tcp
-            if (
-                subflow.stage == READY
-                and tcp.state in (TCP_ESTABLISHED, CLOSE_WAIT)
-                and not tcp.sender.fin_wanted
-                and not tcp.sender.timeouts_in_a_row
-            ):
-                (backups if subflow.priority.is_backup else regular).append(subflow)
-        if self._skips_persist:
-            return [s for s in regular or backups if s.tcp.sender.window_probe.at == NEVER]
-        return regular or backups
-
-    def alive(self) -> list[Subflow]:
-        """Return the subflows on which ACKs and their options can be sent."""
-        return [s for s in self.open if s.stage == READY and TCP_ESTABLISHED <= s.tcp.state <= CLOSE_WAIT]
-
-    def is_only(self, subflow: Subflow) -> bool:
-        """Return whether no other subflow was added; one that the peer has not answered yet is none."""
-        return all(o is subflow or o.tcp.state == TIME_WAIT or o.stage == OPENING for o in self.open)
-
-    def is_failing(self) -> bool:
-        """Return whether a subflow has sent MP_FAIL: what is in flight has to stay one piece."""
-        return any(subflow.fail.dsn >= 0 for subflow in self.open)
-
-    def subflows_of_local(self, identifier: int) -> list[Subflow]:
-        """Return the subflows that use an own address."""
-        return [s for s in self.open_subflows() if s.handshake.local_id == identifier]
-
-    def subflows_of_remote(self, identifier: int) -> list[Subflow]:
-        """Return the subflows that use an address of the peer."""
-        return [s for s in self.open_subflows() if s.handshake.remote_id == identifier]
-
-    def open_subflows(self) -> list[Subflow]:
-        """Return the subflows that are open or being opened."""
-        over = (CLOSED, TIME_WAIT)
-        return [subflow for subflow in self.open if subflow.tcp.state not in over]
-
-    def is_first_handshake(self) -> bool:
-        """Return whether the first subflow is still being opened."""
-        return self.state == M_INIT
 
     # --- What the application sees ----------------------------------------------------------------
 
@@ -318,10 +224,6 @@ class MptcpConnection(Connection):
             self.inbound.on_read(count, now)
         return count
 
-    def now(self) -> int:
-        """Return the instant of the present call, ns."""
-        return self._stack.now
-
     def grow_receive_buffer(self, size: int) -> None:
         """Autotuning: the receive buffer has ``size`` bytes from now on."""
         if self.is_plain:
@@ -362,7 +264,7 @@ class MptcpConnection(Connection):
 
     def on_established(self, number: int, now: int) -> None:
         """A subflow has completed its TCP handshake."""
-        subflow = self.extensions[number]
+        subflow = self.subflow_of(number)
         if subflow.join is None:
             if subflow.stage == READY and not self.is_plain:
                 self._established(subflow, now)
@@ -375,22 +277,21 @@ class MptcpConnection(Connection):
             subflow.join.await_answer(now)
         self._state_changed()
 
-    def _established(self, first: Subflow, now: int) -> None:
+    def _established(self, first: SubflowState, now: int) -> None:
         tcp = first.tcp
         flow = tcp.flow
         self.ending.on_established()
         self.inbound.on_established(tcp.announced_mss())
         self.addresses.start(flow.src, flow.dst, flow.dport)
         self._couple(tcp)
-        self._counted = True
-        self.count("MPTcpExtMPCurrEstab")
+        self.count_established()
         token = self.agreed.local_key.token
         self.note("CREATED", f"token {token:08x}")
         self.note("ESTABLISHED", f"version {self.agreed.version} token {token:08x}")
         Connection.on_established(self, first.number, now)
         self.act(self.path_manager.on_established(self.paths), now)
         if self._further_options is not None:
-            self._further_options.on_ready(first.signals, now)
+            self._further_options.on_ready(self.subflow_of(first.number).signals, now)
 
     def _couple(self, tcp: Tcp) -> None:
         tcp.sender.take_data_from(self.outbound)
@@ -398,10 +299,18 @@ class MptcpConnection(Connection):
         self.group.append(tcp.sender.congestion)
         tcp.sender.congestion.couple(self.group)
 
-    def on_confirmed(self, subflow: Subflow, now: int) -> None:
+    def on_third_ack_sent(self, now: int) -> None:
+        """The third ACK of a subflow is on its way: joins may follow that of the first one."""
+        self.joins.on_third_ack_sent(now)
+
+    def on_dss(self, now: int) -> None:
+        """The peer has shown that it speaks MPTCP: joins may follow."""
+        self.joins.on_dss(now)
+
+    def on_confirmed(self, subflow: SubflowState, now: int) -> None:
         """The first DATA_ACK of a subflow has arrived."""
         self.joins.on_dss(now)
-        subflow.signals.flush(now)
+        subflow.flush_signals(now)
 
     def act(self, actions: list[Action], now: int) -> None:
         """Carry out what the path manager wants."""
@@ -415,44 +324,23 @@ class MptcpConnection(Connection):
             elif isinstance(action, SetBackup):
                 self.subflow_of(action.subflow).priority.change(action.backup, now)
 
-    def has_room(self) -> bool:
-        """Return whether the connection may have one more subflow."""
-        return len(self.open_subflows()) < self.config.mptcp.max_subflows
-
-    def new_join(self, action: OpenSubflow, now: int) -> Subflow | None:
-        """Return a new subflow in state CLOSED, None if it cannot be."""
-        number = self._stack.open_join(self, action)
-        return None if number == UNKNOWN else self.extensions[number]
-
-    def nonce(self) -> int:
-        """Return a fresh random number of 32 bits."""
-        return self._stack.nonce()
-
-    def rename_token(self, token: int) -> bool:
-        """Take another token; return False if a connection of this host has it."""
-        return self._stack.rename_token(self.agreed.local_key.token, token, self)
-
-    def note_refusal(self, peer: str) -> None:
-        """Remember that a peer has not answered the version offered."""
-        self._stack.note_refusal(peer, self.agreed.version)
-
-    def on_join_complete(self, subflow: Subflow, now: int) -> None:
+    def on_join_complete(self, subflow: SubflowState, now: int) -> None:
         """The fourth ACK has arrived at the initiator of a join."""
         self._join_established(subflow, now)
         self._push(now)
 
-    def _join_established(self, subflow: Subflow, now: int) -> None:
+    def _join_established(self, subflow: SubflowState, now: int) -> None:
         tcp = subflow.tcp
         self.ending.on_join_established()
         self._couple(tcp)
         if tcp.passive:
-            self.addresses.learn(subflow.handshake.remote_id, tcp.flow.dst, tcp.flow.dport)
+            self.addresses.learn(subflow.remote_id(), tcp.flow.dst, tcp.flow.dport)
         self.note_subflow(
             subflow, "SF_ESTABLISHED", f"{tcp.flow.src}:{tcp.flow.sport} > {tcp.flow.dst}:{tcp.flow.dport}"
         )
         self.window_updates.after_join(subflow, now)
         if self._further_options is not None:
-            self._further_options.on_ready(subflow.signals, now)
+            self._further_options.on_ready(self.subflow_of(subflow.number).signals, now)
 
     def on_local_address(self, address: str, up: bool, now: int) -> None:
         """The host got an address, or loses one: its subflows go, and the peer is told."""
@@ -464,13 +352,13 @@ class MptcpConnection(Connection):
 
     # --- Signals ------------------------------------------------------------------------------------
 
-    def take_options(self, subflow: Subflow, segment: Segment, now: int) -> bool:
+    def take_options(self, subflow: SubflowState, segment: Segment, now: int) -> bool:
         """Act on the options of an acceptable segment, but for the DSS; return False if the subflow ended."""
-        return self._arriving.take(subflow, segment, now)
+        return self._arriving.take(self.subflow_of(subflow.number), segment, now)
 
-    def take_options_of_reset(self, subflow: Subflow, segment: Segment, now: int) -> None:
+    def take_options_of_reset(self, subflow: SubflowState, segment: Segment, now: int) -> None:
         """Act on the options of a RST."""
-        self._arriving.take_from_reset(subflow, segment, now)
+        self._arriving.take_from_reset(self.subflow_of(subflow.number), segment, now)
 
     def on_add_addr(self, now: int) -> None:
         """The peer has announced an address."""
@@ -481,16 +369,16 @@ class MptcpConnection(Connection):
         alive = self.alive()
         if alive:
             working = [s for s in alive if not s.failing and s.works]
-            (working or alive)[0].signals.send(option, now)
+            self.subflow_of((working or alive)[0].number).signals.send(option, now)
 
     def signal_elsewhere(self, option: MptcpOption, local_id: int, now: int) -> None:
         """Send an option on a subflow that does not use an own address, if there is one."""
         # From an address that is gone nothing can be sent.
         alive = [s for s in self.alive() if self._stack.has_address(s.tcp.flow.src)]
-        others = [s for s in alive if s.handshake.local_id != local_id] or alive
+        others = [s for s in alive if s.local_id() != local_id] or alive
         if others:
             working = [s for s in others if not s.failing and s.works]
-            (working or others)[0].signals.send(option, now)
+            self.subflow_of((working or others)[0].number).signals.send(option, now)
 
     # --- Data -----------------------------------------------------------------------------------------
 
@@ -498,11 +386,7 @@ class MptcpConnection(Connection):
         """DSNs or DATA_ACKs have 8 octets from now on: less payload fits."""
         for subflow in self.open_subflows():
             if subflow.speaks:
-                subflow.tcp.set_signal_bytes(subflow.data_option_space())
-
-    def deliver(self, dsn: int, length: int, subflow: Subflow, now: int) -> None:
-        """Take the next bytes of the peer's stream."""
-        super().on_data(subflow.number, dsn - 1, length, now)
+                self.subflow_of(subflow.number).on_longer_numbers()
 
     def grow_limit(self, number: int, count: int) -> None:
         """The application has read at once what arrived."""
@@ -514,7 +398,7 @@ class MptcpConnection(Connection):
     def on_acked(self, number: int, now: int) -> None:
         """Data was acknowledged on a subflow."""
         if not self.fallback.is_plain:
-            subflow = self.extensions[number]
+            subflow = self.subflow_of(number)
             subflow.mappings.acknowledge(subflow.tcp.sender.una, self.outbound.una)
             if subflow.watch.stale:
                 subflow.watch.on_progress()
@@ -530,27 +414,14 @@ class MptcpConnection(Connection):
             self.wants_write = False
             self._stack.can_go_on(self)
 
-    def on_subflow_timeout(self, subflow: Subflow, now: int) -> None:
+    def on_subflow_timeout(self, subflow: SubflowState, now: int) -> None:
         """A subflow is in time-out: others may carry what it has."""
         self.outbound.reinjections.on_timeout(subflow)
         self._push(now)
 
-    def become_plain(self, subflow: Subflow, why: str, now: int) -> None:
-        """Go on as plain TCP on a subflow."""
-        self.fallback.become_plain(subflow, why, now)
-
-    def reset_subflow(self, subflow: Subflow, reason: int, why: str, now: int) -> None:
-        """Reset one subflow, and say why where the version can (section 3.6)."""
-        subflow.reset_reason.on_reset(reason)
-        subflow.tcp.abort(now, f"{why} ({REASON_NAMES[reason]})")
-
     # --- DATA_FIN and the end -------------------------------------------------------------------------
 
-    def settle(self) -> None:
-        """Tell the application of a change."""
-        self._state_changed()
-
-    def on_data_fin(self, subflow: Subflow, now: int) -> None:
+    def on_data_fin(self, subflow: SubflowState, now: int) -> None:
         """The peer's stream has ended and was delivered completely."""
         self.peer_closed = True
         self.ending.on_data_fin(subflow, now)
@@ -560,13 +431,13 @@ class MptcpConnection(Connection):
         if self.is_plain:
             super().on_peer_closed(number, now)
             return
-        subflow = self.extensions[number]
-        if subflow.fail.dsn >= 0:
+        subflow = self.subflow_of(number)
+        if subflow.awaits_fallback():
             # A peer that has got our MP_FAIL may be plain already: its infinite mapping is under way.
             return
         if not self.peer_closed and self.fallback.may_be_plain(subflow):
             # Is it the end of its stream? Our FIN would be the end of ours, and there may be more to come.
-            self.reset_subflow(subflow, REASON_MIDDLEBOX, "a FIN came before MPTCP is sure", now)
+            subflow.reset(REASON_MIDDLEBOX, "a FIN came before MPTCP is sure", now)
             return
         done = not self.peer_closed or self.state == M_TIME_WAIT
         if done and not subflow.tcp.sender.fin_wanted:
@@ -576,7 +447,7 @@ class MptcpConnection(Connection):
 
     def on_closed(self, number: int, now: int) -> None:
         """A subflow has reached CLOSED."""
-        subflow = self.extensions[number]
+        subflow = self.subflow_of(number)
         tcp = subflow.tcp
         if subflow in self.open:
             self.open.remove(subflow)
@@ -600,11 +471,11 @@ class MptcpConnection(Connection):
 
     def on_fin_acked(self, number: int, now: int) -> None:
         """The peer has all of a subflow: what it has not DATA_ACKed by now it did not know a place for."""
-        subflow = self.extensions[number]
+        subflow = self.subflow_of(number)
         if subflow.speaks and self.state not in (M_CLOSED, M_FASTCLOSE_WAIT):
             self._hand_over(subflow, now)
 
-    def _hand_over(self, subflow: Subflow, now: int) -> None:
+    def _hand_over(self, subflow: SubflowState, now: int) -> None:
         """A subflow sends nothing any more: others take what it leaves, the DATA_FIN included."""
         outbound = self.outbound
         outbound.reinjections.take_over(subflow)
@@ -612,34 +483,31 @@ class MptcpConnection(Connection):
         if outbound.fin_sent and outbound.una == outbound.end:
             outbound.send_fin(now)
 
-    def fail(self, error: str) -> None:
-        """The connection has failed: reads and writes of the application raise from now on."""
-        self.error = error
-        self._state_changed()
+    def on_data_fin_sent(self) -> None:
+        """Our DATA_FIN has left."""
+        self.ending.on_data_fin_sent()
 
-    def on_ended(self, error: str) -> None:
-        """The connection is over at both levels; an empty ``error`` is an orderly end."""
-        self.ended = True
-        if error:
-            self.error = error
-        self.note("CLOSED", error)
-        self.uncount_established()
-        self.local_release()
-        self._state_changed()
+    def on_data_fin_acked(self, subflow: SubflowState, now: int) -> None:
+        """Our DATA_FIN was acknowledged on a subflow."""
+        self.ending.on_data_fin_acked(subflow, now)
 
-    def uncount_established(self) -> None:
-        """It is no longer an established MPTCP connection (``MPCurrEstab`` is a gauge)."""
-        if self._counted:
-            self._counted = False
-            self._stack.counters.add("MPTcpExtMPCurrEstab", -1)
+    def time_out(self, why: str, now: int) -> None:
+        """The peer does not answer at the connection any more."""
+        self.ending.time_out(why, now)
 
-    def take_held(self, tcp: Tcp, count: int, now: int) -> None:
-        """Take bytes that waited for a mapping when the connection became plain TCP."""
-        super().on_data(tcp.identifier, self.delivered, count, now)
+    # --- The way to plain TCP -------------------------------------------------------------------------
 
-    def local_release(self) -> None:
-        """The token is free again."""
-        self._stack.release_token(self.agreed.local_key.token, self)
+    def become_plain(self, subflow: SubflowState, why: str, now: int) -> None:
+        """Go on as plain TCP on a subflow."""
+        self.fallback.become_plain(subflow, why, now)
+
+    def on_checksum_failure(self, subflow: SubflowState, mapping: Mapping, now: int) -> None:
+        """The payload of a mapping was changed on its way."""
+        self.fallback.on_checksum_failure(subflow, mapping, now)
+
+    def on_fail_answered(self, subflow: SubflowState, now: int) -> None:
+        """New data without a mapping follows our MP_FAIL."""
+        self.fallback.on_fail_answered(subflow, now)
 
     # --- Timers -----------------------------------------------------------------------------------------
 

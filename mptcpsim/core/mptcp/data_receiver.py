@@ -5,17 +5,15 @@ RFC 8684 sections 3.3.2 and 3.3.4. Data sequence numbers are relative: the first
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from mptcpsim.core.mptcp.data_states import M_INIT
 from mptcpsim.core.mptcp.mappings import narrow, widen
+from mptcpsim.core.mptcp.session import Session, SubflowState
 from mptcpsim.core.mptcp_options import REASON_MIDDLEBOX, Dss
 from mptcpsim.core.ranges import Ranges
 from mptcpsim.core.sequences import UNKNOWN
 from mptcpsim.units import NEVER
-
-if TYPE_CHECKING:
-    from mptcpsim.core.mptcp.connection import MptcpConnection
-    from mptcpsim.core.mptcp.subflow import Subflow
 
 _MAX_FIELD: Final = 0xFFFF
 
@@ -58,7 +56,7 @@ class DataReceiver:
         "zero_window",
     )
 
-    def __init__(self, connection: MptcpConnection, buffer: int, ack_octets: int) -> None:
+    def __init__(self, connection: Session, buffer: int, ack_octets: int) -> None:
         self._connection = connection
         #: The peer's IDSN, 0 before its key is known.
         self.idsn: int = 0
@@ -213,7 +211,7 @@ class DataReceiver:
     def syn_window(self) -> int:
         """Return the window field of a SYN, which is not scaled (RFC 7323 section 2.2)."""
         field = max(0, min(self.limit - self.nxt, _MAX_FIELD))
-        if self._connection.is_first_handshake():
+        if self._connection.state == M_INIT:
             # Before any DATA_ACK the window starts at the first byte (section 3.3.5).
             self.edge = max(self.edge, self.nxt + field)
         return field
@@ -235,7 +233,7 @@ class DataReceiver:
 
     # --- What arrives ---------------------------------------------------------------------------
 
-    def on_data(self, dsn: int, length: int, subflow: Subflow, now: int) -> None:
+    def on_data(self, dsn: int, length: int, subflow: SubflowState, now: int) -> None:
         """Take bytes that are in order on their subflow (section 3.3.4)."""
         connection = self._connection
         right = dsn + length
@@ -305,13 +303,13 @@ class DataReceiver:
         delivered.
         """
         connection = self._connection
-        waiting = [(subflow.incoming.unmapped(), subflow.number) for subflow in connection.open]
+        waiting = [(subflow.unmapped(), subflow.number) for subflow in connection.open]
         most, number = max(waiting, default=(0, 0))
         self._waits_for_mappings = most > 0
         if most and self.is_filled_by(sum(count for count, _ in waiting)):
             connection.count("MPTcpExtDSSNoMatchTCP")
-            subflow = connection.subflow_of(number)
-            connection.reset_subflow(subflow, REASON_MIDDLEBOX, "a window of data without mapping", now)
+            subflow = connection.extensions[number]
+            subflow.reset(REASON_MIDDLEBOX, "a window of data without mapping", now)
 
     def fresh(self, left: int, right: int) -> list[tuple[int, int]]:
         """Return the parts of [left, right) that ``on_data`` would take: not old, and within the window."""
@@ -325,12 +323,12 @@ class DataReceiver:
             return NEVER
         return self.fin_at if self.fin_at > UNKNOWN else self.nxt - 1
 
-    def _duplicate(self, count: int, subflow: Subflow) -> None:
+    def _duplicate(self, count: int, subflow: SubflowState) -> None:
         if count > 0:
             self.duplicate_bytes += count
             self._connection.count("MPTcpExtDuplicateData")
 
-    def on_fin(self, dsn: int, subflow: Subflow, now: int) -> None:
+    def on_fin(self, dsn: int, subflow: SubflowState, now: int) -> None:
         """Note the DSN of the peer's DATA_FIN (section 3.3.3)."""
         self.last_sent = 0
         if self.fin_at == UNKNOWN and dsn >= self.nxt:
@@ -338,7 +336,7 @@ class DataReceiver:
         if self.fin_at == self.nxt:
             self.take_fin(subflow, now)
 
-    def take_fin(self, subflow: Subflow, now: int) -> None:
+    def take_fin(self, subflow: SubflowState, now: int) -> None:
         """Everything before the DATA_FIN is there: it takes one number, and is DATA_ACKed."""
         self.nxt += 1
         self.limit += 1

@@ -6,16 +6,11 @@ goes out again. Data sequence numbers are relative: the first byte is 1.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from mptcpsim.core.mptcp.mappings import widen
+from mptcpsim.core.mptcp.session import Session, SubflowState
 from mptcpsim.core.tcp.seams import DataSource
 from mptcpsim.plugins import Path, Scheduler
 from mptcpsim.units import NEVER
-
-if TYPE_CHECKING:
-    from mptcpsim.core.mptcp.connection import MptcpConnection
-    from mptcpsim.core.mptcp.subflow import Subflow
 
 
 class DataSendState(DataSource):
@@ -53,7 +48,7 @@ class DataSendState(DataSource):
         "una",
     )
 
-    def __init__(self, connection: MptcpConnection, scheduler: Scheduler, idsn: int) -> None:
+    def __init__(self, connection: Session, scheduler: Scheduler, idsn: int) -> None:
         mptcp = connection.config.mptcp
         super().__init__(mptcp.subflow_probe, mptcp.persist_min, mptcp.persist_shift)
         self._connection = connection
@@ -110,7 +105,7 @@ class DataSendState(DataSource):
         if self.edge <= self.nxt:
             self.repeated_while_closed += count
 
-    def choose(self, usable: list[Subflow], left: int, excluded: int, now: int) -> Subflow | None:
+    def choose(self, usable: list[SubflowState], left: int, excluded: int, now: int) -> SubflowState | None:
         """Have the scheduler choose a subflow for ``left`` bytes, other than ``excluded``; None for none."""
         available: list[Path] = []
         for subflow in usable:
@@ -126,4 +121,4 @@ class DataSendState(DataSource):
         if chosen is None:
             self.declined_at = now
             return None
-        return self._connection.subflow_of(chosen.identifier)
+        return self._connection.extensions[chosen.identifier]

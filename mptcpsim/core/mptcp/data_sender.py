@@ -7,19 +7,16 @@ subflow never holds data that another one could carry.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from mptcpsim.core.mptcp.data_send_state import DataSendState
 from mptcpsim.core.mptcp.reinjection import Reinjections
+from mptcpsim.core.mptcp.session import Session, SubflowState
+from mptcpsim.core.segment import Segment
 from mptcpsim.core.tcp.window_probe import SWS_OVERRIDE
 from mptcpsim.core.window_log import OPENED, OVERRIDE, PROBE
 from mptcpsim.plugins import Path, Scheduler
 from mptcpsim.units import MINUTE, NEVER
-
-if TYPE_CHECKING:
-    from mptcpsim.core.mptcp.connection import MptcpConnection
-    from mptcpsim.core.mptcp.subflow import Subflow
-    from mptcpsim.core.segment import Segment
 
 #: Bytes after which the rate is looked at, and the Maximum Segment Lifetime (RFC 9293 section 3.4.2).
 _RATE_SPAN: Final = 1 << 26
@@ -63,7 +60,7 @@ class DataSender(DataSendState):
         "timer_at",
     )
 
-    def __init__(self, connection: MptcpConnection, scheduler: Scheduler, idsn: int) -> None:
+    def __init__(self, connection: Session, scheduler: Scheduler, idsn: int) -> None:
         super().__init__(connection, scheduler, idsn)
         config = connection.config
         mptcp = config.mptcp
@@ -111,7 +108,7 @@ class DataSender(DataSendState):
         self.edge = max(self.edge, 1 + window)
         self.max_window = window
 
-    def on_data_ack(self, ack: int, window: int, subflow: Subflow, segment: Segment, now: int) -> None:
+    def on_data_ack(self, ack: int, window: int, subflow: SubflowState, segment: Segment, now: int) -> None:
         """Take a DATA_ACK and the window that came with it, in a segment on a subflow."""
         highest = self.end + 1 if self.fin_sent else self.nxt
         if ack > highest:
@@ -136,7 +133,7 @@ class DataSender(DataSendState):
         self.backoff = 0
         self._progress_at = now
         if self.fin_sent and ack > self.end:
-            self._connection.ending.on_data_fin_acked(subflow, now)
+            self._connection.on_data_fin_acked(subflow, now)
         elif self._connection.wants_write:
             # Maybe the subflow has acknowledged it before.
             self._connection.on_acked(subflow.number, now)
@@ -181,7 +178,7 @@ class DataSender(DataSendState):
             self._start_timer(now)
         self._pushing = False
 
-    def _push_new(self, usable: list[Subflow], now: int) -> None:
+    def _push_new(self, usable: list[SubflowState], now: int) -> None:
         # What does not change between two segments is asked once: this runs for every ACK.
         rooms = [subflow.room(now) for subflow in usable]
         several = len(usable) > 1
@@ -212,7 +209,7 @@ class DataSender(DataSendState):
             self._send_new(subflow, length, now)
             rooms[index] -= length
 
-    def _push_ahead(self, usable: list[Subflow], now: int) -> None:
+    def _push_ahead(self, usable: list[SubflowState], now: int) -> None:
         """Map data onto every subflow that has sent what it had, whether it may send more or not."""
         segments = self._connection.config.mptcp.mapping_segments
         while self.nxt < self.end:
@@ -226,7 +223,7 @@ class DataSender(DataSendState):
             if chosen is None:
                 self.declined_at = now
                 break
-            subflow = self._connection.subflow_of(chosen.identifier)
+            subflow = self._connection.extensions[chosen.identifier]
             most = subflow.tcp.sender.mss * segments
             length = min(self.end - self.nxt, self.edge - self.nxt, most)
             if length <= 0 or (length < subflow.tcp.sender.mss and self._wait_for_more(length)):
@@ -237,7 +234,7 @@ class DataSender(DataSendState):
         """Return the length of a mapping over several segments: whole ones, at least one."""
         return max(mss, min(left, most, room) // mss * mss)
 
-    def _choose_by_room(self, usable: list[Subflow], rooms: list[int], left: int, now: int) -> int:
+    def _choose_by_room(self, usable: list[SubflowState], rooms: list[int], left: int, now: int) -> int:
         """Have the scheduler choose among those with room for the next segment; return the index or -1."""
         available: list[Path] = []
         last = -1
@@ -268,7 +265,7 @@ class DataSender(DataSendState):
         # The window cuts the segment: worth it only if it is half of the largest window.
         return length * 2 < self.max_window or (nagle and outstanding)
 
-    def _send_new(self, subflow: Subflow, length: int, now: int) -> None:
+    def _send_new(self, subflow: SubflowState, length: int, now: int) -> None:
         dsn = self.nxt
         # MP_CAPABLE, which stands in for the first mapping of version 1, has no flag for it.
         fin = self.fin_wanted and dsn + length == self.end and not subflow.next_has_keys()
@@ -284,15 +281,15 @@ class DataSender(DataSendState):
         if dsn >= self._rate_from + _RATE_SPAN and self.octets == 4:
             self._look_at_rate(now)
         if fin:
-            self._connection.ending.on_data_fin_sent()
+            self._connection.on_data_fin_sent()
 
-    def _send_probes(self, usable: list[Subflow], now: int) -> None:
+    def _send_probes(self, usable: list[SubflowState], now: int) -> None:
         """The window has reopened: what probes it goes first, where the subflow's own window allows it."""
         for subflow in usable:
             if subflow.number in self._probe_dsns and subflow.tcp.sender.edge > subflow.tcp.sender.nxt:
                 self._send_probe(subflow, now)
 
-    def _send_probe(self, subflow: Subflow, now: int) -> None:
+    def _send_probe(self, subflow: SubflowState, now: int) -> None:
         dsn = self._probe_dsns.pop(subflow.number)
         self.repeated_while_closed += 1
         subflow.send_data(dsn, 1, False, True, now)
@@ -307,7 +304,7 @@ class DataSender(DataSendState):
         self._rate_from = self.nxt
         self._rate_since = now
 
-    def _push_copies(self, usable: list[Subflow], now: int) -> None:
+    def _push_copies(self, usable: list[SubflowState], now: int) -> None:
         """Every subflow carries everything that is not acknowledged, in order."""
         for subflow in usable:
             while True:
@@ -332,7 +329,7 @@ class DataSender(DataSendState):
                     fin = self.fin_sent and dsn + length == self.end
                     subflow.send_data(dsn, length, fin, dsn + length == self.end, now)
 
-    def _wait(self, usable: list[Subflow], now: int) -> None:
+    def _wait(self, usable: list[SubflowState], now: int) -> None:
         """Data is left over: where nothing is in flight, some timer has to run."""
         idle = True
         closed = self.nxt < self.end and self.edge <= self.nxt
@@ -368,7 +365,7 @@ class DataSender(DataSendState):
             self._progress_at = now
             self._arm(now)
             usable[0].send_data_fin(now)
-            self._connection.ending.on_data_fin_sent()
+            self._connection.on_data_fin_sent()
         else:
             for subflow in usable:
                 subflow.send_data_fin(now)
@@ -413,9 +410,9 @@ class DataSender(DataSendState):
             self._arm(self._progress_at)
             return
         if self.backoff >= self._retries:
-            self._connection.ending.time_out("nothing was acknowledged at the connection", now)
+            self._connection.time_out("nothing was acknowledged at the connection", now)
             return
-        if self._connection.is_failing():
+        if self._connection.awaits_fallback():
             # On the way back to plain TCP what is in flight has to stay one piece of the stream.
             self._arm(now)
             return

@@ -6,13 +6,10 @@ to fall back to plain TCP. It travels on an ACK, which TCP does not repeat, and 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from mptcpsim.core.mptcp.data_receiver import DataReceiver
+from mptcpsim.core.mptcp.session import SubflowState
 from mptcpsim.core.mptcp_options import REASON_MIDDLEBOX, MpFail
 from mptcpsim.units import NEVER
-
-if TYPE_CHECKING:
-    from mptcpsim.core.mptcp.subflow import Subflow
 
 
 class FailSignal:
@@ -26,10 +23,11 @@ class FailSignal:
         give_up_at: when the subflow is reset.
     """
 
-    __slots__ = ("_subflow", "_tries", "dsn", "due", "give_up_at", "repeat_at")
+    __slots__ = ("_inbound", "_subflow", "_tries", "dsn", "due", "give_up_at", "repeat_at")
 
-    def __init__(self, subflow: Subflow) -> None:
+    def __init__(self, subflow: SubflowState, inbound: DataReceiver) -> None:
         self._subflow = subflow
+        self._inbound = inbound
         self.dsn: int = -1
         self.due: bool = False
         self.repeat_at: int = NEVER
@@ -56,7 +54,7 @@ class FailSignal:
         connection = subflow.connection
         self._arm(connection.now())
         connection.count("MPTcpExtMPFailTx")
-        return MpFail(connection.inbound.absolute(self.dsn))
+        return MpFail(self._inbound.absolute(self.dsn))
 
     def _arm(self, now: int) -> None:
         """Start the timer; as in TCP the time-out doubles (RFC 6298 section 5.5)."""
@@ -80,7 +78,7 @@ class FailSignal:
         subflow = self._subflow
         if self.give_up_at <= now:
             self.stop()
-            subflow.connection.reset_subflow(subflow, REASON_MIDDLEBOX, "MP_FAIL was not answered", now)
+            subflow.reset(REASON_MIDDLEBOX, "MP_FAIL was not answered", now)
         elif self.repeat_at <= now:
             self.due = True
             subflow.tcp.send_ack(now)

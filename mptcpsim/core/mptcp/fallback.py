@@ -7,19 +7,18 @@ its sequence numbers and the offsets of the stream differ by a constant (``send_
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from mptcpsim.core.mptcp.data_receiver import DataReceiver
+from mptcpsim.core.mptcp.data_sender import DataSender
 from mptcpsim.core.mptcp.mappings import Mapping, narrow
+from mptcpsim.core.mptcp.session import Session, SubflowState
 from mptcpsim.core.mptcp.stages import PRE_ESTABLISHED, READY
 from mptcpsim.core.mptcp_options import REASON_MIDDLEBOX, Dss, MpFail
 from mptcpsim.core.segment import FIN, Segment
 from mptcpsim.core.sequences import unwrap
+from mptcpsim.core.tcp.arrives import Tcp
 from mptcpsim.core.tcp.states import CLOSED, ESTABLISHED
-
-if TYPE_CHECKING:
-    from mptcpsim.core.mptcp.connection import MptcpConnection
-    from mptcpsim.core.mptcp.subflow import Subflow
-    from mptcpsim.core.tcp.arrives import Tcp
 
 _MASK: Final = 0xFFFFFFFF
 
@@ -35,16 +34,20 @@ class Fallback:
     __slots__ = (
         "_announced_on",
         "_connection",
+        "_inbound",
         "_infinite_mapping",
         "_mapping_with_ack",
         "_mapping_with_data",
+        "_outbound",
         "_survivor",
         "fell_back",
         "is_plain",
     )
 
-    def __init__(self, connection: MptcpConnection) -> None:
+    def __init__(self, connection: Session, outbound: DataSender, inbound: DataReceiver) -> None:
         self._connection = connection
+        self._outbound = outbound
+        self._inbound = inbound
         self.is_plain: bool = False
         self.fell_back: bool = False
         self._survivor: Tcp | None = None
@@ -63,24 +66,24 @@ class Fallback:
 
     # --- The decision -------------------------------------------------------------------------------
 
-    def may_be_plain(self, subflow: Subflow) -> bool:
+    def may_be_plain(self, subflow: SubflowState) -> bool:
         """Return whether the peer may be plain, or become so with our FIN, which would end our stream to it.
 
         It may have received our MP_FAIL. Or options do not pass: until it has acknowledged data of ours at
         the connection, it learns that from our data, from ACKs of its data or from a FIN
         (``on_options_missing``).
         """
-        if subflow.fail.dsn >= 0:
+        if subflow.awaits_fallback():
             return True
         if subflow.is_join or subflow.fin_with_dss or self._had_joins(subflow, READY):
             return False
-        return not subflow.dss_received or self._connection.outbound.una == 1
+        return not subflow.dss_received or self._outbound.una == 1
 
-    def _had_joins(self, subflow: Subflow, stage: int) -> bool:
+    def _had_joins(self, subflow: SubflowState, stage: int) -> bool:
         """Return whether another subflow has ever come so far."""
         return any(other is not subflow and other.stage >= stage for other in self._connection.extensions)
 
-    def _is_at_the_start(self, subflow: Subflow) -> bool:
+    def _is_at_the_start(self, subflow: SubflowState) -> bool:
         """Return whether options that are missing have never passed, as far as the peer can know.
 
         A peer whose data was acknowledged with a DSS has the confirmation that it passes (section 3.7), and
@@ -90,14 +93,14 @@ class Fallback:
         """
         return subflow.tcp.receiver.last_ack_sent <= 1 and not self._had_joins(subflow, PRE_ESTABLISHED)
 
-    def _is_contiguous(self, subflow: Subflow, ack: int = 0) -> bool:
+    def _is_contiguous(self, subflow: SubflowState, ack: int = 0) -> bool:
         """Return whether the data in flight is one piece of the stream, on this subflow alone.
 
         Args:
             subflow: the subflow.
             ack: what a segment acknowledges on it whose DATA_ACK is taken already, and its ACK not yet.
         """
-        outbound = self._connection.outbound
+        outbound = self._outbound
         sender = subflow.tcp.sender
         if sender.fin_sent:
             # Nothing can follow the FIN of the subflow, and nothing has to if all was acknowledged.
@@ -116,7 +119,7 @@ class Fallback:
 
     # --- What happens before it ---------------------------------------------------------------------
 
-    def on_options_missing(self, subflow: Subflow, why: str, now: int) -> bool:
+    def on_options_missing(self, subflow: SubflowState, why: str, now: int) -> bool:
         """Data or its ACK came without options before it was sure that they pass.
 
         At the start of the first subflow that is a fallback; later the path has broken during operation
@@ -129,10 +132,10 @@ class Fallback:
             self._fall_back(subflow, why, now)
             return True
         connection.count("MPTcpExtFallbackFailed")
-        connection.reset_subflow(subflow, REASON_MIDDLEBOX, why, now)
+        subflow.reset(REASON_MIDDLEBOX, why, now)
         return False
 
-    def on_first_data_unmapped(self, subflow: Subflow, now: int) -> bool:
+    def on_first_data_unmapped(self, subflow: SubflowState, now: int) -> bool:
         """The first data has no mapping, which is on every segment until a DATA_ACK (section 3.7)."""
         connection = self._connection
         why = "the first data came without DSS"
@@ -145,71 +148,65 @@ class Fallback:
         self.become_plain(subflow, why, now)
         return True
 
-    def on_infinite_mapping(self, subflow: Subflow, dsn: int, ssn: int, ack: int, now: int) -> bool:
+    def on_infinite_mapping(self, subflow: SubflowState, dsn: int, ssn: int, ack: int, now: int) -> bool:
         """The peer has fallen back: everything from ``ssn`` on is the stream from ``dsn`` on.
 
         The segment that says so acknowledges what comes before ``ack`` on the subflow. Return False if the
         subflow was reset for it.
         """
         self._count_infinite(subflow)
-        connection = self._connection
-        inbound = connection.inbound
+        inbound = self._inbound
         # It acts retroactively: what was held before the byte that comes next is sent again behind it.
         start = ssn + inbound.nxt - dsn
-        if not self._is_contiguous(subflow, ack) or not subflow.incoming.skip_to(start, inbound.nxt):
+        if not self._is_contiguous(subflow, ack) or not subflow.skip_to(start, inbound.nxt):
             why = "an infinite mapping that does not fit"
-            connection.reset_subflow(subflow, REASON_MIDDLEBOX, why, now)
+            subflow.reset(REASON_MIDDLEBOX, why, now)
             return False
         # A peer that has found our data changed, too, waits for ours: it repeats its MP_FAIL.
         self._infinite_mapping = self._infinite(subflow)
         self.become_plain(subflow, "infinite mapping of the peer", now)
         return True
 
-    def on_checksum_failure(self, subflow: Subflow, mapping: Mapping, now: int) -> None:
+    def on_checksum_failure(self, subflow: SubflowState, mapping: Mapping, now: int) -> None:
         """The payload was changed on its way: send MP_FAIL, with a RST unless this is the only subflow."""
         connection = self._connection
-        inbound = connection.inbound
+        inbound = self._inbound
         connection.count("MPTcpExtDataCsumErr")
         connection.note_subflow(subflow, "checksum wrong", f"dsn {mapping.dsn}")
         contiguous = mapping.dsn <= inbound.nxt and not inbound.out_of_order.total
         contiguous = contiguous and self._is_contiguous(subflow)
         if connection.is_only(subflow) and contiguous and connection.config.mptcp.infinite_mapping:
             connection.count("MPTcpExtDSSCorruptionFallback")
-            subflow.fail.begin(mapping.dsn, now)
+            subflow.ask_to_fall_back(mapping.dsn, now)
             return
         connection.count("MPTcpExtDSSCorruptionReset")
-        subflow.reset_reason.on_fail(mapping.dsn)
-        connection.reset_subflow(subflow, REASON_MIDDLEBOX, "a checksum was wrong", now)
+        subflow.fail(mapping.dsn, "a checksum was wrong", now)
 
-    def on_fail_answered(self, subflow: Subflow, now: int) -> None:
+    def on_fail_answered(self, subflow: SubflowState, now: int) -> None:
         """New data without a mapping follows our MP_FAIL: the peer is plain, though it does not say so.
 
         Linux counts an infinite mapping as sent that segmentation offload does not put on the wire.
         """
-        connection = self._connection
-        incoming = subflow.incoming
-        if self._is_contiguous(subflow) and incoming.skip_to(incoming.line(), connection.inbound.nxt):
+        if self._is_contiguous(subflow) and subflow.skip_to(subflow.line(), self._inbound.nxt):
             self._fall_back(subflow, "MP_FAIL was answered by data without a mapping", now)
         else:
-            connection.reset_subflow(subflow, REASON_MIDDLEBOX, "data after MP_FAIL does not fit", now)
+            subflow.reset(REASON_MIDDLEBOX, "data after MP_FAIL does not fit", now)
 
-    def on_mp_fail(self, subflow: Subflow, now: int) -> None:
+    def on_mp_fail(self, subflow: SubflowState, now: int) -> None:
         """The peer has found a wrong checksum in what we sent."""
         connection = self._connection
         connection.count("MPTcpExtMPFailRx")
         if subflow.tcp.state == CLOSED or self.is_plain or not connection.is_only(subflow):
             # It came with a RST: other subflows take over the data, as whenever a subflow ends.
             return
-        inbound = connection.inbound
+        inbound = self._inbound
         if not self._is_contiguous(subflow) or not connection.config.mptcp.infinite_mapping:
-            subflow.reset_reason.on_fail(inbound.nxt)
-            why = "data after MP_FAIL is not contiguous"
-            connection.reset_subflow(subflow, REASON_MIDDLEBOX, why, now)
+            subflow.fail(inbound.nxt, "data after MP_FAIL is not contiguous", now)
             return
-        if subflow.fail.dsn >= 0:
+        if subflow.awaits_fallback():
             # It answers ours, and the infinite mapping that follows says how to go on. Or data was changed in
             # both directions: then the peer waits for our infinite mapping.
-            outbound = connection.outbound
+            outbound = self._outbound
             if outbound.una < outbound.nxt and subflow.tcp.answers.allowed(now):
                 subflow.send_ack_with(self._infinite(subflow), (), now)
             return
@@ -218,16 +215,16 @@ class Fallback:
         subflow.send_ack_with(inbound.ack_dss(), (MpFail(inbound.absolute(inbound.nxt)),), now)
         self._fall_back(subflow, "MP_FAIL of the peer", now)
 
-    def _count_infinite(self, subflow: Subflow) -> None:
+    def _count_infinite(self, subflow: SubflowState) -> None:
         """The infinite mapping of the peer has come: count it once for each subflow."""
         if self._announced_on != subflow.number:
             self._announced_on = subflow.number
             self._connection.count("MPTcpExtInfiniteMapRx")
 
-    def _infinite(self, subflow: Subflow) -> Dss:
+    def _infinite(self, subflow: SubflowState) -> Dss:
         """Return the infinite mapping: from the first byte that was not DATA_ACKed, linearly for ever."""
         connection = self._connection
-        outbound = connection.outbound
+        outbound = self._outbound
         dsn = outbound.una
         ssn = subflow.tcp.sender.end - (outbound.nxt - dsn)
         octets = outbound.octets
@@ -241,7 +238,7 @@ class Fallback:
 
     # --- The fallback itself ------------------------------------------------------------------------
 
-    def _fall_back(self, subflow: Subflow, why: str, now: int) -> None:
+    def _fall_back(self, subflow: SubflowState, why: str, now: int) -> None:
         """Become plain, and tell the peer with an infinite mapping.
 
         The next new data carries it, and an ACK at once: there may be no new data.
@@ -252,12 +249,12 @@ class Fallback:
         self._connection.count("MPTcpExtInfiniteMapTx")
         self._become_plain(subflow, why, dss, now)
 
-    def become_plain(self, subflow: Subflow, why: str, now: int) -> None:
+    def become_plain(self, subflow: SubflowState, why: str, now: int) -> None:
         """Make the connection a plain TCP connection on this subflow, from the next byte on."""
         if not self.is_plain:
             self._become_plain(subflow, why, None, now)
 
-    def _become_plain(self, subflow: Subflow, why: str, dss: Dss | None, now: int) -> None:
+    def _become_plain(self, subflow: SubflowState, why: str, dss: Dss | None, now: int) -> None:
         connection = self._connection
         tcp = subflow.tcp
         self.is_plain = True
@@ -278,30 +275,30 @@ class Fallback:
             connection.take_held(tcp, held, now)
         if dss is not None:
             subflow.send_ack_with(dss, (), now)
-        if connection.outbound.fin_wanted:
+        if self._outbound.fin_wanted:
             tcp.close(now)
         if tcp.receiver.fin_at >= 0 and tcp.receiver.nxt > tcp.receiver.fin_at:
             # The FIN came before the segment that makes it the end of the stream.
             connection.on_peer_closed(tcp.identifier, now)
         connection.settle()
 
-    def _hand_streams_to(self, tcp: Tcp, subflow: Subflow) -> int:
+    def _hand_streams_to(self, tcp: Tcp, subflow: SubflowState) -> int:
         """Let TCP go on with both directions of the stream by itself; return how many bytes MPTCP held.
 
         What is not mapped yet goes out on this subflow; what is lies there without gaps, sent or not.
         """
         connection = self._connection
-        outbound = connection.outbound
-        incoming = subflow.incoming
-        tcp.go_on_alone(outbound.nxt - 1, outbound.end - 1, connection.delivered, incoming.done)
-        held = incoming.release(tcp.receive_shift)
+        outbound = self._outbound
+        done = subflow.handed_on()
+        tcp.go_on_alone(outbound.nxt - 1, outbound.end - 1, connection.delivered, done)
+        held = subflow.release(tcp.receive_shift)
         if tcp.state >= ESTABLISHED:
             tcp.receiver.go_on_alone(connection.receive_buffer - connection.readable - held)
         return held
 
     # --- What happens after it ----------------------------------------------------------------------
 
-    def on_options_when_plain(self, subflow: Subflow, segment: Segment, now: int) -> bool:
+    def on_options_when_plain(self, subflow: SubflowState, segment: Segment, now: int) -> bool:
         """The peer may be plain or not yet; return False if the subflow ended with the segment.
 
         The peer's infinite mapping may follow its MP_FAIL. A peer that repeats MP_FAIL, or goes on mapping
@@ -319,7 +316,7 @@ class Fallback:
             # Old data was taken as it came first: a late copy says nothing new.
             and segment.seq + segment.length > max(segment.seq, tcp.receiver.nxt)
         ):
-            inbound = self._connection.inbound
+            inbound = self._inbound
             start = inbound.relative(dss.dsn, dss.dsn_octets) - unwrap(dss.ssn, segment.seq)
             if start != tcp.receive_shift + 1:
                 tcp.abort(now, "the peer still speaks MPTCP (middlebox interference)")

@@ -6,19 +6,15 @@ during the three-way handshake; those that return a bool decide whether that goe
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from mptcpsim.core.mptcp.agreement import is_well_formed
 from mptcpsim.core.mptcp.data_receiver import DataReceiver
 from mptcpsim.core.mptcp.data_sender import DataSender
 from mptcpsim.core.mptcp.mappings import Mapping
+from mptcpsim.core.mptcp.session import SubflowState
 from mptcpsim.core.mptcp.stages import KEYS_ARRIVED, KEYS_CONFIRMED
 from mptcpsim.core.mptcp_options import VERSION_0, MpCapable, MptcpOption
 from mptcpsim.core.segment import Segment
 from mptcpsim.units import NEVER
-
-if TYPE_CHECKING:
-    from mptcpsim.core.mptcp.subflow import Subflow
 
 
 class Handshake:
@@ -31,7 +27,7 @@ class Handshake:
 
     __slots__ = ("_subflow", "local_id", "remote_id", "repeat_at")
 
-    def __init__(self, subflow: Subflow) -> None:
+    def __init__(self, subflow: SubflowState) -> None:
         self._subflow = subflow
         self.local_id: int = 0
         self.remote_id: int = 0
@@ -82,7 +78,7 @@ class CapableHandshake(Handshake):
 
     __slots__ = ("_inbound", "_outbound")
 
-    def __init__(self, subflow: Subflow, outbound: DataSender, inbound: DataReceiver) -> None:
+    def __init__(self, subflow: SubflowState, outbound: DataSender, inbound: DataReceiver) -> None:
         super().__init__(subflow)
         self._outbound = outbound
         self._inbound = inbound

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from mptcpsim.core.mptcp.connection import MptcpConnection
+from mptcpsim.core.mptcp.session import SubflowState
 from mptcpsim.core.mptcp.subflow import Subflow
 from mptcpsim.core.segment import Segment
 from mptcpsim.core.tcp.connection import Connection
@@ -253,7 +254,8 @@ def mptcp_info(connection: Connection, now: int) -> MptcpInfo | None:
     acked = connection.acked
     each: list[MptcpSubflowInfo] = []
     reinjected = 0
-    for subflow in connection.extensions:
+    for number in range(len(connection.extensions)):
+        subflow = connection.subflow_of(number)
         reinjected += subflow.reinjected_bytes
         each.append(_subflow_info(connection, subflow, usable, acked))
     opened = [subflow for subflow in current if subflow.is_join and not subflow.tcp.passive]
@@ -290,8 +292,8 @@ def mptcp_info(connection: Connection, now: int) -> MptcpInfo | None:
         delivered_at=connection.delivered_at,
         last_heard=max(tcp.last_heard for tcp in connection.subflows),
         announced=len(connection.addresses.announced),
-        accepted=len({subflow.handshake.remote_id for subflow in opened} - {0}),
-        local_used=len({subflow.handshake.local_id for subflow in opened} - {0}),
+        accepted=len({subflow.remote_id() for subflow in opened} - {0}),
+        local_used=len({subflow.local_id() for subflow in opened} - {0}),
         subflows=len(current),
         joins=sum(subflow.is_join for subflow in current),
         each=tuple(each),
@@ -299,7 +301,7 @@ def mptcp_info(connection: Connection, now: int) -> MptcpInfo | None:
 
 
 def _subflow_info(
-    connection: MptcpConnection, subflow: Subflow, usable: list[Subflow], acked: int
+    connection: MptcpConnection, subflow: Subflow, usable: list[SubflowState], acked: int
 ) -> MptcpSubflowInfo:
     is_open = subflow in connection.open
     return MptcpSubflowInfo(

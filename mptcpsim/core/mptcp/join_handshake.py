@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from mptcpsim.core.mptcp.addresses import Addresses
 from mptcpsim.core.mptcp.handshake import Handshake
 from mptcpsim.core.mptcp.priority import Priority
+from mptcpsim.core.mptcp.session import SubflowState
 from mptcpsim.core.mptcp.stages import JOIN_ANSWERED, JOIN_PROVEN, PRE_ESTABLISHED, THIRD_ACK_ANSWERED
 from mptcpsim.core.mptcp_options import (
     REASON_MPTCP_SPECIFIC,
@@ -18,9 +17,6 @@ from mptcpsim.core.mptcp_options import (
 from mptcpsim.core.segment import Segment
 from mptcpsim.units import NEVER
 
-if TYPE_CHECKING:
-    from mptcpsim.core.mptcp.subflow import Subflow
-
 
 class JoinHandshake(Handshake):
     """MP_JOIN: both ends prove that they know the keys of the connection.
@@ -31,7 +27,7 @@ class JoinHandshake(Handshake):
 
     __slots__ = ("_addresses", "_priority", "_tries", "local_nonce", "remote_nonce")
 
-    def __init__(self, subflow: Subflow, addresses: Addresses, priority: Priority) -> None:
+    def __init__(self, subflow: SubflowState, addresses: Addresses, priority: Priority) -> None:
         super().__init__(subflow)
         self._addresses = addresses
         self._priority = priority
@@ -78,7 +74,7 @@ class JoinHandshake(Handshake):
                     return True
                 connection.count("MPTcpExtMPJoinSynAckHMacFailure")
                 break
-        connection.reset_subflow(subflow, REASON_MPTCP_SPECIFIC, "the SYN/ACK has no valid MP_JOIN", now)
+        subflow.reset(REASON_MPTCP_SPECIFIC, "the SYN/ACK has no valid MP_JOIN", now)
         return False
 
     def third_ack_option(self) -> MptcpOption:
@@ -157,7 +153,7 @@ class JoinHandshake(Handshake):
                     return True
                 connection.count("MPTcpExtMPJoinAckHMacFailure")
                 break
-        connection.reset_subflow(subflow, REASON_MPTCP_SPECIFIC, "the third ACK has no valid MP_JOIN", now)
+        subflow.reset(REASON_MPTCP_SPECIFIC, "the third ACK has no valid MP_JOIN", now)
         return False
 
     def _came_to_announced_port(self) -> bool:
@@ -174,5 +170,5 @@ class JoinHandshake(Handshake):
     def on_simultaneous_open(self, now: int) -> bool:
         """A join has no simultaneous open."""
         subflow = self._subflow
-        subflow.connection.reset_subflow(subflow, REASON_MPTCP_SPECIFIC, "simultaneous open of a join", now)
+        subflow.reset(REASON_MPTCP_SPECIFIC, "simultaneous open of a join", now)
         return False

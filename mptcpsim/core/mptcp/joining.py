@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from mptcpsim.core.mptcp.data_sender import DataSender
 from mptcpsim.core.mptcp.data_states import M_CLOSED, M_FASTCLOSE_WAIT, M_INIT, M_TIME_WAIT
+from mptcpsim.core.mptcp.session import Session
 from mptcpsim.core.mptcp_options import REASON_LACK_OF_RESOURCES, REASON_MPTCP_SPECIFIC, REASON_PROHIBITED
 from mptcpsim.core.segment import FourTuple
 from mptcpsim.core.sequences import UNKNOWN
 from mptcpsim.plugins import OpenSubflow, SubflowInfo
-
-if TYPE_CHECKING:
-    from mptcpsim.core.mptcp.connection import MptcpConnection
 
 
 class Joins:
@@ -23,7 +19,7 @@ class Joins:
 
     __slots__ = ("_allowed", "_before_third_ack", "_connection", "_failing", "_outbound", "_waiting")
 
-    def __init__(self, connection: MptcpConnection, outbound: DataSender) -> None:
+    def __init__(self, connection: Session, outbound: DataSender) -> None:
         self._connection = connection
         self._outbound = outbound
         self._allowed: bool = connection.config.mptcp.join_after == "at-once"

@@ -6,14 +6,11 @@ once, but the connection takes it later, and nothing sends an ACK then.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from mptcpsim.core.mptcp.data_receiver import DataReceiver
+from mptcpsim.core.mptcp.session import Session
 from mptcpsim.core.mptcp_options import Dss
-
-if TYPE_CHECKING:
-    from mptcpsim.core.mptcp.connection import MptcpConnection
-
 
 #: A read of so many bytes lasts as long as the switch says, a smaller one less.
 _WHOLE: Final = 32 * 1024
@@ -24,7 +21,7 @@ class LateReceiver(DataReceiver):
 
     __slots__ = ("_busy_ack", "_busy_until", "_lag")
 
-    def __init__(self, connection: MptcpConnection, buffer: int, ack_octets: int, lag: int) -> None:
+    def __init__(self, connection: Session, buffer: int, ack_octets: int, lag: int) -> None:
         super().__init__(connection, buffer, ack_octets)
         self._lag = lag
         self._busy_until: int = 0

@@ -7,20 +7,20 @@ checksum, which can be verified only when all of its bytes are there (RFC 8684 s
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from mptcpsim.core.mptcp.data_receiver import DataReceiver
 from mptcpsim.core.mptcp.dss_checksum import checksum_is_right, payload_sum
+from mptcpsim.core.mptcp.fail_signal import FailSignal
 from mptcpsim.core.mptcp.kept_segments import KeptSegments
 from mptcpsim.core.mptcp.mappings import Mapping, ReceivedMappings
+from mptcpsim.core.mptcp.session import SubflowState
 from mptcpsim.core.mptcp.stages import PLAIN
 from mptcpsim.core.mptcp_options import REASON_MPTCP_SPECIFIC
 from mptcpsim.core.payload import content, content_is, part_is
 from mptcpsim.core.segment import Segment
 from mptcpsim.core.sequences import UNKNOWN
 from mptcpsim.units import NEVER
-
-if TYPE_CHECKING:
-    from mptcpsim.core.mptcp.subflow import Subflow
 
 _32_BITS: Final = 0xFFFFFFFF
 _64_BITS: Final = 0xFFFFFFFFFFFFFFFF
@@ -38,6 +38,8 @@ class MappedData:
 
     __slots__ = (
         "_arrived",
+        "_fail",
+        "_inbound",
         "_matched",
         "_segments",
         "_subflow",
@@ -48,8 +50,10 @@ class MappedData:
         "received",
     )
 
-    def __init__(self, subflow: Subflow) -> None:
+    def __init__(self, subflow: SubflowState, inbound: DataReceiver, fail: FailSignal) -> None:
         self._subflow = subflow
+        self._inbound = inbound
+        self._fail = fail
         self.done: int = 1
         self.current_dsn: int = UNKNOWN
         self.current_ssn: int = 0
@@ -93,7 +97,7 @@ class MappedData:
             self._matched = segment
         if not self.received.add(mapping):
             connection.count("MPTcpExtDSSNotMatching")
-            connection.reset_subflow(subflow, REASON_MPTCP_SPECIFIC, "a mapping changed", now)
+            subflow.reset(REASON_MPTCP_SPECIFIC, "a mapping changed", now)
             return False
         if self.done < self._arrived:
             # It came after its data.
@@ -114,12 +118,12 @@ class MappedData:
             self.current_dsn = UNKNOWN
             if self.done == left and self.current_ssn == left and self.current_length == length:
                 self.done = right
-                self._subflow.connection.inbound.on_data(dsn, length, self._subflow, now)
+                self._inbound.on_data(dsn, length, self._subflow, now)
                 return
             self.received.add(Mapping(self.current_ssn, dsn, self.current_length, False))
         self._drain(now)
-        if self._subflow.fail.dsn >= 0 and self._subflow.speaks and self._unmapped_follows():
-            self._subflow.connection.fallback.on_fail_answered(self._subflow, now)
+        if self._fail.dsn >= 0 and self._subflow.speaks and self._unmapped_follows():
+            self._subflow.connection.on_fail_answered(self._subflow, now)
 
     def _unmapped_follows(self) -> bool:
         """Return whether data in order goes on where the mappings end."""
@@ -148,10 +152,10 @@ class MappedData:
                 return
             left, self.done = self.done, end
             received.forget_below(end)
-            connection.inbound.on_data(mapping.dsn + left - mapping.ssn, end - left, subflow, now)
+            self._inbound.on_data(mapping.dsn + left - mapping.ssn, end - left, subflow, now)
         self._segments.forget_below(self.done)
         if self.unmapped():
-            connection.inbound.on_unmapped(now)
+            self._inbound.on_unmapped(now)
 
     def unmapped(self) -> int:
         """Return how many bytes wait for a mapping that has not come."""
@@ -161,7 +165,7 @@ class MappedData:
 
     def _stopped(self) -> bool:
         subflow = self._subflow
-        return subflow.tcp.ended or subflow.stage == PLAIN or subflow.fail.dsn >= 0
+        return subflow.tcp.ended or subflow.stage == PLAIN or self._fail.dsn >= 0
 
     def _skip_unmapped(self) -> bool:
         """Drop data without a mapping where the profile does not hold it; return whether it did."""
@@ -185,9 +189,9 @@ class MappedData:
         segments = self._segments.between(mapping.ssn, end)
         data = _join(segments, mapping.ssn, end)
         length = mapping.length + 1 if mapping.data_fin else mapping.length
-        dsn = (connection.inbound.idsn + mapping.dsn) & _64_BITS
+        dsn = (self._inbound.idsn + mapping.dsn) & _64_BITS
         if not checksum_is_right(dsn, mapping.ssn & _32_BITS, length, payload_sum(data), mapping.checksum):
-            connection.fallback.on_checksum_failure(subflow, mapping, now)
+            connection.on_checksum_failure(subflow, mapping, now)
             return False
         for segment in segments:
             low = max(segment.seq, left)
@@ -202,7 +206,7 @@ class MappedData:
         was acknowledged, and the content of the next one.
         """
         connection = self._subflow.connection
-        for left, right in connection.inbound.fresh(dsn, dsn + high - low):
+        for left, right in self._inbound.fresh(dsn, dsn + high - low):
             if not part_is(segment, low + left - dsn, low + right - dsn, left - 1):
                 connection.refuse(segment)
 
@@ -222,7 +226,7 @@ class MappedData:
     def line(self) -> int:
         """Return the sequence number at which the stream goes on if what waits first lies on its line."""
         mapping = self.received.at(self.done)
-        dsn = self._subflow.connection.inbound.nxt
+        dsn = self._inbound.nxt
         return self.done if mapping is None else mapping.ssn + dsn - mapping.dsn
 
     def release(self, shift: int) -> int:

@@ -5,16 +5,14 @@ RFC 8684 leaves both to the host (sections 3.3.6 and 3.4.2).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from mptcpsim.core.mptcp.session import SubflowState
 from mptcpsim.core.mptcp.stages import READY
 from mptcpsim.core.mptcp_options import REASON_UNSPECIFIED
 from mptcpsim.core.segment import ACK, Segment
 from mptcpsim.core.tcp.states import CLOSE_WAIT, ESTABLISHED
 from mptcpsim.units import NEVER
-
-if TYPE_CHECKING:
-    from mptcpsim.core.mptcp.subflow import Subflow
 
 #: What arrives after the first probe may have been sent before the address was removed.
 _PROBES_AFTER_REMOVAL: Final = 2
@@ -31,7 +29,7 @@ class PathWatch:
 
     __slots__ = ("_probed", "_probes_left", "_removal_probe_at", "_subflow", "check_at", "probe_at", "stale")
 
-    def __init__(self, subflow: Subflow) -> None:
+    def __init__(self, subflow: SubflowState) -> None:
         self._subflow = subflow
         self.stale: bool = False
         self.probe_at: int = NEVER
@@ -121,6 +119,6 @@ class PathWatch:
             self.check_at = NEVER
             if tcp.last_heard < self._removal_probe_at:
                 connection.count("MPTcpExtRmSubflow")
-                connection.reset_subflow(subflow, REASON_UNSPECIFIED, "the address was removed", now)
+                subflow.reset(REASON_UNSPECIFIED, "the address was removed", now)
             elif self._probes_left:
                 self._probe_after_removal(now)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from mptcpsim.core.mptcp.addresses import Addresses
+from mptcpsim.core.mptcp.session import Session
 from mptcpsim.plugins import PathView, RemoteAddress, SubflowInfo
-
-if TYPE_CHECKING:
-    from mptcpsim.core.mptcp.connection import MptcpConnection
 
 
 class ConnectionPaths(PathView):
@@ -16,7 +12,7 @@ class ConnectionPaths(PathView):
 
     __slots__ = ("_addresses", "_connection")
 
-    def __init__(self, connection: MptcpConnection, addresses: Addresses) -> None:
+    def __init__(self, connection: Session, addresses: Addresses) -> None:
         self._connection = connection
         self._addresses = addresses
 

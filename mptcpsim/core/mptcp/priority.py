@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from mptcpsim.core.mptcp.data_sender import DataSender
+from mptcpsim.core.mptcp.session import SubflowState
 from mptcpsim.core.mptcp.signals import Signals
 from mptcpsim.core.mptcp_options import MpPrio
-
-if TYPE_CHECKING:
-    from mptcpsim.core.mptcp.subflow import Subflow
 
 
 class Priority:
@@ -22,7 +18,7 @@ class Priority:
 
     __slots__ = ("_outbound", "_peer", "_signals", "_subflow", "is_backup", "own")
 
-    def __init__(self, subflow: Subflow, outbound: DataSender, signals: Signals) -> None:
+    def __init__(self, subflow: SubflowState, outbound: DataSender, signals: Signals) -> None:
         self._subflow = subflow
         self._outbound = outbound
         self._signals = signals

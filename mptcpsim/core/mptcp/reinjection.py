@@ -19,17 +19,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from mptcpsim.core.mptcp.data_send_state import DataSendState
+from mptcpsim.core.mptcp.mappings import Mapping
+from mptcpsim.core.mptcp.session import Session, SubflowState
 from mptcpsim.core.mptcp_options import REASON_MIDDLEBOX
 from mptcpsim.plugins import PENALISE, RESEND
 from mptcpsim.units import NEVER
-
-if TYPE_CHECKING:
-    from mptcpsim.core.mptcp.connection import MptcpConnection
-    from mptcpsim.core.mptcp.mappings import Mapping
-    from mptcpsim.core.mptcp.subflow import Subflow
 
 #: Origin of data that any subflow may carry.
 NOBODY: Final = -1
@@ -122,7 +119,7 @@ class Reinjections:
 
     __slots__ = ("_connection", "_data", "_held_up_at", "_sent", "queue", "repair")
 
-    def __init__(self, connection: MptcpConnection, data: DataSendState) -> None:
+    def __init__(self, connection: Session, data: DataSendState) -> None:
         self._connection = connection
         self._data = data
         self.queue: deque[Reinjection] = deque()
@@ -163,11 +160,11 @@ class Reinjections:
 
     # --- Who asks -------------------------------------------------------------------------------
 
-    def on_timeout(self, subflow: Subflow) -> None:
+    def on_timeout(self, subflow: SubflowState) -> None:
         """A subflow is in time-out: others carry what it has outstanding, too."""
         self.add(unqueued(subflow.mappings.outstanding(), self._data.una, subflow.number))
 
-    def take_over(self, subflow: Subflow) -> None:
+    def take_over(self, subflow: SubflowState) -> None:
         """A subflow sends nothing any more: others take what it leaves.
 
         That it has acknowledged something is no reason to leave it out: its mapping may never have
@@ -186,7 +183,7 @@ class Reinjections:
         """What was sent again is DATA_ACKed: is the next byte missing, too?"""
         data = self._data
         repair = self.repair
-        if data.una >= data.nxt or self._connection.is_failing():
+        if data.una >= data.nxt or self._connection.awaits_fallback():
             repair.stop()
         elif not self.holds():
             self.add([repair.follow(data.una, data.nxt, self._misled())])
@@ -200,7 +197,7 @@ class Reinjections:
         """
         silent = [subflow for subflow in self._connection.alive() if subflow.bare_acks]
         for subflow in silent:
-            self._connection.reset_subflow(subflow, REASON_MIDDLEBOX, "no DATA_ACK passes any more", now)
+            subflow.reset(REASON_MIDDLEBOX, "no DATA_ACK passes any more", now)
         return len(silent) > 0
 
     def _misled(self) -> int:
@@ -223,7 +220,7 @@ class Reinjections:
 
     # --- When, and how much -----------------------------------------------------------------------
 
-    def push(self, usable: list[Subflow], now: int) -> None:
+    def push(self, usable: list[SubflowState], now: int) -> None:
         """Send again, elsewhere, what a failed subflow has not delivered (section 3.3.6)."""
         data = self._data
         queue = self.queue
@@ -245,7 +242,7 @@ class Reinjections:
             self.resend(subflow, dsn, length, now)
         self.queue = kept
 
-    def resend(self, subflow: Subflow, dsn: int, length: int, now: int) -> None:
+    def resend(self, subflow: SubflowState, dsn: int, length: int, now: int) -> None:
         """Send bytes again on a subflow."""
         data = self._data
         self._sent[subflow.number] = self._sent.get(subflow.number, 0) + length
@@ -254,7 +251,7 @@ class Reinjections:
         fin = data.fin_sent and dsn + length == data.end
         subflow.send_data(dsn, length, fin, dsn + length == data.end, now)
 
-    def resend_first(self, subflow: Subflow, most: int, now: int) -> int:
+    def resend_first(self, subflow: SubflowState, most: int, now: int) -> int:
         """Send the first bytes that are queued on a subflow, at most ``most``; return how many."""
         first = self.queue[0]
         if subflow.number == first.origin or self._data.una >= first.end:
@@ -264,14 +261,14 @@ class Reinjections:
         self.resend(subflow, dsn, length, now)
         return length
 
-    def on_blocked(self, usable: list[Subflow], now: int) -> None:
+    def on_blocked(self, usable: list[SubflowState], now: int) -> None:
         """Nothing new can be sent: maybe the oldest data is held up on a subflow that is slower.
 
         That is opportunistic retransmission and penalisation (Raiciu et al., NSDI 2012, section 4.2).
         """
         data = self._data
         una = data.una
-        holder: Subflow | None = None
+        holder: SubflowState | None = None
         for subflow in usable:
             if subflow.mappings.carries(una):
                 holder = subflow

@@ -6,18 +6,16 @@ bytes of an ACK is counted as dropped and goes with a later one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from mptcpsim.core.mptcp.data_receiver import DataReceiver
 from mptcpsim.core.mptcp.fail_signal import FailSignal
+from mptcpsim.core.mptcp.session import SubflowState
 from mptcpsim.core.mptcp.stages import PRE_ESTABLISHED, READY
 from mptcpsim.core.mptcp_options import AddAddr, Dss, MptcpOption, RemoveAddr, padded_length
 from mptcpsim.core.options import OPTION_SPACE
 from mptcpsim.core.tcp.states import CLOSE_WAIT, ESTABLISHED
 from mptcpsim.units import NEVER
-
-if TYPE_CHECKING:
-    from mptcpsim.core.mptcp.subflow import Subflow
 
 #: Section 4 of RFC 8684: more ACKs with signals in a row could be taken for duplicate ACKs.
 _ACKS_IN_A_ROW: Final = 2
@@ -42,7 +40,7 @@ class Signals:
 
     __slots__ = ("_acks", "_data_end", "_fail", "_inbound", "_subflow", "send_at", "waiting")
 
-    def __init__(self, subflow: Subflow, inbound: DataReceiver, fail: FailSignal) -> None:
+    def __init__(self, subflow: SubflowState, inbound: DataReceiver, fail: FailSignal) -> None:
         self._subflow = subflow
         self._inbound = inbound
         self._fail = fail

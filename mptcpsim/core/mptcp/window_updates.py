@@ -6,13 +6,11 @@ What else there is, is in ``MptcpConfig``: ``window_update``, ``window_update_ru
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from mptcpsim.core.mptcp.data_receiver import DataReceiver
+from mptcpsim.core.mptcp.session import Session, SubflowState
 from mptcpsim.core.window_log import UPDATE, WITHHELD
-
-if TYPE_CHECKING:
-    from mptcpsim.core.mptcp.connection import MptcpConnection
-    from mptcpsim.core.mptcp.subflow import Subflow
 
 _MAX_FIELD: Final = 0xFFFF
 
@@ -20,10 +18,11 @@ _MAX_FIELD: Final = 0xFFFF
 class WindowUpdates:
     """Who is told after a read, at one end of a connection."""
 
-    __slots__ = ("_connection", "_turn")
+    __slots__ = ("_connection", "_inbound", "_turn")
 
-    def __init__(self, connection: MptcpConnection) -> None:
+    def __init__(self, connection: Session, inbound: DataReceiver) -> None:
         self._connection = connection
+        self._inbound = inbound
         #: The subflow that the last read has driven, where reads drive one at a time.
         self._turn: int = -1
 
@@ -50,7 +49,7 @@ class WindowUpdates:
         for subflow in alive:
             self._update(subflow, now)
 
-    def _whose_turn(self) -> Subflow | None:
+    def _whose_turn(self) -> SubflowState | None:
         """Return the subflow that this read drives: they take turns, whether it is worth an update or not."""
         alive = self._connection.alive()
         usable = [subflow for subflow in alive if not subflow.failing] or alive
@@ -64,10 +63,10 @@ class WindowUpdates:
         self._turn = chosen.number
         return chosen
 
-    def missing_to_update(self, subflow: Subflow) -> int:
+    def missing_to_update(self, subflow: SubflowState) -> int:
         """Return how many bytes more must be read before an update is worth a segment; 0 or less: none."""
         connection = self._connection
-        inbound = connection.inbound
+        inbound = self._inbound
         receiver = subflow.tcp.receiver
         own_books = connection.config.mptcp.receive_window != "connection"
         mss = inbound.mss
@@ -91,7 +90,7 @@ class WindowUpdates:
             return min(two, (buffer + 1) // 2 - gain)
         return min(max(two, (buffer + 3) // 4 - gain), (buffer + 1) // 2 - gain)
 
-    def _update(self, subflow: Subflow, now: int) -> None:
+    def _update(self, subflow: SubflowState, now: int) -> None:
         tcp = subflow.tcp
         tcp.send_ack(now)
         tcp.log(UPDATE, now, tcp.sender.nxt, 0)
@@ -103,23 +102,23 @@ class WindowUpdates:
 
     # --- Books of its own ---------------------------------------------------------------------------
 
-    def own_space(self, subflow: Subflow) -> int:
+    def own_space(self, subflow: SubflowState) -> int:
         """Return the room that a subflow with books of its own sees."""
         connection = self._connection
-        inbound = connection.inbound
+        inbound = self._inbound
         if connection.config.mptcp.receive_window == "own":
             return inbound.buffer
         # What waits for its turn is in the reassembly queue, which FreeBSD does not count.
         return max(0, inbound.limit - inbound.nxt)
 
-    def own_window_field(self, subflow: Subflow) -> int:
+    def own_window_field(self, subflow: SubflowState) -> int:
         """Return the window field of a subflow with books of its own, and note the edge that it promises.
 
         FreeBSD: nothing below a segment and a quarter of the buffer, and never less than was promised.
         """
         tcp = subflow.tcp
         receiver = tcp.receiver
-        inbound = self._connection.inbound
+        inbound = self._inbound
         scale = receiver.scale
         space = self.own_space(subflow)
         if space < inbound.mss and 4 * space < inbound.buffer:
@@ -134,12 +133,12 @@ class WindowUpdates:
         receiver.note_window(field)
         return field
 
-    def after_join(self, subflow: Subflow, now: int) -> None:
+    def after_join(self, subflow: SubflowState, now: int) -> None:
         """A subflow was added: it brings the update of a read for which there was no subflow."""
         connection = self._connection
         usual = (
             connection.config.mptcp.window_update == "all"
             and connection.config.mptcp.receive_window == "connection"
         )
-        if usual and not connection.peer_closed and connection.inbound.is_behind(subflow.tcp.receiver.scale):
+        if usual and not connection.peer_closed and self._inbound.is_behind(subflow.tcp.receiver.scale):
             self._update(subflow, now)

@@ -75,11 +75,11 @@ def retransmissions(pair: MptcpPair) -> int:
 
 
 def by_reset_of_server(one: Stripped) -> None:
-    one.server.reset_subflow(one.server.subflow_of(1), REASON_UNSPECIFIED, "a test", one.pair.now)
+    one.server.subflow_of(1).reset(REASON_UNSPECIFIED, "a test", one.pair.now)
 
 
 def by_reset_of_client(one: Stripped) -> None:
-    one.client.reset_subflow(one.client.subflow_of(1), REASON_UNSPECIFIED, "a test", one.pair.now)
+    one.client.subflow_of(1).reset(REASON_UNSPECIFIED, "a test", one.pair.now)
 
 
 def by_fin_of_client(one: Stripped) -> None:

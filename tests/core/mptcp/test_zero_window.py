@@ -365,7 +365,7 @@ def test_z10_data_mapped_onto_the_dead_subflow_is_sent_on_the_other() -> None:
     """``caia-v0.4`` has data mapped onto the subflow that is reset while the window is closed."""
     case = closed("caia-v0.4")
     case.wait(SECOND)
-    case.client.reset_subflow(case.client.subflow_of(1), 0, "test", case.pair.now)
+    case.client.subflow_of(1).reset(0, "test", case.pair.now)
     case.pair.pump()
     case.wait(100 * MS)
     case.read()

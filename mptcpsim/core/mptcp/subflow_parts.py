@@ -1,0 +1,232 @@
+"""What MPTCP adds to one TCP subflow, put together: its mechanisms, and what they ask of it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mptcpsim.core.mptcp.addresses import Addresses
+from mptcpsim.core.mptcp.data_receiver import DataReceiver
+from mptcpsim.core.mptcp.data_sender import DataSender
+from mptcpsim.core.mptcp.fail_signal import FailSignal
+from mptcpsim.core.mptcp.fallback import Fallback
+from mptcpsim.core.mptcp.handshake import CapableHandshake, Handshake
+from mptcpsim.core.mptcp.join_handshake import JoinHandshake
+from mptcpsim.core.mptcp.mapped_data import MappedData
+from mptcpsim.core.mptcp.path_watch import PathWatch
+from mptcpsim.core.mptcp.priority import Priority
+from mptcpsim.core.mptcp.reset_reason import ResetReason
+from mptcpsim.core.mptcp.session import Session, SubflowState
+from mptcpsim.core.mptcp.signals import Signals
+from mptcpsim.core.mptcp.stages import FELL_BACK, KEYS_ARRIVED, PLAIN, STAGE_TRANSITIONS
+from mptcpsim.core.mptcp.window_updates import WindowUpdates
+from mptcpsim.core.mptcp_options import (
+    REASON_MIDDLEBOX,
+    REASON_NAMES,
+    VERSION_0,
+    MptcpOption,
+)
+from mptcpsim.core.sequences import UNKNOWN
+from mptcpsim.core.tcp.arrives import Tcp
+from mptcpsim.plugins import SubflowInfo
+
+_MASK: Final = 0xFFFFFFFF
+
+
+class SubflowParts(SubflowState):
+    """A subflow with its mechanisms.
+
+    Attributes:
+        handshake: the exchange that opens it.
+        join: the same if that is MP_JOIN, else None.
+        priority: whether it is a backup.
+        incoming: data that has arrived, and where it belongs.
+        watch: whether its path is there.
+        fail_signal: MP_FAIL, where it is the only subflow.
+        reset_reason: what the RST that ends it says.
+        signals: options that wait for room on an ACK.
+    """
+
+    __slots__ = (
+        "_ack_on_updates",
+        "_ahead",
+        "_edge_sent",
+        "_fallback",
+        "_inbound",
+        "_outbound",
+        "_own_books",
+        "_seen_ack",
+        "_seen_window",
+        "_updates",
+        "fail_signal",
+        "handshake",
+        "incoming",
+        "join",
+        "priority",
+        "reset_reason",
+        "signals",
+        "watch",
+    )
+
+    def __init__(
+        self,
+        connection: Session,
+        tcp: Tcp,
+        outbound: DataSender,
+        inbound: DataReceiver,
+        fallback: Fallback,
+        addresses: Addresses,
+        updates: WindowUpdates,
+    ) -> None:
+        super().__init__(connection, tcp)
+        self._outbound = outbound
+        self._inbound = inbound
+        self._fallback = fallback
+        self._updates = updates
+        #: DATA_ACK and window field of the last segment, as on the wire.
+        self._seen_ack: int = UNKNOWN
+        self._seen_window: int = UNKNOWN
+        mptcp = connection.config.mptcp
+        #: It keeps books of its own of the window that it announces.
+        self._own_books: bool = mptcp.receive_window != "connection"
+        self._ack_on_updates: bool = mptcp.data_ack_on_updates
+        self._ahead: bool = mptcp.map_ahead
+        #: The right edge of the connection's window that was announced here last.
+        self._edge_sent: int = 1
+        self.reset_reason = ResetReason(connection.agreed, inbound, connection.counters())
+        self.fail_signal = FailSignal(self, inbound)
+        self.incoming = MappedData(self, inbound, self.fail_signal)
+        self.watch = PathWatch(self)
+        self.signals = Signals(self, inbound, self.fail_signal)
+        self.priority = Priority(self, outbound, self.signals)
+        self.join: JoinHandshake | None = (
+            JoinHandshake(self, addresses, self.priority) if self.is_join else None
+        )
+        self.handshake: Handshake = self.join or CapableHandshake(self, outbound, inbound)
+
+    @property
+    def backup(self) -> bool:
+        """One of the two ends wants it used as a backup only."""
+        return self.priority.is_backup
+
+    # --- The stage --------------------------------------------------------------------------------
+
+    def advance(self, cause: str) -> None:
+        """Change the stage as the table has it."""
+        self.stage = STAGE_TRANSITIONS[self.stage, cause]
+        if cause == KEYS_ARRIVED:
+            self.keys_due = True
+        if not self.speaks and self.stage != PLAIN:
+            self.speaks = True
+            self.tcp.set_signal_bytes(self.data_option_space())
+
+    def become_plain(self) -> None:
+        """Leave MPTCP for ever: the connection goes on as plain TCP on this subflow."""
+        self.advance(FELL_BACK)
+        self.speaks = False
+        self.handshake.stop()
+        self.signals.stop()
+        self.watch.stop()
+        self.fail_signal.stop()
+
+    def data_option_space(self) -> int:
+        """Return the bytes that a mapping with a DATA_ACK takes on a data segment (section 3.3)."""
+        connection = self.connection
+        numbers = self._inbound.ack_octets + self._outbound.octets
+        length = numbers + (12 if connection.agreed.checksum else 10)
+        return max((length + 3) & ~3, 24 if self.keys_due and connection.agreed.version != VERSION_0 else 0)
+
+    def on_longer_numbers(self) -> None:
+        """DSNs or DATA_ACKs have 8 octets from now on: less payload fits."""
+        self.tcp.set_signal_bytes(self.data_option_space())
+
+    # --- What the connection asks for -------------------------------------------------------------
+
+    def info(self) -> SubflowInfo:
+        """Return what a path manager may know of the subflow."""
+        tcp = self.tcp
+        flow = tcp.flow
+        handshake = self.handshake
+        return SubflowInfo(
+            self.number,
+            flow.src,
+            handshake.local_id,
+            flow.dst,
+            handshake.remote_id,
+            flow.dport,
+            self.priority.is_backup,
+            not tcp.passive,
+        )
+
+    def open(self, backup: bool, now: int) -> None:
+        """Send the SYN of a join, perhaps as a backup."""
+        assert self.join is not None
+        self.join.begin(backup)
+        self.tcp.open_active(now)
+
+    def third_ack_option(self) -> MptcpOption:
+        """Return the option of the third ACK."""
+        return self.handshake.third_ack_option()
+
+    def on_remote_address_removed(self, now: int) -> None:
+        """The peer has removed the address that the subflow goes to."""
+        self.watch.on_address_removed(now)
+
+    # --- What mechanisms ask for --------------------------------------------------------------------
+
+    def local_id(self) -> int:
+        """Return the identifier of the own address that it uses."""
+        return self.handshake.local_id
+
+    def remote_id(self) -> int:
+        """Return the identifier of the address of the peer that it uses."""
+        return self.handshake.remote_id
+
+    def awaits_fallback(self) -> bool:
+        """Return whether MP_FAIL was sent here."""
+        return self.fail_signal.dsn >= 0
+
+    def unmapped(self) -> int:
+        """Return how many bytes wait for a mapping that has not come."""
+        return self.incoming.unmapped()
+
+    def reset(self, reason: int, why: str, now: int) -> None:
+        """Reset it, and say why where the version can (section 3.6)."""
+        self.reset_reason.on_reset(reason)
+        self.tcp.abort(now, f"{why} ({REASON_NAMES[reason]})")
+
+    def fail(self, dsn: int, why: str, now: int) -> None:
+        """Reset it with MP_FAIL."""
+        self.reset_reason.on_fail(dsn)
+        self.reset(REASON_MIDDLEBOX, why, now)
+
+    def on_fast_close(self) -> None:
+        """The connection is aborted: the RST that ends the subflow says so, where it can."""
+        self.reset_reason.on_fast_close()
+
+    def on_mp_prio(self, backup: bool) -> None:
+        """The peer wants it used as a backup only, or no longer."""
+        self.priority.on_mp_prio(backup)
+
+    def flush_signals(self, now: int) -> None:
+        """Send ACKs for the options that wait."""
+        self.signals.flush(now)
+
+    def ask_to_fall_back(self, dsn: int, now: int) -> None:
+        """Send MP_FAIL."""
+        self.fail_signal.begin(dsn, now)
+
+    def skip_to(self, seq: int, dsn: int) -> bool:
+        """Take what follows ``seq`` for the stream from ``dsn`` on; return False if that does not fit."""
+        return self.incoming.skip_to(seq, dsn)
+
+    def line(self) -> int:
+        """Return the sequence number at which the stream goes on if what waits first lies on its line."""
+        return self.incoming.line()
+
+    def handed_on(self) -> int:
+        """Return the sequence number up to which data was handed to the connection."""
+        return self.incoming.done
+
+    def release(self, shift: int) -> int:
+        """Go over to plain TCP: check the bytes that were held; return how many there are."""
+        return self.incoming.release(shift)
