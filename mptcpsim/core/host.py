@@ -1,6 +1,7 @@
 """What a host gives its connections: the time, the way out, counters, the event log, wake-ups.
 
-``core.stack.Stack`` is the whole host. TCP and MPTCP know no more of it than this.
+Connections of TCP know no more of their host than this. ``core.tcp.stack.TcpStack`` is the whole of a
+host that speaks TCP, ``core.stack.Stack`` of one that speaks MPTCP, too.
 Timers are lazy: a deadline is stored, and looked at no earlier than necessary.
 """
 

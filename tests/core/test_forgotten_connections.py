@@ -158,7 +158,7 @@ class Traffic:
             found[f"timers of {name}"] = len(stack._wakeups)
             found[f"courses of {name}"] = len(host._decisions)
             found[f"tokens of {name}"] = len(stack.tokens)
-            found[f"subflows of {name}"] = len(stack._subflows)
+            found[f"subflows of {name}"] = len(stack._tcps)
         found["callbacks"] = len(self.env.loop._heap)
         return found
 
