@@ -28,26 +28,35 @@ _FIRST: Final = -1
 
 
 class End:
-    """One end of a connection at an instant.
-
-    What has to be looked up (``segment``, ``carriers`` and so on) is that of the instant as long as the end
-    is not kept.
+    """One end of a connection at an instant; not to be kept longer, for its records are taken when asked for.
 
     Attributes:
         now: the instant, ns.
         info: what the application could know.
-        mptcp: what MPTCP says, None for a connection that never offered it.
-        subflows: what each subflow says.
     """
 
-    __slots__ = ("_connection", "info", "mptcp", "now", "subflows")
+    __slots__ = ("_connection", "_mptcp", "_subflows", "info", "now")
 
     def __init__(self, connection: Connection, now: int) -> None:
         self._connection = connection
         self.now = now
         self.info: ConnectionInfo = connection_info(connection)
-        self.mptcp: MptcpInfo | None = mptcp_info(connection, now)
-        self.subflows: list[TcpInfo] = tcp_infos(connection, now)
+        self._mptcp: MptcpInfo | None = None
+        self._subflows: list[TcpInfo] = []
+
+    @property
+    def mptcp(self) -> MptcpInfo | None:
+        """What MPTCP says, None for a connection that never offered it."""
+        if self._mptcp is None:
+            self._mptcp = mptcp_info(self._connection, self.now)
+        return self._mptcp
+
+    @property
+    def subflows(self) -> list[TcpInfo]:
+        """What each subflow says, those that have ended included."""
+        if not self._subflows:
+            self._subflows = tcp_infos(self._connection, self.now)
+        return self._subflows
 
     @property
     def identifier(self) -> int:

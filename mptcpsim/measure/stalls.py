@@ -84,8 +84,8 @@ def gap_since(sender: End, receiver: End, delivered_at: int, data_since: int) ->
         delivered_at,
         data_since,
         receiver.info.free_since,
-        sender.subflows[0].established_at,
-        receiver.subflows[0].established_at,
+        sender.info.established_at,
+        receiver.info.established_at,
     )
 
 

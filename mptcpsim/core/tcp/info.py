@@ -414,6 +414,7 @@ class ConnectionInfo(NamedTuple):
     Attributes:
         identifier: number of the connection at its host.
         established: the handshake was completed; it may be closed again.
+        established_at: when that was, or -1.
         closed: every subflow has reached CLOSED.
         closing: the application has closed its direction.
         error: why the connection failed, or an empty string.
@@ -433,6 +434,7 @@ class ConnectionInfo(NamedTuple):
 
     identifier: int
     established: bool
+    established_at: int
     closed: bool
     closing: bool
     error: str
@@ -576,6 +578,7 @@ def connection_info(connection: Connection) -> ConnectionInfo:
     return ConnectionInfo(
         identifier=connection.identifier,
         established=connection.established,
+        established_at=connection.subflows[0].established_at,
         closed=connection.closed,
         closing=connection.closing,
         error=connection.error,
