@@ -3,6 +3,7 @@
 #   make demo        run the demo scenario and say where the picture is
 #   make test        the whole test suite
 #   make check       ruff, the format of the source, mypy --strict, import layering
+#   make coverage    the suite but for slow tests, interpreted, and which share of the lines it runs
 #   make fuzz        the Hypothesis machines with 100,000 examples each
 #   make bench       the benchmarks
 #   make lowest      a part of the suite on the lowest versions of the libraries that pyproject.toml allows
@@ -16,6 +17,7 @@ SHELL := /bin/sh
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?= -n auto --dist loadgroup
+COVERAGE ?= .coverage.json
 DEMO_DIR ?= .demo/fairness
 DEMO_SCENARIO := experiments/demo/scenario.toml
 
@@ -38,7 +40,7 @@ echo "mptcpsim needs Python 3.11 or newer with the venv module (Debian and Ubunt
 exit 1
 endef
 
-.PHONY: demo test check fuzz bench lowest compiled uncompiled clean
+.PHONY: demo test check coverage fuzz bench lowest compiled uncompiled clean
 
 $(BIN)/python:
 	@p=$$($(FIND_PYTHON)) && echo "Making the environment $(VENV) with $$p" && "$$p" -m venv $(VENV)
@@ -66,6 +68,12 @@ check: $(DEV)
 	$(BIN)/mypy
 	$(BIN)/python -m pytest --quiet tests/test_layering.py
 
+# Compiled modules run no line of their source. Slow tests are left out: most of them work in copies of the
+# package or in processes of their own, whose lines are not counted.
+coverage: $(DEV) uncompiled
+	$(BIN)/python -m pytest $(PYTEST_ARGS) -m 'not slow' --cov --cov-report=json:$(COVERAGE) --cov-report=
+	$(BIN)/python -m tests.coverage_table $(COVERAGE)
+
 fuzz: $(DEV)
 	$(BIN)/python -m pytest $(PYTEST_ARGS) -m fuzz --hypothesis-profile=fuzz
 
@@ -89,4 +97,4 @@ uncompiled:
 	@rm -rf build
 
 clean: uncompiled
-	rm -rf $(VENV) $(LOWEST) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks mptcpsim.egg-info
+	rm -rf $(VENV) $(LOWEST) .demo .coverage $(COVERAGE) .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks mptcpsim.egg-info
