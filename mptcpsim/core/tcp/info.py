@@ -3,7 +3,8 @@
 A ``TcpInfo`` is taken at an instant and never changes. Its fields are exact: bytes, ns, numbers relative to
 the initial sequence number. The properties ``tcpi_...`` are the fields of ``struct tcp_info`` (Linux's
 ``include/uapi/linux/tcp.h``), with its units and the meaning that ``tcp_get_info`` gives them. Fields of
-mechanisms that are not in this core are left out: pacing and delivery rates, TCP Fast Open, rehashing.
+mechanisms that are not in this core are left out (pacing, delivery rates, TCP Fast Open, rehashing), and so
+is what it does not count for each connection, such as ``tcpi_segs_out``.
 
 Whoever measures reads these records and the event logs, never the objects that they are taken from.
 """
