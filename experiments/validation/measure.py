@@ -100,7 +100,7 @@ class EpochLoss(LossModel):
         sender = self._sender()
         if sender is None or sender.una < 1:
             return False
-        calm = sender.recovery.state == OPEN
+        calm = sender.recovery.ca_state == OPEN
         if not self._in_epoch:
             if not calm:
                 self._recovering = True

@@ -205,7 +205,7 @@ class SubflowState(Extension):
     def penalise(self) -> None:
         """Halve the window of a subflow that holds the connection up; how often is the scheduler's affair."""
         sender = self.tcp.sender
-        if sender.recovery.state == OPEN:
+        if sender.recovery.ca_state == OPEN:
             sender.window.halve(sender.mss)
 
     def log_heard(self, what: str, segment: Segment, now: int) -> None:

@@ -127,7 +127,7 @@ class Tcp(TcpEndpoint):
             ):
                 return False
             recovery = sender.recovery
-            if recovery.state != OPEN or recovery.dupacks or recovery.tlp_end >= 0:
+            if recovery.ca_state != OPEN or recovery.dupacks or recovery.tlp_end >= 0:
                 return False
             if extension is not None and not extension.take(segment, now):
                 return True
@@ -144,7 +144,7 @@ class Tcp(TcpEndpoint):
             or end > receiver.limit
             or receiver.out_of_order.total
             or receiver.fin_at >= 0
-            or sender.recovery.state != OPEN
+            or sender.recovery.ca_state != OPEN
             or sender.window_probe.at != NEVER
         ):
             return False

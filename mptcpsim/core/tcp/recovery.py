@@ -35,7 +35,7 @@ class Recovery:
     """The loss recovery state of one sender; sequence numbers relative, times in ns.
 
     Attributes:
-        state: OPEN, RECOVERY or LOSS.
+        ca_state: OPEN, RECOVERY or LOSS (Linux: ``icsk_ca_state``).
         point: RecoveryPoint: the recovery is over when this is acknowledged.
         dupacks: duplicate ACKs in a row.
         rack: the RACK detector, or None when it is off.
@@ -49,6 +49,7 @@ class Recovery:
         "_high_rxt",
         "_rescue_rxt",
         "board",
+        "ca_state",
         "dupacks",
         "limited_transmit",
         "point",
@@ -57,7 +58,6 @@ class Recovery:
         "reo_at",
         "sack",
         "sender",
-        "state",
         "tlp_at",
         "tlp_end",
         "tlp_resent",
@@ -67,7 +67,7 @@ class Recovery:
     def __init__(self, sender: SendState) -> None:
         self.sender = sender
         self.board: Scoreboard = sender.board
-        self.state: int = OPEN
+        self.ca_state: int = OPEN
         self.point: int = 0
         self.dupacks: int = 0
         self.prr = ProportionalRateReduction()
@@ -120,7 +120,7 @@ class Recovery:
             self.dupacks += 1
         elif acked:
             self.dupacks = 0
-        if self.state != OPEN and self.sender.una >= self.point:
+        if self.ca_state != OPEN and self.sender.una >= self.point:
             self._over(now)
             acked = 0  # this ACK ended the recovery; the next one lets the window grow
         if not self.sack:
@@ -132,9 +132,9 @@ class Recovery:
             self._rack_detect(now)
         else:
             self._sack_detect()
-        if self.state == OPEN and board.lost and self.sender.una >= self.point:
+        if self.ca_state == OPEN and board.lost and self.sender.una >= self.point:
             self._enter(flight, now)
-        if self.state == RECOVERY:
+        if self.ca_state == RECOVERY:
             self._proportion(delivered, acked > 0 and board.marked == lost_before)
         elif acked:
             self._grow(acked, flight, now)
@@ -148,7 +148,7 @@ class Recovery:
         congestion = sender.congestion
         if sender.ecn_echoed:
             return
-        if flight + sender.mss > congestion.cwnd or self.state == LOSS:
+        if flight + sender.mss > congestion.cwnd or self.ca_state == LOSS:
             congestion.on_ack(acked, now, sender.rtt.srtt, flight)
         else:
             congestion.on_unused_window(flight, now)
@@ -173,7 +173,7 @@ class Recovery:
         sender = self.sender
         ssthresh = sender.window.lower_threshold(flight, now)
         self.prr.start(flight, ssthresh)
-        self.state = RECOVERY
+        self.ca_state = RECOVERY
         self.point = sender.nxt
         sender.window_reduced()
         self._high_rxt = sender.una
@@ -187,23 +187,23 @@ class Recovery:
     def _over(self, now: int) -> None:
         """The recovery point is acknowledged."""
         sender = self.sender
-        if self.state == RECOVERY:
+        if self.ca_state == RECOVERY:
             if self.sack:
                 sender.window.reach_threshold()
             else:
                 sender.window.leave_newreno(sender.nxt - sender.una, sender.mss)
         if self.rack is not None:
             self.rack.on_recovery_over()
-        self.state = OPEN
+        self.ca_state = OPEN
         self.dupacks = 0
         sender.congestion.on_recovered(now)
 
     def repair(self, point: int) -> None:
         """Repair losses up to ``point`` that are no sign of congestion (path MTU discovery)."""
-        if self.state == RECOVERY:
+        if self.ca_state == RECOVERY:
             # PRR stops half-way: go to its target.
             self.sender.window.reach_threshold()
-        self.state = LOSS
+        self.ca_state = LOSS
         self.point = point
         self.dupacks = 0
         self.tlp_at = NEVER
@@ -215,7 +215,7 @@ class Recovery:
         assert rack is not None
         sender = self.sender
         rtt = sender.rtt
-        window = rack.window(self.state != OPEN, rtt.srtt, rtt.minimum)
+        window = rack.window(self.ca_state != OPEN, rtt.srtt, rtt.minimum)
         _, again = rack.detect(now, window)
         self.reo_at = again
         sender.tcp.wake_by(again)
@@ -224,9 +224,9 @@ class Recovery:
         """Segments that waited for reordering to resolve have waited long enough (section 6.2)."""
         self.reo_at = NEVER
         self._rack_detect(now)
-        if self.board.lost and self.state == OPEN and self.sender.una >= self.point:
+        if self.board.lost and self.ca_state == OPEN and self.sender.una >= self.point:
             self._enter(self.sender.nxt - self.sender.una, now)
-        if self.state == RECOVERY:
+        if self.ca_state == RECOVERY:
             self._proportion(0, False)
         self.sender.output(now)
 
@@ -235,7 +235,7 @@ class Recovery:
         sender = self.sender
         board = self.board
         if (
-            self.state != OPEN
+            self.ca_state != OPEN
             or board.sacked
             or self.tlp_end >= 0
             or not self.tlp_sampled
@@ -293,7 +293,7 @@ class Recovery:
             # Newer data was acknowledged and no duplicate reported: the probe repaired a loss,
             # and a loss is a sign of congestion.
             self.tlp_end = -1
-            if self.state == OPEN:
+            if self.ca_state == OPEN:
                 self.sender.window.on_probe_repaired(flight, now)
                 self.sender.window_reduced()
                 self.sender.tcp.count("TcpExtTCPLossProbeRecovery")
@@ -315,7 +315,7 @@ class Recovery:
             if above > (DUP_THRESH - 1) * sender.mss or count >= DUP_THRESH:
                 threshold = ranges.lefts[index]
                 break
-        if threshold < 0 and self.dupacks >= DUP_THRESH and self.state == OPEN and len(board):
+        if threshold < 0 and self.dupacks >= DUP_THRESH and self.ca_state == OPEN and len(board):
             threshold = board.records[board.head].end
         if threshold <= self._high_lost:
             return
@@ -330,7 +330,7 @@ class Recovery:
 
     def speculative(self) -> Sent | None:
         """Return what rules 3 and 4 of NextSeg() (section 4) allow to be sent again, or None."""
-        if self.state != RECOVERY or self.rack is not None or not self.sack:
+        if self.ca_state != RECOVERY or self.rack is not None or not self.sack:
             return None
         board = self.board
         records = board.records
@@ -354,7 +354,7 @@ class Recovery:
         sender = self.sender
         board = self.board
         mss = sender.mss
-        if self.state == RECOVERY:
+        if self.ca_state == RECOVERY:
             if acked:
                 # Section 3.2 step 3, partial acknowledgment: the next hole is lost too.
                 sender.window.deflate(acked, mss)
@@ -364,7 +364,7 @@ class Recovery:
             elif duplicate:
                 sender.window.on_duplicate(mss)
             return
-        if self.state == OPEN and self.dupacks == DUP_THRESH and sender.una > self.point and len(board):
+        if self.ca_state == OPEN and self.dupacks == DUP_THRESH and sender.una > self.point and len(board):
             self._enter(flight, now)
             sender.window.inflate(mss, DUP_THRESH)
             board.mark_lost(board.records[board.head])
@@ -398,7 +398,7 @@ class Recovery:
             for index in range(board.head, len(board.records)):
                 if not board.records[index].sacked:
                     board.mark_lost(board.records[index])
-        self.state = LOSS
+        self.ca_state = LOSS
         self.point = sender.nxt
         self.dupacks = 0
         self.tlp_end = -1

@@ -118,7 +118,7 @@ class Sender(SendState):
             self._send_new(cwnd, now)
         if self.source is not None and self.nxt >= self.end:
             self.source.push(now)
-        if board.lost or recovery.state == RECOVERY:
+        if board.lost or recovery.ca_state == RECOVERY:
             self._send_speculative(now)
         if self.fin_wanted and not self.fin_sent and self.nxt == self.end:
             self._send_fin(now)
@@ -159,7 +159,7 @@ class Sender(SendState):
         end = self.end
         edge = self.edge
         pipe = nxt - self.una - board.sacked - board.lost + board.resent
-        if recovery.state == OPEN and recovery.dupacks:
+        if recovery.ca_state == OPEN and recovery.dupacks:
             if not recovery.limited_transmit:
                 return
             if not recovery.sack:
@@ -241,7 +241,7 @@ class Sender(SendState):
         congestion = self.congestion
         pipe = self.nxt - self.una - board.sacked - board.lost + board.resent
         cwnd = congestion.cwnd
-        if recovery.state == OPEN and recovery.dupacks:
+        if recovery.ca_state == OPEN and recovery.dupacks:
             if not recovery.limited_transmit:
                 return 0
             if not recovery.sack:
@@ -319,7 +319,7 @@ class Sender(SendState):
         self.nxt = after
         self.sent_bytes += length
         self.last_sent_at = now
-        if self.recovery.state == RECOVERY:
+        if self.recovery.ca_state == RECOVERY:
             self.recovery.prr.on_sent(length)
         if fin:
             self.fin_sent = True
@@ -338,7 +338,7 @@ class Sender(SendState):
         board.mark_resent(record, now)
         if self.recovery.rack is not None:
             self.recovery.rack.on_resent(record)
-        if self.recovery.state == RECOVERY:
+        if self.recovery.ca_state == RECOVERY:
             self.recovery.prr.on_sent(data)
             self.tcp.count("TcpExtTCPFastRetrans")
         self.sent_bytes += data
@@ -461,12 +461,12 @@ class Sender(SendState):
         bare = not acked and segment.length == 0 and segment.sack is None
         if recovery.tlp_end >= 0:
             recovery.judge_probe(ack, copy, bare, flight, now)
-        if acked or fresh or duplicate or recovery.state != OPEN:
+        if acked or fresh or duplicate or recovery.ca_state != OPEN:
             recovery.on_ack(acked, delivered + fresh, duplicate, flight, now)
         if acked:
             self.arm_rto(now)
             self.tcp.acknowledged(now)
-        elif fresh and recovery.state == OPEN:
+        elif fresh and recovery.ca_state == OPEN:
             recovery.arm_probe(now)
 
     def _acknowledge(self, ack: int, echo: int, now: int) -> tuple[int, int]:
@@ -579,7 +579,7 @@ class Sender(SendState):
 
     def on_ecn_echo(self, now: int) -> None:
         """The peer saw a CE mark: react once a window of data (RFC 3168 section 6.1.2)."""
-        if self.recovery.state != OPEN or self.una < self.ecn_point:
+        if self.recovery.ca_state != OPEN or self.una < self.ecn_point:
             return
         self.window.on_ecn_echo(self.nxt - self.una, self.mss, now)
         self.window_reduced()

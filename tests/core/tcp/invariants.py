@@ -136,7 +136,7 @@ def check_acknowledged(connection: Connection, other: Connection | None) -> None
 
 def check_window(tcp: Tcp) -> None:
     """The congestion window holds a segment, but while PRR measures out a recovery (RFC 6937)."""
-    if tcp.state >= ESTABLISHED and not (tcp.sender.recovery.state == RECOVERY and tcp.receiver.sack):
+    if tcp.state >= ESTABLISHED and not (tcp.sender.recovery.ca_state == RECOVERY and tcp.receiver.sack):
         cwnd, mss = tcp.sender.congestion.cwnd, tcp.sender.mss
         hold("cwnd below one segment", cwnd >= mss, lambda: f"{cwnd} < {mss}")
 

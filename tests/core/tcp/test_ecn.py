@@ -204,7 +204,7 @@ def test_an_echo_right_before_a_loss_is_one_reduction() -> None:
     script.fresh()
     script.elapse(100)
     script.inject("AE", ack=nxt)
-    assert script.tcp.sender.recovery.state == 0
+    assert script.tcp.sender.recovery.ca_state == 0
     assert script.tcp.sender.congestion.ssthresh == ssthresh
     assert script.count("TcpExtTCPECNReduction") == 0
 

@@ -81,7 +81,7 @@ def test_fewer_wait_for_the_reordering_window() -> None:
     script.quiet()
     script.elapse(0.001)
     script.expect("A", at=sacked_at + 25 * MS, seq=1, length=MSS)
-    assert script.tcp.sender.recovery.state == RECOVERY
+    assert script.tcp.sender.recovery.ca_state == RECOVERY
 
 
 def test_example_1_losses_at_the_tail() -> None:
@@ -96,7 +96,7 @@ def test_example_1_losses_at_the_tail() -> None:
     assert ack(script, 2) == [2]
     script.elapse(RTT)
     assert ack(script, 3) == []
-    assert script.tcp.sender.recovery.state == OPEN
+    assert script.tcp.sender.recovery.ca_state == OPEN
     assert script.count("TcpExtTCPTimeouts") == 0
 
 
@@ -134,7 +134,7 @@ def test_reordering_is_noticed() -> None:
     for right in range(4, 9):
         assert ack(script, 2, (3, right)) == []
     ack(script, 8)
-    assert script.tcp.sender.recovery.state == OPEN
+    assert script.tcp.sender.recovery.ca_state == OPEN
     assert script.count("TcpRetransSegs") == 0
 
 
@@ -296,7 +296,7 @@ def test_time_out_marks_the_first_and_what_is_overdue() -> None:
     sender.recovery.tlp_sampled = False
     write(script, 2)
     script.run(sender.rto_at)
-    assert sender.recovery.state == LOSS
+    assert sender.recovery.ca_state == LOSS
     lost = [record.lost for record in sender.board.records[sender.board.head :]]
     assert lost == [True, True, True, False, False]
 
@@ -367,7 +367,7 @@ def test_probe_takes_new_data_first() -> None:
     script.elapse(2 * RTT)
     assert numbers(script) == [4]
     assert script.tcp.sender.nxt - script.tcp.sender.una == 5 * MSS
-    assert script.tcp.sender.recovery.state == OPEN
+    assert script.tcp.sender.recovery.ca_state == OPEN
 
 
 def test_probe_respects_the_receive_window() -> None:

@@ -113,7 +113,7 @@ def test_single_loss_end_to_end() -> None:
     }
     assert script.tcp.sender.congestion.ssthresh == 10 * MSS
     assert ack(script, 22) == [29, 30, 31]
-    assert script.tcp.sender.recovery.state == OPEN
+    assert script.tcp.sender.recovery.ca_state == OPEN
     assert script.tcp.sender.congestion.cwnd == 10 * MSS
 
 
@@ -171,7 +171,7 @@ def test_newreno_single_loss() -> None:
     # A full acknowledgment: cwnd = min(ssthresh, max(FlightSize, SMSS) + SMSS), 7 being out.
     assert ack(script, 22) == [29]
     assert script.tcp.sender.congestion.cwnd == 8 * MSS
-    assert script.tcp.sender.recovery.state == OPEN
+    assert script.tcp.sender.recovery.ca_state == OPEN
 
 
 def test_newreno_partial_acknowledgments() -> None:
@@ -182,11 +182,11 @@ def test_newreno_partial_acknowledgments() -> None:
     assert script.tcp.sender.congestion.cwnd == 13 * MSS
     assert ack(script, 4) == [4]
     assert script.tcp.sender.congestion.cwnd == (13 - 4 + 1) * MSS
-    assert script.tcp.sender.recovery.state == RECOVERY
+    assert script.tcp.sender.recovery.ca_state == RECOVERY
     assert ack(script, 9) == [9]
     assert script.tcp.sender.congestion.cwnd == (10 - 5 + 1) * MSS
     assert ack(script, 20) == []
-    assert script.tcp.sender.recovery.state == OPEN
+    assert script.tcp.sender.recovery.ca_state == OPEN
 
 
 def test_newreno_partial_acknowledgment_below_one_segment() -> None:
@@ -220,7 +220,7 @@ def test_newreno_after_a_time_out() -> None:
     assert numbers(script) == [0]
     for _ in range(4):
         ack(script, 0)
-    assert script.tcp.sender.recovery.state == LOSS
+    assert script.tcp.sender.recovery.ca_state == LOSS
     assert script.count("TcpExtTCPRenoRecovery") == 0
     assert ack(script, 1) == [1, 2]
     assert script.tcp.sender.congestion.cwnd == 2 * MSS
@@ -309,9 +309,9 @@ def test_next_seg_rule_4() -> None:
         sent += ack(script, 0, (1, right))
     assert sent == [0]
     assert ack(script, 9) == [9]
-    assert script.tcp.sender.recovery.state == RECOVERY
+    assert script.tcp.sender.recovery.ca_state == RECOVERY
     assert ack(script, 10) == []
-    assert script.tcp.sender.recovery.state == OPEN
+    assert script.tcp.sender.recovery.ca_state == OPEN
 
 
 def test_a_new_loss_below_the_recovery_point_is_the_same_event() -> None:
@@ -344,13 +344,13 @@ def test_time_out_in_recovery() -> None:
     script.elapse(1_000)
     assert numbers(script) == [0]
     recovery = script.tcp.sender.recovery
-    assert recovery.state == LOSS
+    assert recovery.ca_state == LOSS
     assert script.tcp.sender.congestion.cwnd == MSS
     assert ack(script, 4) == [4, 5]
     assert ack(script, 6) == [6, 7, 8]
     assert ack(script, 9) == [9]
     assert ack(script, 10) == []
-    assert recovery.state == OPEN
+    assert recovery.ca_state == OPEN
 
 
 def test_sacked_data_is_not_sent_again_after_a_time_out() -> None:
