@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import mptcpsim.core.tcp
 from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.errors import LocalProtocolError
 from mptcpsim.core.segment import (
@@ -28,6 +31,8 @@ from tests.core.tcp.script import PEER_PORT, Script
 from tests.core.tcp.transfer_machine import numbers
 
 MS = MILLISECOND
+
+TCP = Path(mptcpsim.core.tcp.__file__).parent
 
 
 def moves(pair: Pair) -> set[str]:
@@ -446,3 +451,39 @@ def test_an_icmp_error_about_an_earlier_connection_means_nothing_to_the_new_one(
     assert script.tcp.mtu == 1500
     script.icmp(sent, ICMP_FRAGMENTATION_NEEDED, 600)
     assert script.tcp.mtu == 600
+
+
+def writers_of_state(source: str) -> list[str]:
+    """Return the functions, each as often as it does so, that write or delete an attribute ``state``."""
+    return [
+        function.name
+        for function in ast.walk(ast.parse(source))
+        if isinstance(function, ast.FunctionDef)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Attribute) and node.attr == "state" and not isinstance(node.ctx, ast.Load)
+    ]
+
+
+def test_the_state_changes_in_one_method() -> None:
+    places = {path.name: writers_of_state(path.read_text(encoding="utf-8")) for path in TCP.glob("*.py")}
+    found = {name: writers for name, writers in places.items() if writers}
+    assert found == {"control_block.py": ["__init__", "_enter"]}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "self.state = CLOSED",
+        "tcp.state: int = CLOSED",
+        "self.tcp.state += 1",
+        "self.error, self.state = '', CLOSED",
+        "del self.state",
+    ],
+)
+def test_another_writer_of_the_state_is_found(line: str) -> None:
+    """The method that consults the table, and reads the state before, is found as well."""
+    source = (TCP / "control_block.py").read_text(encoding="utf-8")
+    header = "    def move(self, cause: str) -> None:\n"
+    assert header in source
+    changed = source.replace(header, f"    def wrong(self) -> None:\n        {line}\n\n{header}")
+    assert writers_of_state(changed) == ["__init__", "_enter", "wrong"]
