@@ -182,13 +182,6 @@ def test_a_circle_is_found(name: str, line: str, circle: set[str]) -> None:
     assert any(circle <= set(names) for names in found)
 
 
-#: Names that mean two things, and why they may.
-SHARED_NAMES = {
-    "Host": "core.host has what a host gives its connections, net.host the node around it",
-    "Switch": "core.mptcp.profiles switches a behaviour of a profile, net.switch forwards frames",
-}
-
-
 def names_of_types(source: str) -> list[str]:
     """Return the names of the classes and of the aliases of types that a module defines."""
     found = []
@@ -206,9 +199,7 @@ def test_one_name_for_one_thing() -> None:
     for module, source in SOURCES.items():
         for name in names_of_types(source):
             homes.setdefault(name, []).append(module)
-    shared = {name: modules for name, modules in homes.items() if len(modules) > 1}
-    assert {name: modules for name, modules in shared.items() if name not in SHARED_NAMES} == {}
-    assert set(SHARED_NAMES) <= set(shared), "take what is not shared any more out of the list"
+    assert {name: modules for name, modules in homes.items() if len(modules) > 1} == {}
 
 
 def test_a_type_of_any_form_has_a_name() -> None:

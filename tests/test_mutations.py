@@ -149,7 +149,7 @@ RATE_MUTATIONS = {
         changes=(
             (
                 "core/mptcp/mapped_data.py",
-                "        for left, right in connection.inbound.fresh(dsn, dsn + high - low):\n",
+                "        for left, right in self._inbound.unreceived(dsn, dsn + high - low):\n",
                 "        for left, right in ((dsn, dsn + high - low),):\n",
             ),
         ),
@@ -222,7 +222,7 @@ MPTCP_MUTATIONS = {
         changes=(
             (
                 "core/mptcp/data_sender.py",
-                "            right = self.end if self.end < self.edge else self.edge\n",
+                "            right = self.end if self.end < self.wnd_end else self.wnd_end\n",
                 "            right = self.end\n",
             ),
         ),

@@ -30,7 +30,7 @@ class TimerOwner:
 
     __slots__ = ("_calls", "_host", "ended", "wake_at")
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: TransportHost) -> None:
         self._host = host
         self.ended: bool = False
         #: Calls of ``on_wake`` that the host holds, the next one last, and that one's instant.
@@ -57,14 +57,14 @@ class TimerOwner:
         raise NotImplementedError
 
 
-class Host:
-    """The ground under the connections of one host.
+class TransportHost:
+    """What a host provides to its connections: time, an outbox, wake-ups, counters and the event log.
 
     Attributes:
         name: the host's.
         now: time of the current or last call, ns.
         outbox: packets to send, oldest first; the driver sends and clears it.
-        nowhere: what is sent from addresses that the host has lost.
+        discarded: packets sent from addresses that the host has lost; they never leave it.
         counters: the MIB of the host.
         events: the event log.
         fault: what is wrong with bytes that were delivered, or None; its connection can go on. A
@@ -78,12 +78,12 @@ class Host:
         "_order",
         "_wakeups",
         "counters",
+        "discarded",
         "events",
         "fault",
         "logs_windows",
         "name",
         "now",
-        "nowhere",
         "outbox",
         "wake_at",
     )
@@ -93,7 +93,7 @@ class Host:
         self.now: int = 0
         self.wake_at: int = NEVER
         self.outbox: list[Packet] = []
-        self.nowhere: list[Packet] = []
+        self.discarded: list[Packet] = []
         self.counters = Counters()
         self.events: list[Event] = []
         self.fault: IntegrityError | None = None

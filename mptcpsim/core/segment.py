@@ -313,8 +313,10 @@ class Segment(Packet):
         self.further_options = options
         self.size += length
 
-    def say(self, dss: Dss | None, options: tuple[MptcpOption, ...] | None, header: int) -> None:
-        """Carry just these options of MPTCP beside those in ``header`` bytes, and no SACK."""
+    def set_mptcp_options(
+        self, dss: Dss | None, options: tuple[MptcpOption, ...] | None, header: int
+    ) -> None:
+        """Replace SACK and all further options by these of MPTCP; ``header`` bytes hold the other options."""
         self.sack = None
         self.dss = dss
         self.options = options

@@ -400,7 +400,7 @@ class _Multipath(_Causes):
             return self.acks_lost(silent)
         if all(mine.each[tcp.identifier].own_window_closed for tcp in usable):
             return self.closed(usable, "on the subflows that are left")
-        if not mine.is_awake:
+        if not mine.may_push:
             words = (
                 f"{unsent} bytes wait, windows are open, and nothing wakes the scheduler: only a "
                 f"DATA_ACK that advances does; the data-level timer is due at {instant(mine.rto_at)}"

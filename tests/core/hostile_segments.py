@@ -177,7 +177,9 @@ class Forger:
         receiver, sender = tcp.receiver, tcp.sender
         bits = spec["flags"]
         seq = (
-            0 if bits & SYN and spec["seq"][0] == "next" else number(spec["seq"], receiver.nxt, receiver.edge)
+            0
+            if bits & SYN and spec["seq"][0] == "next"
+            else number(spec["seq"], receiver.nxt, receiver.wnd_end)
         )
         ack = number(spec["ack"], sender.una, sender.nxt)
         stamp = {"right": receiver.ts_recent, "none": UNKNOWN, "zero": 0}.get(spec["stamps"], UNKNOWN)
@@ -263,11 +265,11 @@ class Forger:
         data_ack = (out.idsn + number(ack_place, out.una, out.nxt)) & ((1 << 8 * ack_octets) - 1)
         if not dsn_octets:
             return Dss(ack_octets, data_ack)
-        edge = min(inbound.edge, inbound.nxt + (1 << 30))
+        edge = min(inbound.wnd_end, inbound.nxt + (1 << 30))
         dsn = number(dsn_place, inbound.nxt, edge)
         receiver = self.tcp.receiver
         place = fields["ssn"]
-        ssn = segment.seq if place[0] == "seq" else number(place, receiver.nxt, receiver.edge)
+        ssn = segment.seq if place[0] == "seq" else number(place, receiver.nxt, receiver.wnd_end)
         length = segment.length + (1 if fields["fin"] else 0) if fields["length"] < 0 else fields["length"]
         wire = (inbound.idsn + dsn) & _64_BITS
         checksum = UNKNOWN

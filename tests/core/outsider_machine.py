@@ -64,14 +64,16 @@ class OutsiderMachine(Intruded):
         self, connection: Connection, tcp: Tcp, what: str, spec: dict[str, Any], more: int
     ) -> Segment | None:
         receiver, sender = tcp.receiver, tcp.sender
-        edge = max(receiver.edge, receiver.nxt)
+        edge = max(receiver.wnd_end, receiver.nxt)
         if isinstance(connection, MptcpConnection):
-            edge += max(connection.inbound.edge - connection.inbound.nxt, 0) if not connection.is_plain else 0
+            edge += (
+                max(connection.inbound.wnd_end - connection.inbound.nxt, 0) if not connection.is_plain else 0
+            )
         segment = Forger(connection, tcp, sender_map(tcp), self._now()).segment(
             spec | {"stamps": "right", "seq": ("next", 0), "ack": ("next", 0), "sack": [], "flags": ACK}
         )
         segment.seq, segment.ack = receiver.nxt, sender.una
-        segment.window = min(max(sender.edge - sender.una, 0) >> tcp.snd_scale, 65_535)
+        segment.window = min(max(sender.wnd_end - sender.una, 0) >> tcp.snd_scale, 65_535)
         if what == "old":
             segment.length = min(more, receiver.nxt - 1)
             segment.seq -= segment.length

@@ -262,7 +262,7 @@ def test_bad_bytes_on_one_subflow_and_good_ones_on_the_other() -> None:
     """Bytes beyond the window are not judged either: they are not taken."""
     pair, client, server = ready(1, 2)
     out = client.outbound
-    mapped(pair, client, out.edge + 100, WRONG * 10)
+    mapped(pair, client, out.wnd_end + 100, WRONG * 10)
     pair.run(pair.now + 100 * MS)
     assert counted(pair.server, "NoDSSInWindow") == (1,)
     client.subflows[0].abort(pair.now)

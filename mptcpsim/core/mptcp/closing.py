@@ -111,7 +111,7 @@ class Closing:
         self._move(DATA_FIN_ACKED)
         self._close_subflows(both, subflow, now)
         self.on_subflow_closed(now)
-        self._connection.settle()
+        self._connection.notify_application()
 
     def on_data_fin(self, subflow: SubflowState, now: int) -> None:
         """The peer's DATA_FIN has arrived, and all data before it, the last of it on a subflow."""
@@ -121,7 +121,7 @@ class Closing:
         if self.state == M_TIME_WAIT:
             # Subflows may have joined since our own DATA_FIN was acknowledged.
             self._close_subflows(True, subflow, now)
-        self._connection.settle()
+        self._connection.notify_application()
         self.on_subflow_closed(now)
 
     def _close_subflows(self, both: bool, working: SubflowState, now: int) -> None:
@@ -233,7 +233,7 @@ class Closing:
                 tcp.abort(now)
         self._ask(chosen, now)
         self._arm_fastclose(now + chosen.tcp.sender.rtt.timeout())
-        connection.settle()
+        connection.notify_application()
 
     def _repeat_fast_close(self, now: int) -> None:
         """MP_FASTCLOSE was not answered with a RST: send it again, and at last a RST of our own."""

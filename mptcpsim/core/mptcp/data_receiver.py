@@ -23,7 +23,7 @@ class DataReceiver:
 
     Attributes:
         nxt: next DSN expected, that is the DATA_ACK.
-        edge: right edge of the window as the peer reads it; never moves left.
+        wnd_end: right edge of the window as the peer reads it; never moves left.
         limit: right edge that the receive buffer allows now; the application moves it by reading.
         out_of_order: ranges above ``nxt`` that have arrived.
         fin_at: DSN of the peer's DATA_FIN, or -1.
@@ -42,17 +42,17 @@ class DataReceiver:
         "_spare",
         "_waits_for_mappings",
         "ack_octets",
+        "announced_wnd_end",
         "buffer",
         "duplicate_bytes",
-        "edge",
         "fin_at",
         "idsn",
-        "last_sent",
+        "last_ack_sent",
         "limit",
         "mss",
         "nxt",
         "out_of_order",
-        "told",
+        "wnd_end",
         "zero_window",
     )
 
@@ -62,9 +62,9 @@ class DataReceiver:
         self.idsn: int = 0
         self.nxt: int = 1
         self.buffer = buffer
-        self.edge: int = 1
+        self.wnd_end: int = 1
         #: The largest right edge that a subflow has announced.
-        self.told: int = 1
+        self.announced_wnd_end: int = 1
         self.limit: int = 1 + buffer
         self.out_of_order = Ranges()
         self.fin_at: int = UNKNOWN
@@ -79,11 +79,11 @@ class DataReceiver:
         self._spare: int = buffer
         if mptcp.receive_window != "connection":
             # There is no right edge of the connection: what a subflow may take, the connection takes.
-            self.edge = NEVER
+            self.wnd_end = NEVER
             # Nothing bounds what waits for its turn; each subflow may have promised the whole buffer.
             self._spare = NEVER
-        #: The DATA_ACK that went out last without data; of use where not every ACK has one.
-        self.last_sent: int = 0
+        #: The last DATA_ACK sent without data. It matters only where some ACKs carry none.
+        self.last_ack_sent: int = 0
         self._ack: Dss = Dss()
         self._ack_for: int = -1
         self._field: int = 0
@@ -116,16 +116,16 @@ class DataReceiver:
         self._ack = Dss(self.ack_octets, narrow(nxt, self.ack_octets, self.idsn))
         return self._ack
 
-    def say_ack(self) -> Dss:
-        """Return the same for a segment that no other reason gives a DATA_ACK (see ``last_sent``)."""
-        self.last_sent = self.nxt
+    def note_ack_sent(self) -> Dss:
+        """Return ``ack_dss()`` for a segment without data, and note it in ``last_ack_sent``."""
+        self.last_ack_sent = self.nxt
         return self.ack_dss()
 
-    def is_news(self, edge: int) -> bool:
-        """Note that a subflow announces a right edge; return whether none has done so before."""
-        if edge <= self.told:
+    def note_announced(self, edge: int) -> bool:
+        """Note the right edge that a subflow announces; return whether it is further than any before."""
+        if edge <= self.announced_wnd_end:
             return False
-        self.told = edge
+        self.announced_wnd_end = edge
         return True
 
     def on_read(self, count: int, now: int) -> None:
@@ -169,7 +169,7 @@ class DataReceiver:
         self._seen_nxt = nxt
         self._seen_limit = limit
         self._seen_scale = scale
-        edge = self.edge
+        edge = self.wnd_end
         target = limit if limit - edge >= self._step(scale) else edge
         field = (target - nxt) >> scale
         if field > _MAX_FIELD:
@@ -178,7 +178,7 @@ class DataReceiver:
             field = min((edge - nxt + (1 << scale) - 1) >> scale, _MAX_FIELD)
         promised = nxt + (field << scale)
         if promised > edge:
-            self.edge = promised
+            self.wnd_end = promised
         if field == 0 and not self.zero_window:
             self.zero_window = True
             self._connection.count("TcpExtTCPToZeroWindowAdv")
@@ -186,7 +186,7 @@ class DataReceiver:
         elif field and self.zero_window:
             self.zero_window = False
             self._connection.count("TcpExtTCPFromZeroWindowAdv")
-            self._connection.note("window reopened", f"edge {self.edge}")
+            self._connection.note("window reopened", f"edge {self.wnd_end}")
         self._field = field
         return field
 
@@ -204,30 +204,30 @@ class DataReceiver:
         slow reader keeps small proves nothing.
         """
         least = max(self.buffer // 2, 1)
-        if self.edge == NEVER:
+        if self.wnd_end == NEVER:
             return unmapped >= least
-        return unmapped + self.out_of_order.total >= max(self.edge - self.nxt - self.mss, least)
+        return unmapped + self.out_of_order.total >= max(self.wnd_end - self.nxt - self.mss, least)
 
     def syn_window(self) -> int:
         """Return the window field of a SYN, which is not scaled (RFC 7323 section 2.2)."""
         field = max(0, min(self.limit - self.nxt, _MAX_FIELD))
         if self._connection.state == M_INIT:
             # Before any DATA_ACK the window starts at the first byte (section 3.3.5).
-            self.edge = max(self.edge, self.nxt + field)
+            self.wnd_end = max(self.wnd_end, self.nxt + field)
         return field
 
     def wants_window_update(self, scale: int) -> bool:
         """Return whether the application read so much that the peer should be told at once."""
-        return min(self.limit, self.nxt + (_MAX_FIELD << scale)) - self.edge >= self.least_gain(scale)
+        return min(self.limit, self.nxt + (_MAX_FIELD << scale)) - self.wnd_end >= self.least_gain(scale)
 
-    def is_behind(self, scale: int) -> bool:
-        """Return whether the peer holds the window for closed, and it would be worth an update."""
-        return self.edge - self.nxt < self.mss and self.wants_window_update(scale)
+    def owes_update(self, scale: int) -> bool:
+        """Return whether the peer sees less than a segment of window and an update would raise it."""
+        return self.wnd_end - self.nxt < self.mss and self.wants_window_update(scale)
 
     def least_gain(self, scale: int) -> int:
         """Return by how many bytes the edge must move to be worth an update."""
         step = self._step(scale)
-        if self.edge - self.nxt < self.mss:
+        if self.wnd_end - self.nxt < self.mss:
             return step
         return max(min(2 * self.mss, self.buffer // 2), step)
 
@@ -241,7 +241,7 @@ class DataReceiver:
         most = self.limit + self._spare
         if (
             dsn == nxt
-            and right <= self.edge
+            and right <= self.wnd_end
             and right <= most
             and self.fin_at == UNKNOWN
             and not self.out_of_order.total
@@ -249,10 +249,10 @@ class DataReceiver:
             self.nxt = right
             connection.deliver(dsn, length, subflow, now)
             return
-        if right > self.edge:
+        if right > self.wnd_end:
             # Beyond the window: not taken, and not DATA_ACKed (section 3.8).
             connection.count("MPTcpExtNoDSSInWindow")
-            right = self.edge
+            right = self.wnd_end
         if right > most:
             # Promises were rounded up so often that twice the buffer is in use (Linux: TCPRcvQDrop).
             connection.count("TcpExtTCPRcvQDrop")
@@ -311,10 +311,10 @@ class DataReceiver:
             subflow = connection.extensions[number]
             subflow.reset(REASON_MIDDLEBOX, "a window of data without mapping", now)
 
-    def fresh(self, left: int, right: int) -> list[tuple[int, int]]:
+    def unreceived(self, left: int, right: int) -> list[tuple[int, int]]:
         """Return the parts of [left, right) that ``on_data`` would take: not old, and within the window."""
         left = max(left, self.nxt)
-        right = min(right, self.edge, self.limit + self._spare, self._last())
+        right = min(right, self.wnd_end, self.limit + self._spare, self._last())
         return self.out_of_order.missing(left, right) if left < right else []
 
     def _last(self) -> int:
@@ -330,7 +330,7 @@ class DataReceiver:
 
     def on_fin(self, dsn: int, subflow: SubflowState, now: int) -> None:
         """Note the DSN of the peer's DATA_FIN (section 3.3.3)."""
-        self.last_sent = 0
+        self.last_ack_sent = 0
         if self.fin_at == UNKNOWN and dsn >= self.nxt:
             self.fin_at = dsn
         if self.fin_at == self.nxt:
@@ -340,7 +340,7 @@ class DataReceiver:
         """Everything before the DATA_FIN is there: it takes one number, and is DATA_ACKed."""
         self.nxt += 1
         self.limit += 1
-        self.edge = max(self.edge, self.nxt)
+        self.wnd_end = max(self.wnd_end, self.nxt)
         self.fin_at = UNKNOWN - 1
         self.out_of_order.remove_below(NEVER)
         subflow.tcp.receiver.request_ack()

@@ -23,29 +23,30 @@ class DataSendState(DataSource):
         una: the DATA_ACK: the lowest DSN that is not acknowledged.
         nxt: the next DSN to send for the first time.
         end: DSN after the last byte that the application wrote.
-        edge: right edge of the peer's window: the largest DATA_ACK + window seen on any subflow.
+        wnd_end: right edge of the peer's window: the largest DATA_ACK + window seen on any subflow.
         max_window: largest window the peer ever offered.
         fin_wanted, fin_sent: the application closed; the DATA_FIN has a number (``end``) and was sent.
-        awake: ``push`` is not waiting for a DATA_ACK, which it does where a window alone does not wake it.
+        may_push: ``push`` may send. It is False while ``push`` waits for a DATA_ACK, which happens only with
+            ``wake_on_window = false``.
         declined_at: when the scheduler was last asked for a subflow and chose none, ns, or -1.
         repeated_while_closed: bytes sent again while the peer's window was closed, probes included.
     """
 
     __slots__ = (
         "_connection",
-        "awake",
         "declined_at",
-        "edge",
         "end",
         "fin_sent",
         "fin_wanted",
         "idsn",
         "max_window",
+        "may_push",
         "nxt",
         "octets",
         "repeated_while_closed",
         "scheduler",
         "una",
+        "wnd_end",
     )
 
     def __init__(self, connection: Session, scheduler: Scheduler, idsn: int) -> None:
@@ -58,11 +59,11 @@ class DataSendState(DataSource):
         self.una: int = 1
         self.nxt: int = 1
         self.end: int = 1
-        self.edge: int = 1 if mptcp.connection_window else NEVER
+        self.wnd_end: int = 1 if mptcp.connection_window else NEVER
         self.max_window: int = 0
         self.fin_wanted: bool = False
         self.fin_sent: bool = False
-        self.awake: bool = True
+        self.may_push: bool = True
         self.declined_at: int = -1
         self.repeated_while_closed: int = 0
 
@@ -84,7 +85,7 @@ class DataSendState(DataSource):
     @property
     def window(self) -> int:
         """Bytes that the connection's window allows."""
-        return max(0, self.edge - self.nxt)
+        return max(0, self.wnd_end - self.nxt)
 
     # --- Small services -------------------------------------------------------------------------
 
@@ -97,12 +98,12 @@ class DataSendState(DataSource):
         return self.end + 1 if self.fin_sent else self.nxt
 
     def wake(self) -> None:
-        """There is something to send that waits for no DATA_ACK."""
-        self.awake = True
+        """Let ``push`` send without waiting for a DATA_ACK."""
+        self.may_push = True
 
     def on_repeated(self, count: int) -> None:
         """Bytes are sent again."""
-        if self.edge <= self.nxt:
+        if self.wnd_end <= self.nxt:
             self.repeated_while_closed += count
 
     def choose(self, usable: list[SubflowState], left: int, excluded: int, now: int) -> SubflowState | None:

@@ -35,25 +35,25 @@ class DataSender(DataSendState):
         rto_at: when the connection-level retransmission timer is due.
         override_at: when a small window is used after all.
         timer_at: when the connection-level retransmission timer last made data go, ns, or -1.
-        ahead: data is mapped onto a subflow before the subflow may send it.
+        maps_ahead: data is mapped onto a subflow before the subflow may send it.
     """
 
     __slots__ = (
         "_copies",
-        "_fills",
+        "_fills_window",
         "_first_try",
-        "_fixed",
+        "_fixed_timeout",
         "_probe_dsns",
-        "_probes",
+        "_probes_window",
         "_progress_at",
         "_pushing",
         "_rate_from",
         "_rate_since",
         "_retries",
         "_subflows_probe",
-        "_wakes",
-        "ahead",
+        "_wakes_on_window",
         "backoff",
+        "maps_ahead",
         "override_at",
         "reinjections",
         "rto_at",
@@ -64,14 +64,14 @@ class DataSender(DataSendState):
         super().__init__(connection, scheduler, idsn)
         config = connection.config
         mptcp = config.mptcp
-        self.ahead: bool = mptcp.map_ahead
+        self.maps_ahead: bool = mptcp.map_ahead
         self.timer_at: int = -1
-        self._wakes: bool = mptcp.wake_on_window
-        self._probes: bool = mptcp.data_probe
+        self._wakes_on_window: bool = mptcp.wake_on_window
+        self._probes_window: bool = mptcp.data_probe
         self._subflows_probe: bool = mptcp.subflow_probe != "none"
-        self._fixed: int = mptcp.data_timeout
+        self._fixed_timeout: int = mptcp.data_timeout
         self._first_try: int = mptcp.data_retransmit
-        self._fills: bool = mptcp.fill_window
+        self._fills_window: bool = mptcp.fill_window
         self._retries: int = config.data_retries if mptcp.data_retries < 0 else mptcp.data_retries
         #: DSNs of bytes that go out before anything else, to probe the window of the connection, by the
         #: number of the subflow.
@@ -94,7 +94,7 @@ class DataSender(DataSendState):
     def append(self, count: int) -> None:
         """The application has written ``count`` bytes."""
         self.end += count
-        self.awake = True
+        self.may_push = True
 
     def close(self) -> None:
         """The application writes no more: the DATA_FIN follows what it has written."""
@@ -105,7 +105,7 @@ class DataSender(DataSendState):
     def start(self, idsn: int, window: int) -> None:
         """The version is agreed on, and with it the own IDSN; take the window of the peer's SYN (3.3.5)."""
         self.idsn = idsn
-        self.edge = max(self.edge, 1 + window)
+        self.wnd_end = max(self.wnd_end, 1 + window)
         self.max_window = window
 
     def on_data_ack(self, ack: int, window: int, subflow: SubflowState, segment: Segment, now: int) -> None:
@@ -114,22 +114,22 @@ class DataSender(DataSendState):
         if ack > highest:
             # It acknowledges what was never sent.
             return
-        if ack + window > self.edge:
-            if self.edge <= self.nxt:
+        if ack + window > self.wnd_end:
+            if self.wnd_end <= self.nxt:
                 subflow.log_heard(OPENED, segment, now)
-            self.edge = ack + window
-            self.moved = True
+            self.wnd_end = ack + window
+            self.push_pending = True
             if window > self.max_window:
                 self.max_window = window
-        elif self.edge == NEVER:
+        elif self.wnd_end == NEVER:
             self.max_window = max(self.max_window, window)
-        elif ack + window < self.edge and ack >= self.una:
+        elif ack + window < self.wnd_end and ack >= self.una:
             # A right edge that moves left is not honoured (section 3.3.4).
             self._connection.count("MptcpsimRightEdgeLeft")
         if ack <= self.una:
             return
         self.una = ack
-        self.moved = self.awake = True
+        self.push_pending = self.may_push = True
         self.backoff = 0
         self._progress_at = now
         if self.fin_sent and ack > self.end:
@@ -142,8 +142,8 @@ class DataSender(DataSendState):
 
     def push(self, now: int) -> None:
         """Send all that windows and scheduler allow: reinjections, new data, the DATA_FIN."""
-        self.moved = False
-        if self._pushing or not self.awake:
+        self.push_pending = False
+        if self._pushing or not self.may_push:
             return
         reinjections = self.reinjections
         if self.una >= reinjections.repair.end:
@@ -162,11 +162,11 @@ class DataSender(DataSendState):
         if usable:
             if reinjections.queue:
                 reinjections.push(usable, now)
-            if self._probe_dsns and self.edge > self.nxt:
+            if self._probe_dsns and self.wnd_end > self.nxt:
                 self._send_probes(usable, now)
             if self.scheduler.REDUNDANT:
                 self._push_copies(usable, now)
-            elif new and self.ahead:
+            elif new and self.maps_ahead:
                 self._push_ahead(usable, now)
             elif new:
                 self._push_new(usable, now)
@@ -174,7 +174,7 @@ class DataSender(DataSendState):
                 self.send_fin(now)
             if self.nxt < self.end or reinjections.queue:
                 self._wait(usable, now)
-        elif self._fixed and self.rto_at == NEVER and new:
+        elif self._fixed_timeout and self.rto_at == NEVER and new:
             self._start_timer(now)
         self._pushing = False
 
@@ -184,7 +184,7 @@ class DataSender(DataSendState):
         several = len(usable) > 1
         segments = self._connection.config.mptcp.mapping_segments
         while self.nxt < self.end:
-            right = self.end if self.end < self.edge else self.edge
+            right = self.end if self.end < self.wnd_end else self.wnd_end
             left = right - self.nxt
             if left <= 0:
                 self.reinjections.on_blocked(usable, now)
@@ -225,7 +225,7 @@ class DataSender(DataSendState):
                 break
             subflow = self._connection.extensions[chosen.identifier]
             most = subflow.tcp.sender.mss * segments
-            length = min(self.end - self.nxt, self.edge - self.nxt, most)
+            length = min(self.end - self.nxt, self.wnd_end - self.nxt, most)
             if length <= 0 or (length < subflow.tcp.sender.mss and self._wait_for_more(length)):
                 break
             self._send_new(subflow, length, now)
@@ -260,7 +260,7 @@ class DataSender(DataSendState):
         nagle = self._connection.config.nagle
         if self.nxt + length == self.end:
             return nagle and outstanding and not self.fin_wanted
-        if self._fills:
+        if self._fills_window:
             return False
         # The window cuts the segment: worth it only if it is half of the largest window.
         return length * 2 < self.max_window or (nagle and outstanding)
@@ -286,7 +286,7 @@ class DataSender(DataSendState):
     def _send_probes(self, usable: list[SubflowState], now: int) -> None:
         """The window has reopened: what probes it goes first, where the subflow's own window allows it."""
         for subflow in usable:
-            if subflow.number in self._probe_dsns and subflow.tcp.sender.edge > subflow.tcp.sender.nxt:
+            if subflow.number in self._probe_dsns and subflow.tcp.sender.wnd_end > subflow.tcp.sender.nxt:
                 self._send_probe(subflow, now)
 
     def _send_probe(self, subflow: SubflowState, now: int) -> None:
@@ -309,7 +309,7 @@ class DataSender(DataSendState):
         for subflow in usable:
             while True:
                 dsn = max(self._copies.get(subflow.number, 1), self.una)
-                right = min(self.end, self.edge)
+                right = min(self.end, self.wnd_end)
                 mss = subflow.tcp.sender.mss
                 length = min(right - dsn, mss)
                 if length <= 0 or subflow.room(now) < length:
@@ -332,21 +332,21 @@ class DataSender(DataSendState):
     def _wait(self, usable: list[SubflowState], now: int) -> None:
         """Data is left over: where nothing is in flight, some timer has to run."""
         idle = True
-        closed = self.nxt < self.end and self.edge <= self.nxt
-        if not self._wakes:
-            self.awake = False
-        if self._fixed and self.rto_at == NEVER:
+        closed = self.nxt < self.end and self.wnd_end <= self.nxt
+        if not self._wakes_on_window:
+            self.may_push = False
+        if self._fixed_timeout and self.rto_at == NEVER:
             self._start_timer(now)
         for subflow in usable:
             board = subflow.tcp.sender.board
             if board.head < len(board.records):
                 idle = False
             elif closed or subflow.own_window_closed():
-                if not self._subflows_probe or (self._probes and self.una < self.nxt):
+                if not self._subflows_probe or (self._probes_window and self.una < self.nxt):
                     # Linux: the byte below gives a subflow something to probe with, once all is acknowledged.
                     continue
                 subflow.tcp.sender.window_probe.wait(now)
-                if closed and self._probes and self.una > 1 and subflow.number not in self._probe_dsns:
+                if closed and self._probes_window and self.una > 1 and subflow.number not in self._probe_dsns:
                     self._connection.count("MPTcpExtWinProbe")
                     self._probe_dsns[subflow.number] = self.una - 1
         if idle and not closed and self.override_at == NEVER:
@@ -378,8 +378,8 @@ class DataSender(DataSendState):
         self.reinjections.stop()
 
     def _timeout(self) -> int:
-        if self._fixed:
-            return self._fixed
+        if self._fixed_timeout:
+            return self._fixed_timeout
         longest = 0
         for subflow in self._connection.alive():
             longest = max(longest, subflow.tcp.sender.rtt.rto)
@@ -402,7 +402,7 @@ class DataSender(DataSendState):
         if self.rto_at > now:
             return
         self.rto_at = NEVER
-        waiting = self._fixed > 0 and self.nxt < self.end
+        waiting = self._fixed_timeout > 0 and self.nxt < self.end
         if self.una >= self.highest() and not waiting:
             return
         if self._progress_at + self._timeout() > now:
@@ -428,10 +428,10 @@ class DataSender(DataSendState):
         elif self.una == self.nxt and self.fin_sent:
             self.send_fin(now)
             self.backoff += 1
-        elif self._fixed:
+        elif self._fixed_timeout:
             self.backoff += 1
         self._arm(now)
-        self.awake = True
+        self.may_push = True
         self.timer_at = now
         self.push(now)
 
@@ -439,7 +439,7 @@ class DataSender(DataSendState):
         usable = self._connection.usable()
         if any(len(subflow.tcp.sender.board) for subflow in usable):
             return
-        left = min(self.end - self.nxt, self.edge - self.nxt)
+        left = min(self.end - self.nxt, self.wnd_end - self.nxt)
         again = len(self.reinjections.queue) > 0
         for subflow in usable:
             sender = subflow.tcp.sender

@@ -112,7 +112,7 @@ class Fallback:
         ]
         if any(mapping.dsn - mapping.ssn != shift for mapping in outstanding):
             return False
-        if outbound.reinjections.leaves_undone(subflow.number):
+        if outbound.reinjections.has_queued_from_others(subflow.number):
             # Data that another subflow has failed to deliver.
             return False
         return not outstanding or max(outstanding[0].ssn, ack) + shift >= outbound.una
@@ -187,7 +187,7 @@ class Fallback:
 
         Linux counts an infinite mapping as sent that segmentation offload does not put on the wire.
         """
-        if self._is_contiguous(subflow) and subflow.skip_to(subflow.line(), self._inbound.nxt):
+        if self._is_contiguous(subflow) and subflow.skip_to(subflow.ssn_of_next_dsn(), self._inbound.nxt):
             self._fall_back(subflow, "MP_FAIL was answered by data without a mapping", now)
         else:
             subflow.reset(REASON_MIDDLEBOX, "data after MP_FAIL does not fit", now)
@@ -280,7 +280,7 @@ class Fallback:
         if tcp.receiver.fin_at >= 0 and tcp.receiver.nxt > tcp.receiver.fin_at:
             # The FIN came before the segment that makes it the end of the stream.
             connection.on_peer_closed(tcp.identifier, now)
-        connection.settle()
+        connection.notify_application()
 
     def _hand_streams_to(self, tcp: Tcp, subflow: SubflowState) -> int:
         """Let TCP go on with both directions of the stream by itself; return how many bytes MPTCP held.
@@ -289,7 +289,7 @@ class Fallback:
         """
         connection = self._connection
         outbound = self._outbound
-        done = subflow.handed_on()
+        done = subflow.delivered_up_to()
         tcp.go_on_alone(outbound.nxt - 1, outbound.end - 1, connection.delivered, done)
         held = subflow.release(tcp.receive_shift)
         if tcp.state >= ESTABLISHED:

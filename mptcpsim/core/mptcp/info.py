@@ -77,7 +77,7 @@ class MptcpInfo(NamedTuple):
         rto_at: when that timer is due, or ``NEVER``.
         retransmitted_at: when it last made data go, or -1.
         override_at: when a small window is used after all, or ``NEVER``.
-        is_awake: sending does not wait for a DATA_ACK.
+        may_push: sending does not wait for a DATA_ACK.
         scheduler: its name.
         declined_at: when the scheduler was last asked and chose none, or -1.
         repeated_while_closed: bytes sent again while the peer's window was closed.
@@ -115,7 +115,7 @@ class MptcpInfo(NamedTuple):
     rto_at: int
     retransmitted_at: int
     override_at: int
-    is_awake: bool
+    may_push: bool
     scheduler: str
     declined_at: int
     repeated_while_closed: int
@@ -272,7 +272,7 @@ def mptcp_info(connection: Connection, now: int) -> MptcpInfo | None:
         snd_una=out.una,
         snd_nxt=out.nxt,
         write_seq=out.end + (1 if out.fin_wanted or out.fin_sent else 0),
-        snd_wnd_end=out.edge,
+        snd_wnd_end=out.wnd_end,
         unsent_bytes=out.end - out.nxt,
         requeued=len(out.reinjections.queue),
         bytes_reinjected=reinjected,
@@ -280,12 +280,12 @@ def mptcp_info(connection: Connection, now: int) -> MptcpInfo | None:
         rto_at=out.rto_at,
         retransmitted_at=out.timer_at,
         override_at=out.override_at,
-        is_awake=out.awake,
+        may_push=out.may_push,
         scheduler=out.scheduler.NAME,
         declined_at=out.declined_at,
         repeated_while_closed=out.repeated_while_closed,
         rcv_nxt=inbound.nxt,
-        rcv_wnd_end=inbound.edge,
+        rcv_wnd_end=inbound.wnd_end,
         received_bytes=connection.delivered,
         duplicate_bytes=inbound.duplicate_bytes,
         last_sent_at=max(tcp.sender.last_sent_at for tcp in connection.subflows),

@@ -30,7 +30,7 @@ class MappedData:
     """The receiving side of one subflow; sequence numbers are relative ones of the subflow.
 
     Attributes:
-        done: up to here data was handed to the connection.
+        delivered_end: sequence number up to which data was delivered to the connection.
         current_dsn: DSN of the segment at hand if its mapping is the usual one, that segment and nothing
             else, and it is next in order; else ``UNKNOWN``.
         current_ssn, current_length: the rest of that mapping.
@@ -46,7 +46,7 @@ class MappedData:
         "current_dsn",
         "current_length",
         "current_ssn",
-        "done",
+        "delivered_end",
         "received",
     )
 
@@ -54,7 +54,7 @@ class MappedData:
         self._subflow = subflow
         self._inbound = inbound
         self._fail = fail
-        self.done: int = 1
+        self.delivered_end: int = 1
         self.current_dsn: int = UNKNOWN
         self.current_ssn: int = 0
         self.current_length: int = 0
@@ -85,12 +85,12 @@ class MappedData:
         """Take a mapping and the segment that brought it; return False if the subflow was reset for it."""
         subflow = self._subflow
         connection = subflow.connection
-        if mapping.ssn + mapping.length <= self.done:
+        if mapping.ssn + mapping.length <= self.delivered_end:
             return True
         exact = mapping.ssn == segment.seq and mapping.length == segment.length
         exact = exact and not connection.agreed.checksum
         if exact and content_is(segment, mapping.dsn - 1):
-            in_order = segment.seq == subflow.tcp.receiver.nxt and self.done == segment.seq
+            in_order = segment.seq == subflow.tcp.receiver.nxt and self.delivered_end == segment.seq
             if in_order and not self.received.mappings:
                 self.take_whole(segment, mapping.dsn)
                 return True
@@ -99,7 +99,7 @@ class MappedData:
             connection.count("MPTcpExtDSSNotMatching")
             subflow.reset(REASON_MPTCP_SPECIFIC, "a mapping changed", now)
             return False
-        if self.done < self._arrived:
+        if self.delivered_end < self._arrived:
             # It came after its data.
             self._drain(now)
         return not subflow.tcp.ended
@@ -116,8 +116,8 @@ class MappedData:
         dsn = self.current_dsn
         if dsn != UNKNOWN:
             self.current_dsn = UNKNOWN
-            if self.done == left and self.current_ssn == left and self.current_length == length:
-                self.done = right
+            if self.delivered_end == left and self.current_ssn == left and self.current_length == length:
+                self.delivered_end = right
                 self._inbound.on_data(dsn, length, self._subflow, now)
                 return
             self.received.add(Mapping(self.current_ssn, dsn, self.current_length, False))
@@ -127,7 +127,7 @@ class MappedData:
 
     def _unmapped_follows(self) -> bool:
         """Return whether data in order goes on where the mappings end."""
-        seq = self.done
+        seq = self.delivered_end
         while seq < self._arrived:
             mapping = self.received.at(seq)
             if mapping is None:
@@ -139,8 +139,8 @@ class MappedData:
         subflow = self._subflow
         connection = subflow.connection
         received = self.received
-        while self.done < self._arrived and not self._stopped():
-            mapping = received.at(self.done)
+        while self.delivered_end < self._arrived and not self._stopped():
+            mapping = received.at(self.delivered_end)
             if mapping is None:
                 if not self._skip_unmapped():
                     break
@@ -148,20 +148,24 @@ class MappedData:
             end = min(mapping.ssn + mapping.length, self._arrived)
             if connection.agreed.checksum and end < mapping.ssn + mapping.length:
                 break
-            if not self._verify(mapping, self.done, end, now):
+            if not self._verify(mapping, self.delivered_end, end, now):
                 return
-            left, self.done = self.done, end
+            left, self.delivered_end = self.delivered_end, end
             received.forget_below(end)
             self._inbound.on_data(mapping.dsn + left - mapping.ssn, end - left, subflow, now)
-        self._segments.forget_below(self.done)
+        self._segments.forget_below(self.delivered_end)
         if self.unmapped():
             self._inbound.on_unmapped(now)
 
     def unmapped(self) -> int:
         """Return how many bytes wait for a mapping that has not come."""
-        if self.done >= self._arrived or self._stopped() or self.received.at(self.done) is not None:
+        if (
+            self.delivered_end >= self._arrived
+            or self._stopped()
+            or self.received.at(self.delivered_end) is not None
+        ):
             return 0
-        return self._arrived - self.done
+        return self._arrived - self.delivered_end
 
     def _stopped(self) -> bool:
         subflow = self._subflow
@@ -171,8 +175,8 @@ class MappedData:
         """Drop data without a mapping where the profile does not hold it; return whether it did."""
         if self._subflow.connection.config.mptcp.hold_unmapped:
             return False
-        later = [m.ssn for m in self.received.mappings if m.ssn > self.done]
-        self.done = min(min(later), self._arrived) if later else self._arrived
+        later = [m.ssn for m in self.received.mappings if m.ssn > self.delivered_end]
+        self.delivered_end = min(min(later), self._arrived) if later else self._arrived
         return True
 
     def _verify(self, mapping: Mapping, left: int, right: int, now: int) -> bool:
@@ -206,7 +210,7 @@ class MappedData:
         was acknowledged, and the content of the next one.
         """
         connection = self._subflow.connection
-        for left, right in self._inbound.fresh(dsn, dsn + high - low):
+        for left, right in self._inbound.unreceived(dsn, dsn + high - low):
             if not part_is(segment, low + left - dsn, low + right - dsn, left - 1):
                 connection.refuse(segment)
 
@@ -215,19 +219,19 @@ class MappedData:
 
         Return False if data has not arrived so far, or what has arrived belongs elsewhere.
         """
-        if not self.done <= seq <= self._arrived:
+        if not self.delivered_end <= seq <= self._arrived:
             return False
         shift = dsn - seq
         if any(m.dsn - m.ssn != shift for m in self.received.mappings if m.ssn + m.length > seq):
             return False
-        self.done = seq
+        self.delivered_end = seq
         return True
 
-    def line(self) -> int:
-        """Return the sequence number at which the stream goes on if what waits first lies on its line."""
-        mapping = self.received.at(self.done)
+    def ssn_of_next_dsn(self) -> int:
+        """Return the subflow sequence number of the next DSN, by the mapping of the first byte held."""
+        mapping = self.received.at(self.delivered_end)
         dsn = self._inbound.nxt
-        return self.done if mapping is None else mapping.ssn + dsn - mapping.dsn
+        return self.delivered_end if mapping is None else mapping.ssn + dsn - mapping.dsn
 
     def release(self, shift: int) -> int:
         """Go over to plain TCP: check the bytes that were held; return how many there are.
@@ -235,13 +239,13 @@ class MappedData:
         Args:
             shift: stream offset minus relative sequence number of the subflow, of any byte from now on.
         """
-        for segment in self._segments.between(self.done, NEVER):
-            low = max(segment.seq, self.done)
+        for segment in self._segments.between(self.delivered_end, NEVER):
+            low = max(segment.seq, self.delivered_end)
             high = segment.seq + segment.length
             if not part_is(segment, low, high, low + shift):
                 self._subflow.connection.refuse(segment)
-        held = self._arrived - self.done
-        self.done = self._arrived
+        held = self._arrived - self.delivered_end
+        self.delivered_end = self._arrived
         self._segments.clear()
         return held
 

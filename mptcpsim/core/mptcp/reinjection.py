@@ -139,8 +139,8 @@ class Reinjections:
         """Return the DSN that was last sent on a subflow because another one held it up, or -1."""
         return self._held_up_at.get(number, -1)
 
-    def leaves_undone(self, number: int) -> bool:
-        """Return whether something is queued that another subflow than this one has left."""
+    def has_queued_from_others(self, number: int) -> bool:
+        """Return whether data is queued that a subflow other than this one failed to deliver."""
         return any(item.origin != number and item.end > self._data.una for item in self.queue)
 
     def holds(self) -> bool:

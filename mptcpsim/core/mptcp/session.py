@@ -128,7 +128,7 @@ class SubflowState(Extension):
     def own_window_closed(self) -> bool:
         """Return whether the window of this subflow alone keeps it from sending."""
         sender = self.tcp.sender
-        return self._own_window and sender.edge <= sender.nxt
+        return self._own_window and sender.wnd_end <= sender.nxt
 
     def local_id(self) -> int:
         """Return the identifier of the own address that it uses."""
@@ -236,12 +236,12 @@ class SubflowState(Extension):
         """
         raise NotImplementedError
 
-    def line(self) -> int:
-        """Return the sequence number at which the stream goes on if what waits first lies on its line."""
+    def ssn_of_next_dsn(self) -> int:
+        """Return the subflow sequence number of the next DSN, by the mapping of the first byte held."""
         raise NotImplementedError
 
-    def handed_on(self) -> int:
-        """Return the sequence number up to which data was handed to the connection."""
+    def delivered_up_to(self) -> int:
+        """Return the subflow sequence number up to which data was delivered to the connection."""
         raise NotImplementedError
 
     def release(self, shift: int) -> int:
@@ -423,7 +423,7 @@ class Session(Connection):
         """Its state at the data level, one of ``core.mptcp.data_states``."""
         raise NotImplementedError
 
-    def settle(self) -> None:
+    def notify_application(self) -> None:
         """Tell the application of a change."""
         self._state_changed()
 

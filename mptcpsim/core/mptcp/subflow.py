@@ -69,7 +69,7 @@ class Subflow(SubflowOutput):
         """Complete a segment of plain TCP: its place in the stream, and the infinite mapping where due."""
         dss = self._fallback.mapping_for(segment)
         if dss is not None:
-            segment.say(dss, None, self.tcp.header)
+            segment.set_mptcp_options(dss, None, self.tcp.header)
             if segment.length:
                 self.tcp.set_signal_bytes(0)
 
@@ -157,7 +157,7 @@ class Subflow(SubflowOutput):
             self._ignore_window(segment, now)
         if dss.dsn_octets:
             if (
-                segment.seq == incoming.done
+                segment.seq == incoming.delivered_end
                 and segment.length == dss.data_level_length
                 and segment.seq & _MASK == dss.ssn
                 and not dss.data_fin
@@ -171,7 +171,7 @@ class Subflow(SubflowOutput):
     def _ignore_window(self, segment: Segment, now: int) -> None:
         """A window without a DATA_ACK says nothing to the connection (section 3.3.5)."""
         sender = self.tcp.sender
-        if self.dss_received and segment.ack + (segment.window << self.tcp.snd_scale) > sender.edge:
+        if self.dss_received and segment.ack + (segment.window << self.tcp.snd_scale) > sender.wnd_end:
             self.connection.count("MptcpsimUpdateWithoutDataAck")
             self.log_heard(IGNORED, segment, now)
 

@@ -35,28 +35,28 @@ class SubflowOutput(SubflowParts):
         inbound = self._inbound
         field = inbound.syn_window()
         self.tcp.receiver.promise(1 + field)
-        self._edge_sent = inbound.edge
-        inbound.is_news(inbound.edge)
+        self._wnd_end_sent = inbound.wnd_end
+        inbound.note_announced(inbound.wnd_end)
         return field
 
-    def stretch_window(self, segment: Segment) -> None:
+    def extend_window(self, segment: Segment) -> None:
         """A segment is judged by the connection's window, not the subflow's (RFC 8684 section 3.3.4)."""
         receiver = self.tcp.receiver
         inbound = self._inbound
         # A FIN of the subflow takes no number there: it is welcome in a closed window, too.
         fin = 1 if segment.flags & FIN and not segment.length else 0
-        if self._own_books:
+        if self._announces_own:
             receiver.promise(receiver.nxt + fin)
             return
-        receiver.promise(receiver.nxt + max(inbound.edge - inbound.nxt, fin))
+        receiver.promise(receiver.nxt + max(inbound.wnd_end - inbound.nxt, fin))
 
     def is_blocked(self) -> bool:
         """Return whether data waits for a window to open, this one's or the connection's."""
         outbound = self._outbound
         sender = self.tcp.sender
         if sender.nxt < sender.end:
-            return sender.edge <= sender.nxt
-        if outbound.nxt < outbound.end and outbound.edge <= outbound.nxt:
+            return sender.wnd_end <= sender.nxt
+        if outbound.nxt < outbound.end and outbound.wnd_end <= outbound.nxt:
             return True
         return (
             outbound.nxt < outbound.end or len(outbound.reinjections.queue) > 0
@@ -84,7 +84,7 @@ class SubflowOutput(SubflowParts):
         """Map bytes of the connection onto this subflow and send them at once."""
         sender = self.tcp.sender
         ssn = sender.end
-        if ssn + length > sender.edge and not self._ahead:
+        if ssn + length > sender.wnd_end and not self._maps_ahead:
             # The window of the connection has stretched that of the subflow.
             self.connection.count("MPTcpExtSndWndShared")
         checksum = UNKNOWN
@@ -94,7 +94,7 @@ class SubflowOutput(SubflowParts):
             total = length + 1 if data_fin else length
             checksum = dss_checksum(full, ssn & _MASK, total, payload_sum(pattern(dsn - 1, length)))
         self.mappings.append(Mapping(ssn, dsn, length, data_fin, checksum))
-        if self._ahead:
+        if self._maps_ahead:
             sender.send_when_possible(length, now)
         else:
             sender.send_now(length, push, now)
@@ -141,7 +141,7 @@ class SubflowOutput(SubflowParts):
         """Send an ACK with just these options of MPTCP beside the timestamps."""
         self.tcp.send_ack(now)
         segment = self.tcp.last_sent()
-        segment.say(dss, options or None, self.tcp.header)
+        segment.set_mptcp_options(dss, options or None, self.tcp.header)
         if self.tcp.further_options is not None:
             self.tcp.further_options.complete(segment)
 
@@ -178,8 +178,8 @@ class SubflowOutput(SubflowParts):
         elif self._ack_on_updates:
             dss = inbound.ack_dss()
             used = 4 + inbound.ack_octets
-        elif receiver.nxt > receiver.last_ack_sent or inbound.nxt > inbound.last_sent:
-            dss = inbound.say_ack()
+        elif receiver.nxt > receiver.last_ack_sent or inbound.nxt > inbound.last_ack_sent:
+            dss = inbound.note_ack_sent()
             used = 4 + inbound.ack_octets
         else:
             used = 0
@@ -195,15 +195,15 @@ class SubflowOutput(SubflowParts):
         if receiver.ecn_echo and tcp.ecn:
             flags |= ECE
         nxt = receiver.nxt
-        if self._own_books:
+        if self._announces_own:
             field = self._updates.own_window_field(self)
         else:
             field = inbound.window_field(receiver.scale)
             receiver.promise(nxt + (field << receiver.scale))
-            edge = inbound.edge
-            if edge != self._edge_sent:
-                self._edge_sent = edge
-                if not inbound.is_news(edge):
+            edge = inbound.wnd_end
+            if edge != self._wnd_end_sent:
+                self._wnd_end_sent = edge
+                if not inbound.note_announced(edge):
                     # Another subflow has announced this edge before (section 3.3.5).
                     self.connection.count("MPTcpExtRcvWndShared")
         if not field:

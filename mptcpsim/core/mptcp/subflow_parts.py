@@ -40,7 +40,7 @@ class SubflowParts(SubflowState):
         join: the same if that is MP_JOIN, else None.
         priority: whether it is a backup.
         incoming: data that has arrived, and where it belongs.
-        watch: whether its path is there.
+        watch: probes whether its path works.
         fail_signal: MP_FAIL, where it is the only subflow.
         reset_reason: what the RST that ends it says.
         signals: options that wait for room on an ACK.
@@ -48,15 +48,15 @@ class SubflowParts(SubflowState):
 
     __slots__ = (
         "_ack_on_updates",
-        "_ahead",
-        "_edge_sent",
+        "_announces_own",
         "_fallback",
         "_inbound",
+        "_maps_ahead",
         "_outbound",
-        "_own_books",
         "_seen_ack",
         "_seen_window",
         "_updates",
+        "_wnd_end_sent",
         "fail_signal",
         "handshake",
         "incoming",
@@ -86,12 +86,12 @@ class SubflowParts(SubflowState):
         self._seen_ack: int = UNKNOWN
         self._seen_window: int = UNKNOWN
         mptcp = connection.config.mptcp
-        #: It keeps books of its own of the window that it announces.
-        self._own_books: bool = mptcp.receive_window != "connection"
+        #: It announces a receive window of its own, not the connection's.
+        self._announces_own: bool = mptcp.receive_window != "connection"
         self._ack_on_updates: bool = mptcp.data_ack_on_updates
-        self._ahead: bool = mptcp.map_ahead
+        self._maps_ahead: bool = mptcp.map_ahead
         #: The right edge of the connection's window that was announced here last.
-        self._edge_sent: int = 1
+        self._wnd_end_sent: int = 1
         self.reset_reason = ResetReason(connection.agreed, inbound, connection.counters())
         self.fail_signal = FailSignal(self, inbound)
         self.incoming = MappedData(self, inbound, self.fail_signal)
@@ -219,13 +219,13 @@ class SubflowParts(SubflowState):
         """Take what follows ``seq`` for the stream from ``dsn`` on; return False if that does not fit."""
         return self.incoming.skip_to(seq, dsn)
 
-    def line(self) -> int:
-        """Return the sequence number at which the stream goes on if what waits first lies on its line."""
-        return self.incoming.line()
+    def ssn_of_next_dsn(self) -> int:
+        """Return the subflow sequence number of the next DSN, by the mapping of the first byte held."""
+        return self.incoming.ssn_of_next_dsn()
 
-    def handed_on(self) -> int:
+    def delivered_up_to(self) -> int:
         """Return the sequence number up to which data was handed to the connection."""
-        return self.incoming.done
+        return self.incoming.delivered_end
 
     def release(self, shift: int) -> int:
         """Go over to plain TCP: check the bytes that were held; return how many there are."""

@@ -1,4 +1,4 @@
-"""After a read: who is told that there is room again, and what a subflow with books of its own announces.
+"""Window updates after a read, and the window that a subflow announces if it has one of its own.
 
 RFC 8684 has one window, relative to the DATA_ACK, and does not say on which subflow an update goes.
 What else there is, is in ``MptcpConfig``: ``window_update``, ``window_update_rule``, ``receive_window``.
@@ -16,7 +16,7 @@ _MAX_FIELD: Final = 0xFFFF
 
 
 class WindowUpdates:
-    """Who is told after a read, at one end of a connection."""
+    """Decides on which subflows a read is followed by a window update, at one end of a connection."""
 
     __slots__ = ("_connection", "_inbound", "_turn")
 
@@ -68,14 +68,14 @@ class WindowUpdates:
         connection = self._connection
         inbound = self._inbound
         receiver = subflow.tcp.receiver
-        own_books = connection.config.mptcp.receive_window != "connection"
+        announces_own = connection.config.mptcp.receive_window != "connection"
         mss = inbound.mss
-        if own_books:
+        if announces_own:
             space = self.own_space(subflow)
-            offered = receiver.edge - receiver.nxt
+            offered = receiver.wnd_end - receiver.nxt
         else:
             space = min(inbound.limit - inbound.nxt, _MAX_FIELD << receiver.scale)
-            offered = inbound.edge - inbound.nxt
+            offered = inbound.wnd_end - inbound.nxt
         gain = space - offered
         if connection.config.mptcp.window_update_rule == "rfc":
             return inbound.least_gain(receiver.scale) - gain
@@ -100,19 +100,19 @@ class WindowUpdates:
         if log is not None:
             log.add(WITHHELD, now, number, 0, 0, missing, 0)
 
-    # --- Books of its own ---------------------------------------------------------------------------
+    # --- A receive window of the subflow's own ------------------------------------------------------
 
     def own_space(self, subflow: SubflowState) -> int:
-        """Return the room that a subflow with books of its own sees."""
+        """Return the room that a subflow sees which announces a window of its own."""
         connection = self._connection
         inbound = self._inbound
         if connection.config.mptcp.receive_window == "own":
             return inbound.buffer
-        # What waits for its turn is in the reassembly queue, which FreeBSD does not count.
+        # FreeBSD does not count the reassembly queue, which holds the data out of order.
         return max(0, inbound.limit - inbound.nxt)
 
     def own_window_field(self, subflow: SubflowState) -> int:
-        """Return the window field of a subflow with books of its own, and note the edge that it promises.
+        """Return the window field of a subflow that announces its own window, and note the edge it promises.
 
         FreeBSD: nothing below a segment and a quarter of the buffer, and never less than was promised.
         """
@@ -123,7 +123,7 @@ class WindowUpdates:
         space = self.own_space(subflow)
         if space < inbound.mss and 4 * space < inbound.buffer:
             space = 0
-        promised = receiver.edge - receiver.nxt
+        promised = receiver.wnd_end - receiver.nxt
         # A shift that would take back a part of a promise is rounded up (RFC 7323 section 2.4).
         unit = (1 << scale) - 1
         field = min((promised + unit) >> scale if space <= promised else space >> scale, _MAX_FIELD)
@@ -134,11 +134,11 @@ class WindowUpdates:
         return field
 
     def after_join(self, subflow: SubflowState, now: int) -> None:
-        """A subflow was added: it brings the update of a read for which there was no subflow."""
+        """Send on a new subflow the update of a read that no subflow could carry."""
         connection = self._connection
         usual = (
             connection.config.mptcp.window_update == "all"
             and connection.config.mptcp.receive_window == "connection"
         )
-        if usual and not connection.peer_closed and self._inbound.is_behind(subflow.tcp.receiver.scale):
+        if usual and not connection.peer_closed and self._inbound.owes_update(subflow.tcp.receiver.scale):
             self._update(subflow, now)

@@ -1,4 +1,4 @@
-"""ACKs that answer what cannot be taken, or brings no news: what they are, and how many there may be."""
+"""ACKs that answer segments which are unacceptable or bring nothing new, and their rate limit."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from mptcpsim.core.tcp.states import SYN_RECEIVED
 from mptcpsim.units import SECOND
 
 _PERIOD: Final = 5 * SECOND
-#: Without challenge ACKs, too: the answer that was given may be lost.
+#: Applies where challenge ACKs are off, too: an answer may be lost and has to be repeated.
 _LEAST: Final = 10
 
 
 class Answers:
-    """Those of one connection or subflow."""
+    """The answers of one TCP connection."""
 
     __slots__ = ("_count", "_limit", "_since", "_tcp")
 
@@ -25,11 +25,11 @@ class Answers:
         self._count: int = 0
         self._since: int = -_PERIOD
 
-    def give(self, now: int) -> None:
-        """Answer what cannot be taken with where we are (RFC 9293 section 3.10.7.4, first step).
+    def send(self, now: int) -> None:
+        """Answer an unacceptable segment with an ACK of RCV.NXT (RFC 9293 section 3.10.7.4, first step).
 
-        A join that still waits for the third ACK says so with its SYN,ACK, which acknowledges as much: its
-        opener would take an ACK for the fourth one, and go on without MP_JOIN (RFC 8684 section 3.2).
+        A join that still waits for the third ACK repeats its SYN/ACK instead, which acknowledges as much.
+        The opener would take an ACK for the fourth one and go on without MP_JOIN (RFC 8684 section 3.2).
         """
         tcp = self._tcp
         if tcp.state == SYN_RECEIVED and tcp.extension is not None and tcp.extension.answers_with_syn():
@@ -38,9 +38,9 @@ class Answers:
             tcp.send_ack(now)
 
     def allowed(self, now: int) -> bool:
-        """Return whether one more segment may be answered that brings no news: ten in five seconds.
+        """Return whether one more segment without news may be answered: ten in five seconds.
 
-        What the peer may put on every segment, an answer to ours included, would be answered for ever.
+        Without a limit, two ends that each answer the other's answer would never stop.
         """
         return self._within(max(self._limit, _LEAST), now)
 
@@ -48,7 +48,7 @@ class Answers:
         """Send a challenge ACK, at most ten in five seconds (RFC 5961 sections 3 to 5 and 7)."""
         if self._within(self._limit, now):
             self._tcp.count("TcpExtTCPChallengeACK")
-            self.give(now)
+            self.send(now)
 
     def _within(self, limit: int, now: int) -> bool:
         if now - self._since >= _PERIOD:

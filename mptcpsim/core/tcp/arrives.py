@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from mptcpsim.core.config import TcpConfig
-from mptcpsim.core.host import Host
+from mptcpsim.core.host import TransportHost
 from mptcpsim.core.segment import ACK, CE, FIN, PSH, RST, SYN, FourTuple, Segment
 from mptcpsim.core.sequences import UNKNOWN, SequenceMap
 from mptcpsim.core.tcp import states
@@ -47,7 +47,7 @@ class Tcp(TcpEndpoint):
 
     def __init__(
         self,
-        host: Host,
+        host: TransportHost,
         connection: Owner,
         identifier: int,
         flow: FourTuple,
@@ -139,8 +139,8 @@ class Tcp(TcpEndpoint):
         end = segment.seq + length
         if (
             ack != sender.una
-            or edge != sender.edge
-            or end > receiver.edge
+            or edge != sender.wnd_end
+            or end > receiver.wnd_end
             or end > receiver.limit
             or receiver.out_of_order.total
             or receiver.fin_at >= 0
@@ -152,11 +152,11 @@ class Tcp(TcpEndpoint):
             return True
         if self.timestamps:
             receiver.take_timestamp(segment, now)
-        sender.on_window_named(segment)
+        sender.on_same_window(segment)
         receiver.on_expected_data(segment, now)
         if receiver.ack_now and self.state != CLOSED:
             self.send_ack(now)
-        if sender.source is not None and sender.source.moved:
+        if sender.source is not None and sender.source.push_pending:
             sender.source.push(now)
         return True
 
@@ -210,13 +210,13 @@ class Tcp(TcpEndpoint):
             self.count("TcpExtPAWSEstab")
             if segment.length or flags & (SYN | FIN):
                 receiver.note_rejected(segment.seq, segment.seq + segment.length)
-                self.answers.give(now)
+                self.answers.send(now)
             elif receiver.may_answer(now, "TcpExtTCPACKSkippedPAWS"):
                 # The answer of a peer that finds our timestamps old, too, would be answered for ever.
                 self.answers.challenge(now)
             return
         if self.extension is not None and self.extension.speaks:
-            self.extension.stretch_window(segment)
+            self.extension.extend_window(segment)
         if not receiver.acceptable(segment):
             self._unacceptable(segment, now)
             return
@@ -308,12 +308,12 @@ class Tcp(TcpEndpoint):
             return
         known = segment.ack <= max(self.sender.nxt, self.sender.window_probe.end)
         if segment.length or flags & FIN:
-            self.answers.give(now)
+            self.answers.send(now)
             if segment.seq == receiver.nxt and segment.length <= 1:
                 self._note_answer(now)
         elif segment.seq == receiver.nxt - 1 and known:
             if receiver.may_answer(now, "TcpExtTCPACKSkippedSeq"):
-                self.answers.give(now)
+                self.answers.send(now)
                 self._note_answer(now)
         else:
             # Two ends that disagree could answer each other's bare ACKs for ever: limit them.
@@ -379,7 +379,7 @@ class Tcp(TcpEndpoint):
             receiver.request_ack()
         if segment.flags & FIN and receiver.fin_at < 0:
             fin_at = segment.seq + segment.length
-            if fin_at < max(receiver.edge, receiver.nxt + 1):
+            if fin_at < max(receiver.wnd_end, receiver.nxt + 1):
                 receiver.on_fin(fin_at)
                 if self.extension is not None:
                     self.extension.on_fin(segment)

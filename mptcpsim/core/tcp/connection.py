@@ -15,7 +15,7 @@ from collections.abc import Callable
 from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.errors import IntegrityError, LocalProtocolError
 from mptcpsim.core.events import Event
-from mptcpsim.core.host import Host, TimerOwner
+from mptcpsim.core.host import TimerOwner, TransportHost
 from mptcpsim.core.segment import Segment
 from mptcpsim.core.tcp.arrives import Tcp
 from mptcpsim.core.tcp.autotuning import Autotuning
@@ -73,7 +73,7 @@ class Connection(Owner):
     )
 
     def __init__(
-        self, host: Host, identifier: int, config: TcpConfig, local_port: int, eager: bool = False
+        self, host: TransportHost, identifier: int, config: TcpConfig, local_port: int, eager: bool = False
     ) -> None:
         super().__init__(host, identifier, config)
         self.name: str = ""

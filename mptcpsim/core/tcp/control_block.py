@@ -7,7 +7,7 @@ segments and carries out commands, ``Tcp`` (in ``arrives``) takes the segments t
 from __future__ import annotations
 
 from mptcpsim.core.config import TcpConfig
-from mptcpsim.core.host import Host, TimerOwner
+from mptcpsim.core.host import TimerOwner, TransportHost
 from mptcpsim.core.segment import TCP_HEADER, FourTuple, Segment, ip_header_length
 from mptcpsim.core.sequences import SequenceMap
 from mptcpsim.core.tcp.seams import Extension, Owner
@@ -68,7 +68,7 @@ class ControlBlock(TimerOwner):
 
     def __init__(
         self,
-        host: Host,
+        host: TransportHost,
         connection: Owner,
         identifier: int,
         flow: FourTuple,

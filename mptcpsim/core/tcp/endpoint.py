@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from mptcpsim.core.config import TcpConfig
-from mptcpsim.core.host import Host
+from mptcpsim.core.host import TransportHost
 from mptcpsim.core.mptcp_options import mptcp_length, padded_length
 from mptcpsim.core.options import TIMESTAMPS_LENGTH, sack_length, syn_options_length
 from mptcpsim.core.payload import part_is
@@ -84,7 +84,7 @@ class TcpEndpoint(ControlBlock):
 
     def __init__(
         self,
-        host: Host,
+        host: TransportHost,
         connection: Owner,
         identifier: int,
         flow: FourTuple,
@@ -115,7 +115,7 @@ class TcpEndpoint(ControlBlock):
         log = self.connection.window_log
         if log is not None:
             receiver = self.receiver
-            window = receiver.edge - receiver.nxt
+            window = receiver.wnd_end - receiver.nxt
             log.add(what, now, self.identifier, seq, receiver.nxt, window, length)
 
     def log_opened(self, segment: Segment) -> None:
@@ -227,11 +227,11 @@ class TcpEndpoint(ControlBlock):
         receiver.on_ack_sent()
         self.send_out(segment)
 
-    def fall_silent(self) -> None:
-        """The host has lost the own address: what is sent goes nowhere."""
-        self._outbox = self._host.nowhere
+    def discard_output(self) -> None:
+        """The host has lost the own address: discard what is sent from now on."""
+        self._outbox = self._host.discarded
 
-    def speak_again(self) -> None:
+    def resume_output(self) -> None:
         """The own address is there again."""
         self._outbox = self._host.outbox
 
@@ -463,7 +463,7 @@ class TcpEndpoint(ControlBlock):
 
     def restart_time_wait(self, now: int) -> None:
         """Enter TIME-WAIT, or begin its 2 MSL again."""
-        self.sender.rest()
+        self.sender.cancel_timers()
         self.wait_over_at = now + self.config.time_wait
         self.wake_by(self.wait_over_at)
 

@@ -45,7 +45,7 @@ class Receiver:
 
     Attributes:
         nxt: RCV.NXT.
-        edge: right edge of the window as the peer reads it, after scaling; never moves left.
+        wnd_end: right edge of the window as the peer reads it, after scaling; never moves left.
         limit: right edge that the receive buffer allows now; the application moves it by reading.
         out_of_order: ranges above ``nxt`` that have arrived.
         fin_at: sequence number of the peer's FIN, or -1.
@@ -68,7 +68,6 @@ class Receiver:
         "dsack",
         "duplicate_bytes",
         "ecn_echo",
-        "edge",
         "fin_at",
         "largest",
         "last_ack_sent",
@@ -84,13 +83,14 @@ class Receiver:
         "ts_recent",
         "ts_recent_at",
         "unacked",
+        "wnd_end",
         "zero_window",
     )
 
     def __init__(self, tcp: ControlBlock, config: TcpConfig) -> None:
         self.tcp = tcp
         self.nxt: int = 0
-        self.edge: int = 0
+        self.wnd_end: int = 0
         self.buffer: int = config.receive_buffer
         self.limit: int = 1 + config.receive_buffer
         self.scale: int = 0
@@ -169,8 +169,8 @@ class Receiver:
 
     def promise(self, edge: int) -> None:
         """The peer was told of a right edge: it never moves left."""
-        if edge > self.edge:
-            self.edge = edge
+        if edge > self.wnd_end:
+            self.wnd_end = edge
 
     def window_field(self) -> int:
         """Return the window field to send with an ACK of ``nxt``, and note the edge that it promises.
@@ -185,7 +185,7 @@ class Receiver:
             return self._field
         self._seen_nxt = nxt
         self._seen_limit = limit
-        edge = self.edge
+        edge = self.wnd_end
         scale = self.scale
         target = limit if limit - edge >= self.sws_step else edge
         field = (target - nxt) >> scale
@@ -193,7 +193,7 @@ class Receiver:
             field = _MAX_FIELD
         if nxt + (field << scale) < edge:
             field = (edge - nxt + (1 << scale) - 1) >> scale
-        self.edge = nxt + (field << scale)
+        self.wnd_end = nxt + (field << scale)
         self.note_window(field)
         self._field = field
         return field
@@ -208,7 +208,7 @@ class Receiver:
         elif field and self.zero_window:
             self.zero_window = False
             self.tcp.count("TcpExtTCPFromZeroWindowAdv")
-            self.tcp.note("window reopened", f"edge {self.edge}")
+            self.tcp.note("window reopened", f"edge {self.wnd_end}")
 
     def may_answer(self, now: int, skipped: str) -> bool:
         """Return whether a segment without data that PAWS or the window rejects gets an answer.
@@ -237,8 +237,8 @@ class Receiver:
 
     def missing_to_update(self) -> int:
         """Return how many bytes more must be read before an update is worth a segment; 0 or less: none."""
-        gain = min(self.limit, self.nxt + (_MAX_FIELD << self.scale)) - self.edge
-        if self.edge - self.nxt < self.mss:
+        gain = min(self.limit, self.nxt + (_MAX_FIELD << self.scale)) - self.wnd_end
+        if self.wnd_end - self.nxt < self.mss:
             return self.sws_step - gain
         return max(min(2 * self.mss, self.buffer // 2), self.sws_step) - gain
 
@@ -261,7 +261,7 @@ class Receiver:
         seq = segment.seq
         length = segment.end - seq
         nxt = self.nxt
-        window = self.edge - nxt
+        window = self.wnd_end - nxt
         if length == 0:
             if seq == nxt + window and not segment.flags & RST:
                 # The RFC draws the line before the edge. But a peer that has filled the window numbers
@@ -290,7 +290,7 @@ class Receiver:
         """Take any data that is at least partly in the window (RFC 9293 3.10.7.4 step 7, RFC 2018)."""
         seq = segment.seq
         left = seq
-        right = min(seq + segment.length, self.edge)
+        right = min(seq + segment.length, self.wnd_end)
         nxt = self.nxt
         if left < nxt:
             # Old bytes: report them (RFC 2883 section 4) and go on with the rest.

@@ -8,7 +8,7 @@ first two; TCP knows nothing of it. Where there is none, a call costs one compar
 from __future__ import annotations
 
 from mptcpsim.core.config import TcpConfig
-from mptcpsim.core.host import Host, TimerOwner
+from mptcpsim.core.host import TimerOwner, TransportHost
 from mptcpsim.core.mptcp_options import MptcpOption
 from mptcpsim.core.segment import Segment
 from mptcpsim.core.window_log import WindowLog
@@ -80,7 +80,7 @@ class Extension(Path):
         """Return the options of a RST."""
         raise NotImplementedError
 
-    def stretch_window(self, segment: Segment) -> None:
+    def extend_window(self, segment: Segment) -> None:
         """Move the right edge by which an arriving segment is judged."""
         raise NotImplementedError
 
@@ -135,16 +135,16 @@ class DataSource(SendView):
     """Where data comes from that is assigned to a TCP connection at the moment it is sent.
 
     Attributes:
-        moved: a window or acknowledgment has opened something that ``push`` has not looked at.
+        push_pending: a window has opened or an acknowledgment has come since ``push`` last ran.
         probe: how a closed window is probed: "empty", "byte" or "none" (``MptcpConfig.subflow_probe``).
         persist_min: least interval between two probes, ns.
         persist_shift: how often the first interval is doubled already.
     """
 
-    __slots__ = ("moved", "persist_min", "persist_shift", "probe")
+    __slots__ = ("persist_min", "persist_shift", "probe", "push_pending")
 
     def __init__(self, probe: str, persist_min: int, persist_shift: int) -> None:
-        self.moved: bool = False
+        self.push_pending: bool = False
         self.probe = probe
         self.persist_min = persist_min
         self.persist_shift = persist_shift
@@ -168,7 +168,7 @@ class Owner(TimerOwner):
 
     __slots__ = ("config", "delivered_at", "identifier", "window_log")
 
-    def __init__(self, host: Host, identifier: int, config: TcpConfig) -> None:
+    def __init__(self, host: TransportHost, identifier: int, config: TcpConfig) -> None:
         super().__init__(host)
         self.identifier = identifier
         self.config = config

@@ -31,7 +31,7 @@ class SendState:
 
     Attributes:
         una, nxt: SND.UNA, SND.NXT.
-        edge: right edge of the peer's window (SND.UNA + SND.WND as of the last update).
+        wnd_end: right edge of the peer's window (SND.UNA + SND.WND as of the last update).
         max_window: largest window the peer ever offered.
         end: sequence number after the last byte that the application wrote.
         fin_wanted, fin_sent: the application closed; the FIN has a sequence number.
@@ -53,7 +53,6 @@ class SendState:
         "ecn",
         "ecn_echoed",
         "ecn_point",
-        "edge",
         "end",
         "fin_sent",
         "fin_wanted",
@@ -76,6 +75,7 @@ class SendState:
         "window",
         "wl1",
         "wl2",
+        "wnd_end",
     )
 
     def __init__(
@@ -89,7 +89,7 @@ class SendState:
         self.rtt = RttEstimator(config.rto_initial, config.rto_min, config.rto_max, config.rto_granularity)
         self.una: int = 0
         self.nxt: int = 0
-        self.edge: int = 0
+        self.wnd_end: int = 0
         self.max_window: int = 0
         self.wl1: int = 0
         self.wl2: int = 0

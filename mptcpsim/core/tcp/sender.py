@@ -67,7 +67,7 @@ class Sender(SendState):
         self.update_mss()
         self.wl1 = syn.seq
         self.wl2 = syn.ack if syn.flags & ACK else 0
-        self.edge = (syn.ack if syn.flags & ACK else 1) + syn.window
+        self.wnd_end = (syn.ack if syn.flags & ACK else 1) + syn.window
         self.max_window = syn.window
 
     def establish(self, rtt: int, sack: bool, now: int) -> None:
@@ -94,14 +94,14 @@ class Sender(SendState):
         self.nagle = self.tcp.config.nagle
         self.end = end
 
-    def rest(self) -> None:
-        """In TIME-WAIT nothing is outstanding."""
+    def cancel_timers(self) -> None:
+        """Stop the retransmission and persist timers: nothing is outstanding."""
         self.rto_at = NEVER
         self.window_probe.stop()
 
     def stop(self, now: int) -> None:
         """The connection has ended."""
-        self.rest()
+        self.cancel_timers()
         self.chrono.switch(IDLE, now)
         self.recovery.stop()
 
@@ -157,7 +157,7 @@ class Sender(SendState):
         recovery = self.recovery
         nxt = self.nxt
         end = self.end
-        edge = self.edge
+        edge = self.wnd_end
         pipe = nxt - self.una - board.sacked - board.lost + board.resent
         if recovery.ca_state == OPEN and recovery.dupacks:
             if not recovery.limited_transmit:
@@ -250,8 +250,8 @@ class Sender(SendState):
             self._restart_after_idle(now)
             cwnd = congestion.cwnd
         room = cwnd - pipe
-        if own_window and self.edge - self.nxt < room:
-            return self.edge - self.nxt
+        if own_window and self.wnd_end - self.nxt < room:
+            return self.wnd_end - self.nxt
         return room
 
     def send_now(self, length: int, push: bool, now: int) -> None:
@@ -287,7 +287,7 @@ class Sender(SendState):
 
     def send_new_segment(self, now: int) -> bool:
         """Send one segment of new data whatever cwnd and Nagle say; return whether there was one."""
-        length = min(self.end - self.nxt, self.mss - self.receiver.sack_space(), self.edge - self.nxt)
+        length = min(self.end - self.nxt, self.mss - self.receiver.sack_space(), self.wnd_end - self.nxt)
         if length <= 0:
             return False
         flags = ACK | PSH if self.nxt + length == self.end else ACK
@@ -300,7 +300,7 @@ class Sender(SendState):
             self.window.restart(self.tcp.initial_window())
 
     def _send_fin(self, now: int) -> None:
-        if self.edge > self.nxt or self.source is not None:  # MPTCP: it takes no room in its window.
+        if self.wnd_end > self.nxt or self.source is not None:  # MPTCP: it takes no room in its window.
             self._transmit(self.nxt, 0, ACK | FIN, True, now)
 
     def _transmit(self, seq: int, length: int, flags: int, fin: bool, now: int) -> None:
@@ -361,8 +361,8 @@ class Sender(SendState):
         """Take the ACK of the common case: it advances, nothing is lost, SACKed or probed."""
         self.wl1 = segment.seq
         self.wl2 = segment.ack
-        if edge != self.edge:
-            self.edge = edge
+        if edge != self.wnd_end:
+            self.wnd_end = edge
             if edge - segment.ack > self.max_window:
                 self.max_window = edge - segment.ack
         board = self.board
@@ -554,8 +554,8 @@ class Sender(SendState):
             return True
         return len(blocks) > 1 and blocks[1][0] <= left and right <= blocks[1][1]
 
-    def on_window_named(self, segment: Segment) -> None:
-        """The peer names the window that it has named before: what is older counts no more."""
+    def on_same_window(self, segment: Segment) -> None:
+        """The peer repeats the window that it announced before; older segments no longer change it."""
         self.wl1 = segment.seq
         self.wl2 = segment.ack
 
@@ -568,10 +568,10 @@ class Sender(SendState):
         window = segment.window if segment.flags & SYN else segment.window << self.tcp.snd_scale
         self.wl1 = seq
         self.wl2 = ack
-        moved = ack + window != self.edge
-        if moved and self.edge <= self.nxt < ack + window:
+        moved = ack + window != self.wnd_end
+        if moved and self.wnd_end <= self.nxt < ack + window:
             self.tcp.log_opened(segment)
-        self.edge = ack + window
+        self.wnd_end = ack + window
         if window > self.max_window:
             self.max_window = window
         self.window_probe.on_window()

@@ -16,7 +16,7 @@ from typing import Final
 
 from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.errors import LocalProtocolError
-from mptcpsim.core.host import Host, TimerOwner
+from mptcpsim.core.host import TimerOwner, TransportHost
 from mptcpsim.core.mptcp_options import MptcpOption
 from mptcpsim.core.segment import (
     ACK,
@@ -65,7 +65,7 @@ class Listener:
         self.accepted: list[Connection] = []
 
 
-class TcpStack(Host):
+class TcpStack(TransportHost):
     """The transport layer of a host that speaks TCP.
 
     Attributes:
@@ -130,7 +130,7 @@ class TcpStack(Host):
             self.lost.discard(address)
             for tcp in self._tcps.values():
                 if tcp.flow.src == address:
-                    tcp.speak_again()
+                    tcp.resume_output()
 
     def change_address(self, address: str, up: bool, now: int) -> None:
         """Note that an address has come or is about to go.
@@ -151,7 +151,7 @@ class TcpStack(Host):
         self.lost.update(addresses)
         for tcp in self._tcps.values():
             if tcp.flow.src in self.lost:
-                tcp.fall_silent()
+                tcp.discard_output()
 
     def has_address(self, address: str) -> bool:
         """Return whether something may be sent from an address."""
@@ -327,7 +327,7 @@ class TcpStack(Host):
 
     def handle_timer(self, now: int) -> None:
         """Do what is due; waking early is harmless."""
-        self.nowhere.clear()
+        self.discarded.clear()
         super().handle_timer(now)
 
     # --- What connections report ----------------------------------------------------------------

@@ -64,7 +64,7 @@ class WindowProbe:
             if self.at == NEVER:
                 self.shift = 0
                 self._arm(now)
-                sender.tcp.note("window closed by peer", f"edge {sender.edge}")
+                sender.tcp.note("window closed by peer", f"edge {sender.wnd_end}")
                 sender.tcp.log(CLOSED, now, sender.nxt, 0)
         elif self.override_at == NEVER:
             self.override_at = now + SWS_OVERRIDE
@@ -90,7 +90,7 @@ class WindowProbe:
         extension = sender.tcp.extension
         if extension is not None and extension.speaks:
             return extension.is_blocked()
-        return sender.edge <= sender.nxt
+        return sender.wnd_end <= sender.nxt
 
     def _arm(self, now: int) -> None:
         sender = self._sender

@@ -125,8 +125,8 @@ def check_data_sender(connection: MptcpConnection, other: Connection | None) -> 
     if isinstance(other, MptcpConnection) and not other.is_plain:
         hold(
             "window beyond what was promised",
-            out.edge <= other.inbound.edge or not connection.config.mptcp.connection_window,
-            lambda: f"{out.edge} > {other.inbound.edge}",
+            out.wnd_end <= other.inbound.wnd_end or not connection.config.mptcp.connection_window,
+            lambda: f"{out.wnd_end} > {other.inbound.wnd_end}",
         )
     last: dict[int, int] = {}
     for item in out.reinjections.queue:
@@ -142,7 +142,7 @@ def check_inbound(connection: MptcpConnection) -> None:
         # No flow control at the connection: memory is bounded by nothing.
         return
     check_memory(connection, connection.inbound.out_of_order.total)
-    edge = connection.inbound.edge - connection.inbound.nxt
+    edge = connection.inbound.wnd_end - connection.inbound.nxt
     hold("negative window", edge >= 0, lambda: f"{edge}")
 
 
@@ -177,8 +177,12 @@ def check_data_timers(stack: Stack, connection: MptcpConnection, now: int) -> No
     for subflow in connection.alive():
         if subflow.tcp.state in (ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2) and not connection.peer_closed:
             receiver = subflow.tcp.receiver
-            owed = inbound.wants_window_update(receiver.scale) and inbound.edge - inbound.nxt < inbound.mss
-            hold("window update owed", coming or not owed, lambda: f"{inbound.edge} could be {inbound.limit}")
+            owed = inbound.wants_window_update(receiver.scale) and inbound.wnd_end - inbound.nxt < inbound.mss
+            hold(
+                "window update owed",
+                coming or not owed,
+                lambda: f"{inbound.wnd_end} could be {inbound.limit}",
+            )
     check_deadline(stack, connection.next_deadline(), now)
 
 

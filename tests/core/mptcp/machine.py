@@ -357,7 +357,7 @@ class MptcpMachine(TransferMachine):
         if not isinstance(connection, MptcpConnection):
             return None
         out = connection.outbound
-        return out.edge - out.end
+        return out.wnd_end - out.end
 
     def _step(self) -> bool:
         before = self._now()

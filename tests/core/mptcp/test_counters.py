@@ -171,7 +171,7 @@ def test_a_window_that_is_stretched_by_another_subflow() -> None:
         pair = joining(client={"share_send_window": share}, server={"window_update": "one"})
         client, server = start(pair)
         for tcp in client.subflows:
-            tcp.sender.edge = tcp.sender.nxt
+            tcp.sender.wnd_end = tcp.sender.nxt
         transfer(pair, client, server, 100_000)
         (stretched,) = counted(pair.client, "SndWndShared")
         assert (stretched > 0) == share

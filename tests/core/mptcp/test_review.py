@@ -112,7 +112,7 @@ def test_reinjection_waits_for_no_window_update_that_was_never_sent() -> None:
     pair.run(pair.now + 2 * SECOND)
     server.read(20_000, pair.now)
     pair.run(pair.now + SECOND)
-    rooms = [tcp.sender.edge - tcp.sender.nxt for tcp in client.subflows]
+    rooms = [tcp.sender.wnd_end - tcp.sender.nxt for tcp in client.subflows]
     assert max(rooms) > 10_000
     assert min(rooms) < 1000
     pair.cut((C1, C2)[rooms.index(max(rooms))])

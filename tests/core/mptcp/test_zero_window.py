@@ -267,14 +267,14 @@ def test_z6_an_update_without_data_ack_is_ignored(profile: str) -> None:
     """RFC 8684 section 3.3.5."""
     case = closed(profile, hook=window_without_data_ack)
     case.wait(SECOND)
-    before = case.client.outbound.edge
+    before = case.client.outbound.wnd_end
     case.read()
     case.wait(60 * SECOND)
-    assert case.client.outbound.edge == before
+    assert case.client.outbound.wnd_end == before
     assert case.server.delivered == BUFFER
     assert case.pair.client.counters["MptcpsimUpdateWithoutDataAck"] > 0
     # The subflows have heard it.
-    assert all(subflow.sender.edge > subflow.sender.nxt for subflow in case.client.subflows)
+    assert all(subflow.sender.wnd_end > subflow.sender.nxt for subflow in case.client.subflows)
 
 
 def test_z6_a_receiver_that_sends_such_updates() -> None:
@@ -297,12 +297,12 @@ def test_z9_a_right_edge_that_shrinks_is_not_honoured(profile: str) -> None:
         return [packet]
 
     case = closed(profile, hook=smaller)
-    edges = [case.client.outbound.edge]
+    edges = [case.client.outbound.wnd_end]
     case.server.eager = True
     case.server.read(1 << 30, case.pair.now)
     while case.pair.next_event() < NEVER and case.pair.now < 5 * SECOND:
         case.pair.step()
-        edges.append(case.client.outbound.edge)
+        edges.append(case.client.outbound.wnd_end)
     assert edges == sorted(edges)
     assert case.pair.client.counters["MptcpsimRightEdgeLeft"] > 0
     assert case.server.delivered == 120_100

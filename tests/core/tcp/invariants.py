@@ -204,9 +204,9 @@ def check_timers(tcp: Tcp, now: int) -> None:
 def check_window_update(tcp: Tcp) -> None:
     """A window that has opened far enough is announced."""
     receiver = tcp.receiver
-    if tcp.state in (ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2) and receiver.edge - receiver.nxt < receiver.mss:
+    if tcp.state in (ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2) and receiver.wnd_end - receiver.nxt < receiver.mss:
         owed = receiver.wants_window_update() and receiver.ack_at >= NEVER
-        hold("window update owed", not owed, lambda: f"{receiver.edge} could be {receiver.limit}")
+        hold("window update owed", not owed, lambda: f"{receiver.wnd_end} could be {receiver.limit}")
 
 
 def check_deadline(stack: Stack, deadline: int, now: int) -> None:

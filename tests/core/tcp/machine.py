@@ -185,7 +185,7 @@ class TcpMachine(TransferMachine):
 
     def _room(self, connection: Connection) -> int | None:
         sender = connection.subflows[0].sender
-        return sender.edge - sender.end
+        return sender.wnd_end - sender.end
 
     def _read(self, end: int, limit: int) -> None:
         if self.ends[end].connection is None:

@@ -174,7 +174,7 @@ def test_old_window_after_an_ack_from_the_future() -> None:
         script.fresh()
         script.inject("A", seq=2001, ack=1449, window=30_000)
         script.inject("A", seq=1, ack=2897, window=60_000)
-        assert script.tcp.sender.edge == 1449 + 30_000
+        assert script.tcp.sender.wnd_end == 1449 + 30_000
 
     both(steps)
 

@@ -132,10 +132,10 @@ def test_old_ack_does_not_move_the_window() -> None:
     script.write(2000)
     script.fresh()
     script.inject("A")
-    edge = script.tcp.sender.edge
+    edge = script.tcp.sender.wnd_end
     script.inject("A", ack=1, window=100)
     assert script.tcp.sender.una == 2001
-    assert script.tcp.sender.edge == edge
+    assert script.tcp.sender.wnd_end == edge
 
 
 # --- Challenge ACKs are limited (section 7) -----------------------------------------------------------

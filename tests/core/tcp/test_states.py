@@ -109,7 +109,7 @@ def test_simultaneous_open_takes_the_window_of_a_syn_ack_unscaled() -> None:
     script.expect("SA", seq=0, ack=1)
     script.inject("SA", seq=0, ack=1, window=3000, window_scale=7)
     assert script.state == "ESTABLISHED"
-    assert script.tcp.sender.edge == 1 + 3000
+    assert script.tcp.sender.wnd_end == 1 + 3000
     assert script.tcp.sender.max_window == 3000
 
 

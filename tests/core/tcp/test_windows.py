@@ -277,7 +277,7 @@ def test_without_scaling_the_window_is_64_kib() -> None:
         assert syn.syn.window_scale == UNKNOWN
         script.window = 500
         script.inject("A")
-        assert script.tcp.sender.edge == 1 + 500
+        assert script.tcp.sender.wnd_end == 1 + 500
         for _ in range(10):
             script.inject(length=1000)
         assert {segment.window for _, segment in script.fresh()} == {65_535}
@@ -287,14 +287,14 @@ def test_a_shift_above_14_is_taken_as_14() -> None:
     """RFC 7323 section 2.3."""
     script = Script.accepted(window_scale=15)
     script.inject("A", window=3)
-    assert script.tcp.sender.edge == 1 + (3 << 14)
+    assert script.tcp.sender.wnd_end == 1 + (3 << 14)
 
 
 def test_peer_window_is_scaled() -> None:
     script = Script.accepted(window_scale=5)
     script.inject("A", window=100)
     script.write(100_000)
-    assert script.tcp.sender.edge == 1 + 3200
+    assert script.tcp.sender.wnd_end == 1 + 3200
     script.expect_data((1, 1448), (1449, 1448))
     script.quiet()
 
