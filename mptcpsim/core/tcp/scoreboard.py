@@ -55,9 +55,11 @@ class Sent:
         """It was acknowledged; queues elsewhere may still hold it, and it must not look lost there."""
         self.lost = self.in_flight_again = False
 
-    def begin_at(self, point: int) -> None:
-        """The bytes below ``point`` are acknowledged."""
+    def acknowledge_below(self, point: int) -> int:
+        """Give up the bytes below ``point``, which are acknowledged; return how many those were."""
+        size = point - self.seq
         self.seq = point
+        return size
 
     def split_at(self, point: int) -> Sent:
         """Keep what lies below ``point``; return the rest, which was sent alike."""
@@ -177,8 +179,7 @@ class Scoreboard:
 
     def acknowledge_part(self, record: Sent, point: int) -> None:
         """Note that ``record`` is acknowledged below ``point``, in its middle."""
-        self._discount(record, point - record.seq)
-        record.begin_at(point)
+        self._discount(record, record.acknowledge_below(point))
 
     def index_at(self, seq: int) -> int:
         """Return the list index of the first record whose end lies above ``seq``."""
