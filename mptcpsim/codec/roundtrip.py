@@ -42,7 +42,7 @@ class Recoder:
     """Decodes what it encodes.
 
     Args:
-        lookup_stack: gives the stack that owns an address, None if nobody does.
+        lookup_stack: gives the stack that owns an address, or None.
         rng: where the damage of a ``damaged`` packet hits.
         tamper: changes the bytes of every sound packet, as a middlebox may; see ``flip_byte``.
     """

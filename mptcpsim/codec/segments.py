@@ -29,7 +29,7 @@ from mptcpsim.core.sequences import UNKNOWN, SequenceMap
 
 
 def _null_map() -> SequenceMap:
-    """Return the map of an end that knows nothing: relative numbers are those on the wire."""
+    """Return a map without initial numbers: relative numbers equal those on the wire."""
     numbers = SequenceMap(0, 0)
     # In the middle of the number space nothing is unwrapped to a negative number.
     numbers.rcv_near = numbers.snd_near = 1 << 31

@@ -16,15 +16,15 @@ from mptcpsim.core.events import Event
 from mptcpsim.core.segment import FourTuple, Packet
 from mptcpsim.units import NEVER
 
-#: So many calls of timers are not worth looking through.
+#: Up to this number of calls the host does not search for those of ended owners.
 _FEW: Final = 16
 
 
 class TimerOwner:
-    """What a host wakes: it keeps its deadlines itself, and is called at the earliest or before.
+    """An object with timers that a host wakes. It keeps its deadlines itself and may be woken early.
 
     Attributes:
-        ended: it wants no call any more.
+        ended: it is not woken any more.
         wake_at: the earliest call that the host holds.
     """
 
@@ -67,8 +67,8 @@ class TransportHost:
         discarded: packets sent from addresses that the host has lost; they never leave it.
         counters: the MIB of the host.
         events: the event log.
-        fault: what is wrong with bytes that were delivered, or None; its connection can go on. A
-            driver raises it where the peer is one of ours; nothing that a peer sends raises here.
+        fault: the first fault of delivered bytes, or None. The connection continues; nothing that a peer
+            sends raises here. A driver raises the fault if the peer is a simulated host, too.
         logs_windows: connections opened from now on note what happens to their windows.
         wake_at: no timer is due before this instant, ns; ``next_timer`` says more exactly.
     """
@@ -144,12 +144,12 @@ class TransportHost:
         """Note the first fault of the bytes that are delivered, and have the driver look at it."""
         if self.fault is None:
             self.fault = IntegrityError(text)
-            self.can_go_on(connection)
+            self.mark_ready(connection)
 
     # --- What connections report ----------------------------------------------------------------
 
-    def can_go_on(self, connection: TimerOwner) -> None:
-        """The application that waits for a connection can go on."""
+    def mark_ready(self, connection: TimerOwner) -> None:
+        """Note that the application which waits for this connection can continue."""
         raise NotImplementedError
 
     def on_established(self, connection: TimerOwner, port: int, passive: bool) -> None:

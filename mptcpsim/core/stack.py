@@ -60,7 +60,7 @@ class Stack(MptcpHost):
     def lose_addresses(self, addresses: list[str], now: int) -> None:
         """Send nothing from these addresses any more, and tell every MPTCP connection that they go.
 
-        All go at once: what is said of one leaves by none of the others.
+        All are removed at once, so that no announcement of one removal leaves from another of them.
         """
         super().lose_addresses(addresses, now)
         for connection in list(self.tokens.values()):

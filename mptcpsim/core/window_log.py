@@ -1,6 +1,6 @@
 """What happened to the windows of a connection: the evidence from which a stall is explained.
 
-Only rare things are noted, and only if somebody wants to know (``Stack.logs_windows``).
+Only rare events are noted, and only if the host asks for them (``Stack.logs_windows``).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _MOST: Final = 8192
 
 
 class WindowEvent(NamedTuple):
-    """One of them.
+    """An event of a window.
 
     Attributes:
         time: ns.

@@ -64,8 +64,8 @@ class End:
         return self.info.identifier
 
     @property
-    def speaks(self) -> MptcpInfo | None:
-        """What MPTCP says, None for a connection that does not speak it, or no longer."""
+    def active_mptcp(self) -> MptcpInfo | None:
+        """The snapshot of MPTCP, or None if the connection does not speak MPTCP (any more)."""
         mptcp = self.mptcp
         return None if mptcp is None or mptcp.is_plain else mptcp
 

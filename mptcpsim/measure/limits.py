@@ -29,8 +29,8 @@ def limit_of(end: End, tcp: TcpInfo) -> str:
     if tcp.tcpi_state not in (TCP_ESTABLISHED, TCP_CLOSE_WAIT):
         return ""
     room = tcp.cwnd - tcp.in_flight
-    if end.speaks is not None:
-        return _of_subflow(end.info, end.speaks, tcp, room)
+    if end.active_mptcp is not None:
+        return _of_subflow(end.info, end.active_mptcp, tcp, room)
     unsent = tcp.snd_end - tcp.snd_nxt
     if not unsent:
         return APPLICATION

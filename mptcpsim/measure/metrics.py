@@ -67,12 +67,12 @@ SENDING: Final[tuple[Metric[End], ...]] = (
     Metric(
         "outstanding_bytes",
         "sent and not acknowledged at the connection (MPTCP)",
-        lambda end: None if (m := end.speaks) is None else m.snd_nxt - m.snd_una,
+        lambda end: None if (m := end.active_mptcp) is None else m.snd_nxt - m.snd_una,
     ),
     Metric(
         "send_window_bytes",
         "the peer's window for the connection (MPTCP)",
-        lambda end: None if (m := end.speaks) is None else max(0, m.snd_wnd_end - m.snd_una),
+        lambda end: None if (m := end.active_mptcp) is None else max(0, m.snd_wnd_end - m.snd_una),
     ),
 )
 

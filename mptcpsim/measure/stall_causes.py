@@ -73,8 +73,8 @@ def explain(sender: End, receiver: End, since: int, drops: DropLog) -> Explanati
         since: when the gap began, ns.
         drops: what the network dropped.
     """
-    if sender.speaks is not None and receiver.mptcp is not None:
-        return _Multipath(sender, receiver, since, drops, sender.speaks, receiver.mptcp).explain()
+    if sender.active_mptcp is not None and receiver.mptcp is not None:
+        return _Multipath(sender, receiver, since, drops, sender.active_mptcp, receiver.mptcp).explain()
     return _Single(sender, receiver, since, drops).explain()
 
 

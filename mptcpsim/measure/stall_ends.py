@@ -231,7 +231,7 @@ class _Ending:
 
     def _also_held_by(self, record: SegmentInfo) -> set[int]:
         """Return the other subflows that had it when it was queued again; none if it was lost here, too."""
-        if record.retransmissions or self.sender.speaks is None:
+        if record.retransmissions or self.sender.active_mptcp is None:
             return set()
         mapping = self.sender.mapping(self.mine, self.seq)
         return set() if mapping is None else self.sender.requeued_from(mapping.dsn) - {mapping.subflow}

@@ -96,7 +96,7 @@ class Evidence:
 
     def announced(self) -> bool:
         """Return whether the receiver has named a right edge that the sender does not know (yet)."""
-        mine, theirs = self.sender.speaks, self.receiver.mptcp
+        mine, theirs = self.sender.active_mptcp, self.receiver.mptcp
         if mine is not None and theirs is not None:
             return theirs.rcv_wnd_end > mine.snd_wnd_end
         ends = ((tcp, self.other(tcp)) for tcp in self.sender.subflows)

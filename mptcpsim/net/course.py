@@ -21,16 +21,16 @@ OUTBOUND: Final = 1
 
 
 class Course:
-    """The outcome for a packet, and for those of its flow that follow, as long as the node keeps it.
+    """What a node does with a packet, and with later ones of its flow while the node keeps the course.
 
     Attributes:
-        send: does it: ``course.send(packet)``; time to live and size are the node's business before.
+        send: carries it out: ``course.send(packet)``. The node checks time to live and size before.
         mtu: bytes; a larger packet needs a closer look.
         crosses: the packet passes from one interface to another on this course, and its time to live
             goes down.
         lasting: the packets that follow go the same way.
         interface: by which packets leave, or None.
-        next_hop: whom they are for on that link; empty: nobody in particular (an unnumbered link).
+        next_hop: address of the next hop on that link; empty on an unnumbered link.
         reason: why they are dropped; else empty.
     """
 
@@ -82,7 +82,7 @@ class CarryingNode(Node):
 
 
 class Leaving(Course):
-    """Out by an interface."""
+    """The packet leaves by an interface."""
 
     __slots__ = ("_gateway", "_send")
 
@@ -104,7 +104,7 @@ class Leaving(Course):
 
 
 class Taken(Course):
-    """For the node itself."""
+    """The packet is for the node itself."""
 
     __slots__ = ("_node", "_received")
 
@@ -119,7 +119,7 @@ class Taken(Course):
 
 
 class Dropped(Course):
-    """The end.
+    """The packet is dropped.
 
     Attributes:
         kind: the ICMP error that is sent about it, by a router if not by a filter; empty: none.
@@ -155,7 +155,7 @@ class Dropped(Course):
 
 
 class Queued(Course):
-    """Through the queue of a verdict, and on from there.
+    """The packet passes the queue of a verdict and continues from there.
 
     Attributes:
         verdict: the verdict.

@@ -37,7 +37,7 @@ from mptcpsim.sim.loop import Loop
 
 # Reasons of drops.
 NO_ROUTE: Final = "no-route"
-#: Nobody on the link answers for the next hop; for the destination, which routing has on the link.
+#: No node on the link answers for the next hop; for the destination, which routing has on the link.
 NO_GATEWAY: Final = "no-gateway"
 NO_HOST: Final = "no-host"
 TTL: Final = "ttl"
@@ -82,7 +82,7 @@ class NodeTrace(NamedTuple):
         steps: why, a sentence each.
         interface: by which it leaves; None if it does not.
         next_hop: the address that it is sent to on that link.
-        neighbour: the interface where it arrives; None if nobody is there.
+        neighbour: the interface where it arrives, or None.
         taken: it is for the node itself.
         reason: why it is dropped; else empty.
     """
@@ -394,11 +394,11 @@ class IpNode(CarryingNode):
     def _leave(
         self, packet: Packet, crosses: bool, lasting: bool, interface: Interface, gateway: str
     ) -> Course:
-        """Return the course out by an interface, if somebody answers for the next hop there."""
+        """Return the course out by an interface, if a node there answers for the next hop."""
         hop = gateway or packet.flow.dst
         if interface.peer is not None and interface.neighbour(hop) is None:
             self._note((f"nobody on the link of {interface.name} answers for {hop}",))
-            # Not lasting: somebody may answer the next time, as with ARP.
+            # Not lasting: a node may answer the next time, as with ARP.
             return Dropped(crosses, False, self, NO_GATEWAY if gateway else NO_HOST, ICMP_HOST_UNREACHABLE)
         return Leaving(crosses, lasting, interface, gateway, packet.flow.dst)
 

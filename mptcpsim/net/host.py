@@ -76,7 +76,7 @@ class Host(IpNode):
         self.drain()
 
     def receive(self, packet: Packet, interface: Interface) -> None:
-        """Take a packet that arrived; one that is for somebody else is dropped, not forwarded."""
+        """Take a packet that arrived; one for another node is dropped, not forwarded."""
         if packet.flow.dst in self._accepted:
             self.stack.receive_packet(packet, self.loop.now)
             self.drain()
@@ -133,7 +133,7 @@ class Host(IpNode):
         return False
 
     def take_answer(self, packet: Packet) -> None:
-        """Give the stack an answer that the host itself has made, when what is being done is done."""
+        """Give the stack an answer of the host itself, after the present call has ended."""
 
         def take() -> None:
             self.stack.receive_packet(packet, self.loop.now)

@@ -22,7 +22,7 @@ A box of one's own is a subclass of ``Middlebox`` with ``on_packet``::
             packet.flags &= ~URG
             return packet
 
-What it gets is a ``core.segment.Segment`` or an ``IcmpError``; nobody may change one that was sent,
+What it gets is a ``core.segment.Segment`` or an ``IcmpError``; a packet that was sent may not be changed,
 but for a ``clone()``. Checksums are computed from what a packet carries, so whoever changes
 it has mended them. ``size`` is to be kept right (``codec.options.wire_length`` computes it).
 """

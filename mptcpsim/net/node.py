@@ -332,7 +332,7 @@ class Node:
         return address in self.addresses
 
     def neighbour_appeared(self, address: str, port: Interface) -> None:
-        """Note that somebody on the link of ``port`` has a new address."""
+        """Note that a node on the link of ``port`` has a new address."""
         self.invalidate()
 
     def addresses_changed(self) -> None:

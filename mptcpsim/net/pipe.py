@@ -13,7 +13,7 @@ traffic shaping), with exact times instead of ticks:
 * A departure at an instant precedes an arrival at that instant, and every change.
 * A new rate does not touch the packet in service; those behind it are planned anew.
 * A new delay holds for packets that leave the transmitter after the change. A
-  shorter one never reorders: nobody arrives before the packet in front.
+  shorter one never reorders: no packet arrives before the one in front of it.
 * A link that goes down drops what is waiting or in service; what is in flight
   arrives. While it is down, whatever is sent into it is dropped.
 

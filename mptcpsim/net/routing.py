@@ -100,7 +100,7 @@ def prefix_number(prefix: str) -> tuple[int, int, int]:
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class RouteSource:
-    """Where a table finds routes that are computed when somebody asks for them."""
+    """A source of routes that are computed on demand."""
 
     def find(self, address: str) -> Route | None:
         """Return the best route to an address in canonical text form, or None."""

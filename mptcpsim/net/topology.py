@@ -69,7 +69,7 @@ class Topology:
         earlier interface is taken, so the result depends on nothing but the topology.
 
         The topology counts as it is now. The routes to a destination are computed when
-        somebody looks for one; only that makes networks of thousands of nodes quick to set up.
+        one is looked up; only that makes networks of thousands of nodes quick to set up.
 
         Args:
             weight: ``"hops"`` or ``"delay"``.

@@ -133,13 +133,13 @@ class ChosenSeries(SeriesRecorder):
         self._metrics = metrics
 
     def series(self, host: str, connection: str | None, subflow: int | None, metric: str) -> int:
-        """Return the number of a series, -1 if nobody wants it."""
+        """Return the number of a series, -1 if it is not recorded."""
         if metric not in self._metrics:
             return -1
         return super().series(host, connection, subflow, metric)
 
     def append(self, series: int, now: int, value: float) -> None:
-        """Take one value of a series that somebody wants."""
+        """Take one value of a series that is recorded."""
         if series >= 0:
             super().append(series, now, value)
 

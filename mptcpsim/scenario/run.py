@@ -70,7 +70,7 @@ def run_scenario(
         dsn: record the segments of the flows, from which ``results.figures_dsn`` draws.
         roundtrip: every packet is encoded and decoded at every hop.
         progress: called now and then with the simulated instant, ns.
-        stop: ends the run early, if somebody says so; the summary is of the time that was simulated, and
+        stop: ends the run early if it is set; the summary is of the time that was simulated, and
             ``meta.json`` says that the run is not complete.
 
     Raises:

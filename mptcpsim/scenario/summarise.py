@@ -108,8 +108,8 @@ def _end(connection: Connection | None, now: int) -> End | None:
 def _duplicates(receiver: End | None) -> int:
     if receiver is None:
         return 0
-    if receiver.speaks is not None:
-        return receiver.speaks.duplicate_bytes
+    if receiver.active_mptcp is not None:
+        return receiver.active_mptcp.duplicate_bytes
     return sum(tcp.duplicate_bytes for tcp in receiver.subflows)
 
 
@@ -119,9 +119,9 @@ def _repeated_while_closed(sender: End | None) -> int:
 
 def spoken(client: End | None) -> int | None:
     """Return the version of MPTCP that a client's end of a flow speaks, None for plain TCP."""
-    if client is None or client.speaks is None or not client.info.established:
+    if client is None or client.active_mptcp is None or not client.info.established:
         return None
-    return client.speaks.version
+    return client.active_mptcp.version
 
 
 def _fallback_reason(simulation: Simulation, spec: FlowSpec, flow: Flow) -> str:

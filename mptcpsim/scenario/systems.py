@@ -1,4 +1,4 @@
-"""The FreeBSD systems of a simulation: firewalls from the beginning, commands that are typed later."""
+"""The FreeBSD systems of a simulation: firewalls at the start, and commands that run later."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from mptcpsim.units import SECOND
 
 
 def attach_systems(simulation: Simulation) -> dict[str, System]:
-    """Let every node with a ``freebsd`` table begin, and note when its later commands are due.
+    """Start the system of every node with a ``freebsd`` table, and schedule its later commands.
 
-    The scenario was loaded, so all texts were read, and all commands carried out once.
+    Loading the scenario has already parsed all texts and executed all commands once.
     """
     found: dict[str, System] = {}
     for name, spec in simulation.scenario.nodes.items():
@@ -56,7 +56,7 @@ def _begin(simulation: Simulation, node: IpNode, spec: FreebsdSpec) -> System:
 
 
 def _type(simulation: Simulation, system: System, commands: tuple[Command, ...]) -> None:
-    """Carry out commands while the simulation runs; what the system refuses by now is noted."""
+    """Execute commands while the simulation runs, and note those that the system refuses."""
     node = system.node
     for command in commands:
         if isinstance(command, PassedOver):
@@ -76,7 +76,7 @@ def _type(simulation: Simulation, system: System, commands: tuple[Command, ...])
 
 
 def _configure(host: Host, system: System) -> None:
-    """Let connections that are opened from now on have what sysctl has set; flows know it already."""
+    """Apply the values that sysctl has set to connections opened from now on."""
     config = host.stack.config
     mptcp = MptcpSettings.model_validate(system.settings.mptcp).over(config.mptcp)
     config = TcpSettings.model_validate(system.settings.tcp).over(config)

@@ -1,7 +1,7 @@
 """The timeline: what changes while a simulation runs.
 
-What an event does is what the command of the same name does to a Linux host, with what whoever
-configures the host does to follow it: docs/timeline.md. Routes that were computed are not computed again.
+An event does what the command of the same name does to a Linux host, and what its administrator would do
+next: docs/timeline.md. Computed routes are not computed again.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""How an MPTCP connection ends: DATA_FIN, the FINs of its subflows, MP_FASTCLOSE, no subflow left.
+"""How an MPTCP connection ends: by DATA_FIN, MP_FASTCLOSE, or the loss of all its subflows.
 
-RFC 8684 sections 3.3.3 and 3.5, appendix D; RFC 6824 the same, without MP_FASTCLOSE on a RST.
+RFC 8684 sections 3.3.3 and 3.5, appendix D. RFC 6824 is the same, without MP_FASTCLOSE on a RST.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Closing:
         self._fastclose_tries: int = 0
 
     def _move(self, cause: str) -> None:
-        """Change the state as the table has it."""
+        """Change the state according to the transition table."""
         before = self.state
         self.state = DATA_TRANSITIONS[before, cause]
         if cause not in ENDINGS:
@@ -94,7 +94,7 @@ class Closing:
         self._move(ESTABLISHED)
 
     def on_join_established(self) -> None:
-        """Another subflow is established: whatever became of the others, the connection goes on."""
+        """Another subflow is established, so the connection is not abandoned."""
         self.abandoned_at = NEVER
 
     # --- DATA_FIN -----------------------------------------------------------------------------------

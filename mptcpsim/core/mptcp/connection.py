@@ -1,8 +1,8 @@
 """A connection that speaks, or offers to speak, Multipath TCP.
 
-It owns the data sequence space of both directions (``outbound``, ``inbound``), the keys, the
-addresses and the subflows; its ``Fallback`` has the ways back to plain TCP, its ``Closing`` the
-state of the connection and how it ends. After a fallback it is a plain ``Connection`` in all that matters.
+It owns the data sequence space of both directions (``outbound``, ``inbound``), the keys, the addresses and
+the subflows. Its ``Fallback`` takes it back to plain TCP; its ``Closing`` owns the state of the connection
+and ends it. After a fallback the connection behaves as a plain ``Connection``.
 """
 
 from __future__ import annotations
@@ -307,7 +307,7 @@ class MptcpConnection(Session):
         """The peer has shown that it speaks MPTCP: joins may follow."""
         self.joins.on_dss(now)
 
-    def on_confirmed(self, subflow: SubflowState, now: int) -> None:
+    def on_fully_established(self, subflow: SubflowState, now: int) -> None:
         """The first DATA_ACK of a subflow has arrived."""
         self.joins.on_dss(now)
         subflow.flush_signals(now)
@@ -343,7 +343,7 @@ class MptcpConnection(Session):
             self._further_options.on_ready(self.subflow_of(subflow.number).signals, now)
 
     def on_local_address(self, address: str, up: bool, now: int) -> None:
-        """The host got an address, or loses one: its subflows go, and the peer is told."""
+        """Take note of a local address that was added or is going; subflows of the latter end."""
         if self.is_plain or self.state in (M_INIT, M_CLOSED):
             return
         if not up:
@@ -373,7 +373,7 @@ class MptcpConnection(Session):
 
     def signal_elsewhere(self, option: MptcpOption, local_id: int, now: int) -> None:
         """Send an option on a subflow that does not use an own address, if there is one."""
-        # From an address that is gone nothing can be sent.
+        # Nothing can be sent from an address that was removed.
         alive = [s for s in self.alive() if self._stack.has_address(s.tcp.flow.src)]
         others = [s for s in alive if s.local_id() != local_id] or alive
         if others:
@@ -385,7 +385,7 @@ class MptcpConnection(Session):
     def on_longer_numbers(self) -> None:
         """DSNs or DATA_ACKs have 8 octets from now on: less payload fits."""
         for subflow in self.open_subflows():
-            if subflow.speaks:
+            if subflow.is_active:
                 self.subflow_of(subflow.number).on_longer_numbers()
 
     def grow_limit(self, number: int, count: int) -> None:
@@ -412,7 +412,7 @@ class MptcpConnection(Session):
         room = self.writable
         if room and room * 3 >= self.send_buffer:
             self.wants_write = False
-            self._stack.can_go_on(self)
+            self._stack.mark_ready(self)
 
     def on_subflow_timeout(self, subflow: SubflowState, now: int) -> None:
         """A subflow is in time-out: others may carry what it has."""
@@ -441,8 +441,8 @@ class MptcpConnection(Session):
             return
         done = not self.peer_closed or self.state == M_TIME_WAIT
         if done and not subflow.tcp.sender.fin_wanted:
-            # Its stream goes on, but not here, or both have ended: close our direction, too; what is
-            # outstanding is repeated.
+            # The peer's stream continues on other subflows, or both streams have ended: close our direction,
+            # too. Outstanding data is still repeated.
             subflow.tcp.close(now)
 
     def on_closed(self, number: int, now: int) -> None:
@@ -470,9 +470,9 @@ class MptcpConnection(Session):
         self._state_changed()
 
     def on_fin_acked(self, number: int, now: int) -> None:
-        """The peer has all of a subflow: what it has not DATA_ACKed by now it did not know a place for."""
+        """Hand over data that the peer acknowledged on the subflow, FIN included, but did not DATA_ACK."""
         subflow = self.subflow_of(number)
-        if subflow.speaks and self.state not in (M_CLOSED, M_FASTCLOSE_WAIT):
+        if subflow.is_active and self.state not in (M_CLOSED, M_FASTCLOSE_WAIT):
             self._hand_over(subflow, now)
 
     def _hand_over(self, subflow: SubflowState, now: int) -> None:

@@ -78,9 +78,9 @@ class DataReceiver:
         #: Bytes that may arrive beyond ``limit``: promises that were rounded up, or given twice.
         self._spare: int = buffer
         if mptcp.receive_window != "connection":
-            # There is no right edge of the connection: what a subflow may take, the connection takes.
+            # The connection has no right edge of its own: it takes whatever a subflow may take.
             self.wnd_end = NEVER
-            # Nothing bounds what waits for its turn; each subflow may have promised the whole buffer.
+            # Data out of order is not bounded: each subflow may have promised the whole buffer.
             self._spare = NEVER
         #: The last DATA_ACK sent without data. It matters only where some ACKs carry none.
         self.last_ack_sent: int = 0
@@ -198,10 +198,10 @@ class DataReceiver:
         return self._step(scale)
 
     def is_filled_by(self, unmapped: int) -> bool:
-        """Return whether so many bytes without a mapping leave nothing of the window that the peer has.
+        """Return whether so many bytes without a mapping use up the window that the peer has.
 
-        What came out of order has its share of it. The last segment may leave a gap; and a window that a
-        slow reader keeps small proves nothing.
+        Data out of order takes its share of the window, and the last segment may leave a gap. A window that
+        a slow reader keeps small proves nothing.
         """
         least = max(self.buffer // 2, 1)
         if self.wnd_end == NEVER:
@@ -217,7 +217,7 @@ class DataReceiver:
         return field
 
     def wants_window_update(self, scale: int) -> bool:
-        """Return whether the application read so much that the peer should be told at once."""
+        """Return whether the application has read enough for a window update."""
         return min(self.limit, self.nxt + (_MAX_FIELD << scale)) - self.wnd_end >= self.least_gain(scale)
 
     def owes_update(self, scale: int) -> bool:

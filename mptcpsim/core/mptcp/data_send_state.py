@@ -1,7 +1,7 @@
-"""The variables of the sending half of an MPTCP connection, and whom its scheduler chooses.
+"""The variables of the sending half of an MPTCP connection, and the choice of its scheduler.
 
-``data_sender.DataSender`` decides what is sent for the first time, ``reinjection.Reinjections`` what
-goes out again. Data sequence numbers are relative: the first byte is 1.
+``data_sender.DataSender`` sends new data, ``reinjection.Reinjections`` sends data again. Data sequence
+numbers are relative: the first byte is 1.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class DataSendState(DataSource):
         for subflow in usable:
             sender = subflow.tcp.sender
             if subflow.number == excluded or sender.nxt < sender.end:
-                # What was mapped ahead comes first.
+                # Data that was mapped ahead comes first.
                 continue
             if subflow.room(now) >= min(left, subflow.tcp.sender.mss):
                 available.append(subflow)

@@ -1,4 +1,4 @@
-"""The sending half of an MPTCP connection: which byte goes out on which subflow, and when again.
+"""The sending half of an MPTCP connection: which subflow carries which byte, and when data is repeated.
 
 RFC 8684 sections 3.3.1, 3.3.3, 3.3.5 and 3.3.6. Data sequence numbers are relative: the
 first byte is 1. Bytes are assigned to a subflow at the moment they are sent, so that a
@@ -27,14 +27,14 @@ _PATIENCE: Final = 4
 
 
 class DataSender(DataSendState):
-    """Decides what goes out for the first time, and keeps the timers of the connection.
+    """Decides when new data is sent and on which subflow, and keeps the timers of the connection.
 
     Attributes:
-        reinjections: what goes out again.
+        reinjections: the data that is sent again.
         backoff: retransmissions of the connection in a row that got no answer.
         rto_at: when the connection-level retransmission timer is due.
         override_at: when a small window is used after all.
-        timer_at: when the connection-level retransmission timer last made data go, ns, or -1.
+        timer_at: when the connection-level retransmission timer last repeated data, ns, or -1.
         maps_ahead: data is mapped onto a subflow before the subflow may send it.
     """
 
@@ -112,7 +112,7 @@ class DataSender(DataSendState):
         """Take a DATA_ACK and the window that came with it, in a segment on a subflow."""
         highest = self.end + 1 if self.fin_sent else self.nxt
         if ack > highest:
-            # It acknowledges what was never sent.
+            # It acknowledges data that was never sent.
             return
         if ack + window > self.wnd_end:
             if self.wnd_end <= self.nxt:
@@ -147,14 +147,14 @@ class DataSender(DataSendState):
             return
         reinjections = self.reinjections
         if self.una >= reinjections.repair.end:
-            reinjections.go_on_repairing()
+            reinjections.continue_repair()
         new = self.nxt < self.end
         if not new and not reinjections.queue and not (self.fin_wanted and not self.fin_sent):
             if self.una < self.nxt:
                 if self.scheduler.REDUNDANT:
                     self._push_copies(self._connection.usable(), now)
                 elif self._connection.wants_write:
-                    # The send buffer is full of what is on its way.
+                    # Data in flight fills the send buffer.
                     reinjections.on_blocked(self._connection.usable(), now)
             return
         self._pushing = True
@@ -179,7 +179,7 @@ class DataSender(DataSendState):
         self._pushing = False
 
     def _push_new(self, usable: list[SubflowState], now: int) -> None:
-        # What does not change between two segments is asked once: this runs for every ACK.
+        # Values that do not change between two segments are read once: this runs for every ACK.
         rooms = [subflow.room(now) for subflow in usable]
         several = len(usable) > 1
         segments = self._connection.config.mptcp.mapping_segments
@@ -255,14 +255,14 @@ class DataSender(DataSendState):
         return [subflow.number for subflow in usable].index(chosen.identifier)
 
     def _wait_for_more(self, length: int) -> bool:
-        """Return whether a short segment had better wait (RFC 9293 sections 3.7.4 and 3.8.6.2.1)."""
+        """Return whether a short segment should wait for more data (RFC 9293 sections 3.7.4, 3.8.6.2.1)."""
         outstanding = self.nxt > self.una
         nagle = self._connection.config.nagle
         if self.nxt + length == self.end:
             return nagle and outstanding and not self.fin_wanted
         if self._fills_window:
             return False
-        # The window cuts the segment: worth it only if it is half of the largest window.
+        # The window cuts the segment short: send it only if it is half of the largest window.
         return length * 2 < self.max_window or (nagle and outstanding)
 
     def _send_new(self, subflow: SubflowState, length: int, now: int) -> None:
@@ -284,7 +284,7 @@ class DataSender(DataSendState):
             self._connection.on_data_fin_sent()
 
     def _send_probes(self, usable: list[SubflowState], now: int) -> None:
-        """The window has reopened: what probes it goes first, where the subflow's own window allows it."""
+        """Send the bytes that probe a reopened window first, where the subflow's own window allows it."""
         for subflow in usable:
             if subflow.number in self._probe_dsns and subflow.tcp.sender.wnd_end > subflow.tcp.sender.nxt:
                 self._send_probe(subflow, now)
@@ -318,7 +318,7 @@ class DataSender(DataSendState):
                     break
                 self._copies[subflow.number] = dsn + length
                 if dsn + length > self.nxt:
-                    # Partly new: whoever comes first sends it as such.
+                    # Partly new: the subflow that is first sends that part as new data.
                     if dsn < self.nxt:
                         length = self.nxt - dsn
                         self._copies[subflow.number] = self.nxt
@@ -413,10 +413,10 @@ class DataSender(DataSendState):
             self._connection.time_out("nothing was acknowledged at the connection", now)
             return
         if self._connection.awaits_fallback():
-            # On the way back to plain TCP what is in flight has to stay one piece of the stream.
+            # During a fallback to plain TCP the data in flight has to stay contiguous.
             self._arm(now)
             return
-        if self.una < self.nxt and not self.reinjections.holds():
+        if self.una < self.nxt and not self.reinjections.oldest_is_assigned():
             # The subflows have acknowledged the oldest data, the connection has not (section 3.3.6).
             if self.backoff >= _PATIENCE and self.reinjections.reset_silent(now):
                 self._arm(now)

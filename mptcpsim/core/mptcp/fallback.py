@@ -1,8 +1,7 @@
-"""The ways from MPTCP back to plain TCP (RFC 8684 section 3.7, RFC 6824 section 3.6).
+"""The fallback from MPTCP to plain TCP (RFC 8684 section 3.7, RFC 6824 section 3.6).
 
-A fallback is for ever. The subflow that is left goes on as an ordinary TCP connection;
-its sequence numbers and the offsets of the stream differ by a constant (``send_shift``,
-``receive_shift`` of ``Tcp``).
+A fallback is permanent. The remaining subflow continues as an ordinary TCP connection. Its sequence
+numbers and the offsets of the stream differ by a constant (``send_shift``, ``receive_shift`` of ``Tcp``).
 """
 
 from __future__ import annotations
@@ -67,10 +66,10 @@ class Fallback:
     # --- The decision -------------------------------------------------------------------------------
 
     def may_be_plain(self, subflow: SubflowState) -> bool:
-        """Return whether the peer may be plain, or become so with our FIN, which would end our stream to it.
+        """Return whether the peer may be plain TCP, or become so with our FIN, which would end our stream.
 
-        It may have received our MP_FAIL. Or options do not pass: until it has acknowledged data of ours at
-        the connection, it learns that from our data, from ACKs of its data or from a FIN
+        The peer may have received our MP_FAIL. Or options do not pass: until the peer has acknowledged our
+        data with a DATA_ACK, it notices that on our data, on ACKs of its data or on a FIN
         (``on_options_missing``).
         """
         if subflow.awaits_fallback():
@@ -80,15 +79,15 @@ class Fallback:
         return not subflow.dss_received or self._outbound.una == 1
 
     def _had_joins(self, subflow: SubflowState, stage: int) -> bool:
-        """Return whether another subflow has ever come so far."""
+        """Return whether another subflow has ever reached a stage."""
         return any(other is not subflow and other.stage >= stage for other in self._connection.extensions)
 
     def _is_at_the_start(self, subflow: SubflowState) -> bool:
-        """Return whether options that are missing have never passed, as far as the peer can know.
+        """Return whether the peer cannot know yet that options pass.
 
-        A peer whose data was acknowledged with a DSS has the confirmation that it passes (section 3.7), and
-        no longer acts on its absence. It would follow us to plain TCP only if it received the infinite
-        mapping; otherwise we would take what it repeats at the connection, and the FIN of a subflow, for its
+        A DSS that acknowledges the peer's data confirms to it that options pass (section 3.7). From then on
+        it does not fall back when they are missing. It would follow us to plain TCP only if it received the
+        infinite mapping. Otherwise we would mistake its reinjections, and the FIN of a subflow, for its
         stream.
         """
         return subflow.tcp.receiver.last_ack_sent <= 1 and not self._had_joins(subflow, PRE_ESTABLISHED)
@@ -117,7 +116,7 @@ class Fallback:
             return False
         return not outstanding or max(outstanding[0].ssn, ack) + shift >= outbound.una
 
-    # --- What happens before it ---------------------------------------------------------------------
+    # --- What leads to a fallback -------------------------------------------------------------------
 
     def on_options_missing(self, subflow: SubflowState, why: str, now: int) -> bool:
         """Data or its ACK came without options before it was sure that they pass.
@@ -222,7 +221,7 @@ class Fallback:
             self._connection.count("MPTcpExtInfiniteMapRx")
 
     def _infinite(self, subflow: SubflowState) -> Dss:
-        """Return the infinite mapping: from the first byte that was not DATA_ACKed, linearly for ever."""
+        """Return the infinite mapping, which begins at the first byte that is not DATA_ACKed."""
         connection = self._connection
         outbound = self._outbound
         dsn = outbound.una
@@ -258,7 +257,7 @@ class Fallback:
         connection = self._connection
         tcp = subflow.tcp
         self.is_plain = True
-        self.fell_back = subflow.speaks
+        self.fell_back = subflow.is_active
         self._survivor = tcp
         connection.note_subflow(subflow, "fallback", why)
         connection.local_release()
@@ -283,20 +282,20 @@ class Fallback:
         connection.notify_application()
 
     def _hand_streams_to(self, tcp: Tcp, subflow: SubflowState) -> int:
-        """Let TCP go on with both directions of the stream by itself; return how many bytes MPTCP held.
+        """Continue both directions of the stream as plain TCP; return how many bytes MPTCP held.
 
-        What is not mapped yet goes out on this subflow; what is lies there without gaps, sent or not.
+        This subflow carries the data that is not mapped yet. It has mapped data without gaps, sent or not.
         """
         connection = self._connection
         outbound = self._outbound
         done = subflow.delivered_up_to()
-        tcp.go_on_alone(outbound.nxt - 1, outbound.end - 1, connection.delivered, done)
+        tcp.detach_extension(outbound.nxt - 1, outbound.end - 1, connection.delivered, done)
         held = subflow.release(tcp.receive_shift)
         if tcp.state >= ESTABLISHED:
-            tcp.receiver.go_on_alone(connection.receive_buffer - connection.readable - held)
+            tcp.receiver.use_own_buffer(connection.receive_buffer - connection.readable - held)
         return held
 
-    # --- What happens after it ----------------------------------------------------------------------
+    # --- After a fallback ---------------------------------------------------------------------------
 
     def on_options_when_plain(self, subflow: SubflowState, segment: Segment, now: int) -> bool:
         """The peer may be plain or not yet; return False if the subflow ended with the segment.

@@ -1,4 +1,4 @@
-"""What an MPTCP connection says of itself: ``mptcp_info``, in the names and units of Linux and exactly.
+"""Snapshots of an MPTCP connection: ``mptcp_info`` in Linux's names and units, and exact values beside it.
 
 As ``core.tcp.info`` for a subflow: exact fields, and properties ``mptcpi_...`` after ``struct mptcp_info``
 (Linux's ``include/uapi/linux/mptcp.h``, filled in by ``mptcp_diag_fill_info``). Data sequence numbers are
@@ -35,7 +35,7 @@ class MptcpSubflowInfo(NamedTuple):
         number: that of the subflow, ``TcpInfo.identifier``.
         join_nonce: random number of the SYN with MP_JOIN, known to both ends; ``NO_JOIN`` for the first one.
         is_open: it is not closed.
-        is_usable: new data may go there: it works, and is no backup of another one that does.
+        is_usable: it may carry new data: it works, and it is not a backup while a regular subflow works.
         is_backup: one of the two ends wants it used as a backup only.
         reinjected_bytes: payload sent here that had been sent on another subflow before.
         own_window_closed: its own window keeps it from sending.
@@ -66,7 +66,7 @@ class MptcpInfo(NamedTuple):
         local_idsn: the own initial data sequence number.
         has_remote_key: the peer's key has come.
         has_checksum: DSS checksums are in use.
-        shares_send_window: the window of a subflow does not bound what is sent there.
+        shares_send_window: only the connection's window limits a subflow, not the subflow's own.
         snd_una, snd_nxt: the lowest DSN that is not acknowledged; the next one to be sent.
         write_seq: the DSN of the next byte that the application writes.
         snd_wnd_end: right edge of the peer's window.
@@ -77,7 +77,7 @@ class MptcpInfo(NamedTuple):
         rto_at: when that timer is due, or ``NEVER``.
         retransmitted_at: when it last made data go, or -1.
         override_at: when a small window is used after all, or ``NEVER``.
-        may_push: sending does not wait for a DATA_ACK.
+        may_push: the sender does not wait for a DATA_ACK before it sends.
         scheduler: its name.
         declined_at: when the scheduler was last asked and chose none, or -1.
         repeated_while_closed: bytes sent again while the peer's window was closed.
@@ -243,7 +243,7 @@ class MappingInfo(NamedTuple):
 
 
 def mptcp_info(connection: Connection, now: int) -> MptcpInfo | None:
-    """Return what there is to know of a connection at an instant, ns; None if it never offered MPTCP."""
+    """Return a snapshot of a connection at an instant, ns; None if it never offered MPTCP."""
     if not isinstance(connection, MptcpConnection):
         return None
     agreed = connection.agreed

@@ -26,7 +26,7 @@ class Joins:
         #: The third ACK of the first subflow was not sent: a SYN before it would find no connection to join.
         self._before_third_ack: bool = connection.is_client
         self._waiting: list[OpenSubflow] = []
-        #: Those that could not be opened, and whose failure the path manager is hearing of right now.
+        #: Joins that failed and whose failure is being reported to the path manager.
         self._failing: list[OpenSubflow] = []
 
     # --- The initiator --------------------------------------------------------------------------
@@ -83,7 +83,7 @@ class Joins:
         connection = self._connection
         connection.count("MPTcpExtMPJoinSynTxBindErr")
         if action in self._failing:
-            # It has answered the failure with the same again.
+            # The path manager answers the failure with the same action.
             return
         info = SubflowInfo(
             UNKNOWN, action.local, UNKNOWN, action.remote, UNKNOWN, action.port, action.backup, True

@@ -1,4 +1,4 @@
-"""Segments whose bytes are looked at later: when their mapping is known, or has all of its bytes."""
+"""Segments whose bytes are checked later, when their mapping is known or complete."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _arrival(entry: _Entry) -> int:
 
 
 class KeptSegments:
-    """Segments with payload in the order of their sequence numbers, so that none is looked for."""
+    """Segments with payload, sorted by sequence number so that a range is found by bisection."""
 
     __slots__ = ("_arrivals", "_entries", "_longest")
 

@@ -1,7 +1,7 @@
-"""A DATA_ACK that stays behind while the application reads (switch ``data_ack_lag``).
+"""A DATA_ACK that lags while the application reads (setting ``data_ack_lag``).
 
-Linux: data that arrives while a read holds the connection is acknowledged on its subflow at
-once, but the connection takes it later, and nothing sends an ACK then.
+In Linux, data that arrives while a read holds the socket lock is acknowledged on its subflow at once. The
+connection takes it later, and no ACK is sent then.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from mptcpsim.core.mptcp.data_receiver import DataReceiver
 from mptcpsim.core.mptcp.session import Session
 from mptcpsim.core.mptcp_options import Dss
 
-#: A read of so many bytes lasts as long as the switch says, a smaller one less.
+#: Bytes of a read that lasts as long as the setting says; a smaller read takes proportionally less.
 _WHOLE: Final = 32 * 1024
 
 
 class LateReceiver(DataReceiver):
-    """For ``lag`` ns after a read of 32 KiB segments name the DATA_ACK that it began with."""
+    """For ``lag`` ns after a read of 32 KiB, segments repeat the DATA_ACK from before the read."""
 
     __slots__ = ("_busy_ack", "_busy_until", "_lag")
 
@@ -28,9 +28,9 @@ class LateReceiver(DataReceiver):
         self._busy_ack: int = 1
 
     def on_read(self, count: int, now: int) -> None:
-        """The application reads: for a while, the longer the more it reads, the connection takes nothing.
+        """Hold the DATA_ACK back for a time in proportion to the bytes read.
 
-        What has arrived during a read before is taken at the end of that one, so before this one.
+        Data that arrived during the previous read was taken at its end, so before this one.
         """
         self._busy_ack = self.nxt
         self._busy_until = now + self._lag * min(count, _WHOLE) // _WHOLE

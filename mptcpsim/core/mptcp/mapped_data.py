@@ -1,8 +1,8 @@
-"""Data that has arrived on a subflow, and the mappings that say where it belongs.
+"""Data that has arrived on a subflow, and the mappings that place it in the stream.
 
-Usually a segment brings its own mapping and is handed on at once. What else there may be: a
-mapping that spans several segments, comes ahead of its data or after it, or has a
-checksum, which can be verified only when all of its bytes are there (RFC 8684 section 3.3.1).
+Usually a segment carries its own mapping and is delivered at once. A mapping may also span several
+segments, or arrive before or after its data. If it has a checksum, its bytes are delivered only when
+all of them have arrived (RFC 8684 section 3.3.1).
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class MappedData:
 
     Attributes:
         delivered_end: sequence number up to which data was delivered to the connection.
-        current_dsn: DSN of the segment at hand if its mapping is the usual one, that segment and nothing
-            else, and it is next in order; else ``UNKNOWN``.
-        current_ssn, current_length: the rest of that mapping.
+        current_dsn: DSN of the segment being taken, if it is next in order and its mapping covers exactly
+            that segment; else ``UNKNOWN``.
+        current_ssn, current_length: sequence number and length of that mapping.
     """
 
     __slots__ = (
@@ -62,13 +62,13 @@ class MappedData:
         self.received = ReceivedMappings()
         #: Up to here data is in order.
         self._arrived: int = 1
-        #: Bytes that are looked at when their mapping is known, or complete; of each its first copy.
+        #: Bytes to be checked once their mapping is known and complete: the first copy of each.
         self._segments = KeptSegments()
-        #: The segment at hand if it was found to carry what its mapping says: it need not be kept.
+        #: The segment being taken, if its bytes were checked against its mapping already.
         self._matched: Segment | None = None
 
     def begin(self) -> None:
-        """A segment is being taken: nothing is known of its mapping."""
+        """Begin to take a segment whose mapping is not known yet."""
         self.current_dsn = UNKNOWN
 
     def take_whole(self, segment: Segment, dsn: int) -> None:
@@ -105,12 +105,12 @@ class MappedData:
         return not subflow.tcp.ended
 
     def keep(self, segment: Segment, left: int, right: int) -> None:
-        """Keep bytes that the subflow has taken, unless it is known that they are what their mapping says."""
+        """Keep bytes that the subflow has taken, unless they were checked against their mapping already."""
         if self.current_dsn == UNKNOWN and segment is not self._matched:
             self._segments.add(segment.part(left, right))
 
     def deliver(self, left: int, length: int, now: int) -> None:
-        """Take bytes that are in order on this subflow: hand on what is mapped, hold the rest."""
+        """Take bytes that are in order on this subflow: deliver mapped bytes and hold the others."""
         right = left + length
         self._arrived = right
         dsn = self.current_dsn
@@ -122,7 +122,7 @@ class MappedData:
                 return
             self.received.add(Mapping(self.current_ssn, dsn, self.current_length, False))
         self._drain(now)
-        if self._fail.dsn >= 0 and self._subflow.speaks and self._unmapped_follows():
+        if self._fail.dsn >= 0 and self._subflow.is_active and self._unmapped_follows():
             self._subflow.connection.on_fail_answered(self._subflow, now)
 
     def _unmapped_follows(self) -> bool:
@@ -215,7 +215,7 @@ class MappedData:
                 connection.refuse(segment)
 
     def skip_to(self, seq: int, dsn: int) -> bool:
-        """Take everything from ``seq`` on for the stream from ``dsn`` on, and drop what is held below.
+        """Map everything from ``seq`` on to the stream from ``dsn`` on, and drop held data below ``seq``.
 
         Return False if data has not arrived so far, or what has arrived belongs elsewhere.
         """

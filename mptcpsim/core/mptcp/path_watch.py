@@ -22,7 +22,7 @@ class PathWatch:
     """The state of one subflow; times in ns.
 
     Attributes:
-        stale: it has had several time-outs in a row while others worked, as Linux counts them.
+        stale: the subflow had several time-outs in a row while others worked, as Linux counts them.
         probe_at: when the next probe of a subflow in time-out is sent.
         check_at: when a subflow whose address the peer has removed must have answered a probe.
     """
@@ -56,7 +56,7 @@ class PathWatch:
         self._subflow.tcp.wake_by(at)
 
     def on_segment(self, segment: Segment, now: int) -> None:
-        """The peer was heard while probes go out: if one was sent, the path is there again."""
+        """Take a segment that arrived during a time-out: if a probe was sent, the path works again."""
         sender = self._subflow.tcp.sender
         if not self._subflow.failing:
             self.probe_at = NEVER
@@ -77,10 +77,10 @@ class PathWatch:
         """The peer has removed its address: test whether the subflow still works (section 3.4.2)."""
         subflow = self._subflow
         if subflow.stage != READY:
-            # Not there yet; which address of the peer it goes to is not known before the SYN/ACK.
+            # It is not established yet: the peer's address identifier is known only from the SYN/ACK.
             return
         if self.check_at < NEVER:
-            # It is being tested; the REMOVE_ADDR was repeated, perhaps on the answer to the probe.
+            # A test is in progress; the REMOVE_ADDR was repeated, perhaps on the answer to the probe.
             return
         self._probes_left = _PROBES_AFTER_REMOVAL
         self._probe_after_removal(now)

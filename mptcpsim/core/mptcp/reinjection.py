@@ -29,7 +29,7 @@ from mptcpsim.plugins import PENALISE, RESEND
 from mptcpsim.units import NEVER
 
 #: Origin of data that any subflow may carry.
-NOBODY: Final = -1
+NO_ORIGIN: Final = -1
 
 
 class Reinjection(NamedTuple):
@@ -46,7 +46,7 @@ def unqueued(mappings: Iterable[Mapping], una: int, origin: int) -> list[Reinjec
     Args:
         mappings: of one subflow, the oldest first.
         una: the DATA_ACK.
-        origin: the subflow that need not carry it again, or ``NOBODY``.
+        origin: the subflow that does not carry it again, or ``NO_ORIGIN``.
     """
     items: list[Reinjection] = []
     for mapping in mappings:
@@ -62,7 +62,7 @@ def unqueued(mappings: Iterable[Mapping], una: int, origin: int) -> list[Reinjec
 
 
 def merged(items: Iterable[Reinjection]) -> deque[Reinjection]:
-    """Return a queue, lowest DSN first, in which what one subflow carries twice is once."""
+    """Return a queue, lowest DSN first, that lists data of the same origin once."""
     queued: list[Reinjection] = []
     right: dict[int, int] = {}
     for item in sorted(items):
@@ -81,8 +81,8 @@ class Repair:
     lost mapping costs one segment, many of them a few round trips.
 
     Attributes:
-        end: up to here data was sent again; ``NEVER`` while nothing is repaired.
-        point: what was sent by the time of the retransmission ends here.
+        end: DSN up to which data was sent again; ``NEVER`` while nothing is repaired.
+        point: DSN up to which data had been sent when the retransmission began.
     """
 
     __slots__ = ("_length", "end", "point")
@@ -110,7 +110,7 @@ class Repair:
 
 
 class Reinjections:
-    """What waits to go out again on a connection, and what went.
+    """The reinjection of one connection: the data queued for it, and how much was sent.
 
     Attributes:
         queue: data to be sent on other subflows, too, lowest DSN first.
@@ -143,12 +143,12 @@ class Reinjections:
         """Return whether data is queued that a subflow other than this one failed to deliver."""
         return any(item.origin != number and item.end > self._data.una for item in self.queue)
 
-    def holds(self) -> bool:
-        """Return whether a subflow that works still has the oldest data to deliver."""
+    def oldest_is_assigned(self) -> bool:
+        """Return whether a working subflow still has to deliver the oldest data."""
         data = self._data
         usable = self._connection.usable()
         if not usable:
-            # All of them are in time-out, and send again themselves what they have.
+            # All of them are in time-out, and repeat their data themselves.
             return True
         for subflow in usable:
             if subflow.mappings.carries(data.una):
@@ -165,28 +165,28 @@ class Reinjections:
         self.add(unqueued(subflow.mappings.outstanding(), self._data.una, subflow.number))
 
     def take_over(self, subflow: SubflowState) -> None:
-        """A subflow sends nothing any more: others take what it leaves.
+        """Queue for others all data that a subflow leaves, because it sends nothing any more.
 
-        That it has acknowledged something is no reason to leave it out: its mapping may never have
-        arrived, and now nobody is left to ask for it.
+        Data that was acknowledged on the subflow but not at the connection is included: its mapping may never
+        have arrived, and the subflow will not repeat it.
         """
-        self.add(unqueued(subflow.mappings.undelivered(), self._data.una, NOBODY))
+        self.add(unqueued(subflow.mappings.undelivered(), self._data.una, NO_ORIGIN))
 
     def start_repair(self, length: int) -> None:
         """The subflows have acknowledged the oldest data, the connection has not: repeat ``length`` bytes."""
         data = self._data
         end = min(data.nxt, data.una + length)
-        self.add([Reinjection(data.una, end, self._misled())])
+        self.add([Reinjection(data.una, end, self._origin_of_oldest())])
         self.repair.begin(data.una, end, data.nxt)
 
-    def go_on_repairing(self) -> None:
-        """What was sent again is DATA_ACKed: is the next byte missing, too?"""
+    def continue_repair(self) -> None:
+        """Send the next piece of a repair if the byte after the DATA_ACK is missing, too."""
         data = self._data
         repair = self.repair
         if data.una >= data.nxt or self._connection.awaits_fallback():
             repair.stop()
-        elif not self.holds():
-            self.add([repair.follow(data.una, data.nxt, self._misled())])
+        elif not self.oldest_is_assigned():
+            self.add([repair.follow(data.una, data.nxt, self._origin_of_oldest())])
         elif data.una >= repair.point:
             repair.stop()
 
@@ -195,19 +195,19 @@ class Reinjections:
 
         The options have vanished in this direction alone: the peer cannot notice (section 3.7).
         """
-        silent = [subflow for subflow in self._connection.alive() if subflow.bare_acks]
+        silent = [subflow for subflow in self._connection.alive() if subflow.acks_without_data_ack]
         for subflow in silent:
             subflow.reset(REASON_MIDDLEBOX, "no DATA_ACK passes any more", now)
         return len(silent) > 0
 
-    def _misled(self) -> int:
-        """Return the subflow that has acknowledged the oldest data in vain, if another one can have it."""
+    def _origin_of_oldest(self) -> int:
+        """Return the subflow that acknowledged the oldest data without a DATA_ACK, if there is another."""
         usable = self._connection.usable()
         if len(usable) > 1:
             for subflow in usable:
                 if subflow.mappings.has_left(self._data.una):
                     return subflow.number
-        return NOBODY
+        return NO_ORIGIN
 
     def add(self, items: list[Reinjection]) -> None:
         """Queue data for other subflows; what one subflow carries twice is queued once."""
@@ -224,7 +224,7 @@ class Reinjections:
         """Send again, elsewhere, what a failed subflow has not delivered (section 3.3.6)."""
         data = self._data
         queue = self.queue
-        # What its own subflow alone could carry does not hold up what comes from another one.
+        # Data that only its own subflow could carry does not hold up data from another subflow.
         kept: deque[Reinjection] = deque()
         while queue:
             item = queue.popleft()

@@ -1,9 +1,9 @@
 """A connection and its subflows, as the mechanisms of MPTCP see them.
 
-Handshake, joins, fallback, closing, reinjection and the others are classes of their own. What they ask of
-their connection, and of a subflow, stands here; ``connection.MptcpConnection`` and
-``subflow.Subflow`` put the mechanisms together and hand on what one asks of another. So a mechanism imports
-only what lies below it.
+Handshake, joins, fallback, closing, reinjection and the other mechanisms are classes of their own. This
+module declares what they may ask of their connection and of a subflow. ``connection.MptcpConnection`` and
+``subflow.Subflow`` put the mechanisms together and pass on what one asks of another. A mechanism therefore
+imports only modules below it.
 """
 
 from __future__ import annotations
@@ -36,29 +36,29 @@ class SubflowState(Extension):
         number: identifier within the connection; 0 is the first subflow.
         is_join: it was opened with MP_JOIN.
         stage: ``OPENING``, ``PRE_ESTABLISHED``, ``READY`` or ``PLAIN``; ``Subflow.advance`` changes it.
-        confirmed: a DATA_ACK has arrived: the peer has our keys.
-        proven: a DATA_ACK came on an acknowledgment of data: the DSS passes in both directions (section 3.7).
-        dss_received, dss_sent: a DSS has arrived; was sent, from which the peer may have learned that options
-            pass.
-        fin_with_dss: the FIN of the peer brought one, so that it is no plain peer's end of stream.
+        fully_established: a DATA_ACK has arrived, so the peer has our keys.
+        dss_passes: a DATA_ACK has acknowledged data, so the DSS passes in both directions (section 3.7).
+        dss_received: a DSS has arrived.
+        dss_sent: a DSS was sent, from which the peer may have learned that options pass.
+        fin_with_dss: the FIN of the peer carried options of MPTCP, so the peer has not fallen back.
         keys_due: the peer may not have our key yet: MP_CAPABLE goes with ACKs and the first data.
-        mappings: what was sent and is not acknowledged on this subflow.
-        bare_acks: ACKs of new data since the last DATA_ACK came.
+        mappings: mappings that were sent and are not acknowledged on this subflow.
+        acks_without_data_ack: ACKs of new data since the last DATA_ACK came.
     """
 
     __slots__ = (
         "_own_window",
-        "bare_acks",
-        "confirmed",
+        "acks_without_data_ack",
         "connection",
+        "dss_passes",
         "dss_received",
         "dss_sent",
         "fin_with_dss",
+        "fully_established",
         "is_join",
         "keys_due",
         "mappings",
         "number",
-        "proven",
         "stage",
         "tcp",
     )
@@ -70,15 +70,15 @@ class SubflowState(Extension):
         self.number: int = tcp.identifier
         self.is_join: bool = tcp.identifier > 0
         self.stage: int = OPENING
-        self.confirmed: bool = False
-        self.proven: bool = False
+        self.fully_established: bool = False
+        self.dss_passes: bool = False
         self.dss_received: bool = False
         self.dss_sent: bool = False
         self.fin_with_dss: bool = False
         self.keys_due: bool = False
         self.mappings = SentMappings()
-        self.bare_acks: int = 0
-        #: Its own window holds beside that of the connection.
+        self.acks_without_data_ack: int = 0
+        #: The window of the subflow applies in addition to the connection's.
         self._own_window: bool = not connection.config.mptcp.share_send_window
 
     # --- What a scheduler sees ------------------------------------------------------------------
@@ -139,7 +139,7 @@ class SubflowState(Extension):
         raise NotImplementedError
 
     def awaits_fallback(self) -> bool:
-        """Return whether MP_FAIL was sent here: what is in flight has to stay one piece of the stream."""
+        """Return whether MP_FAIL was sent here: the data in flight has to stay contiguous."""
         raise NotImplementedError
 
     def next_has_keys(self) -> bool:
@@ -157,7 +157,7 @@ class SubflowState(Extension):
     # --- The handshake and the end ------------------------------------------------------------------
 
     def advance(self, cause: str) -> None:
-        """Change the stage as the table has it."""
+        """Change the stage according to the transition table."""
         raise NotImplementedError
 
     def open(self, backup: bool, now: int) -> None:
@@ -203,7 +203,7 @@ class SubflowState(Extension):
         raise NotImplementedError
 
     def penalise(self) -> None:
-        """Halve the window of a subflow that holds the connection up; how often is the scheduler's affair."""
+        """Halve the window of a subflow that holds the connection up; the scheduler decides how often."""
         sender = self.tcp.sender
         if sender.recovery.ca_state == OPEN:
             sender.window.halve(sender.mss)
@@ -226,11 +226,11 @@ class SubflowState(Extension):
         raise NotImplementedError
 
     def become_plain(self) -> None:
-        """Leave MPTCP for ever: the connection goes on as plain TCP on this subflow."""
+        """Leave MPTCP permanently: the connection continues as plain TCP on this subflow."""
         raise NotImplementedError
 
     def skip_to(self, seq: int, dsn: int) -> bool:
-        """Take everything from ``seq`` on for the stream from ``dsn`` on, and drop what is held below.
+        """Map everything from ``seq`` on to the stream from ``dsn`` on, and drop held data below ``seq``.
 
         Return False if data has not arrived so far, or what has arrived belongs elsewhere.
         """
@@ -358,7 +358,7 @@ class Session(Connection):
         self.count("MPTcpExtMPCurrEstab")
 
     def uncount_established(self) -> None:
-        """It is one no longer."""
+        """Take the connection out of ``MPCurrEstab`` again."""
         if self._counted:
             self._counted = False
             self._stack.counters.add("MPTcpExtMPCurrEstab", -1)
@@ -366,7 +366,7 @@ class Session(Connection):
     # --- Questions about subflows -------------------------------------------------------------------
 
     def usable(self) -> list[SubflowState]:
-        """Return the subflows that new data may go to: backups only if nothing else works."""
+        """Return the subflows that may carry new data: backups only if no regular subflow works."""
         regular: list[SubflowState] = []
         backups: list[SubflowState] = []
         for subflow in self.open:
@@ -396,11 +396,11 @@ class Session(Connection):
         return len(self.open_subflows()) < self.config.mptcp.max_subflows
 
     def is_only(self, subflow: SubflowState) -> bool:
-        """Return whether no other subflow was added; one that the peer has not answered yet is none."""
+        """Return whether no other subflow was added; subflows that the peer has not answered do not count."""
         return all(o is subflow or o.tcp.state == TIME_WAIT or o.stage == OPENING for o in self.open)
 
     def awaits_fallback(self) -> bool:
-        """Return whether a subflow has sent MP_FAIL: what is in flight has to stay one piece."""
+        """Return whether a subflow has sent MP_FAIL: the data in flight has to stay contiguous."""
         return any(subflow.awaits_fallback() for subflow in self.open)
 
     def subflows_of_local(self, identifier: int) -> list[SubflowState]:
@@ -424,7 +424,7 @@ class Session(Connection):
         raise NotImplementedError
 
     def notify_application(self) -> None:
-        """Tell the application of a change."""
+        """Wake an application that waits for a change of state."""
         self._state_changed()
 
     def fail(self, error: str) -> None:
@@ -472,7 +472,7 @@ class Session(Connection):
         """The peer has shown that it speaks MPTCP: joins may follow (section 3.1)."""
         raise NotImplementedError
 
-    def on_confirmed(self, subflow: SubflowState, now: int) -> None:
+    def on_fully_established(self, subflow: SubflowState, now: int) -> None:
         """The first DATA_ACK of a subflow has arrived."""
         raise NotImplementedError
 

@@ -30,7 +30,7 @@ _MASK: Final = 0xFFFFFFFF
 
 
 class Subflow(SubflowOutput):
-    """The whole of it: what TCP asks for, and what is made of the segments that arrive."""
+    """A complete subflow: it answers TCP's calls and takes the segments that arrive."""
 
     __slots__ = ()
 
@@ -94,7 +94,7 @@ class Subflow(SubflowOutput):
         incoming.deliver(left, segment.length, now)
 
     def on_fin(self, segment: Segment) -> None:
-        """The FIN of the peer has arrived: with a DSS it is no plain peer's end of stream."""
+        """Note whether the FIN of the peer carries options: then the peer has not fallen back."""
         self.fin_with_dss = segment.dss is not None or segment.options is not None
 
     def on_reset(self, segment: Segment, now: int) -> None:
@@ -102,7 +102,7 @@ class Subflow(SubflowOutput):
         self.connection.take_options_of_reset(self, segment, now)
 
     def most_timeouts(self, most: int) -> int:
-        """Return how many time-outs in a row are borne: fewer where another subflow works."""
+        """Return after how many time-outs in a row to give up: fewer if another subflow works."""
         if len(self.connection.usable()):
             return min(most, self.connection.config.mptcp.subflow_retries)
         return most
@@ -131,21 +131,21 @@ class Subflow(SubflowOutput):
             self.join.on_answer(now)
         if self.watch.probe_at != NEVER:
             self.watch.on_segment(segment, now)
-        if not self.speaks:
+        if not self.is_active:
             return True
         dss = segment.dss
         if dss is None:
             return self._take_without_dss(segment, now)
         self.dss_received = True
         if dss.data_ack_octets:
-            self.bare_acks = 0
-            if not self.confirmed:
-                self.confirmed = True
-                self.on_confirmed(now)
-            if not self.proven and segment.ack > 1:
-                self.proven = True
+            self.acks_without_data_ack = 0
+            if not self.fully_established:
+                self.fully_established = True
+                self.on_fully_established(now)
+            if not self.dss_passes and segment.ack > 1:
+                self.dss_passes = True
             if dss.data_ack != self._seen_ack or segment.window != self._seen_window:
-                # What says the same as the segment before is no news: most data, when data flows one way.
+                # A DATA_ACK and window that repeat the last segment's are skipped: the usual case.
                 self._seen_ack = dss.data_ack
                 self._seen_window = segment.window
                 outbound = self._outbound
@@ -175,29 +175,29 @@ class Subflow(SubflowOutput):
             self.connection.count("MptcpsimUpdateWithoutDataAck")
             self.log_heard(IGNORED, segment, now)
 
-    def on_confirmed(self, now: int) -> None:
+    def on_fully_established(self, now: int) -> None:
         """The peer has our keys: the first DATA_ACK came."""
         if self.keys_due:
             self.keys_due = False
             self.tcp.set_signal_bytes(self.data_option_space())
-        self.connection.on_confirmed(self, now)
+        self.connection.on_fully_established(self, now)
 
     def _take_without_dss(self, segment: Segment, now: int) -> bool:
-        """A segment without DSS is either nothing special or the sign of a middlebox (section 3.7)."""
+        """Take a segment without DSS, which may be the sign of a middlebox (section 3.7)."""
         sender = self.tcp.sender
         if segment.ack > sender.una:
-            self.bare_acks += 1
+            self.acks_without_data_ack += 1
         elif not segment.length:
             self._ignore_window(segment, now)
         news = segment.ack > max(sender.una, 1)
-        if not self.proven and news and segment.options is None and not self.incoming.covers(segment):
-            # Data of ours is acknowledged on the subflow, and there is no DATA_ACK; nor another option of
-            # MPTCP, which may have left no room for one, and shows that options pass.
+        if not self.dss_passes and news and segment.options is None and not self.incoming.covers(segment):
+            # Our data is acknowledged on the subflow without a DATA_ACK. No other option of MPTCP is there
+            # either, which could have taken its room and would show that options pass.
             why = "an ACK of data came without DATA_ACK"
             return self._fallback.on_options_missing(self, why, now)
         bare_fin = segment.flags & FIN and segment.options is None
         unmapped = (segment.length or bare_fin) and not self.incoming.covers(segment)
-        # A FIN, too: where it is the first that is heard, it ends the stream of a peer that speaks TCP.
+        # This includes a FIN: as the first segment of the peer, it ends the stream of a peer that speaks TCP.
         if unmapped and not self.dss_received and self.connection.is_only(self) and not self.is_join:
             return self._fallback.on_first_data_unmapped(self, now)
         return True
@@ -205,7 +205,7 @@ class Subflow(SubflowOutput):
     def _takes_usual(self, dss: Dss, segment: Segment) -> bool:
         """Take the mapping of a segment that is next in order and that it covers exactly.
 
-        The short path of ``_take_mapping``: what it takes, that one would take alike.
+        This is the short path of ``_take_mapping``, with the same result.
         """
         connection = self.connection
         inbound = self._inbound
@@ -251,7 +251,7 @@ class Subflow(SubflowOutput):
                     return True
                 news = inbound.fin_at == UNKNOWN and dsn >= inbound.nxt
                 if news or self.tcp.answers.allowed(now):
-                    # Again is no news. But our answer may be lost, and Linux has it on every ACK till then.
+                    # A repeated DATA_FIN is answered, too: our answer may be lost. Linux has it on every ACK.
                     self.tcp.receiver.request_ack()
                 inbound.on_fin(dsn, self, now)
                 return not self.tcp.ended

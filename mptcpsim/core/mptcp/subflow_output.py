@@ -148,8 +148,8 @@ class SubflowOutput(SubflowParts):
     def emit(self, seq: int, length: int, flags: int, ect: bool, now: int, data_fin: bool = False) -> None:
         """Send one segment with the options of MPTCP; the 40 bytes of options are divided here.
 
-        The timestamps come first, then what MPTCP has to say; SACK blocks take what is left, so that a
-        block is dropped before a DATA_ACK is (RFC 8684 appendix A).
+        The timestamps come first, then the options of MPTCP. SACK blocks take the room that is left, so that
+        a block is dropped before a DATA_ACK is (RFC 8684 appendix A).
         """
         tcp = self.tcp
         receiver = tcp.receiver

@@ -111,18 +111,18 @@ class SubflowParts(SubflowState):
     # --- The stage --------------------------------------------------------------------------------
 
     def advance(self, cause: str) -> None:
-        """Change the stage as the table has it."""
+        """Change the stage according to the transition table."""
         self.stage = STAGE_TRANSITIONS[self.stage, cause]
         if cause == KEYS_ARRIVED:
             self.keys_due = True
-        if not self.speaks and self.stage != PLAIN:
-            self.speaks = True
+        if not self.is_active and self.stage != PLAIN:
+            self.is_active = True
             self.tcp.set_signal_bytes(self.data_option_space())
 
     def become_plain(self) -> None:
-        """Leave MPTCP for ever: the connection goes on as plain TCP on this subflow."""
+        """Leave MPTCP permanently: the connection continues as plain TCP on this subflow."""
         self.advance(FELL_BACK)
-        self.speaks = False
+        self.is_active = False
         self.handshake.stop()
         self.signals.stop()
         self.watch.stop()

@@ -186,7 +186,7 @@ class Tcp(TcpEndpoint):
                 return
             self.move(states.SYN_ACK_ARRIVED)
             self.establish(now)
-            if extension is not None and extension.speaks:
+            if extension is not None and extension.is_active:
                 # The third ACK has keys or an HMAC, which do not fit beside a mapping.
                 self.send_ack(now)
                 extension.on_third_ack_sent(now)
@@ -195,7 +195,7 @@ class Tcp(TcpEndpoint):
             if self.receiver.last_ack_sent == 0:
                 self.send_ack(now)
         else:
-            # Simultaneous open (figure 8): nobody has said yet whether it speaks MPTCP.
+            # Simultaneous open (figure 8): neither end has said yet whether it speaks MPTCP.
             if extension is not None and not extension.on_simultaneous_open(now):
                 return
             self.move(states.SYN_ARRIVED)
@@ -212,10 +212,10 @@ class Tcp(TcpEndpoint):
                 receiver.note_rejected(segment.seq, segment.seq + segment.length)
                 self.answers.send(now)
             elif receiver.may_answer(now, "TcpExtTCPACKSkippedPAWS"):
-                # The answer of a peer that finds our timestamps old, too, would be answered for ever.
+                # If the peer finds our timestamps old, too, each end would answer the other without end.
                 self.answers.challenge(now)
             return
-        if self.extension is not None and self.extension.speaks:
+        if self.extension is not None and self.extension.is_active:
             self.extension.extend_window(segment)
         if not receiver.acceptable(segment):
             self._unacceptable(segment, now)
@@ -316,7 +316,7 @@ class Tcp(TcpEndpoint):
                 self.answers.send(now)
                 self._note_answer(now)
         else:
-            # Two ends that disagree could answer each other's bare ACKs for ever: limit them.
+            # Two ends that disagree could answer each other's bare ACKs without end: limit them.
             self.answers.challenge(now)
         if self.state >= ESTABLISHED:
             self.sender.output(now)

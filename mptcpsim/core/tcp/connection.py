@@ -3,9 +3,9 @@
 It owns the send and receive buffers and the stream offsets of the two directions;
 its subflows move the bytes. A plain TCP connection has exactly one subflow.
 
-In simulation the payload is a count. What is delivered is checked to be the next
-offset of the peer's stream, so that a byte that is lost, repeated or misplaced ends
-the run with ``IntegrityError``.
+In simulation the payload is a count. The connection checks that delivered bytes have the next
+offset of the peer's stream: a byte that is lost, repeated or misplaced ends the run with
+``IntegrityError``.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class Connection(Owner):
         return self._host.events
 
     def extension_of(self, tcp: TimerOwner) -> Extension | None:
-        """Return what is added to a TCP connection that carries this one: nothing."""
+        """Return None: plain TCP has no extension."""
         return None
 
     # --- State ---------------------------------------------------------------------------------
@@ -128,7 +128,7 @@ class Connection(Owner):
 
     @property
     def receives(self) -> bool:
-        """More of the peer's stream may come, and there is somebody to read it."""
+        """More of the peer's stream may come, and the application may still read it."""
         return not self.orphaned and not self.peer_closed
 
     @property
@@ -201,9 +201,9 @@ class Connection(Owner):
 
     @property
     def free(self) -> int:
-        """Room for the next bytes in order, whatever the peer was told of it.
+        """Room for the next bytes in order, whatever window the peer was told.
 
-        Data that waits for its turn takes none of it: it lies behind the bytes that are missing.
+        Data out of order does not reduce it: that data lies behind the bytes that are missing.
         """
         return self.receive_buffer - self.readable
 
@@ -238,7 +238,7 @@ class Connection(Owner):
             self.on_write(now, False)
 
     def release(self, now: int) -> None:
-        """Close the own direction and give up reading: nobody holds the connection any more.
+        """Close the own direction and give up reading: the application has released the connection.
 
         What was written is still sent. ``close`` is ``shutdown(2)`` with SHUT_WR, this is ``close(2)``.
         """
@@ -284,7 +284,7 @@ class Connection(Owner):
                 self._tune(self.tuning, length, now)
         if self.wants_read:
             self.wants_read = False
-            self._host.can_go_on(self)
+            self._host.mark_ready(self)
 
     def grow_limit(self, number: int, count: int) -> None:
         """The application has read ``count`` bytes at once: the receive buffer has that much room again."""
@@ -293,8 +293,8 @@ class Connection(Owner):
     def refuse(self, segment: Segment) -> None:
         """Note that new bytes of a segment with a right checksum are not what the peer wrote there.
 
-        They are delivered as they came, as TCP does. What that is worth is for the driver to say: in a
-        simulation they are a fault of ours or of a middlebox, and it ends the run (``Stack.fault``).
+        TCP delivers them as they came. The driver decides what follows: in a simulation they are a fault of
+        ours or of a middlebox, and the driver ends the run (``Stack.fault``).
         """
         self._host.note_fault(
             self,
@@ -313,7 +313,7 @@ class Connection(Owner):
         if (self.send_buffer - unacked) * 3 >= self.send_buffer and self.writable:
             self.wants_write = False
             self.subflows[number].sender.on_writer(False, now)
-            self._host.can_go_on(self)
+            self._host.mark_ready(self)
 
     def on_peer_closed(self, number: int, now: int) -> None:
         """The peer's stream has ended and was delivered completely."""
@@ -333,4 +333,4 @@ class Connection(Owner):
     def _state_changed(self) -> None:
         if self.wants_read or self.wants_write or self.wants_state:
             self.wants_read = self.wants_write = self.wants_state = False
-            self._host.can_go_on(self)
+            self._host.mark_ready(self)

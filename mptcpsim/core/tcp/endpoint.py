@@ -62,10 +62,10 @@ class TcpEndpoint(ControlBlock):
     Attributes:
         sender, receiver: the two halves.
         keepalive: the timer that probes an idle connection.
-        answers: to what cannot be taken.
+        answers: ACKs that answer unacceptable segments.
         further_options: options that TCP does not need itself, None without any.
         send_shift, receive_shift: stream offset minus relative sequence number of payload, in the two
-            directions; -1 but for a connection whose extension has spoken and does so no more.
+            directions; -1 unless the extension was active and is not any more.
     """
 
     __slots__ = (
@@ -111,7 +111,7 @@ class TcpEndpoint(ControlBlock):
     # --- Small services for the two halves ----------------------------------------------------
 
     def log(self, what: str, now: int, seq: int, length: int) -> None:
-        """Note what happens to windows, if somebody wants to know."""
+        """Note an event of the windows, if the host logs them."""
         log = self.connection.window_log
         if log is not None:
             receiver = self.receiver
@@ -151,7 +151,7 @@ class TcpEndpoint(ControlBlock):
     def deliver(self, left: int, length: int, now: int) -> None:
         """Hand on the next bytes: to the connection, or to MPTCP, which knows where they belong."""
         extension = self.extension
-        if extension is not None and extension.speaks:
+        if extension is not None and extension.is_active:
             extension.deliver(left, length, now)
         else:
             self.connection.on_data(self.identifier, left + self.receive_shift, length, now)
@@ -159,7 +159,7 @@ class TcpEndpoint(ControlBlock):
     def deliver_whole(self, segment: Segment, now: int) -> None:
         """Check and hand on all of a segment, which comes next."""
         extension = self.extension
-        if extension is not None and extension.speaks:
+        if extension is not None and extension.is_active:
             extension.deliver_whole(segment, now)
             return
         length = segment.length
@@ -175,7 +175,7 @@ class TcpEndpoint(ControlBlock):
         (RFC 9293 section 3.10.7.4: segments are trimmed to what is new).
         """
         extension = self.extension
-        if extension is not None and extension.speaks:
+        if extension is not None and extension.is_active:
             extension.keep(segment, left, right)
         elif not part_is(segment, left, right, left + self.receive_shift):
             self.connection.refuse(segment)
@@ -193,7 +193,7 @@ class TcpEndpoint(ControlBlock):
     def emit(self, seq: int, length: int, flags: int, ect: bool, now: int) -> None:
         """Send one segment with the current acknowledgment, window and options."""
         extension = self.extension
-        if extension is not None and extension.speaks:
+        if extension is not None and extension.is_active:
             extension.emit(seq, length, flags, ect, now)
             return
         receiver = self.receiver
@@ -228,11 +228,11 @@ class TcpEndpoint(ControlBlock):
         self.send_out(segment)
 
     def discard_output(self) -> None:
-        """The host has lost the own address: discard what is sent from now on."""
+        """Discard all output from now on: the host has lost the local address."""
         self._outbox = self._host.discarded
 
     def resume_output(self) -> None:
-        """The own address is there again."""
+        """Send again: the host has the local address back."""
         self._outbox = self._host.outbox
 
     def last_sent(self) -> Segment:
@@ -257,20 +257,20 @@ class TcpEndpoint(ControlBlock):
             if sender.congestion.mss:
                 sender.congestion.on_mss(sender.mss)
 
-    def go_on_alone(self, sent: int, written: int, delivered: int, done: int) -> None:
-        """The extension speaks no more: TCP goes on with both directions of the stream by itself.
+    def detach_extension(self, sent: int, written: int, delivered: int, done: int) -> None:
+        """Continue both directions of the stream as plain TCP, without the extension.
 
         Args:
-            sent: offset of the stream of the byte after the last one that this connection was given.
-            written: offset of the byte after the last one that the application has written.
-            delivered: offset of the byte that comes next in the peer's stream,
-            done: and its sequence number here.
+            sent: stream offset of the byte after the last one that this connection was given.
+            written: stream offset of the byte after the last one that the application has written.
+            delivered: stream offset of the next byte of the peer.
+            done: relative sequence number of that byte.
         """
         sender = self.sender
         end = max(sender.end, 1)
         self.send_shift = sent - end
         self.receive_shift = delivered - done
-        sender.go_on_alone(end + written - sent)
+        sender.detach_source(end + written - sent)
 
     def send_ack(self, now: int) -> None:
         """Send a segment without data."""
@@ -392,7 +392,7 @@ class TcpEndpoint(ControlBlock):
         """Return how many time-outs in a row are borne."""
         extension = self.extension
         most = self.config.data_retries
-        return most if extension is None or not extension.speaks else extension.most_timeouts(most)
+        return most if extension is None or not extension.is_active else extension.most_timeouts(most)
 
     def on_read(self, now: int) -> None:
         """The application made room in the receive buffer: tell the peer if it is worth a segment."""
@@ -468,7 +468,7 @@ class TcpEndpoint(ControlBlock):
         self.wake_by(self.wait_over_at)
 
     def wait_for_fin(self, now: int) -> None:
-        """In FIN-WAIT-2: bound the wait for the peer's FIN, unless somebody may still read what it sends.
+        """In FIN-WAIT-2, bound the wait for the peer's FIN unless the application may still read.
 
         RFC 9293 section 3.6 has no end of it: after a half-close reading goes on as long as the peer
         likes. A connection that its application has given up is forgotten by itself (Linux:

@@ -1,4 +1,4 @@
-"""What a TCP connection makes of ICMP errors (RFC 1122 section 4.2.3.9, RFC 1191, RFC 8201, RFC 5927)."""
+"""How a TCP connection reacts to ICMP errors (RFC 1122 section 4.2.3.9, RFC 1191, RFC 8201, RFC 5927)."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ def receive_icmp(tcp: TcpEndpoint, error: IcmpError, now: int) -> None:
 
 
 def _path_mtu(error: IcmpError) -> int:
-    """Return the path MTU that an error tells; ``NEVER`` if it tells none.
+    """Return the path MTU that an error reports; ``NEVER`` if it reports none.
 
-    A router that knows nothing of RFC 1191 leaves the field 0: the next plateau below the length of the
-    packet that was too big is what is tried (section 5). For IPv6 less than the least MTU of a link
-    is no answer that a router could give, and "must be discarded" (RFC 8201 section 4).
+    A router that does not implement RFC 1191 leaves the field 0. Then the next plateau below the length of
+    the packet that was too big is tried (section 5). With IPv6, an MTU below the minimum link MTU "must be
+    discarded" (RFC 8201 section 4).
     """
     if is_ipv6(error.quoted_flow.dst):
         return error.mtu if error.mtu >= _MIN_MTU_IPV6 else NEVER

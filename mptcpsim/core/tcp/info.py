@@ -1,4 +1,4 @@
-"""What a TCP connection says of itself: ``tcp_info``, in the names and units of Linux and exactly.
+"""Snapshots of a TCP connection: ``tcp_info`` in Linux's names and units, and exact values beside it.
 
 A ``TcpInfo`` is taken at an instant and never changes. Its fields are exact: bytes, ns, numbers relative to
 the initial sequence number. The properties ``tcpi_...`` are the fields of ``struct tcp_info`` (Linux's
@@ -6,7 +6,7 @@ the initial sequence number. The properties ``tcpi_...`` are the fields of ``str
 mechanisms that are not in this core are left out (pacing, delivery rates, TCP Fast Open, rehashing), and so
 is what it does not count for each connection, such as ``tcpi_segs_out``.
 
-Whoever measures reads these records and the event logs, never the objects that they are taken from.
+Measurements read these records and the event logs, never the objects behind them.
 """
 
 from __future__ import annotations
@@ -479,7 +479,7 @@ class SegmentInfo(NamedTuple):
 
 
 def tcp_info(connection: Connection, now: int, number: int = 0) -> TcpInfo:
-    """Return what there is to know of a TCP connection, or of one of its subflows, at an instant, ns."""
+    """Return a snapshot of a TCP connection, or of one subflow, at an instant, ns."""
     tcp = connection.subflows[number]
     sender = tcp.sender
     receiver = tcp.receiver

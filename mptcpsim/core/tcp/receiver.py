@@ -25,8 +25,8 @@ MAX_SHIFT: Final = 14
 def window_shift(config: TcpConfig) -> int:
     """Return the shift that a configuration wants, or the smallest that offers the whole buffer.
 
-    Two units of the window fit into the buffer, also before autotuning has let it grow: a window that
-    cannot be told would stay closed for ever.
+    Two units of the window fit into the buffer, also before autotuning has let it grow. Otherwise the field
+    could not express any open window, and the window would stay closed.
     """
     wanted = config.window_scale
     largest = config.receive_buffer
@@ -129,7 +129,7 @@ class Receiver:
         self.mss = mss
         self.scale = scale
         self.sack = sack
-        # A step smaller than the unit of the window field would be announced, and not seen.
+        # The window field cannot express a step smaller than its unit.
         self.sws_step = max(min(mss, self.buffer // 2), 1 << scale)
 
     def stop(self) -> None:
@@ -137,7 +137,7 @@ class Receiver:
         self.ack_at = NEVER
 
     def request_ack(self) -> None:
-        """An ACK is sent at once, at the latest when the present segment is done with."""
+        """Have an ACK sent at once, at the latest after the present segment."""
         self.ack_now = True
 
     def on_read(self, count: int) -> None:
@@ -150,11 +150,11 @@ class Receiver:
         self.limit += more
 
     def lift_limit(self) -> None:
-        """The buffer is that of an MPTCP connection, which limits what is taken."""
+        """The buffer belongs to an MPTCP connection, which limits by itself what it takes."""
         self.limit = NEVER
 
-    def go_on_alone(self, room: int) -> None:
-        """This connection has a buffer of its own again, with so much room."""
+    def use_own_buffer(self, room: int) -> None:
+        """Use a buffer of this connection's own from now on, with ``room`` bytes free."""
         self.limit = self.nxt + room
         self.promise(self.nxt)
 
@@ -168,7 +168,7 @@ class Receiver:
         return field
 
     def promise(self, edge: int) -> None:
-        """The peer was told of a right edge: it never moves left."""
+        """Note a right edge that the peer is told; the edge never moves left."""
         if edge > self.wnd_end:
             self.wnd_end = edge
 
@@ -229,9 +229,9 @@ class Receiver:
         return True
 
     def wants_window_update(self) -> bool:
-        """Return whether the application read so much that the peer should be told at once.
+        """Return whether the application has read enough for a window update.
 
-        Two segments or half the buffer; one segment is enough when the window is nearly closed.
+        Two segments or half the buffer are enough, or one segment when the window is nearly closed.
         """
         return self.missing_to_update() <= 0
 
@@ -264,8 +264,8 @@ class Receiver:
         window = self.wnd_end - nxt
         if length == 0:
             if seq == nxt + window and not segment.flags & RST:
-                # The RFC draws the line before the edge. But a peer that has filled the window numbers
-                # its ACKs so, and while a part of that is lost they carry news: as in Linux and BSD.
+                # The RFC excludes the edge itself. But the ACKs of a peer that has filled the window have
+                # this number, and they are needed while a part of the window is lost. So do Linux and BSD.
                 return True
             return seq == nxt if window <= 0 else nxt <= seq < nxt + window
         if window <= 0:
@@ -348,7 +348,7 @@ class Receiver:
         self._recall_blocks()
 
     def _recall_blocks(self) -> None:
-        """Report again what newer blocks had pushed out, as far as there is room (RFC 2018 section 4)."""
+        """Report older blocks again that newer ones had displaced, as room permits (RFC 2018 section 4)."""
         recent = self.recent
         lefts, rights = self.out_of_order.lefts, self.out_of_order.rights
         index = len(lefts)
@@ -363,7 +363,7 @@ class Receiver:
         self._note_duplicate(left, min(right, self.nxt))
 
     def note_rejected(self, left: int, right: int) -> None:
-        """PAWS rejects a segment: what of it had arrived is reported all the same (RFC 2883 section 4)."""
+        """Report the bytes of a segment rejected by PAWS that had arrived before (RFC 2883 section 4)."""
         if left < self.nxt:
             right = min(right, self.nxt)
         else:
@@ -373,7 +373,7 @@ class Receiver:
             self._note_duplicate(left, right)
 
     def _note_known(self, left: int, right: int, fresh: list[tuple[int, int]]) -> None:
-        """Report what of [left, right) is not in ``fresh``, because it had arrived before."""
+        """Report the parts of [left, right) that are not in ``fresh``: they had arrived before."""
         position = left
         for low, high in fresh:
             if low > position:
@@ -395,7 +395,7 @@ class Receiver:
     def sack_space(self) -> int:
         """Return the bytes that the SACK option of a segment sent now takes."""
         if not self.sack or (not self.recent and self.dsack is None) or self.tcp.signal_bytes:
-            # Beside a mapping there is no room, or it is not made at the cost of payload.
+            # A mapping leaves no room, or only at the cost of payload.
             return 0
         blocks = min(len(self.recent) + (0 if self.dsack is None else 1), self._most_blocks())
         return SACK_HEADER + SACK_BLOCK * blocks

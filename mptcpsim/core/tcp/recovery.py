@@ -107,7 +107,7 @@ class Recovery:
     # --- ACKs ---------------------------------------------------------------------------------
 
     def on_ack(self, acked: int, delivered: int, duplicate: bool, flight: int, now: int) -> None:
-        """Draw the conclusions from an acknowledgment that the scoreboard has taken in.
+        """Detect losses and adapt the window after the scoreboard has taken an acknowledgment.
 
         Args:
             acked: bytes cumulatively acknowledged by it.
@@ -199,7 +199,7 @@ class Recovery:
         sender.congestion.on_recovered(now)
 
     def repair(self, point: int) -> None:
-        """Repair losses up to ``point`` that are no sign of congestion (path MTU discovery)."""
+        """Repair losses up to ``point`` that do not signal congestion (path MTU discovery)."""
         if self.ca_state == RECOVERY:
             # PRR stops half-way: go to its target.
             self.sender.window.reach_threshold()
@@ -385,7 +385,7 @@ class Recovery:
         sender.window.on_timeout(sender.mss, now)
         sender.window_reduced()
         if board.records[board.head].sacked:
-            # The receiver threw away what it had SACKed (RFC 2018 section 8).
+            # The receiver discarded data that it had SACKed (RFC 2018 section 8).
             board.forget_sacks()
             sender.tcp.count("TcpExtTCPSACKReneging")
             if self.rack is not None:

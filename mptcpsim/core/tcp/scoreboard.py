@@ -1,6 +1,6 @@
-"""What was sent and is not yet cumulatively acknowledged: the scoreboard of RFC 6675.
+"""The scoreboard of RFC 6675: segments that were sent and are not cumulatively acknowledged.
 
-One ``Sent`` a transmitted segment, in sequence order. The byte counts ``sacked``,
+It has one ``Sent`` for each transmitted segment, in sequence order. The byte counts ``sacked``,
 ``lost`` and ``resent`` are kept up to date, so that the amount in flight (the RFC's
 ``pipe``) is a subtraction and nothing walks the window.
 """

@@ -1,8 +1,8 @@
-"""Where something else meets TCP: base classes that TCP calls, and that do nothing by themselves.
+"""The seams of TCP: base classes that TCP calls and that do nothing by themselves.
 
-``Extension`` is what may be added to a TCP connection, ``DataSource`` gives it data at the moment
-that it may be sent, and ``Owner`` is the connection that the application sees. MPTCP fills the
-first two; TCP knows nothing of it. Where there is none, a call costs one comparison with None.
+An ``Extension`` adds options to a TCP connection. A ``DataSource`` gives it data at the moment the
+data may be sent. An ``Owner`` is the connection that the application sees. MPTCP implements the first
+two; TCP does not know MPTCP. Without an extension, a call costs one comparison with None.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from mptcpsim.plugins import Path, SendView
 
 
 class Extension(Path):
-    """What is added to one TCP connection. Times in ns.
+    """An extension of one TCP connection. Times in ns.
 
     Attributes:
-        speaks: segments carry its options, and pass through ``emit``, ``take`` and ``deliver``.
+        is_active: segments carry its options, and pass through ``emit``, ``take`` and ``deliver``.
     """
 
-    __slots__ = ("speaks",)
+    __slots__ = ("is_active",)
 
     def __init__(self) -> None:
-        self.speaks: bool = False
+        self.is_active: bool = False
 
     # --- The handshake --------------------------------------------------------------------------
 
@@ -59,7 +59,7 @@ class Extension(Path):
         raise NotImplementedError
 
     def answers_with_syn(self) -> bool:
-        """Return whether in SYN-RECEIVED the SYN/ACK answers what cannot be taken, and no ACK does."""
+        """Return whether in SYN-RECEIVED a SYN/ACK, not an ACK, answers unacceptable segments."""
         raise NotImplementedError
 
     def is_joining(self) -> bool:
@@ -73,7 +73,7 @@ class Extension(Path):
         raise NotImplementedError
 
     def complete(self, segment: Segment) -> None:
-        """Complete a segment that TCP has built, while the extension does not speak."""
+        """Complete a segment that TCP has built, while the extension is not active."""
         raise NotImplementedError
 
     def reset_options(self) -> tuple[MptcpOption, ...]:
@@ -89,7 +89,7 @@ class Extension(Path):
         raise NotImplementedError
 
     def keep(self, segment: Segment, left: int, right: int) -> None:
-        """Take the bytes [left, right) of a segment, which have not arrived before, to be judged."""
+        """Keep the bytes [left, right) of a segment, which are new, to check them later."""
         raise NotImplementedError
 
     def deliver(self, left: int, length: int, now: int) -> None:
@@ -115,7 +115,7 @@ class Extension(Path):
         raise NotImplementedError
 
     def most_timeouts(self, most: int) -> int:
-        """Return how many time-outs in a row are borne where TCP alone would bear ``most``."""
+        """Return after how many time-outs in a row to give up; ``most`` is the limit of TCP alone."""
         raise NotImplementedError
 
     def on_timeout(self, now: int) -> None:
@@ -132,7 +132,7 @@ class Extension(Path):
 
 
 class DataSource(SendView):
-    """Where data comes from that is assigned to a TCP connection at the moment it is sent.
+    """The source of data that is assigned to a TCP connection only when it is sent.
 
     Attributes:
         push_pending: a window has opened or an acknowledgment has come since ``push`` last ran.
@@ -155,9 +155,9 @@ class DataSource(SendView):
 
 
 class Owner(TimerOwner):
-    """The connection that a TCP connection carries, alone or with others.
+    """The connection that one or more TCP connections carry.
 
-    It knows them by their numbers (``TcpEndpoint.identifier``), which is what they report with.
+    They report to it with their numbers (``TcpEndpoint.identifier``).
 
     Attributes:
         identifier: number of the connection at its host, from 0.
@@ -181,7 +181,7 @@ class Owner(TimerOwner):
         raise NotImplementedError
 
     def extension_of(self, tcp: TimerOwner) -> Extension | None:
-        """Return what is added to a new TCP connection that carries this one, None for nothing."""
+        """Return the extension of a new TCP connection that carries this one, or None."""
         raise NotImplementedError
 
     def on_established(self, number: int, now: int) -> None:

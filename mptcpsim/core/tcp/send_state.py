@@ -1,6 +1,6 @@
 """The variables of the sending half of a TCP connection (SND.UNA and the others of RFC 9293 section 3.3.1).
 
-``sender.Sender`` decides what is sent; recovery and window probes see it as what stands here.
+``sender.Sender`` decides what is sent. Recovery and window probes see only this part of it.
 """
 
 from __future__ import annotations

@@ -84,12 +84,12 @@ class Sender(SendState):
         self.congestion.start(self.mss, self.tcp.initial_window(), ssthresh, now)
 
     def take_data_from(self, source: DataSource) -> None:
-        """Data is assigned as it is sent from now on; short segments wait there, or do not."""
+        """Take data from a source from now on; the source decides whether short segments wait."""
         self.source = source
         self.nagle = False
 
-    def go_on_alone(self, end: int) -> None:
-        """There is no data source any more: what is to be sent ends at ``end``."""
+    def detach_source(self, end: int) -> None:
+        """Send on without a data source; the data to be sent ends at ``end``."""
         self.source = None
         self.nagle = self.tcp.config.nagle
         self.end = end
@@ -627,7 +627,7 @@ class Sender(SendState):
         self.recovery.on_timeout(now)
         self.rtt.back_off()
         extension = self.tcp.extension
-        if extension is not None and extension.speaks:
+        if extension is not None and extension.is_active:
             extension.on_timeout(now)
         self.tcp.note(
             "retransmission time-out", f"seq {board.records[board.head].seq} rto {self.rtt.timeout()}"

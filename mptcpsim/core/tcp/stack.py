@@ -40,7 +40,7 @@ _LAST_PORT: Final = 65535
 
 _DEFAULT_MTU: Final = 1500
 
-#: So few connections are not worth looking through.
+#: Up to this number of connections the stack does not search for ended ones.
 _FEW: Final = 16
 
 
@@ -51,7 +51,7 @@ class Listener:
         port: the local port.
         address: the only local address that is listened on; empty: all of them.
         config: behaviour of the connections accepted.
-        accepted: established connections that nobody has taken yet; take them with ``pop(0)``.
+        accepted: established connections that were not taken yet; take them with ``pop(0)``.
         eager: accepted connections read at once (see ``Connection.eager``).
     """
 
@@ -74,8 +74,8 @@ class TcpStack(TransportHost):
         ready: connections whose application can go on; the driver clears it.
         arrivals: listeners with a new connection; the driver clears it.
         remembers: connections that have ended stay in ``connections``, and their events in ``events``.
-            Else they are forgotten: after any number of them there are no more than twice those that
-            are open, and a few.
+            Otherwise the stack forgets them: it holds at most twice as many connections as are open, and
+            a few more.
         connections: the connections, oldest first.
         listeners: those of each port.
         addresses: local addresses and the MTU behind them.
@@ -144,8 +144,8 @@ class TcpStack(TransportHost):
     def lose_addresses(self, addresses: list[str], now: int) -> None:
         """Send nothing from these addresses any more.
 
-        A connection that has one of them is not told, as in Linux: what it sends goes nowhere, until it
-        gives up or the address comes back.
+        Their connections are not told, as in Linux: their packets are discarded until they give up or the
+        address comes back.
         """
         self.now = now
         self.lost.update(addresses)
@@ -332,7 +332,7 @@ class TcpStack(TransportHost):
 
     # --- What connections report ----------------------------------------------------------------
 
-    def can_go_on(self, connection: TimerOwner) -> None:
+    def mark_ready(self, connection: TimerOwner) -> None:
         """The application that waits for a connection can go on."""
         assert isinstance(connection, Connection)
         self.ready.append(connection)

@@ -1,7 +1,7 @@
-"""What a sender does while the peer's window keeps it from sending: probe it, and wait.
+"""Timers for a window that keeps the sender from sending.
 
-The persist timer of RFC 9293 section 3.8.6.1 for a closed window, the override time-out
-of the sender's silly-window avoidance (section 3.8.6.2.1) for one that is too small.
+The persist timer (RFC 9293 section 3.8.6.1) probes a closed window. The override time-out of the
+sender's silly-window avoidance (section 3.8.6.2.1) uses a window that stays too small.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class WindowProbe:
         """Return whether a window keeps data back: the subflow's, or under MPTCP the connection's."""
         sender = self._sender
         extension = sender.tcp.extension
-        if extension is not None and extension.speaks:
+        if extension is not None and extension.is_active:
             return extension.is_blocked()
         return sender.wnd_end <= sender.nxt
 
@@ -133,7 +133,7 @@ class WindowProbe:
         self._arm(now)
 
     def _is_empty(self) -> bool:
-        """Return whether a probe carries no data: under MPTCP only what is mapped already could be sent."""
+        """Return whether a probe carries no data: under MPTCP only mapped data could be sent."""
         sender = self._sender
         config = sender.tcp.config
         if sender.source is not None:

@@ -192,7 +192,7 @@ def check_subflow(stack: Stack, connection: Connection, tcp: Tcp, now: int) -> N
     check_timers(tcp, now)
     sender = tcp.sender
     subflow = tcp.extension
-    if isinstance(subflow, Subflow) and subflow.speaks and isinstance(connection, MptcpConnection):
+    if isinstance(subflow, Subflow) and subflow.is_active and isinstance(connection, MptcpConnection):
         assigned = sender.nxt == sender.end + (1 if sender.fin_sent else 0)
         if connection.config.mptcp.map_ahead:
             # One mapping may wait on a subflow; the next one is made when it was sent.

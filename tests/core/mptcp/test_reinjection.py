@@ -13,7 +13,7 @@ import pytest
 
 from mptcpsim.core.mptcp.mappings import Mapping, SentMappings
 from mptcpsim.core.mptcp.profiles import PROFILES
-from mptcpsim.core.mptcp.reinjection import NOBODY, Reinjection, Repair, merged, unqueued
+from mptcpsim.core.mptcp.reinjection import NO_ORIGIN, Reinjection, Repair, merged, unqueued
 from mptcpsim.core.mptcp_options import REASON_UNSPECIFIED, Dss, MpFail
 from mptcpsim.core.segment import Segment
 from mptcpsim.plugins import OpenSubflow, Withdraw
@@ -259,7 +259,7 @@ def test_repair_grows_with_each_answer() -> None:
     repair = Repair()
     assert repair.end == NEVER
     repair.begin(1, 1_001, 64_001)
-    pieces = [repair.follow(repair.end, 64_001, NOBODY) for _ in range(6)]
+    pieces = [repair.follow(repair.end, 64_001, NO_ORIGIN) for _ in range(6)]
     assert [item.end - item.dsn for item in pieces] == [2_000, 4_000, 8_000, 16_000, 32_000, 1_000]
     assert pieces[-1].end == 64_001
     repair.stop()
@@ -309,5 +309,5 @@ def test_mappings_are_forgotten_at_both_levels() -> None:
 def test_what_was_queued_once_is_not_queued_again() -> None:
     mappings = [Mapping(1, 1, 100, False), Mapping(101, 101, 100, False), Mapping(201, 401, 100, False)]
     assert unqueued(mappings, 51, 3) == [(51, 201, 3), (401, 501, 3)]
-    assert unqueued(mappings, 51, NOBODY) == []
+    assert unqueued(mappings, 51, NO_ORIGIN) == []
     assert list(merged([Reinjection(1, 11, 0), Reinjection(5, 21, 0)])) == [(1, 11, 0), (11, 21, 0)]
