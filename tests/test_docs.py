@@ -15,6 +15,7 @@ from pathlib import Path
 
 import mptcpsim
 from tests.paths import DOCS, ROOT
+from tests.test_layering import imports_of
 
 PACKAGE = Path(mptcpsim.__file__).resolve().parent
 DESIGN = DOCS / "design.md"
@@ -62,6 +63,32 @@ def test_the_tree_of_the_design_is_that_of_the_package() -> None:
     assert there - set(named) == set(), "modules that the tree of docs/design.md does not name"
     assert set(named) - there == set(), "modules in the tree of docs/design.md that are not there"
     assert [module for module, words in named.items() if not words] == []
+
+
+def name_of(module: str) -> str:
+    """Return the dotted name of a module of the tree."""
+    return module.removesuffix(".py").replace("/", ".")
+
+
+def out_of_order(modules: list[str]) -> list[str]:
+    """Return which of these modules import one that stands behind them, with its name."""
+    names = [name_of(module) for module in modules]
+    found = []
+    for number, module in enumerate(modules):
+        source = (PACKAGE / module).read_text(encoding="utf-8")
+        targets = [target for _, target in imports_of(ast.parse(source), names[number])]
+        found += [
+            f"{names[number]} imports {later}"
+            for later in names[number + 1 :]
+            if any(f"{target}.".startswith(f"mptcpsim.{later}.") for target in targets)
+        ]
+    return found
+
+
+def test_the_core_stands_in_the_order_of_reading() -> None:
+    core = [module for module, _ in tree(DESIGN.read_text(encoding="utf-8")) if module.startswith("core/")]
+    assert out_of_order(core) == []
+    assert out_of_order(["core/stack.py", "core/tcp/stack.py"]) == ["core.stack imports core.tcp.stack"]
 
 
 def test_the_tree_is_read_by_its_indentation() -> None:
