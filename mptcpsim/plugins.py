@@ -73,7 +73,7 @@ class Plugin:
 Scope = dict[str, dict[str, type[Plugin]]]
 
 _registry: Scope = {}
-#: The user's plug-ins that the scenario at hand has named: nobody else knows them.
+#: The user's plug-ins that the scenario at hand has named: only it knows them.
 _scope: Scope = {}
 #: What takes the classes that a file registers while it is read for a scenario; None: the registry does.
 _collecting: Scope | None = None

@@ -1,4 +1,4 @@
-"""What a message says of a word that nobody knows: the words that may be meant, or all that are known.
+"""What a message says of an unknown word: the words that may be meant, or all that are known.
 
 Typing errors are found by letters, other orders by parts (``min_rto``: ``rto_min``), and other words
 for the same thing by a table: those of Linux, iperf, ``tc``, dummynet, ns-3 and textbooks.

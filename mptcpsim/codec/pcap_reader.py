@@ -1,4 +1,4 @@
-"""Reads captures: pcapng and classic pcap, whoever wrote them.
+"""Reads captures of any writer, pcapng and classic pcap.
 
 Formats: draft-ietf-opsawg-pcapng and draft-ietf-opsawg-pcap. Only IP packets come
 out; frames of anything else are passed over.

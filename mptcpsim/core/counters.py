@@ -50,7 +50,7 @@ class Counters:
         self.out_segs += 1
 
     def count_out_of_order(self, is_last: bool) -> None:
-        """Data came before its turn at an MPTCP connection, behind all that was there or not."""
+        """Data came out of order at an MPTCP connection; ``is_last``: with the highest DSN so far."""
         self.ofo_queue += 1
         if is_last:
             self.ofo_queue_tail += 1

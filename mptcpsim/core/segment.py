@@ -1,4 +1,4 @@
-"""What travels: packets, TCP segments and ICMP errors, as objects.
+"""Packets, TCP segments and ICMP errors as objects.
 
 A segment is never modified after it was sent (a middlebox or an ECN mark works
 on a ``clone()``), but for ``ttl`` and ``next_hop``, which belong to whoever holds the
@@ -75,7 +75,7 @@ def ip_header_length(address: str) -> int:
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Packet:
-    """What links, queues and routers see of anything that they carry.
+    """The part of a packet that links, queues and routers see.
 
     Attributes:
         flow: addresses and ports (ports are 0 where the protocol has none).
@@ -264,7 +264,7 @@ class Segment(Packet):
         return other
 
     def _take_rest(self, other: Segment) -> None:
-        """Take from another segment what the constructor does not."""
+        """Copy the fields that the constructor does not set from another segment."""
         self.take_header(other)
         self.further_options = other.further_options
         self.payload = other.payload

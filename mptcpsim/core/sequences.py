@@ -64,5 +64,5 @@ class SequenceMap:
         return SequenceMap(self.iss, self.irs, rcv_nxt, snd_una)
 
     def on_syn(self, iss: int) -> None:
-        """The peer's SYN has told its initial sequence number."""
+        """Note the initial sequence number of the peer's SYN."""
         self.irs = iss

@@ -119,7 +119,7 @@ class Stack(MptcpHost):
             if isinstance(option, MpCapable):
                 offer = option
         if offer is None or listener is None or not listener.config.mptcp.enabled:
-            # Where MPTCP is off the option is an unknown one, and not counted either.
+            # Where MPTCP is off, the option is unknown and is not counted.
             super()._on_syn(segment, listener, now)
             return
         self.counters.add("MPTcpExtMPCapableSYNRX")
@@ -136,7 +136,7 @@ class Stack(MptcpHost):
     # --- Joins (RFC 8684 section 3.2) -----------------------------------------------------------
 
     def _versions(self) -> set[int]:
-        """Return the versions of MPTCP that this host speaks; without any its options are unknown ones."""
+        """Return the versions of MPTCP that this host speaks; without any, it ignores options of MPTCP."""
         configs = [self.config, *(listener.config for listener in self.listeners.values())]
         configs += [connection.config for connection in self.tokens.values()]
         return {version for config in configs if config.mptcp.enabled for version in config.mptcp.versions}
@@ -161,7 +161,7 @@ class Stack(MptcpHost):
         tcp.open_passive(segment, now)
 
     def _refuse(self, join: Segment, reason: int) -> None:
-        """Answer a SYN with MP_JOIN by a RST, which says why where the version can (section 3.6)."""
+        """Answer a SYN with MP_JOIN by a RST, with the reason if the version has one (section 3.6)."""
         options: tuple[MptcpOption, ...] | None = None
         if VERSION_1 in self._versions():
             options = (MpTcprst(reason),)

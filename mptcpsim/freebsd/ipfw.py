@@ -66,7 +66,7 @@ PROGRAMS: Final = ("ipfw", "/sbin/ipfw")
 
 
 def _forget(note: PassedOver) -> None:
-    """Take a note that nobody wants."""
+    """Discard a note."""
 
 
 def read_ipfw(text: str, file: str = "ipfw.rules", note: Note = _forget) -> tuple[IpfwCommand, ...]:

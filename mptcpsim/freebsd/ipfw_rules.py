@@ -216,7 +216,7 @@ class IpfwRules:
         return "\n".join(printed)
 
     def table(self, name: str) -> AddressTable:
-        """Return a table; one that nobody has made is empty."""
+        """Return a table; one that was not created is empty."""
         if name not in self.tables:
             self.tables[name] = AddressTable(name, word=f"table({name})")
         return self.tables[name]

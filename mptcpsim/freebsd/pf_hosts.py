@@ -106,7 +106,7 @@ class Hosts:
         return [(read_prefix(at, f"{word}/{length}" if slash else word), negated)]
 
     def table(self, at: Line, name: str) -> AddressTable:
-        """Return a table; pf takes the name of one that nobody has defined, and it is empty."""
+        """Return a table; pf accepts the name of an undefined one, which is empty."""
         if name not in self.tables:
             self.tables[name] = AddressTable(name, at)
             why = "no table of this name is defined: it is empty, and no packet matches"

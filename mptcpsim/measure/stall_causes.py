@@ -1,7 +1,8 @@
-"""Why nothing arrives: the two ends of a connection, their logs and the network's drops as evidence.
+"""Finds the cause of a stall from the two ends of a connection, their logs and the network's drops.
 
-``explain`` finds one of ``CAUSES``, in words, and the segments that show it. **A new cause stands in this
-file alone**: its name and meaning in ``CAUSES``, and the place where ``_Single`` or ``_Multipath`` finds it.
+``explain`` returns one of ``CAUSES``, an explanation in words, and the segments that prove it. **A new cause
+needs changes in this file alone**: its name and meaning in ``CAUSES``, and the test for it in ``_Single`` or
+``_Multipath``.
 """
 
 from __future__ import annotations
@@ -161,7 +162,7 @@ class _Causes(Evidence):
         return Explanation(ELSEWHERE, words, (*self.zero(), *shown, *self.probed(tcps)))
 
     def silly(self, left: int, until: int) -> Explanation:
-        """The sender waits for more of a window than is left (silly-window avoidance)."""
+        """Explain that the sender waits for a larger window (silly-window avoidance)."""
         words = (
             f"{left} bytes are left of the window, less than a segment: the sender waits for more of it, "
             f"up to {instant(until)}, and nothing has announced that there is (silly-window avoidance)"
@@ -169,7 +170,7 @@ class _Causes(Evidence):
         return Explanation(NOT_SENT, words)
 
     def waits_for_ack(self, unsent: int, mss: int, outstanding: bool, where: str) -> Explanation:
-        """Windows are open, all that was sent has arrived, and no ACK of it is overdue: it is on its way."""
+        """Explain that the sender waits for an ACK that is not overdue, with open windows."""
         words = f"{unsent} bytes wait, the window is open, and nothing is sent{where}"
         if held_by_nagle(self.sender.info, unsent, mss, outstanding):
             rtt = max(tcp.srtt for tcp in self.sender.subflows)
@@ -183,7 +184,7 @@ class _Causes(Evidence):
         return Explanation(UNEXPLAINED, words)
 
     def acks_lost(self, tcps: list[TcpInfo]) -> Explanation:
-        """All that was sent has arrived, and the ACKs of it have not."""
+        """Explain that all data sent has arrived, and its ACKs have not."""
         each: list[str] = []
         again = 0
         for tcp in tcps:
@@ -249,7 +250,7 @@ class _Causes(Evidence):
     def _on_its_way(
         self, tcp: TcpInfo, record: SegmentInfo | None, what: str, missing: tuple[Witness, ...]
     ) -> Explanation:
-        """Nothing says that the byte is lost: it is late."""
+        """Explain a byte that is late, without a sign that it was lost."""
         if record is not None and not record.retransmissions:
             withheld = self.said(WITHHELD)
             fresh = self.now - record.sent_at < tcp.srtt

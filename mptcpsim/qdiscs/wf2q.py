@@ -70,7 +70,7 @@ class Wf2qPlus(QueueScheduler):
         while True:
             if not self._eligible:
                 if not self._future:
-                    # Nobody has packets: what was, is forgotten.
+                    # No queue has packets: forget the past.
                     self._forget(-1)
                     self._virtual = 0
                     return None

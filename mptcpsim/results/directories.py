@@ -24,6 +24,6 @@ def made(directory: Path) -> Iterator[None]:
         yield
     except BaseException:
         for each in new:
-            with suppress(OSError):  # not made, or somebody has put something into it
+            with suppress(OSError):  # it was not made, or it is not empty any more
                 each.rmdir()
         raise

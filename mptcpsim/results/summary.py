@@ -279,7 +279,7 @@ class NodeResult:
 
 @dataclass
 class Summary:
-    """A run; ``duration_s`` was simulated, all of it unless somebody interrupted the run."""
+    """A run; ``duration_s`` was simulated, all of it unless the run was interrupted."""
 
     scenario: str
     seed: int

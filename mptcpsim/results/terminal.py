@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Column, Table
 from rich.text import Text
 
-#: Columns of a terminal that nobody sits at: nothing is wrapped for it.
+#: Columns where the output is not a terminal: lines are not wrapped.
 _UNLIMITED: Final = 100_000
 
 #: A column whose cells may be wrapped is readable from so many characters on.

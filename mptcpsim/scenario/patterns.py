@@ -28,7 +28,7 @@ def permutation(hosts: list[str], rng: random.Random, group: Mapping[str, int]) 
     """Each host sends to one other and receives from one: a derangement.
 
     Without groups each one is as likely as any other; with groups the drawn permutation is mended, pair
-    by pair, until nobody sends to its own group.
+    by pair, until no host sends to its own group.
 
     Raises:
         ValueError: a group has more than half of the hosts.

@@ -66,7 +66,7 @@ class TopologyTable(LinkDefaults):
 
     #: Keys that are others on the links of hosts.
     access: LinkDefaults = LinkDefaults()
-    #: Where addresses come from that nobody states.
+    #: The source of addresses that the scenario does not state.
     prefix: Annotated[str, BeforeValidator(_prefix)] = DEFAULT_POOL
 
 

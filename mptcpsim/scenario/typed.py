@@ -216,7 +216,7 @@ class TypedNode:
         if default is not None and gone.intersection(_entries("default", default)):
             default = None
         if told_in_full:
-            # The table is not that of the interfaces alone: somebody has deleted a route to their networks.
+            # The table differs from that of the interfaces: a route to their networks was deleted.
             self.tables["connected_routes"] = False
             given = {
                 (prefix, route.get("dev")) for route in routes for prefix, _ in _entries(route["to"], "")

@@ -58,7 +58,7 @@ class MinRtt(Scheduler):
             holder.cwnd <= _SMALL_WINDOW * holder.mss or _MUCH_FASTER * srtt < holder.srtt
         ):
             decision += RESEND
-        # Nobody is slower than a path that was never measured.
+        # No path counts as slower than one that was never measured.
         if self.penalise and 0 < srtt < holder.srtt:
             last = self.penalised_at.get(path.identifier)
             if last is None or now - last >= srtt:

@@ -212,7 +212,7 @@ class Socket:
             self._ask()
 
 
-#: Tells whether a connection that was accepted is the one that somebody waits for.
+#: Tells whether an accepted connection is the one that is waited for.
 Wanted = Callable[[Connection], bool]
 
 

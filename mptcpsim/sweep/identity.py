@@ -28,7 +28,7 @@ DIGITS = 16
 
 
 class PluginFile(NamedTuple):
-    """A plug-in file of the user's, as it travels to whoever runs the scenario."""
+    """A plug-in file of the user's, as it is sent to the worker that runs the scenario."""
 
     name: str
     text: str

@@ -56,7 +56,7 @@ def _whole_step(span: Span) -> bool:
 
 
 def sampled_points(sample: SampleSpec) -> list[dict[str, Any]]:
-    """Return the points of a sample; the same for the same table, whoever draws it."""
+    """Return the points of a sample; they depend on the table alone."""
     from scipy.stats import qmc
 
     dimensions = len(sample.axes)

@@ -180,7 +180,7 @@ def shown_names(attributes: Attributes) -> list[str]:
 
 
 def position_of(attributes: Attributes) -> tuple[float, float] | None:
-    """Return where a node is drawn: longitude and latitude, or x and y; None if nobody says."""
+    """Return where a node is drawn: longitude and latitude, or x and y; None if not stated."""
     for across, along in (("longitude", "latitude"), ("lon", "lat"), ("x", "y")):
         x, y = attributes.number(across), attributes.number(along)
         if x is not None and y is not None:
@@ -220,7 +220,7 @@ class Units:
     """What numbers without a unit count.
 
     Attributes:
-        rate_bps: of one in a rate; ``stated`` if somebody has said so.
+        rate_bps: of one in a rate; ``stated`` if the file states it.
         delay_ns: of one in a delay.
     """
 

@@ -98,7 +98,7 @@ class Addresses:
     # --- Own addresses --------------------------------------------------------------------------
 
     def announce(self, address: str, port: int, now: int) -> None:
-        """Tell the peer an own address (section 3.4.1)."""
+        """Announce a local address to the peer (section 3.4.1)."""
         connection = self._connection
         identifier = self.local_id(address)
         number = port or UNKNOWN
@@ -114,13 +114,13 @@ class Addresses:
         connection.signal(option, now)
 
     def has_announced(self, address: str, port: int) -> bool:
-        """Return whether an ADD_ADDR that holds has named this own address with this port."""
+        """Return whether this local address is announced with this port."""
         return self._announced_ports.get(address, 0) == port
 
     def withdraw(self, address: str, now: int) -> None:
-        """Tell the peer that an own address is no longer to be used (section 3.4.2).
+        """Tell the peer to stop using a local address (section 3.4.2).
 
-        A subflow that works is closed with a FIN by the side that removes the address.
+        The side that removes the address closes working subflows with a FIN.
         """
         connection = self._connection
         identifier = self._forget(address, now)
@@ -145,7 +145,7 @@ class Addresses:
                 subflow.tcp.finish("the address is gone", now)
 
     def _forget(self, address: str, now: int) -> int:
-        """Say REMOVE_ADDR of an own address; return the identifier that it had, or ``UNKNOWN``."""
+        """Send REMOVE_ADDR for a local address; return the identifier that it had, or ``UNKNOWN``."""
         identifier = self._ids.pop(address, UNKNOWN)
         if identifier != UNKNOWN:
             self.announced.pop(address, None)
@@ -159,7 +159,7 @@ class Addresses:
         return min((waiting.repeat_at for waiting in self._unanswered.values()), default=NEVER)
 
     def handle_timers(self, now: int) -> None:
-        """Repeat what was not echoed in time."""
+        """Repeat the ADD_ADDRs that were not echoed in time."""
         connection = self._connection
         for identifier, waiting in list(self._unanswered.items()):
             if waiting.repeat_at > now:
@@ -183,11 +183,11 @@ class Addresses:
             return
         agreed = connection.agreed
         if not agreed.accepts_add_addr_hmac(option.hmac, option.address_id, option.address, option.port):
-            # Silently ignored (section 3.4.1): only the count tells.
+            # It is ignored silently, but counted (section 3.4.1).
             connection.count("MptcpsimAddAddrHmacFailure")
             return
         connection.count("MPTcpExtAddAddr")
-        # No subflow can be opened to port 0: it names none, as in Linux.
+        # Port 0 stands for no port, as in Linux: no subflow can be opened to it.
         names_port = option.port > 0
         if names_port:
             connection.count("MPTcpExtPortAdd")
@@ -198,7 +198,7 @@ class Addresses:
         known = self.remote.get(option.address_id)
         fresh = RemoteAddress(option.address_id, option.address, port)
         if known is not None and known.address != option.address:
-            # An identifier is bound anew only after a REMOVE_ADDR.
+            # An identifier may stand for another address only after a REMOVE_ADDR.
             connection.count("MPTcpExtAddAddrDrop")
             return
         if known == fresh and option.address not in self._failed:

@@ -1,4 +1,4 @@
-"""What the two ends of a connection agree on with MP_CAPABLE: version, keys, checksums.
+"""What the two ends of a connection agree on by MP_CAPABLE: version, keys, checksums.
 
 RFC 8684 section 3.1; RFC 6824 the same.
 """
@@ -121,12 +121,12 @@ class Agreement:
         return derive(self.local_key.value, version, self._config.initial_dsn)
 
     def lower_version(self, version: int) -> None:
-        """Go over to the lower version that the peer has chosen."""
+        """Switch to the lower version that the peer has chosen."""
         self.local_key = self.key_for(version)
         self.version = version
 
     def matches(self, option: MpCapable) -> bool:
-        """Return whether an MP_CAPABLE from the SYN/ACK on means what was agreed on (section 3.1)."""
+        """Return whether an MP_CAPABLE from the SYN/ACK on matches the agreement (section 3.1)."""
         return option.version == self.version and is_well_formed(option)
 
     def has_both_keys(self, option: MpCapable) -> bool:

@@ -70,7 +70,7 @@ class Handshake:
         self.repeat_at = NEVER
 
     def handle_timers(self, now: int) -> None:
-        """Send the third ACK again if that is due."""
+        """Repeat the third ACK if its timer has expired."""
 
 
 class CapableHandshake(Handshake):
@@ -163,8 +163,8 @@ class CapableHandshake(Handshake):
         agreed = connection.agreed
         option = _capable(segment)
         if option is None and segment.dss is not None and agreed.version != VERSION_0:
-            # Third ACK and first data are late or lost. Without them we have no key to go on with,
-            # and no reason to give up: the peer repeats both.
+            # The third ACK and the first data are late or lost, and the key with them. Wait: the peer
+            # repeats both.
             return False
         known = option is not None and (
             agreed.matches(option)

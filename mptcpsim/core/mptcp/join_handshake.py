@@ -95,7 +95,7 @@ class JoinHandshake(Handshake):
         self._subflow.connection.on_join_complete(self._subflow, now)
 
     def handle_timers(self, now: int) -> None:
-        """Send the third ACK again if that is due."""
+        """Repeat the third ACK if its timer has expired."""
         if self.repeat_at <= now:
             self.repeat_at = NEVER
             if self._subflow.stage == PRE_ESTABLISHED:

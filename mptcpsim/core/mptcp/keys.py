@@ -1,4 +1,4 @@
-"""Keys of an MPTCP connection and what is derived from them.
+"""Keys of an MPTCP connection and the values derived from them.
 
 Version 1 hashes with SHA-256 (RFC 8684 sections 3.1, 3.2 and 3.4.1), version 0 with
 SHA-1 (RFC 6824 sections 3.1 and 3.2). Keys are hashed in network byte order.
@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from mptcpsim.core.mptcp_options import LONG_HMAC, SHORT_HMAC, VERSION_0
 from mptcpsim.core.sequences import UNKNOWN
 
-#: Linux draws this often before it gives up and leaves the connection plain TCP.
+#: Draws after which Linux gives up and leaves the connection plain TCP.
 ATTEMPTS: Final = 4
 
 

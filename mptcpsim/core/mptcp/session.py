@@ -177,7 +177,7 @@ class SubflowState(Extension):
         raise NotImplementedError
 
     def reset(self, reason: int, why: str, now: int) -> None:
-        """Reset it, and say why where the version can (section 3.6)."""
+        """Reset it, with the reason if the version has one (section 3.6)."""
         raise NotImplementedError
 
     def on_fast_close(self) -> None:

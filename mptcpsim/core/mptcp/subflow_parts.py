@@ -190,7 +190,7 @@ class SubflowParts(SubflowState):
         return self.incoming.unmapped()
 
     def reset(self, reason: int, why: str, now: int) -> None:
-        """Reset it, and say why where the version can (section 3.6)."""
+        """Reset it, with the reason if the version has one (section 3.6)."""
         self.reset_reason.on_reset(reason)
         self.tcp.abort(now, f"{why} ({REASON_NAMES[reason]})")
 

@@ -23,11 +23,11 @@ class WindowUpdates:
     def __init__(self, connection: Session, inbound: DataReceiver) -> None:
         self._connection = connection
         self._inbound = inbound
-        #: The subflow that the last read has driven, where reads drive one at a time.
+        #: The subflow whose turn the last read was, where the subflows take turns.
         self._turn: int = -1
 
     def after_read(self, now: int) -> None:
-        """Tell the peer that the application has made room, if it is worth a segment."""
+        """Send a window update after a read, if it is worth a segment."""
         connection = self._connection
         mptcp = connection.config.mptcp
         if connection.peer_closed or mptcp.window_update == "none":
@@ -50,7 +50,7 @@ class WindowUpdates:
             self._update(subflow, now)
 
     def _whose_turn(self) -> SubflowState | None:
-        """Return the subflow that this read drives: they take turns, whether it is worth an update or not."""
+        """Return the subflow that may send an update for this read; the subflows take turns at every read."""
         alive = self._connection.alive()
         usable = [subflow for subflow in alive if not subflow.failing] or alive
         if not usable:

@@ -36,12 +36,12 @@ from mptcpsim.units import NEVER, SECOND
 _MASK: Final = 0xFFFFFFFF
 _HALF: Final = 0x80000000
 
-#: RFC 7323 section 5.5: after 24 idle days TS.Recent says nothing any more.
+#: RFC 7323 section 5.5: after 24 idle days TS.Recent is outdated.
 _PAWS_IDLE: Final = 24 * 24 * 3600 * SECOND
 
 
 class Tcp(TcpEndpoint):
-    """One TCP connection, or one subflow of an MPTCP connection: the whole of it."""
+    """A complete TCP connection, alone or as one subflow of an MPTCP connection."""
 
     __slots__ = ("_peer_map",)
 
@@ -57,7 +57,7 @@ class Tcp(TcpEndpoint):
         iss: int,
         timestamp_offset: int,
     ) -> None:
-        #: The map of a peer that means the same initial sequence numbers.
+        #: The map of the peer, once it was seen to have the same initial sequence numbers.
         self._peer_map: SequenceMap | None = None
         super().__init__(host, connection, identifier, flow, config, congestion, mtu, iss, timestamp_offset)
 
@@ -78,8 +78,8 @@ class Tcp(TcpEndpoint):
     def _in_own_numbers(self, segment: Segment) -> Segment:
         """Return a segment with its numbers relative to our initial sequence numbers.
 
-        By reference it has those of its sender, who means the same ones, unless it has spoken to, or is,
-        another incarnation of the connection (RFC 9293 section 3.4.3): then the wire decides.
+        Usually the sender's relative numbers are ours, too. Another incarnation of the connection (RFC 9293
+        section 3.4.3) may have other initial numbers: then the numbers on the wire decide.
         """
         own, sent = self.sequences, segment.sequences
         numbered = segment.flags & ACK
@@ -90,11 +90,11 @@ class Tcp(TcpEndpoint):
         return segment.in_numbers_of(own.near(self.receiver.nxt, self.sender.una))
 
     def _expected(self, segment: Segment, now: int) -> bool:
-        """Take the segment if it is the next one of an undisturbed connection; else return False.
+        """Take the segment if header prediction holds for it; else return False.
 
-        That is: ESTABLISHED, in sequence, no flag but ACK and PSH, no SACK, no CE mark; and
-        either an ACK that advances while nothing is lost, or data while nothing is missing and
-        our own sending neither recovers from a loss nor probes a window.
+        The connection has to be ESTABLISHED and the segment in sequence, without flags other than ACK and
+        PSH, without SACK and CE. It is either an ACK that advances while nothing is lost, or data while
+        nothing is missing and our sender neither recovers from a loss nor probes a window.
         """
         if self.state != ESTABLISHED or (segment.flags & ~PSH) != ACK or segment.ecn == CE:
             return False
@@ -111,7 +111,7 @@ class Tcp(TcpEndpoint):
             return False
         sender = self.sender
         if sender.wl1 > segment.seq:
-            # A later segment came first: this one's window is not news.
+            # A later segment came first: the window of this one is outdated.
             return False
         ack = segment.ack
         length = segment.length
@@ -261,14 +261,14 @@ class Tcp(TcpEndpoint):
         return receiver.timestamp_is_old(segment) and now - receiver.ts_recent_at < _PAWS_IDLE
 
     def _note_answer(self, now: int) -> None:
-        """Note that a window probe was answered: what looks like one, with no data since window 0."""
+        """Note that a presumed window probe was answered: no data has come since window 0 was sent."""
         connection = self.connection
         log = connection.window_log
         if log is not None and log.zero_at >= max(connection.delivered_at, 0):
             self.log(ANSWER, now, self.sender.nxt, 0)
 
     def _unacceptable(self, segment: Segment, now: int) -> None:
-        """A segment outside of the window: an ACK tells the peer where we are."""
+        """Answer a segment outside of the window with an ACK of RCV.NXT."""
         flags = segment.flags
         if flags & RST:
             return
@@ -373,7 +373,7 @@ class Tcp(TcpEndpoint):
         if segment.length and self.state in (ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2):
             receiver.on_data(segment, now)
             if self.state == CLOSED:
-                # MPTCP has reset the subflow for what the data turned out to be.
+                # MPTCP has reset the subflow because of the data.
                 return
         elif segment.length:
             receiver.request_ack()

@@ -12,7 +12,7 @@ from mptcpsim.units import MILLISECOND
 
 #: Room for so many segments more than two round trips of reading take (Linux: 16 advmss).
 _SPARE_SEGMENTS: Final = 16
-#: Where no round trip was measured yet.
+#: Round-trip time to assume before one was measured.
 _USUAL_ROUND_TRIP: Final = 100 * MILLISECOND
 
 
@@ -20,7 +20,7 @@ class Autotuning:
     """The measurement of one connection; bytes, ns.
 
     Attributes:
-        most: the buffer grows up to this.
+        most: the largest size that the buffer grows to.
         copied: bytes read since the measurement began.
         space: the most that was read in one round trip so far.
         since: when the measurement began.

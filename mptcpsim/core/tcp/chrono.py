@@ -1,4 +1,4 @@
-"""For how long a sender had something to send, and how long a limit kept it from that.
+"""How long a sender was busy, and how long each limit held it back.
 
 The chronograph of Linux (``tcp_chrono_start``, ``tcp_chrono_stop`` in ``net/ipv4/tcp_output.c``). It is moved
 where the limit is found, not for each segment.
@@ -17,11 +17,11 @@ SNDBUF_LIMITED: Final = 3
 
 
 class Chrono:
-    """What a sender has been limited by; times in ns.
+    """Measures which limit holds a sender back; times in ns.
 
     Attributes:
         kind: ``IDLE``, ``BUSY``, ``RWND_LIMITED`` or ``SNDBUF_LIMITED``.
-        since: since when.
+        since: when the present ``kind`` began.
         unlimited, rwnd_limited, sndbuf_limited: the time in each of the last three until ``since``.
         writer_waits: the application waits for room in the send buffer.
     """
@@ -41,11 +41,11 @@ class Chrono:
         self.writer_waits = True
 
     def stop_waiting(self) -> None:
-        """It waits no more."""
+        """The application does not wait for room any more."""
         self.writer_waits = False
 
     def switch(self, kind: int, now: int) -> None:
-        """Be of another kind from now on."""
+        """Begin to measure another kind of time."""
         spent = now - self.since
         if self.kind == BUSY:
             self.unlimited += spent
@@ -57,7 +57,7 @@ class Chrono:
         self.since = now
 
     def until(self, now: int) -> tuple[int, int, int]:
-        """Return the time that was busy, limits included, and that under each limit, up to ``now``."""
+        """Return the busy time, limits included, and the time under each limit, up to ``now``."""
         spent = now - self.since
         rwnd = self.rwnd_limited + (spent if self.kind == RWND_LIMITED else 0)
         sndbuf = self.sndbuf_limited + (spent if self.kind == SNDBUF_LIMITED else 0)

@@ -1,4 +1,4 @@
-"""What TCP itself does to the congestion window: losses, ECN, idle times, the end of a recovery.
+"""How TCP itself changes the congestion window: on losses, ECN, idle times and the end of a recovery.
 
 A plug-in (``plugins.CongestionControl``) keeps ``cwnd`` and ``ssthresh``, lets the window grow and says
 how far a loss reduces it. When that happens is for TCP to decide, and all of it stands here.

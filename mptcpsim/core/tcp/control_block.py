@@ -1,4 +1,4 @@
-"""What the parts of one TCP connection share: the transmission control block (RFC 9293 section 3.3.1).
+"""The transmission control block, which the parts of a TCP connection share (RFC 9293 section 3.3.1).
 
 Sender, receiver, timers and the like see their connection as what stands here. ``TcpEndpoint`` builds
 segments and carries out commands, ``Tcp`` (in ``arrives``) takes the segments that arrive.
@@ -21,16 +21,16 @@ class ControlBlock(TimerOwner):
     """State of one TCP connection; sequence numbers relative, sizes in bytes, times in ns.
 
     Attributes:
-        connection: the connection that it carries, alone or with others.
-        identifier: its number there.
-        flow: addresses and ports of what is sent.
+        connection: the connection that it carries, alone or with other TCP connections.
+        identifier: its number within that connection.
+        flow: addresses and ports of the segments that it sends.
         config: its settings.
-        state: one of ``core.tcp.states``; changes only as the table there has it.
+        state: one of ``core.tcp.states``; only the transition table there changes it.
         sequences: converter to the numbers on the wire.
-        extension: what is added to it (MPTCP), None for a connection that never offered it.
+        extension: the extension (MPTCP), or None for a connection that never offered it.
         passive: a listener has accepted it.
         timestamps, ecn: both ends use them.
-        snd_scale: shift of the windows that the peer names.
+        snd_scale: shift of the windows that the peer announces.
         mtu: path MTU known so far.
         header: bytes of the IP and TCP headers, timestamps included.
         option_bytes: what timestamps and further options take of the MSS.
@@ -39,7 +39,7 @@ class ControlBlock(TimerOwner):
         established_at: when ESTABLISHED was reached, or -1.
         wait_over_at: when FIN-WAIT-2 or TIME-WAIT ends by itself.
         error: why the connection failed, or an empty string.
-        soft_error: what an ICMP error said that may pass, or an empty string.
+        soft_error: the last ICMP error that may be temporary, or an empty string.
     """
 
     __slots__ = (
@@ -103,7 +103,7 @@ class ControlBlock(TimerOwner):
     # --- The state ------------------------------------------------------------------------------
 
     def _enter(self, cause: str) -> int:
-        """Change the state as the table in ``core.tcp.states`` has it; return the one before."""
+        """Change the state according to the table in ``core.tcp.states``; return the one before."""
         before = self.state
         self.state = TRANSITIONS[before, cause]
         return before
@@ -162,7 +162,7 @@ class ControlBlock(TimerOwner):
         raise NotImplementedError
 
     def most_timeouts(self) -> int:
-        """Return how many time-outs in a row are borne."""
+        """Return after how many time-outs in a row the connection is given up."""
         raise NotImplementedError
 
     def give_up(self, reason: str, now: int) -> None:
@@ -170,15 +170,15 @@ class ControlBlock(TimerOwner):
         raise NotImplementedError
 
     def check(self, segment: Segment, left: int, right: int) -> None:
-        """Judge the content of bytes of a segment that have not arrived before."""
+        """Check the content of those bytes of a segment that are new."""
         raise NotImplementedError
 
     def deliver(self, left: int, length: int, now: int) -> None:
-        """Hand on the next bytes."""
+        """Deliver the next bytes."""
         raise NotImplementedError
 
     def deliver_whole(self, segment: Segment, now: int) -> None:
-        """Check and hand on all of a segment, which comes next."""
+        """Check and deliver all of a segment that is next in order."""
         raise NotImplementedError
 
     def acknowledged(self, now: int) -> None:

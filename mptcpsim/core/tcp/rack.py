@@ -1,7 +1,7 @@
 """RACK: time-based loss detection of RFC 8985 section 6.
 
 A segment is lost if one that was sent later has arrived, and enough time for
-reordering has passed. What was sent later is told by the number of the transmission:
+reordering has passed. The number of the transmission tells which segment was sent later:
 the RFC compares times, and sequence numbers where they are equal, which misjudges a
 retransmission at the same instant. Segments that were sent once are in order of sending in the
 scoreboard itself; segments sent again queue up in ``_resent``. Both are walked with
@@ -99,8 +99,8 @@ class Rack:
     def on_dsack(self, una: int, nxt: int) -> None:
         """The peer reported a duplicate: widen the window, once a round trip (section 6.2 step 4).
 
-        What was sent again in vain was late, and as such seen: else the window would be 0 whenever three
-        segments are SACKed, and never grow out of it (the prose of that step, and section 3.3.2).
+        A segment that was repeated in vain was only late, so reordering was seen. Otherwise the window would
+        be 0 whenever three segments are SACKed, and never grow (the prose of that step, and section 3.3.2).
         """
         self.reordering_seen = True
         if self.round_end >= 0 and una < self.round_end:

@@ -77,7 +77,7 @@ class RttEstimator:
         self.backoff += 1
 
     def end_backoff(self) -> None:
-        """Something was heard that shows the path to be there again."""
+        """End the back-off: a segment of the peer shows that the path works again."""
         self.backoff = 0
 
     def on_handshake(self, rtt: int) -> None:

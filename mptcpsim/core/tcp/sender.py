@@ -31,9 +31,9 @@ class Sender(SendState):
     """The sending half: decides what is sent, and takes acknowledgments.
 
     Attributes:
-        recovery: what happens when something is lost.
-        window_probe: what happens while the peer's window is closed.
-        chrono: what has limited it, and for how long.
+        recovery: detects and repairs losses.
+        window_probe: probes the peer's window while it is closed.
+        chrono: measures for how long which limit has held the sender back.
     """
 
     __slots__ = ("chrono", "recovery", "window_probe")
@@ -176,7 +176,7 @@ class Sender(SendState):
             if length >= mss:
                 length = mss
             if length > usable:
-                # The window cuts the segment: worth it only if it is half of the largest window.
+                # The window cuts the segment short: send it only if it is half of the largest window.
                 length = usable
                 if length <= 0 or length * 2 < self.max_window or (self.nagle and nxt != self.una):
                     limited = pipe + min(mss, end - nxt) <= cwnd
@@ -217,10 +217,10 @@ class Sender(SendState):
             chrono.switch(BUSY, now)
 
     def _judge_buffer(self, now: int) -> None:
-        """The application waits for room to write: is that the limit? (``tcp_cwnd_validate`` of Linux).
+        """Decide whether the send buffer is the limit while the application waits (``tcp_cwnd_validate``).
 
-        It is where all was sent and the congestion window would let more go. Under MPTCP the buffer is that
-        of the connection, and a subflow has none.
+        It is the limit if all data was sent and the congestion window allows more. Under MPTCP the buffer
+        belongs to the connection, and a subflow has none.
         """
         if self.source is not None or self.nxt < self.end or self.nxt == self.una:
             return
@@ -278,7 +278,7 @@ class Sender(SendState):
             self.recovery.arm_probe(now)
 
     def retry(self, now: int) -> None:
-        """The path is there again after time-outs: send the oldest segment without waiting for the next."""
+        """Send the oldest segment without waiting for the next time-out: the path works again."""
         board = self.board
         if len(board):
             self.rtt.end_backoff()
@@ -352,7 +352,7 @@ class Sender(SendState):
         self.tcp.emit(record.seq, data, flags, False, now)
         if self.rto_at == NEVER or record is board.records[board.head]:
             # RFC 6675 section 6: the timer may be restarted on each retransmission; with an RTO below
-            # two round trips a fast retransmission would otherwise always come too late.
+            # two round trips the time-out would otherwise always overtake a fast retransmission.
             self.arm_rto(now)
 
     # --- Acknowledgments ----------------------------------------------------------------------
@@ -586,9 +586,9 @@ class Sender(SendState):
         self.tcp.count("TcpExtTCPECNReduction")
 
     def on_smaller_mss(self, now: int) -> None:
-        """Path MTU discovery: what was too large did not arrive; send it again in smaller pieces.
+        """Send segments that exceed the path MTU again in smaller pieces.
 
-        No sign of congestion (RFC 8201 section 5.4): cwnd keeps its number of segments.
+        Their loss does not signal congestion (RFC 8201 section 5.4): cwnd keeps its number of segments.
         """
         board = self.board
         for index in range(board.head, len(board.records)):
