@@ -73,7 +73,7 @@ class Sampler:
         ]
         for node in topology.nodes.values():
             if isinstance(node, Host):
-                node.stack.logs_windows = node.stack.remembers = True
+                node.stack.logs_windows = node.stack.keeps_ended = True
         self._links = [
             _QueueProbe(f"{name} {direction}", pipe, recorder)
             for name, link in topology.links.items()

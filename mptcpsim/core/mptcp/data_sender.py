@@ -41,7 +41,7 @@ class DataSender(DataSendState):
     __slots__ = (
         "_copies",
         "_fills_window",
-        "_first_try",
+        "_first_retransmit",
         "_fixed_timeout",
         "_probe_dsns",
         "_probes_window",
@@ -70,7 +70,7 @@ class DataSender(DataSendState):
         self._probes_window: bool = mptcp.data_probe
         self._subflows_probe: bool = mptcp.subflow_probe != "none"
         self._fixed_timeout: int = mptcp.data_timeout
-        self._first_try: int = mptcp.data_retransmit
+        self._first_retransmit: int = mptcp.data_retransmit
         self._fills_window: bool = mptcp.fill_window
         self._retries: int = config.data_retries if mptcp.data_retries < 0 else mptcp.data_retries
         #: DSNs of bytes that go out before anything else, to probe the window of the connection, by the
@@ -423,7 +423,7 @@ class DataSender(DataSendState):
                 return
             self._connection.note("data retransmission", f"dsn {self.una}")
             # First a segment; when that did not help, everything, as after a time-out of TCP.
-            self.reinjections.start_repair(self.nxt - self.una if self.backoff else self._first_try)
+            self.reinjections.start_repair(self.nxt - self.una if self.backoff else self._first_retransmit)
             self.backoff += 1
         elif self.una == self.nxt and self.fin_sent:
             self.send_fin(now)

@@ -563,7 +563,7 @@ def tcp_info(connection: Connection, now: int, number: int = 0) -> TcpInfo:
         received_bytes=received,
         arrived_bytes=received + receiver.out_of_order.total,
         duplicate_bytes=receiver.duplicate_bytes,
-        largest_segment=receiver.largest,
+        largest_segment=receiver.rcv_mss,
         delayed_ack=receiver.delayed_ack,
         rcv_space=tuning.space if tuning is not None else 0,
     )

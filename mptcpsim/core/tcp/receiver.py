@@ -69,12 +69,12 @@ class Receiver:
         "duplicate_bytes",
         "ecn_echo",
         "fin_at",
-        "largest",
         "last_ack_sent",
         "limit",
         "mss",
         "nxt",
         "out_of_order",
+        "rcv_mss",
         "recent",
         "sack",
         "scale",
@@ -103,7 +103,7 @@ class Receiver:
         self.delayed_ack: int = config.delayed_ack
         self.unacked: int = 0
         #: Largest payload seen: what counts as a full-sized segment (RFC 5681 section 4.2).
-        self.largest: int = 1
+        self.rcv_mss: int = 1
         self.ack_now: bool = False
         self.ack_at: int = NEVER
         self.ts_recent: int = 0
@@ -277,10 +277,10 @@ class Receiver:
         length = segment.length
         self.nxt += length
         self.tcp.deliver_whole(segment, now)
-        if length > self.largest:
-            self.largest = length
+        if length > self.rcv_mss:
+            self.rcv_mss = length
         self.unacked += length
-        if self.ack_every == 1 or self.unacked >= self.ack_every * self.largest:
+        if self.ack_every == 1 or self.unacked >= self.ack_every * self.rcv_mss:
             self.ack_now = True
         elif self.ack_at == NEVER:
             self.ack_at = now + self.delayed_ack
@@ -324,10 +324,10 @@ class Receiver:
         self.nxt = right
         # The bytes behind this segment's own were checked when they were queued.
         self.tcp.deliver(left, right - left, now)
-        if segment.length > self.largest:
-            self.largest = segment.length
+        if segment.length > self.rcv_mss:
+            self.rcv_mss = segment.length
         self.unacked += right - left
-        if gap_filled or self.ack_every == 1 or self.unacked >= self.ack_every * self.largest:
+        if gap_filled or self.ack_every == 1 or self.unacked >= self.ack_every * self.rcv_mss:
             self.ack_now = True
         elif self.ack_at == NEVER:
             self.ack_at = now + self.delayed_ack

@@ -73,13 +73,13 @@ class TcpStack(TransportHost):
         plugins: those of the user, of the scenario that was current when the host was made.
         ready: connections whose application can go on; the driver clears it.
         arrivals: listeners with a new connection; the driver clears it.
-        remembers: connections that have ended stay in ``connections``, and their events in ``events``.
+        keeps_ended: connections that have ended stay in ``connections``, and their events in ``events``.
             Otherwise the stack forgets them: it holds at most twice as many connections as are open, and
             a few more.
         connections: the connections, oldest first.
         listeners: those of each port.
         addresses: local addresses and the MTU behind them.
-        lost: addresses that have gone, or are about to; nothing leaves from them.
+        lost_addresses: addresses that have gone, or are about to; nothing leaves from them.
         choose_source: gives the own address from which routing reaches another, or an empty string.
     """
 
@@ -94,11 +94,11 @@ class TcpStack(TransportHost):
         "choose_source",
         "config",
         "connections",
+        "keeps_ended",
         "listeners",
-        "lost",
+        "lost_addresses",
         "plugins",
         "ready",
-        "remembers",
     )
 
     def __init__(self, name: str, rng: random.Random, config: TcpConfig) -> None:
@@ -107,10 +107,10 @@ class TcpStack(TransportHost):
         self.plugins = current_scope()
         self.ready: list[Connection] = []
         self.arrivals: list[Listener] = []
-        self.remembers: bool = False
+        self.keeps_ended: bool = False
         self.connections: list[Connection] = []
         self.addresses: dict[str, int] = {}
-        self.lost: set[str] = set()
+        self.lost_addresses: set[str] = set()
         self.listeners: dict[int, Listener] = {}
         self.choose_source: Callable[[str], str] | None = None
         self._rng = rng
@@ -126,8 +126,8 @@ class TcpStack(TransportHost):
     def add_address(self, address: str, mtu: int = _DEFAULT_MTU) -> None:
         """Make ``address`` (canonical text form) a local one; ``mtu`` is that of its interface."""
         self.addresses[address] = mtu
-        if address in self.lost:
-            self.lost.discard(address)
+        if address in self.lost_addresses:
+            self.lost_addresses.discard(address)
             for tcp in self._tcps.values():
                 if tcp.flow.src == address:
                     tcp.resume_output()
@@ -148,14 +148,14 @@ class TcpStack(TransportHost):
         address comes back.
         """
         self.now = now
-        self.lost.update(addresses)
+        self.lost_addresses.update(addresses)
         for tcp in self._tcps.values():
-            if tcp.flow.src in self.lost:
+            if tcp.flow.src in self.lost_addresses:
                 tcp.discard_output()
 
     def has_address(self, address: str) -> bool:
         """Return whether something may be sent from an address."""
-        return address in self.addresses and address not in self.lost
+        return address in self.addresses and address not in self.lost_addresses
 
     def local_addresses(self) -> list[str]:
         """Return the addresses from which something may be sent."""
@@ -169,7 +169,7 @@ class TcpStack(TransportHost):
         if self.choose_source is not None:
             return self.choose_source(remote)
         for address in self.addresses:
-            if address not in self.lost and (":" in address) == (":" in remote):
+            if address not in self.lost_addresses and (":" in address) == (":" in remote):
                 return address
         return ""
 
@@ -232,7 +232,7 @@ class TcpStack(TransportHost):
     def _add(self, connection: Connection) -> None:
         """Take a new connection, and forget others that have ended if there are many."""
         connections = self.connections
-        if not self.remembers and len(connections) >= self._most_connections:
+        if not self.keeps_ended and len(connections) >= self._most_connections:
             going_on = [other for other in connections if not other.closed]
             known = {other.identifier for other in going_on}
             connections[:] = going_on
