@@ -76,14 +76,14 @@ MUTATIONS = {
     ),
     "window of the peer not obeyed": Mutation(
         changes=(
-            ("core/tcp/sender.py", "            usable = edge - nxt\n", "            usable = length\n"),
+            ("core/tcp/output.py", "            usable = edge - nxt\n", "            usable = length\n"),
         ),
         invariant="data beyond the right edge",
     ),
     "retransmission timer not restarted": Mutation(
         changes=(
             (
-                "core/tcp/sender.py",
+                "core/tcp/output.py",
                 "        self.restart_rto(now)\n        self._probe_stale = True\n",
                 "        self.rto_at = NEVER\n        self._probe_stale = True\n",
             ),
@@ -118,7 +118,7 @@ RATE_MUTATIONS = {
     "the oldest data is sent again for every ACK": Mutation(
         changes=(
             (
-                "core/tcp/sender.py",
+                "core/tcp/output.py",
                 "        cwnd = self.congestion.cwnd\n        if board.lost:\n",
                 "        cwnd = self.congestion.cwnd\n"
                 "        if len(board) and not board.lost:\n"

@@ -53,9 +53,9 @@ REASONS = {
     Write("core/tcp/congestion_window.py", "CongestionWindow.halve", "control.ssthresh"): (
         f"{_WINDOW} ssthresh, or a penalty of MPTCP halves it"
     ),
-    Write("core/tcp/sender.py", "Sender.establish", "self.congestion.start()"): _START,
+    Write("core/tcp/output.py", "Output.establish", "self.congestion.start()"): _START,
     Write("core/mptcp/connection.py", "MptcpConnection.__init__", "chosen.start()"): _START,
-    Write("core/tcp/sender.py", "Sender.on_syn_sent", "self.window_probe.start()"): (
+    Write("core/tcp/output.py", "Output.on_syn_sent", "self.window_probe.start()"): (
         "nothing was probed yet: all that is to be done is to note where the SYN ends"
     ),
     Write("core/tcp/endpoint.py", "TcpEndpoint.take_syn", "self.sequences.on_syn()"): (

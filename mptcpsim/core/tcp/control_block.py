@@ -6,6 +6,8 @@ segments and carries out commands, ``Tcp`` (in ``arrives``) takes the segments t
 
 from __future__ import annotations
 
+from typing import Final
+
 from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.host import TimerOwner, TransportHost
 from mptcpsim.core.segment import TCP_HEADER, FourTuple, Segment, ip_header_length
@@ -14,7 +16,7 @@ from mptcpsim.core.tcp.seams import Extension, Owner
 from mptcpsim.core.tcp.states import CLOSED, STATE_NAMES, TRANSITIONS
 from mptcpsim.units import MILLISECOND, NEVER
 
-_MASK = 0xFFFFFFFF
+_MASK: Final = 0xFFFFFFFF
 
 
 class ControlBlock(TimerOwner):
