@@ -410,7 +410,7 @@ def test_no_write_into_another_object(line: str) -> None:
     ("file", "old", "new"),
     [
         (
-            "core/tcp/sender.py",
+            "core/tcp/output.py",
             "        self.congestion.start(",
             "        self.tcp.ecn = False\n        self.congestion.start(",
         ),
