@@ -179,6 +179,7 @@ SEGMENT_FIELDS: Final = (
     "urgent",
     "dss",
     "options",
+    "further_options",
 )
 #: What makes up the payload, in one form or the other: compared by the bytes.
 CONTENT_FIELDS: Final = ("offset", "payload", "corrupt_payload")

@@ -85,7 +85,7 @@ INSIDE = (
     "core.mptcp.mappings.SentMappings",
     "core.mptcp.subflow.Subflow",
     "core.tcp.connection.Connection",
-    "core.tcp.endpoint.Tcp",
+    "core.tcp.arrives.Tcp",
     "core.tcp.receiver.Receiver",
     "core.tcp.recovery.Recovery",
     "core.tcp.rtt.RttEstimator",

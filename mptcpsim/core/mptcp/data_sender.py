@@ -22,9 +22,6 @@ from mptcpsim.units import MINUTE, NEVER
 _RATE_SPAN: Final = 1 << 26
 _MSL: Final = 2 * MINUTE
 
-#: Retransmissions at the connection without an answer before subflows without DATA_ACKs are suspected.
-_PATIENCE: Final = 4
-
 
 class DataSender(DataSendState):
     """Decides when new data is sent and on which subflow, and keeps the timers of the connection.
@@ -41,7 +38,6 @@ class DataSender(DataSendState):
     __slots__ = (
         "_copies",
         "_fills_window",
-        "_first_retransmit",
         "_fixed_timeout",
         "_probe_dsns",
         "_probes_window",
@@ -70,7 +66,6 @@ class DataSender(DataSendState):
         self._probes_window: bool = mptcp.data_probe
         self._subflows_probe: bool = mptcp.subflow_probe != "none"
         self._fixed_timeout: int = mptcp.data_timeout
-        self._first_retransmit: int = mptcp.data_retransmit
         self._fills_window: bool = mptcp.fill_window
         self._retries: int = config.data_retries if mptcp.data_retries < 0 else mptcp.data_retries
         #: DSNs of bytes that go out before anything else, to probe the window of the connection, by the
@@ -417,13 +412,9 @@ class DataSender(DataSendState):
             self._arm(now)
             return
         if self.una < self.nxt and not self.reinjections.oldest_is_assigned():
-            # The subflows have acknowledged the oldest data, the connection has not (section 3.3.6).
-            if self.backoff >= _PATIENCE and self.reinjections.reset_silent(now):
+            if not self.reinjections.on_connection_timeout(self.backoff, now):
                 self._arm(now)
                 return
-            self._connection.note("data retransmission", f"dsn {self.una}")
-            # First a segment; when that did not help, everything, as after a time-out of TCP.
-            self.reinjections.start_repair(self.nxt - self.una if self.backoff else self._first_retransmit)
             self.backoff += 1
         elif self.una == self.nxt and self.fin_sent:
             self.send_fin(now)

@@ -3,9 +3,9 @@
 *Who asks, and for what.* When the retransmission timer of a subflow expires, everything that it has
 outstanding is queued for the others, once (``on_timeout``). When a subflow ends, or its FIN is acknowledged,
 the others take over all that it sent and the connection has not acknowledged (``take_over``). The timer of
-the connection repeats what subflows have acknowledged and the connection has not (``start_repair``). A
-scheduler may have the oldest data repeated on another subflow when it holds up the window
-(``on_blocked``). A redundant scheduler has every subflow carry everything; that is not reinjection
+the connection repeats what subflows have acknowledged and the connection has not
+(``on_connection_timeout``). A scheduler may have the oldest data repeated on another subflow when it holds up
+the window (``on_blocked``). A redundant scheduler has every subflow carry everything; that is not reinjection
 (``DataSender``).
 
 *When, and how much.* Queued data goes before new data, lowest DSN first, a segment at a time. The scheduler
@@ -27,6 +27,9 @@ from mptcpsim.core.mptcp.session import Session, SubflowState
 from mptcpsim.core.mptcp_options import REASON_MIDDLEBOX
 from mptcpsim.plugins import PENALISE, RESEND
 from mptcpsim.units import NEVER
+
+#: Retransmissions at the connection without an answer before subflows without DATA_ACKs are suspected.
+_PATIENCE: Final = 4
 
 #: Origin of data that any subflow may carry.
 NO_ORIGIN: Final = -1
@@ -172,12 +175,26 @@ class Reinjections:
         """
         self.add(unqueued(subflow.mappings.undelivered(), self._data.una, NO_ORIGIN))
 
-    def start_repair(self, length: int) -> None:
-        """The subflows have acknowledged the oldest data, the connection has not: repeat ``length`` bytes."""
+    def on_connection_timeout(self, unanswered: int, now: int) -> bool:
+        """The subflows have acknowledged the oldest data, the connection has not, and its timer expired.
+
+        Args:
+            unanswered: how often it has expired since the last DATA_ACK that advanced.
+            now: ns.
+
+        Returns:
+            False if subflows were reset instead of a retransmission.
+        """
+        if unanswered >= _PATIENCE and self.reset_silent(now):
+            return False
         data = self._data
+        self._connection.note("data retransmission", f"dsn {data.una}")
+        # First a segment; when that did not help, everything, as after a time-out of TCP.
+        length = data.nxt - data.una if unanswered else self._connection.config.mptcp.data_retransmit
         end = min(data.nxt, data.una + length)
         self.add([Reinjection(data.una, end, self._origin_of_oldest())])
         self.repair.begin(data.una, end, data.nxt)
+        return True
 
     def continue_repair(self) -> None:
         """Send the next piece of a repair if the byte after the DATA_ACK is missing, too."""
