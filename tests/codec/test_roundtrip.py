@@ -29,6 +29,7 @@ from mptcpsim.core.segment import (
     Packet,
     Segment,
     SynOptions,
+    TcpOption,
 )
 from mptcpsim.core.sequences import SequenceMap
 from mptcpsim.units import MILLISECOND, SECOND
@@ -257,6 +258,7 @@ def test_each_difference_is_found() -> None:
         "syn": SynOptions(1, 2, True),
         "dss": Dss(4, 1),
         "options": (RemoveAddr((1,)),),
+        "further_options": (TcpOption(),),
     }
     for field in (*PACKET_FIELDS, *SEGMENT_FIELDS):
         clone = segment.clone()
