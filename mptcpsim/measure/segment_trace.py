@@ -53,13 +53,18 @@ class SegmentTrace:
         interface.tap = tap
 
     def _take(self, segment: Segment, now: int, outgoing: bool) -> None:
-        known = self._find(segment.flow, now)
+        flow = segment.flow
+        known = self._known.get(flow)
+        opposite = self._known.get(flow.reverse()) if known is None else None
+        if known is None and opposite is None:
+            # Looking for it costs a snapshot of every connection: only where neither direction is known.
+            known = self._find(flow, now)
         if known is not None:
             # Towards the receiver: it counts where it is sent.
             if outgoing:
                 self._sent(known, segment, now)
             return
-        known = self._find(segment.flow.reverse(), now)
+        known = opposite or self._find(flow.reverse(), now)
         if known is not None and not segment.length:
             self._acked(known, segment, now, TOLD if outgoing else HEARD)
 
