@@ -1,4 +1,4 @@
-"""The command line: ``mptcpsim run | plot | list | sweep``.
+"""The command line: ``mptcpsim run | plot | list | sweep | lint | route``.
 
 Exit status: 0 success; 1 a flow failed (it was refused, reset or timed out); 2 wrong input, with one
 message on stderr that says what to do; 3 the event budget was used up (the run makes no progress in

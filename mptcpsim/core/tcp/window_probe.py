@@ -43,7 +43,6 @@ class WindowProbe:
     def start(self, end: int) -> None:
         """Nothing was probed yet: the SYN ends at ``end``."""
         self.end = end
-        self.unanswered = 0
 
     def on_first_sent(self) -> None:
         """Data is in flight, and was not before: the retransmission timer takes over."""
