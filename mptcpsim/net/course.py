@@ -95,10 +95,10 @@ class Leaving(Course):
         self._gateway = gateway
         self._send = interface.send
         switched = interface.peer is not None and interface.peer.node.BELOW_IP
-        self.send = self._send_on if switched else interface.send
+        self.send = self._send_on if switched or interface.device is not None else interface.send
 
     def _send_on(self, packet: Packet) -> None:
-        """Send to a switch, which has to know whom the packet is for."""
+        """Send to a switch or by a device, which has to know whom the packet is for."""
         packet.next_hop = self._gateway
         self._send(packet)
 

@@ -471,6 +471,8 @@ class IpNode(CarryingNode):
             return NodeTrace(tuple(steps), None, "", None, isinstance(course, Taken), reason)
         if packet.size > course.mtu and packet.df:
             reason = TOO_BIG
+        elif interface.device is not None:
+            return NodeTrace(tuple(steps), interface, course.next_hop, None, False, "")
         elif interface.pipe is None:
             reason = NO_LINK
         elif not interface.pipe.up:

@@ -40,6 +40,20 @@ class InterfaceAddress(NamedTuple):
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
+class Device:
+    """What an interface has in place of a link: it carries packets out of the simulation.
+
+    What comes in by it goes to ``Interface.arrived``.
+    """
+
+    __slots__ = ()
+
+    def send(self, packet: Packet) -> None:
+        """Take an outgoing packet; ``packet.next_hop`` is its gateway, empty if it needs none."""
+        raise NotImplementedError
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Interface:
     """Where a node meets a link.
 
@@ -50,6 +64,7 @@ class Interface:
         mtu: bytes of the largest IP packet to send; change it by ``set_mtu``.
         pipe: the outgoing pipe; None until a link is attached.
         peer: the interface at the other end; None until a link is attached.
+        device: what it has in place of a link, or None.
         send: takes an outgoing packet: ``interface.send(packet)``.
         up: it sends and receives; change it by ``set_up``.
     """
@@ -61,6 +76,7 @@ class Interface:
         "_recode",
         "_tap",
         "addresses",
+        "device",
         "mtu",
         "name",
         "node",
@@ -77,6 +93,7 @@ class Interface:
         self.addresses: list[InterfaceAddress] = []
         self.pipe: Pipe | None = None
         self.peer: Interface | None = None
+        self.device: Device | None = None
         self.send: Callable[[Packet], None] = self._unplugged
         self._incoming: Pipe | None = None
         #: Where what is sent goes behind the tap.
@@ -98,10 +115,32 @@ class Interface:
         """
         if self.pipe is not None:
             raise ValueError(f"interface {self.label} is connected to {self.pipe.name} already")
+        if self.device is not None:
+            raise ValueError(f"interface {self.label} has a device already")
         self.pipe = outgoing
         self.peer = peer
         self._incoming = incoming
         self._connect()
+
+    def attach_device(self, device: Device) -> None:
+        """Connect the interface to a device in place of a link.
+
+        Raises:
+            ValueError: it is connected already.
+        """
+        if self.pipe is not None or self.device is not None:
+            raise ValueError(f"interface {self.label} is connected already")
+        self.device = device
+        self._connect()
+
+    def arrived(self, packet: Packet) -> None:
+        """Take a packet that the device has received."""
+        if not self.up:
+            self._refuse(packet)
+        elif self._tap is None and self._recode is None:
+            self.deliver(packet)
+        else:
+            self._deliver_watched(packet)
 
     def stand_behind(self, passage: Passage) -> None:
         """Put middleboxes between the link and this interface; ``net.link.Link`` calls this."""
@@ -221,6 +260,13 @@ class Interface:
 
     def _connect(self) -> None:
         """Point both pipes at the methods that fit: with something in between, or without."""
+        if self.device is not None:
+            self.node.invalidate()
+            self._out = self.device.send
+            self.send = self._out if self._tap is None else self._send_tapped
+            if not self.up:
+                self.send = self._refuse
+            return
         if self.pipe is None or self._incoming is None:
             return
         self.node.invalidate()

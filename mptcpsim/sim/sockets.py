@@ -239,6 +239,16 @@ class ListeningSocket:
         self.wake()
         return event
 
+    def close(self) -> None:
+        """Accept no more; connections that nobody has taken are reset, those taken go on.
+
+        Who waits for one waits in vain.
+
+        Raises:
+            LocalProtocolError: it is closed already.
+        """
+        self._sockets.forget(self)
+
     def wake(self) -> None:
         """Hand out connections that have arrived; the host calls this."""
         while self._waiting and self.listener.accepted:
@@ -291,6 +301,12 @@ class Sockets:
     def listening(self, port: int) -> ListeningSocket | None:
         """Return what listens on a port, or None."""
         return self._listening.get(port)
+
+    def forget(self, listening: ListeningSocket) -> None:
+        """Close a listening socket; see ``ListeningSocket.close``."""
+        self.host.stack.unlisten(listening.listener, self.env.now)
+        self._listening.pop(listening.listener.port, None)
+        self.host.drain()
 
     def of(self, connection: Connection) -> Socket:
         """Return the socket of a connection of this host."""

@@ -318,3 +318,50 @@ def test_the_example_of_the_readme() -> None:
     env.process(ping(sim.sockets["a"]))
     env.run("10s")
     assert printed == [2 * SECOND + 2 * DELAY]
+
+
+class TestClosedListener:
+    def test_who_was_taken_goes_on_and_nobody_follows(self) -> None:
+        sim = simulation()
+        listening = sim.sockets["b"].listen(80)
+        first = sim.sockets["a"].connect(A, (B, 80))
+        server: Socket = sim.env.run(until=listening.accept())
+        listening.close()
+        assert sim.sockets["b"].listening(80) is None
+        assert first.write(1000) == 1000
+        sim.env.run(until=server.readable())
+        assert server.read(5000) == 1000
+        with pytest.raises(ConnectionFailed, match="refused"):
+            sim.env.run(until=sim.sockets["a"].connect(A, (B, 80)).established())
+        sim.sockets["b"].listen(80)
+
+    @pytest.mark.parametrize("pause", ["15ms", "25ms", "1s"], ids=["syn", "handshake", "accepted"])
+    def test_who_was_not_taken_is_reset(self, pause: str) -> None:
+        sim = simulation()
+        listening = sim.sockets["b"].listen(80)
+        client = sim.sockets["a"].connect(A, (B, 80))
+        sim.env.run(until=pause)
+        listening.close()
+        sim.env.run(until="3s")
+        assert client.connection.closed
+        assert client.connection.error
+        assert sim.sockets["b"].host.stack.open_subflows() == 0
+
+    def test_it_is_closed_once(self) -> None:
+        listening = simulation().sockets["b"].listen(80)
+        listening.close()
+        with pytest.raises(LocalProtocolError, match="nothing listens on port 80"):
+            listening.close()
+
+
+def test_ephemeral_ports_are_drawn_or_taken_in_turn() -> None:
+    ports = {}
+    for drawn in (False, True):
+        sim = simulation()
+        sim.sockets["a"].host.stack.random_ports = drawn
+        sockets = [sim.sockets["a"].connect(A, (B, 80)) for _ in range(50)]
+        ports[drawn] = [socket.connection.local_port for socket in sockets]
+        assert len(set(ports[drawn])) == 50
+        assert all(49152 <= port <= 65535 for port in ports[drawn])
+    assert ports[False] == list(range(49152, 49202))
+    assert sorted(ports[True]) != ports[True]

@@ -37,6 +37,7 @@ from mptcpsim.plugins import CongestionControl, create, current_scope
 #: RFC 6335 section 6: the dynamic ports.
 _FIRST_PORT: Final = 49152
 _LAST_PORT: Final = 65535
+_PORT_BITS: Final = 14
 
 _DEFAULT_MTU: Final = 1500
 
@@ -81,6 +82,7 @@ class TcpStack(TransportHost):
         addresses: local addresses and the MTU behind them.
         lost_addresses: addresses that have gone, or are about to; nothing leaves from them.
         choose_source: gives the own address from which routing reaches another, or an empty string.
+        random_ports: ephemeral ports are drawn (RFC 6056 section 3.3.1), not taken in turn.
     """
 
     __slots__ = (
@@ -98,6 +100,7 @@ class TcpStack(TransportHost):
         "listeners",
         "lost_addresses",
         "plugins",
+        "random_ports",
         "ready",
     )
 
@@ -113,6 +116,7 @@ class TcpStack(TransportHost):
         self.lost_addresses: set[str] = set()
         self.listeners: dict[int, Listener] = {}
         self.choose_source: Callable[[str], str] | None = None
+        self.random_ports: bool = False
         self._rng = rng
         #: The TCP connections that have not ended, by the four-tuple of what they receive.
         self._tcps: dict[FourTuple, Tcp] = {}
@@ -189,6 +193,29 @@ class TcpStack(TransportHost):
         self.listeners[port] = listener
         return listener
 
+    def unlisten(self, listener: Listener, now: int) -> None:
+        """Accept no more connections by a listener, and reset those that nobody has taken.
+
+        Those that were taken go on, and take further subflows.
+
+        Raises:
+            LocalProtocolError: it is closed already.
+        """
+        if self.listeners.get(listener.port) is not listener:
+            raise LocalProtocolError(f"nothing listens on port {listener.port} at host {self.name}")
+        del self.listeners[listener.port]
+        self.now = now
+        begun = [
+            connection
+            for connection in self.connections
+            if connection.local_port == listener.port
+            and not connection.established
+            and any(tcp.passive for tcp in connection.subflows)
+        ]
+        for connection in [*listener.accepted, *begun]:
+            connection.abort(now)
+        listener.accepted.clear()
+
     def connect(
         self,
         local: str,
@@ -242,6 +269,8 @@ class TcpStack(TransportHost):
         self._connections_ever += 1
 
     def _free_port(self, local: str, remote: tuple[str, int]) -> int:
+        if self.random_ports:
+            self._ports = _FIRST_PORT + self._rng.getrandbits(_PORT_BITS)
         for _ in range(_LAST_PORT - _FIRST_PORT + 1):
             port = self._ports
             self._ports = port + 1 if port < _LAST_PORT else _FIRST_PORT
