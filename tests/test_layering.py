@@ -27,7 +27,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("congestion", "schedulers", "pathmanagers", "qdiscs", "codec", "net"),
     ("middleboxes",),
     ("freebsd", "topologies"),
-    ("sim", "wire"),
+    ("sim",),
+    ("wire",),
     ("results",),
     ("measure",),
     ("scenario",),
@@ -46,7 +47,11 @@ FORBIDDEN_PAIRS = dict.fromkeys(
 
 #: Modules that only some parts may import.
 EXTERNAL: dict[str, tuple[str, ...]] = {
-    "simpy": ("sim.", "scenario."),
+    "simpy": ("sim.", "scenario.", "wire."),
+    "pyroute2": ("wire.",),
+    "h11": ("wire.",),
+    "subprocess": ("results.meta", "sweep.pgf", "wire."),
+    "fcntl": ("sweep.", "wire."),
     "matplotlib": ("results.figures", "sweep.figures", "sweep.pgf"),
     "pyarrow": ("results.", "sweep."),
     "pydantic": ("scenario.",),
