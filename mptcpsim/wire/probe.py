@@ -49,7 +49,7 @@ PROGRAMS: Final = {
 }
 
 
-class Finding(NamedTuple):
+class Capability(NamedTuple):
     """What one look has found.
 
     Attributes:
@@ -67,7 +67,7 @@ class Unavailable(Exception):
     """The machine cannot do what was asked for; the text says what is missing and how to get it."""
 
 
-def rights() -> Finding:
+def rights() -> Capability:
     """Look for the rights that namespaces and raw interfaces take."""
     held = 0
     try:
@@ -75,7 +75,7 @@ def rights() -> Finding:
             if line.startswith("CapEff:"):
                 held = int(line.split()[1], 16)
     except OSError:
-        return Finding(RIGHTS, False, f"{sys.platform} is not Linux: the live wire needs Linux")
+        return Capability(RIGHTS, False, f"{sys.platform} is not Linux: the live wire needs Linux")
     needed = {
         "CAP_NET_ADMIN": _CAP_NET_ADMIN,
         "CAP_NET_RAW": _CAP_NET_RAW,
@@ -84,51 +84,51 @@ def rights() -> Finding:
     missing = [name for name, number in needed.items() if not held >> number & 1]
     if missing:
         names = ", ".join(missing)
-        return Finding(
+        return Capability(
             RIGHTS,
             False,
             f"{names} missing: run as root (sudo), or in a container with --cap-add NET_ADMIN --cap-add "
             "SYS_ADMIN --cap-add NET_RAW",
         )
-    return Finding(RIGHTS, True, "root" if os.geteuid() == 0 else "by capabilities")
+    return Capability(RIGHTS, True, "root" if os.geteuid() == 0 else "by capabilities")
 
 
-def _library(name: str) -> Finding:
+def _library(name: str) -> Capability:
     if importlib.util.find_spec(name) is None:
-        return Finding(name, False, f"{name} is not installed: pip install 'mptcpsim[wire]'")
-    return Finding(name, True, "installed")
+        return Capability(name, False, f"{name} is not installed: pip install 'mptcpsim[wire]'")
+    return Capability(name, True, "installed")
 
 
-def pyroute2() -> Finding:
+def pyroute2() -> Capability:
     """Look for the library that makes namespaces, links and addresses."""
     return _library(PYROUTE2)
 
 
-def h11() -> Finding:
+def h11() -> Capability:
     """Look for the library that speaks HTTP/1.1."""
     return _library(H11)
 
 
-def namespaces() -> Finding:
+def namespaces() -> Capability:
     """Make a namespace and remove it."""
     try:
         with Namespace("probe"):
-            return Finding(NAMESPACES, True, "can be made and removed")
+            return Capability(NAMESPACES, True, "can be made and removed")
     except (DeviceError, OSError) as error:
-        return Finding(NAMESPACES, False, str(error))
+        return Capability(NAMESPACES, False, str(error))
 
 
-def tun() -> Finding:
+def tun() -> Capability:
     """Make a TUN interface in a namespace."""
     try:
         with Namespace("probe") as namespace, namespace.inside():
             Tun("probe0").close()
     except (DeviceError, OSError) as error:
-        return Finding(TUN, False, str(error))
-    return Finding(TUN, True, "can be made")
+        return Capability(TUN, False, str(error))
+    return Capability(TUN, True, "can be made")
 
 
-def packet() -> Finding:
+def packet() -> Capability:
     """Make a veth in a namespace, and switch off its offloads, which packet sockets need."""
     try:
         with Namespace("probe") as namespace:
@@ -136,31 +136,31 @@ def packet() -> Finding:
             with namespace.inside():
                 switch_off("probe0")
     except (DeviceError, OSError) as error:
-        return Finding(PACKET, False, str(error))
+        return Capability(PACKET, False, str(error))
     except Exception as error:
         # NetlinkError of pyroute2, which may not be imported here: the kernel knows no veth.
-        return Finding(PACKET, False, f"no veth can be made ({error}): modprobe veth, or use TUN")
-    return Finding(PACKET, True, "veth can be made, its offloads switched off")
+        return Capability(PACKET, False, f"no veth can be made ({error}): modprobe veth, or use TUN")
+    return Capability(PACKET, True, "veth can be made, its offloads switched off")
 
 
-def mptcp() -> Finding:
+def mptcp() -> Capability:
     """Look for MPTCP in the kernel."""
     kernel = os.uname().release
     try:
         socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_MPTCP).close()
     except OSError as error:
-        return Finding(
+        return Capability(
             MPTCP,
             False,
             f"the kernel {kernel} makes no MPTCP socket ({error.strerror}): take Linux 5.6 or later with "
             "CONFIG_MPTCP, and set net.mptcp.enabled=1",
         )
     if _MPTCP_SYSCTL.read_text(encoding="ascii").strip() != "1":
-        return Finding(MPTCP, False, "net.mptcp.enabled is 0: sysctl -w net.mptcp.enabled=1")
-    return Finding(MPTCP, True, f"Linux {kernel}")
+        return Capability(MPTCP, False, "net.mptcp.enabled is 0: sysctl -w net.mptcp.enabled=1")
+    return Capability(MPTCP, True, f"Linux {kernel}")
 
 
-_LOOKS: Final[dict[str, Callable[[], Finding]]] = {
+_LOOKS: Final[dict[str, Callable[[], Capability]]] = {
     RIGHTS: rights,
     PYROUTE2: pyroute2,
     NAMESPACES: namespaces,
@@ -178,9 +178,9 @@ _NEEDS: Final = {
 }
 
 
-def look(wanted: Iterable[str] = tuple(_LOOKS)) -> list[Finding]:
+def look(wanted: Iterable[str] = tuple(_LOOKS)) -> list[Capability]:
     """Look for each of what is wanted, and for what that needs; what lacks its needs is not looked for."""
-    found: dict[str, Finding] = {}
+    found: dict[str, Capability] = {}
 
     def find(what: str) -> bool:
         if what not in found:
@@ -195,13 +195,13 @@ def look(wanted: Iterable[str] = tuple(_LOOKS)) -> list[Finding]:
     return list(found.values())
 
 
-def programs() -> list[Finding]:
+def programs() -> list[Capability]:
     """Look for the programs that are good to have."""
     found = []
     for name, purpose in PROGRAMS.items():
         path = shutil.which(name)
         detail = path or f"not installed ({purpose}): apt-get install {name}"
-        found.append(Finding(name, path is not None, detail))
+        found.append(Capability(name, path is not None, detail))
     return found
 
 
