@@ -179,6 +179,8 @@ def complete(cls: type[Plugin], given: dict[str, Value]) -> dict[str, Value]:
         PluginError: an unknown parameter, a wrong type or a value out of range.
     """
     values: dict[str, Value] = {p.name: p.default for p in cls.PARAMETERS}
+    if not given:
+        return values
     by_name = {p.name: p for p in cls.PARAMETERS}
     for name, value in given.items():
         parameter = by_name.get(name)

@@ -28,27 +28,29 @@ class TimerOwner:
         wake_at: the earliest call that the host holds.
     """
 
-    __slots__ = ("_calls", "_host", "ended", "wake_at")
+    __slots__ = ("_host", "_later", "ended", "wake_at")
 
     def __init__(self, host: TransportHost) -> None:
         self._host = host
         self.ended: bool = False
-        #: Calls of ``on_wake`` that the host holds, the next one last, and that one's instant.
-        self._calls: list[int] = []
         self.wake_at: int = NEVER
+        #: Further calls of ``on_wake`` that the host holds, the next one last; None before there are any.
+        self._later: list[int] | None = None
 
     def wake_by(self, at: int) -> None:
         """Make sure that ``handle_timers`` is called no later than ``at``; early is harmless."""
         if at < self.wake_at:
+            if self.wake_at < NEVER:
+                if self._later is None:
+                    self._later = []
+                self._later.append(self.wake_at)
             self.wake_at = at
-            self._calls.append(at)
             self._host.wake_by(at, self)
 
     def on_wake(self, now: int) -> None:
         """Answer the earliest call that ``wake_by`` asked for; later ones stay in use."""
-        calls = self._calls
-        calls.pop()
-        self.wake_at = calls[-1] if calls else NEVER
+        later = self._later
+        self.wake_at = later.pop() if later else NEVER
         if not self.ended:
             self.handle_timers(now)
 

@@ -17,7 +17,7 @@ class AddressedManager(PathManager):
 
     def __init__(self) -> None:
         super().__init__()
-        self.named: list[str] = []
+        self.named: tuple[str, ...] = ()
         self._first: SubflowInfo | None = None
 
     def first(self, view: PathView) -> SubflowInfo:

@@ -11,6 +11,7 @@ one from its ``subflow`` endpoints.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import ClassVar, Final, NamedTuple
 
 from mptcpsim.pathmanagers.addresses import (
@@ -73,6 +74,13 @@ def parse_endpoints(text: str) -> list[Endpoint]:
     return found
 
 
+@lru_cache(maxsize=1 << 10)
+def _listed(text: str) -> tuple[tuple[Endpoint, ...], tuple[str, ...]]:
+    """Return the same endpoints and their addresses: all connections of a host share them."""
+    listed = tuple(parse_endpoints(text))
+    return listed, tuple(endpoint.address for endpoint in listed)
+
+
 def _parse(entry: str) -> Endpoint:
     words = iter(entry.split())
     address = own_address(next(words), entry, _EXAMPLE)
@@ -133,22 +141,22 @@ class Endpoints(AddressedManager):
 
     def __init__(self) -> None:
         super().__init__()
-        self.listed: list[Endpoint] = []
+        self.listed: tuple[Endpoint, ...] = ()
         self.subflows: int = 2
         self.add_addr_accepted: int = 0
         #: Identifiers of the peer's addresses whose announcement has led to subflows.
         self._accepted: dict[int, str] = {}
+        # Tuples of a few pairs, not sets: they take a quarter of the memory in each connection.
         #: What was opened or asked for: each pair once, whatever becomes of it.
-        self._tried: set[_Pair] = set()
+        self._tried: tuple[_Pair, ...] = ()
         #: What was asked for and is not among the subflows yet: an MP_JOIN may have to wait.
-        self._awaited: set[_Pair] = set()
+        self._awaited: tuple[_Pair, ...] = ()
         #: The peer forbids its first address, and nothing was joined for want of another one.
         self._stranded: bool = False
 
     def configure(self, values: dict[str, Value]) -> None:
         """Take the parameters."""
-        self.listed = parse_endpoints(str(values["endpoints"]))
-        self.named = [endpoint.address for endpoint in self.listed]
+        self.listed, self.named = _listed(str(values["endpoints"]))
         self.subflows = int(values["subflows"])
         self.add_addr_accepted = int(values["add_addr_accepted"])
 
@@ -167,7 +175,7 @@ class Endpoints(AddressedManager):
     def on_established(self, view: PathView) -> list[Action]:
         """Announce the ``signal`` endpoints, join from the ``subflow`` endpoints."""
         initial = self.first(view)
-        self._tried.add((initial.local, initial.remote, initial.remote_port))
+        self._tried = (*self._tried, (initial.local, initial.remote, initial.remote_port))
         self._stranded = view.is_client and self.add_addr_accepted == 0 and forbids_first_address(view)
         actions: list[Action] = []
         for endpoint in self._present(view):
@@ -181,7 +189,7 @@ class Endpoints(AddressedManager):
     def on_announced(self, view: PathView, remote: RemoteAddress) -> list[Action]:
         """Join the new address: from the ``fullmesh`` endpoints, else as routing chooses."""
         # Announced again, an address may be tried again (RFC 8684 section 3.4.1).
-        self._tried = {pair for pair in self._tried if pair[1] != remote.address}
+        self._tried = tuple(pair for pair in self._tried if pair[1] != remote.address)
         known = self._accepted.get(remote.identifier) == remote.address
         if known or len(self._accepted) < self.add_addr_accepted:
             mesh = [(e.address, e.backup) for e in self._present(view, remote) if e.fullmesh]
@@ -199,12 +207,13 @@ class Endpoints(AddressedManager):
     def on_withdrawn(self, view: PathView, identifier: int) -> list[Action]:
         """Have room for another announcement, of the same address perhaps."""
         address = self._accepted.pop(identifier, None)
-        self._tried = {pair for pair in self._tried if pair[1] != address}
+        self._tried = tuple(pair for pair in self._tried if pair[1] != address)
         return []
 
     def on_subflow_closed(self, view: PathView, subflow: SubflowInfo) -> list[Action]:
         """Use the room for an endpoint that the limit has kept from being used."""
-        self._awaited.discard((subflow.local, subflow.remote, subflow.remote_port))
+        closed = (subflow.local, subflow.remote, subflow.remote_port)
+        self._awaited = tuple(pair for pair in self._awaited if pair != closed)
         return self._join_from_endpoints(view)
 
     def on_local_address(self, view: PathView, address: str, up: bool) -> list[Action]:
@@ -214,7 +223,7 @@ class Endpoints(AddressedManager):
             return []
         if not up:
             return [Withdraw(address)]
-        self._tried = {pair for pair in self._tried if pair[0] != address}
+        self._tried = tuple(pair for pair in self._tried if pair[0] != address)
         actions: list[Action] = [
             Announce(address, endpoint.port)
             for endpoint in mine
@@ -257,15 +266,16 @@ class Endpoints(AddressedManager):
         """
         present = {(s.local, s.remote, s.remote_port) for s in view.subflows}
         theirs = {(s.local, s.remote) for s in view.subflows if not s.opened_here}
-        self._awaited -= present
+        self._awaited = tuple(pair for pair in self._awaited if pair not in present)
         room = self.subflows - len(self._awaited) - sum(s.identifier != 0 for s in view.subflows)
         actions: list[Action] = []
         for local, backup, remote in wanted:
             pair = (local, remote.address, remote.port)
             if room <= 0 or pair in self._tried or pair[:2] in theirs or not self._fits(view, local, remote):
                 continue
-            self._tried.add(pair)
-            self._awaited.add(pair)
+            self._tried = (*self._tried, pair)
+            if pair not in self._awaited:
+                self._awaited = (*self._awaited, pair)
             room -= 1
             actions.append(OpenSubflow(local, remote.address, remote.port, backup))
         return actions

@@ -37,7 +37,7 @@ class MpAddresses(AddressedManager):
         for text in str(values["addresses"]).replace(",", " ").split():
             address = own_address(text, text, "192.168.0.11")
             if address not in self.named:
-                self.named.append(address)
+                self.named = (*self.named, address)
 
     def on_established(self, view: PathView) -> list[Action]:
         """Announce every address that the peer does not know yet."""

@@ -70,13 +70,14 @@ class Addresses:
         self._fallback = fallback
         self._ids: dict[str, int] = {}
         self._next_id: int = 1
-        self._unanswered: dict[int, Announcement] = {}
+        # Most connections announce nothing, and no join of theirs fails: what is None is empty.
+        self._unanswered: dict[int, Announcement] | None = None
         #: Port named with each announced address; 0: none.
-        self._announced_ports: dict[str, int] = {}
+        self._announced_ports: dict[str, int] | None = None
         self.announced: dict[str, int] = {}
         self.remote: dict[int, RemoteAddress] = {}
         #: Addresses of the peer to which a join has failed.
-        self._failed: set[str] = set()
+        self._failed: set[str] | None = None
 
     def start(self, local: str, remote: str, port: int) -> None:
         """Take the addresses of the first subflow."""
@@ -105,17 +106,21 @@ class Addresses:
         hmac = connection.agreed.own_add_addr_hmac(identifier, address, number)
         option = AddAddr(identifier, address, number, hmac)
         self.announced[address] = identifier
+        if self._announced_ports is None:
+            self._announced_ports = {}
         self._announced_ports[address] = port
         config = connection.config.mptcp
         if connection.agreed.version != VERSION_0 and config.add_addr_retries:
             waiting = Announcement(option, config.add_addr_timeout, now)
+            if self._unanswered is None:
+                self._unanswered = {}
             self._unanswered[identifier] = waiting
             connection.wake_by(waiting.repeat_at)
         connection.signal(option, now)
 
     def has_announced(self, address: str, port: int) -> bool:
         """Return whether this local address is announced with this port."""
-        return self._announced_ports.get(address, 0) == port
+        return (0 if self._announced_ports is None else self._announced_ports.get(address, 0)) == port
 
     def withdraw(self, address: str, now: int) -> None:
         """Tell the peer to stop using a local address (section 3.4.2).
@@ -149,23 +154,30 @@ class Addresses:
         identifier = self._ids.pop(address, UNKNOWN)
         if identifier != UNKNOWN:
             self.announced.pop(address, None)
-            self._announced_ports.pop(address, None)
-            self._unanswered.pop(identifier, None)
+            if self._announced_ports is not None:
+                self._announced_ports.pop(address, None)
+            if self._unanswered is not None:
+                self._unanswered.pop(identifier, None)
             self._connection.signal_elsewhere(RemoveAddr((identifier,)), identifier, now)
         return identifier
 
     def next_deadline(self) -> int:
         """Return when an ADD_ADDR is due again, ns, or ``NEVER``."""
-        return min((waiting.repeat_at for waiting in self._unanswered.values()), default=NEVER)
+        if not self._unanswered:
+            return NEVER
+        return min(waiting.repeat_at for waiting in self._unanswered.values())
 
     def handle_timers(self, now: int) -> None:
         """Repeat the ADD_ADDRs that were not echoed in time."""
+        unanswered = self._unanswered
+        if not unanswered:
+            return
         connection = self._connection
-        for identifier, waiting in list(self._unanswered.items()):
+        for identifier, waiting in list(unanswered.items()):
             if waiting.repeat_at > now:
                 continue
             if not waiting.may_repeat(connection.config.mptcp.add_addr_retries):
-                del self._unanswered[identifier]
+                del unanswered[identifier]
                 continue
             waiting.on_repeat(now)
             connection.signal(waiting.option, now)
@@ -177,9 +189,11 @@ class Addresses:
         connection = self._connection
         if option.echo:
             connection.count("MPTcpExtEchoAdd")
-            waiting = self._unanswered.get(option.address_id)
-            if waiting is not None and waiting.option[:3] == option[:3]:
-                del self._unanswered[option.address_id]
+            unanswered = self._unanswered
+            if unanswered:
+                waiting = unanswered.get(option.address_id)
+                if waiting is not None and waiting.option[:3] == option[:3]:
+                    del unanswered[option.address_id]
             return
         agreed = connection.agreed
         if not agreed.accepts_add_addr_hmac(option.hmac, option.address_id, option.address, option.port):
@@ -201,17 +215,21 @@ class Addresses:
             # An identifier may stand for another address only after a REMOVE_ADDR.
             connection.count("MPTcpExtAddAddrDrop")
             return
-        if known == fresh and option.address not in self._failed:
+        has_failed = self._failed is not None and option.address in self._failed
+        if known == fresh and not has_failed:
             # A repeated ADD_ADDR changes nothing, unless a join has failed: then it allows another try
             # (section 3.4.1).
             return
-        self._failed.discard(option.address)
+        if self._failed is not None:
+            self._failed.discard(option.address)
         self.remote[option.address_id] = fresh
         connection.note("ANNOUNCED", f"id {option.address_id} {option.address} port {port}")
         connection.act(connection.path_manager.on_announced(connection.paths, fresh), now)
 
     def on_join_failed(self, address: str) -> None:
         """A subflow to an address of the peer could not be opened."""
+        if self._failed is None:
+            self._failed = set()
         self._failed.add(address)
 
     def learn(self, identifier: int, address: str, port: int) -> None:

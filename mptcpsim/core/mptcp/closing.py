@@ -15,7 +15,7 @@ from mptcpsim.core.mptcp.data_states import (
     DATA_FIN_ACKED,
     DATA_FIN_ARRIVED,
     DATA_FIN_SENT,
-    DATA_STATE_NAMES,
+    DATA_TRANSITION_TEXTS,
     DATA_TRANSITIONS,
     ENDINGS,
     ESTABLISHED,
@@ -79,8 +79,7 @@ class Closing:
         self.state = DATA_TRANSITIONS[before, cause]
         if cause not in ENDINGS:
             # Those have an event of their own, with the reason (``Session.on_ended``).
-            names = DATA_STATE_NAMES
-            self._connection.note("data state", f"{names[before]} -> {names[self.state]} ({cause})")
+            self._connection.note("data state", DATA_TRANSITION_TEXTS[before, cause])
 
     def _end(self, cause: str) -> None:
         """Enter M_CLOSED: from here on no data moves to other subflows, and no new ones are opened."""

@@ -69,3 +69,9 @@ DATA_TRANSITIONS: Final[dict[tuple[int, str], int]] = {
     (M_LAST_ACK, FASTCLOSE_SENT): M_FASTCLOSE_WAIT,
     **{(state, cause): M_CLOSED for state in range(M_INIT, M_FASTCLOSE_WAIT + 1) for cause in ENDINGS},
 }
+
+#: Each transition in words, for event logs.
+DATA_TRANSITION_TEXTS: Final[dict[tuple[int, str], str]] = {
+    (before, cause): f"{DATA_STATE_NAMES[before]} -> {DATA_STATE_NAMES[after]} ({cause})"
+    for (before, cause), after in DATA_TRANSITIONS.items()
+}

@@ -25,9 +25,10 @@ class Joins:
         self._allowed: bool = connection.config.mptcp.join_after == "at-once"
         #: The third ACK of the first subflow was not sent: a SYN before it would find no connection to join.
         self._before_third_ack: bool = connection.is_client
-        self._waiting: list[OpenSubflow] = []
+        #: None while nothing has to wait.
+        self._waiting: list[OpenSubflow] | None = None
         #: Joins that failed and whose failure is being reported to the path manager.
-        self._failing: list[OpenSubflow] = []
+        self._failing: tuple[OpenSubflow, ...] = ()
 
     # --- The initiator --------------------------------------------------------------------------
 
@@ -36,6 +37,8 @@ class Joins:
         if self._allowed and not self._before_third_ack:
             self._open(action, now)
         else:
+            if self._waiting is None:
+                self._waiting = []
             self._waiting.append(action)
 
     def on_third_ack_sent(self, now: int) -> None:
@@ -56,9 +59,9 @@ class Joins:
             self._open_waiting(now)
 
     def _open_waiting(self, now: int) -> None:
-        if self._allowed and not self._before_third_ack and self._waiting:
-            waiting = self._waiting
-            self._waiting = []
+        waiting = self._waiting
+        if self._allowed and not self._before_third_ack and waiting is not None:
+            self._waiting = None
             for action in waiting:
                 self._open(action, now)
 
@@ -88,9 +91,10 @@ class Joins:
         info = SubflowInfo(
             UNKNOWN, action.local, UNKNOWN, action.remote, UNKNOWN, action.port, action.backup, True
         )
-        self._failing.append(action)
+        before = self._failing
+        self._failing = (*before, action)
         connection.act(connection.path_manager.on_subflow_closed(connection.paths, info), now)
-        self._failing.pop()
+        self._failing = before
 
     # --- The responder --------------------------------------------------------------------------
 

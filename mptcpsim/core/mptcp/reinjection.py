@@ -43,6 +43,10 @@ class Reinjection(NamedTuple):
     origin: int
 
 
+#: The queue of a connection that has nothing to send again, which is nearly always: it takes no item.
+_NOTHING: Final[deque[Reinjection]] = deque(maxlen=0)
+
+
 def unqueued(mappings: Iterable[Mapping], una: int, origin: int) -> list[Reinjection]:
     """Return what of these mappings the connection has not acknowledged; mark it as queued for others.
 
@@ -125,22 +129,22 @@ class Reinjections:
     def __init__(self, connection: Session, data: DataSendState) -> None:
         self._connection = connection
         self._data = data
-        self.queue: deque[Reinjection] = deque()
+        self.queue: deque[Reinjection] = _NOTHING
         self.repair = Repair()
-        #: Bytes sent again, by the number of the subflow.
-        self._sent: dict[int, int] = {}
+        #: Bytes sent again, by the number of the subflow; None before the first.
+        self._sent: dict[int, int] | None = None
         #: The DSN that was last sent on a subflow because another one held it up, by its number.
-        self._held_up_at: dict[int, int] = {}
+        self._held_up_at: dict[int, int] | None = None
 
     # --- Questions ------------------------------------------------------------------------------
 
     def bytes_on(self, number: int) -> int:
         """Return how many bytes were sent again on a subflow."""
-        return self._sent.get(number, 0)
+        return 0 if self._sent is None else self._sent.get(number, 0)
 
     def held_up_at(self, number: int) -> int:
         """Return the DSN that was last sent on a subflow because another one held it up, or -1."""
-        return self._held_up_at.get(number, -1)
+        return -1 if self._held_up_at is None else self._held_up_at.get(number, -1)
 
     def has_queued_from_others(self, number: int) -> bool:
         """Return whether data is queued that a subflow other than this one failed to deliver."""
@@ -233,7 +237,7 @@ class Reinjections:
 
     def stop(self) -> None:
         """Send nothing any more: the connection was aborted."""
-        self.queue.clear()
+        self.queue = _NOTHING
 
     # --- When, and how much -----------------------------------------------------------------------
 
@@ -241,6 +245,8 @@ class Reinjections:
         """Send again, elsewhere, what a failed subflow has not delivered (section 3.3.6)."""
         data = self._data
         queue = self.queue
+        if not queue:
+            return
         # Data that only its own subflow could carry does not hold up data from another subflow.
         kept: deque[Reinjection] = deque()
         while queue:
@@ -257,11 +263,13 @@ class Reinjections:
             if dsn + length < item.end:
                 queue.appendleft(Reinjection(dsn + length, item.end, item.origin))
             self.resend(subflow, dsn, length, now)
-        self.queue = kept
+        self.queue = kept or _NOTHING
 
     def resend(self, subflow: SubflowState, dsn: int, length: int, now: int) -> None:
         """Send bytes again on a subflow."""
         data = self._data
+        if self._sent is None:
+            self._sent = {}
         self._sent[subflow.number] = self._sent.get(subflow.number, 0) + length
         data.on_repeated(length)
         self._connection.count("MPTcpExtMPTCPRetrans")
@@ -302,5 +310,7 @@ class Reinjections:
             if verdict & PENALISE:
                 holder.penalise()
             if verdict & RESEND:
+                if self._held_up_at is None:
+                    self._held_up_at = {}
                 self._held_up_at[path.number] = una
                 self.resend(path, una, length, now)

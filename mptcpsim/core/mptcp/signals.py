@@ -118,8 +118,11 @@ class Signals:
         acks_data = receiver.nxt > receiver.last_ack_sent
         speaks_dss = (subflow.dss_received or not subflow.keys_due) and not joining
         needed = padded_length(ack) if speaks_dss else 0
-        waiting: list[MptcpOption] = []
-        for option in self.waiting:
+        if self.waiting:
+            waiting, self.waiting = self.waiting, []
+        else:
+            waiting = self.waiting
+        for option in waiting:
             size = padded_length(option)
             alone = not chosen and not acks_data
             if not joining and (size + needed <= left or (alone and size <= left)):
@@ -133,9 +136,8 @@ class Signals:
                 left = OPTION_SPACE - size
                 self._count_sent(option)
             else:
-                waiting.append(option)
+                self.waiting.append(option)
                 self._count_dropped(option)
-        self.waiting = waiting
         dss: Dss | None = None
         if speaks_dss and needed <= left:
             dss = ack

@@ -13,7 +13,7 @@ from mptcpsim.core.host import TimerOwner, TransportHost
 from mptcpsim.core.segment import TCP_HEADER, FourTuple, Segment, ip_header_length
 from mptcpsim.core.sequences import SequenceMap
 from mptcpsim.core.tcp.seams import Extension, Owner
-from mptcpsim.core.tcp.states import CLOSED, STATE_NAMES, TRANSITIONS
+from mptcpsim.core.tcp.states import CLOSED, TRANSITION_TEXTS, TRANSITIONS
 from mptcpsim.units import MILLISECOND, NEVER
 
 _MASK: Final = 0xFFFFFFFF
@@ -113,7 +113,7 @@ class ControlBlock(TimerOwner):
     def move(self, cause: str) -> None:
         """Change the state, and note it on the event log."""
         before = self._enter(cause)
-        self.note("state", f"{STATE_NAMES[before]} -> {STATE_NAMES[self.state]} ({cause})")
+        self.note("state", TRANSITION_TEXTS[before, cause])
 
     # --- Small services -------------------------------------------------------------------------
 

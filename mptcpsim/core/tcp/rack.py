@@ -59,12 +59,15 @@ class Rack:
         #: Newest transmission that the present ACK delivers, and when that ACK came.
         self._newest: int = 0
         self._acked_at: int = -1
-        self._resent: deque[tuple[int, Sent]] = deque()
+        #: What was sent again, oldest first, with its order; None before the first.
+        self._resent: deque[tuple[int, Sent]] | None = None
         #: Position (list index + trimmed) of the first record not yet looked at.
         self._scan: int = 0
 
     def on_resent(self, record: Sent) -> None:
         """Note that ``record`` was just sent again."""
+        if self._resent is None:
+            self._resent = deque()
         self._resent.append((record.order, record))
 
     def rewind(self) -> None:
@@ -148,7 +151,7 @@ class Rack:
             index += 1
         self._scan = index + board.trimmed
         resent = self._resent
-        while resent:
+        while resent is not None and resent:
             order, record = resent[0]
             if record.in_flight_again and record.order == order:
                 if order >= self.order:

@@ -66,3 +66,9 @@ TRANSITIONS: Final[dict[tuple[int, str], int]] = {
     (TIME_WAIT, WAIT_OVER): CLOSED,
     **{(state, ENDED): CLOSED for state in range(CLOSED, TIME_WAIT + 1)},
 }
+
+#: Each transition in words, for event logs.
+TRANSITION_TEXTS: Final[dict[tuple[int, str], str]] = {
+    (before, cause): f"{STATE_NAMES[before]} -> {STATE_NAMES[after]} ({cause})"
+    for (before, cause), after in TRANSITIONS.items()
+}
