@@ -17,6 +17,7 @@ from mptcpsim.core.mptcp.host import MptcpHost
 from mptcpsim.core.mptcp.keys import Key, derive, generate
 from mptcpsim.core.mptcp_options import (
     REASON_MPTCP_SPECIFIC,
+    VERSION_0,
     VERSION_1,
     MpCapable,
     MpJoinSyn,
@@ -41,12 +42,50 @@ class Stack(MptcpHost):
         versions_refused: versions of MPTCP that a peer did not answer, by its address.
     """
 
-    __slots__ = ("tokens", "versions_refused")
+    __slots__ = ("_spoken", "tokens", "versions_refused")
 
     def __init__(self, name: str, rng: random.Random, config: TcpConfig) -> None:
         super().__init__(name, rng, config)
         self.tokens: dict[int, MptcpConnection] = {}
         self.versions_refused: dict[str, set[int]] = {}
+        #: By version of MPTCP: how many listeners and connections of ``tokens`` speak it.
+        self._spoken: dict[int, int] = {}
+
+    # --- Versions -------------------------------------------------------------------------------
+
+    def listen(self, port: int, config: TcpConfig | None = None, address: str = "") -> Listener:
+        """Accept connections on ``port``, on every local address or on one.
+
+        Raises:
+            LocalProtocolError: the port is in use or not a port.
+        """
+        listener = super().listen(port, config, address)
+        self._count_versions(listener.config.mptcp, 1)
+        return listener
+
+    def unlisten(self, listener: Listener, now: int) -> None:
+        """Accept no more connections by a listener, and reset those that nobody has taken.
+
+        Raises:
+            LocalProtocolError: it is closed already.
+        """
+        super().unlisten(listener, now)
+        self._count_versions(listener.config.mptcp, -1)
+
+    def _count_versions(self, config: MptcpConfig, change: int) -> None:
+        """Note that one more, or one less, listener or connection has these settings."""
+        if config.enabled:
+            for version in config.versions:
+                self._spoken[version] = self._spoken.get(version, 0) + change
+
+    def speaks(self, version: int) -> bool:
+        """Return whether the host, a listener or a connection of it speaks a version of MPTCP."""
+        own = self.config.mptcp
+        return self._spoken.get(version, 0) > 0 or (own.enabled and version in own.versions)
+
+    def _speaks_any(self) -> bool:
+        """Return whether options of MPTCP mean anything here."""
+        return any(self.speaks(version) for version in (VERSION_0, VERSION_1))
 
     # --- Addresses ------------------------------------------------------------------------------
 
@@ -95,7 +134,7 @@ class Stack(MptcpHost):
         connection = MptcpConnection(
             self, self._connections_ever, config, port, eager, is_client, version, key
         )
-        self.tokens[key.token] = connection
+        self._keep_token(key.token, connection)
         return connection
 
     def _new_key(self, config: MptcpConfig, version: int) -> Key | None:
@@ -113,7 +152,7 @@ class Stack(MptcpHost):
         """Answer a SYN: with MP_JOIN, with MP_CAPABLE, or as TCP does."""
         offer: MpCapable | None = None
         for option in segment.options or ():
-            if isinstance(option, MpJoinSyn) and self._versions():
+            if isinstance(option, MpJoinSyn) and self._speaks_any():
                 self._join(segment, option, now)
                 return
             if isinstance(option, MpCapable):
@@ -134,12 +173,6 @@ class Stack(MptcpHost):
         tcp.open_passive(segment, now)
 
     # --- Joins (RFC 8684 section 3.2) -----------------------------------------------------------
-
-    def _versions(self) -> set[int]:
-        """Return the versions of MPTCP that this host speaks; without any, it ignores options of MPTCP."""
-        configs = [self.config, *(listener.config for listener in self.listeners.values())]
-        configs += [connection.config for connection in self.tokens.values()]
-        return {version for config in configs if config.mptcp.enabled for version in config.mptcp.versions}
 
     def _join(self, segment: Segment, join: MpJoinSyn, now: int) -> None:
         """A SYN with MP_JOIN: it belongs to the connection of its token, whatever its port."""
@@ -163,7 +196,7 @@ class Stack(MptcpHost):
     def _refuse(self, join: Segment, reason: int) -> None:
         """Answer a SYN with MP_JOIN by a RST, with the reason if the version has one (section 3.6)."""
         options: tuple[MptcpOption, ...] | None = None
-        if VERSION_1 in self._versions():
+        if self.speaks(VERSION_1):
             options = (MpTcprst(reason),)
             self.counters.add("MPTcpExtMPRstTx")
         self._reset(join, options)
@@ -190,13 +223,19 @@ class Stack(MptcpHost):
         if new in self.tokens:
             return False
         self.release_token(old, connection)
-        self.tokens[new] = connection
+        self._keep_token(new, connection)
         return True
+
+    def _keep_token(self, token: int, connection: MptcpConnection) -> None:
+        self.tokens[token] = connection
+        self._count_versions(connection.config.mptcp, 1)
 
     def release_token(self, token: int, connection: TimerOwner) -> None:
         """Forget a token; harmless if the connection has not got it."""
         if self.tokens.get(token) is connection:
             del self.tokens[token]
+            assert isinstance(connection, MptcpConnection)
+            self._count_versions(connection.config.mptcp, -1)
 
     def note_refusal(self, peer: str, version: int) -> None:
         """Remember that a peer has not answered a version of MPTCP."""
