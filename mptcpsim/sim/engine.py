@@ -19,6 +19,7 @@ import simpy
 from simpy.core import EmptySchedule, StopSimulation
 from simpy.events import NORMAL, Condition, Event, Timeout
 
+from mptcpsim.sim.garbage import rare_collections
 from mptcpsim.sim.loop import DEFAULT_BUDGET, Loop
 from mptcpsim.units import NEVER, parse_time
 
@@ -87,18 +88,22 @@ class Environment(simpy.Environment):
                 return until.value
             until.callbacks.append(StopSimulation.callback)
             try:
-                self.loop.run(NEVER)
+                self._run(NEVER)
             except StopSimulation as stop:
                 return stop.args[0]
             raise RuntimeError(f"no event is left, but {until} was never triggered")
         if until is None:
-            self.loop.run(NEVER)
+            self._run(NEVER)
             return None
         at = parse_time(until) if isinstance(until, str) else self._whole(until)
         if at < self.loop.now:
             raise ValueError(f"until={at} ns lies in the past, it is {self.loop.now} ns now")
-        self.loop.run(at)
+        self._run(at)
         return None
+
+    def _run(self, until: int) -> None:
+        with rare_collections():
+            self.loop.run(until)
 
     @staticmethod
     def _whole(delay: float) -> int:
