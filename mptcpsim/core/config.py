@@ -84,6 +84,13 @@ class TcpConfig:
         used_by=RECEIVER,
         source="Linux: net.ipv4.tcp_rmem",
     )
+    payload: str = setting(
+        "pattern",
+        'What connections carry: "pattern", bytes that follow from their position and that the receiver '
+        'compares, or "bytes", whatever the application writes.',
+        choices=("pattern", "bytes"),
+        source=OWN,
+    )
     window_scaling: bool = setting(
         True, "The SYN offers the window scale option.", source="RFC 7323 section 2"
     )

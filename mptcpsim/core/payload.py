@@ -71,6 +71,16 @@ def content(segment: Segment) -> bytes:
     return data
 
 
+def part_of(segment: Segment, left: int, right: int) -> bytes:
+    """Return the bytes [left, right) of a segment without SYN, by relative sequence numbers."""
+    if segment.corrupt_payload:
+        return content(segment)[left - segment.seq : right - segment.seq]
+    data = segment.payload
+    if data is None:
+        return pattern(segment.offset + left - segment.seq, right - left)
+    return data if right - left == segment.length else data[left - segment.seq : right - segment.seq]
+
+
 def content_is(segment: Segment, offset: int) -> bool:
     """Return whether the payload of a segment is that of the stream from ``offset`` on."""
     if segment.corrupt_payload:

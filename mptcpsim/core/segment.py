@@ -156,8 +156,9 @@ class Segment(Packet):
         dss: the DSS of MPTCP, its numbers as on the wire, or None.
         options: all other options of MPTCP, in the order of the header, or None.
         further_options: other options of TCP, in the order of the header, or None.
-        payload: the bytes themselves, on a segment decoded from bytes; None where they are
-            those of the stream at ``offset`` (``core.payload.content`` gives either).
+        payload: the bytes themselves, on a segment decoded from bytes or of a connection that
+            carries bytes; None where they are those of the pattern at ``offset``
+            (``core.payload.content`` gives either).
         iss: on a SYN, the sender's initial sequence number on the wire; else ``UNKNOWN``.
         urgent: the urgent pointer.
         sequences: the sender's converter between relative and wire numbers.
@@ -205,6 +206,7 @@ class Segment(Packet):
         offset: int = OFFSET_OF_TCP,
         syn: SynOptions | None = None,
         iss: int = UNKNOWN,
+        payload: bytes | None = None,
     ) -> None:
         # Packet.__init__ is written out: this constructor runs once a packet.
         self.flow = flow
@@ -228,7 +230,7 @@ class Segment(Packet):
         self.dss = dss
         self.options = options
         self.further_options: tuple[TcpOption, ...] | None = None
-        self.payload: bytes | None = None
+        self.payload = payload
         self.iss = iss
         self.urgent: int = 0
         self.corrupt_payload: bool = False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import ClassVar, Final, NamedTuple
 
 from mypy_extensions import mypyc_attr
@@ -37,12 +36,7 @@ class InterfaceAddress(NamedTuple):
     @property
     def prefix(self) -> str:
         """The network that the address is in, in canonical text form."""
-        return _prefix_of(self.address, self.prefix_length)
-
-
-@lru_cache(maxsize=1 << 14)
-def _prefix_of(address: str, length: int) -> str:
-    return str(ipaddress.ip_network(f"{address}/{length}", strict=False))
+        return str(ipaddress.ip_network(f"{self.address}/{self.prefix_length}", strict=False))
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)

@@ -14,6 +14,7 @@ A user's application is an ordinary SimPy process::
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from simpy.events import Event
 
@@ -22,6 +23,9 @@ from mptcpsim.core.stack import Listener
 from mptcpsim.core.tcp.connection import Connection
 from mptcpsim.net.host import Host
 from mptcpsim.sim.engine import Environment
+
+#: More than any receive buffer holds.
+_EVERYTHING: Final = 1 << 62
 
 
 class ConnectionFailed(Exception):
@@ -73,28 +77,45 @@ class Socket:
 
     # --- Commands -----------------------------------------------------------------------------
 
-    def write(self, count: int) -> int:
-        """Write up to ``count`` bytes; return how many found room.
+    def write(self, data: int | bytes | bytearray | memoryview) -> int:
+        """Write bytes, or a number of bytes of the pattern; return how many found room.
 
         Raises:
             ConnectionFailed: the connection was refused, reset, or timed out.
-            LocalProtocolError: this end has closed the connection.
+            LocalProtocolError: this end has closed the connection; or it is given bytes and carries the
+                pattern (the setting ``payload`` of ``TcpConfig``).
         """
         if self.connection.error:
             raise ConnectionFailed(self.connection.error)
         if not self.writes:
             return 0
-        accepted = self.connection.write(count, self._env.now)
+        accepted = self.connection.write(data, self._env.now)
         self._host.drain()
         return accepted
 
     def read(self, limit: int) -> int:
-        """Read up to ``limit`` bytes; return how many there were."""
+        """Read up to ``limit`` bytes; return how many there were.
+
+        On a connection that carries bytes, those are thrown away: ``read_bytes`` returns them.
+        """
         if not self.reads:
             return 0
         count = self.connection.read(limit, self._env.now)
         self._host.drain()
         return count
+
+    def read_bytes(self, limit: int = _EVERYTHING) -> bytes:
+        """Read up to ``limit`` bytes and return them; none if there are none, or at the end.
+
+        Raises:
+            LocalProtocolError: the connection carries the pattern (the setting ``payload`` of ``TcpConfig``),
+                reads by itself (``eager``), or was released.
+        """
+        if not self.reads:
+            return b""
+        data = self.connection.read_bytes(limit, self._env.now)
+        self._host.drain()
+        return data
 
     def close(self) -> None:
         """Close the own direction, as ``shutdown(2)`` with SHUT_WR; what was written is still sent.

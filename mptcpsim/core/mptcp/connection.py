@@ -181,33 +181,17 @@ class MptcpConnection(Session):
                 kept += subflow.mappings.bytes_below(acked + 1)
         return max(0, self.send_buffer - kept)
 
-    def write(self, count: int, now: int) -> int:
-        """Append up to ``count`` bytes to the stream and return how many were accepted.
-
-        Raises:
-            LocalProtocolError: the connection was closed for writing, or has failed.
-        """
-        if count < 0:
-            raise LocalProtocolError(f"cannot write {count} bytes")
-        if self.closing:
-            raise LocalProtocolError("write after close")
-        if self.error:
-            raise LocalProtocolError(f"write on a failed connection: {self.error}")
-        accepted = min(count, self.writable)
-        if not accepted:
-            return 0
-        self._before_write(now)
-        self.written += accepted
+    def _send_written(self, count: int, now: int) -> None:
+        """Send bytes that the application has just written, as far as they may be sent."""
         if self.fallback.is_plain:
             tcp = self.fallback.survivor()
-            tcp.sender.append(accepted)
+            tcp.sender.append(count)
             if tcp.state >= TCP_ESTABLISHED:
                 tcp.sender.output(now)
         else:
-            self.outbound.append(accepted)
+            self.outbound.append(count)
             if self.ending.state != M_INIT:
                 self._push(now)
-        return accepted
 
     def read(self, limit: int, now: int) -> int:
         """Take up to ``limit`` bytes that arrived and return how many (0: nothing there, or the end)."""
@@ -218,7 +202,7 @@ class MptcpConnection(Session):
         count = min(limit, self.readable)
         if count:
             self._before_read(count, now)
-            self.consumed += count
+            self._consume(count)
             self.inbound.make_room(count)
             self.window_updates.after_read(now)
             self.inbound.on_read(count, now)
@@ -402,6 +386,8 @@ class MptcpConnection(Session):
             subflow.mappings.acknowledge(subflow.tcp.sender.una, self.outbound.una)
             if subflow.watch.stale:
                 subflow.watch.on_progress()
+        if self.sent_bytes is not None:
+            self.sent_bytes.forget_below(self.acked if self.is_plain else self._lowest_to_send())
         if not self.wants_write:
             return
         if not self.fallback.is_plain:
@@ -413,6 +399,17 @@ class MptcpConnection(Session):
         if room and room * 3 >= self.send_buffer:
             self.wants_write = False
             self._stack.mark_ready(self)
+
+    def _lowest_to_send(self) -> int:
+        """Return the offset of the first byte that may have to be sent, for the first time or again.
+
+        What was DATA_ACKed is still sent again on a subflow that has not acknowledged it (RFC 8684 section
+        3.3.2: until both have happened it is kept), or as the probe of a closed window.
+        """
+        dsn = self.outbound.lowest_to_send()
+        for subflow in self.open:
+            dsn = min(dsn, subflow.mappings.lowest())
+        return dsn - 1
 
     def on_subflow_timeout(self, subflow: SubflowState, now: int) -> None:
         """A subflow is in time-out: others may carry what it has."""

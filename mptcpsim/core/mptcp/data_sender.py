@@ -13,7 +13,6 @@ from mptcpsim.core.mptcp.data_send_state import DataSendState
 from mptcpsim.core.mptcp.reinjection import Reinjections
 from mptcpsim.core.mptcp.session import Session, SubflowState
 from mptcpsim.core.segment import Segment
-from mptcpsim.core.sequences import DataNumbers, NumberReader
 from mptcpsim.core.tcp.window_probe import SWS_OVERRIDE
 from mptcpsim.core.window_log import OPENED, OVERRIDE, PROBE
 from mptcpsim.plugins import Path, Scheduler
@@ -101,8 +100,6 @@ class DataSender(DataSendState):
     def start(self, idsn: int, window: int) -> None:
         """The version is agreed on, and with it the own IDSN; take the window of the peer's SYN (3.3.5)."""
         self.idsn = idsn
-        self.numbers = DataNumbers(idsn, self.octets)
-        self._acks = NumberReader(idsn)
         self.wnd_end = max(self.wnd_end, 1 + window)
         self.max_window = window
 
@@ -132,9 +129,21 @@ class DataSender(DataSendState):
         self._progress_at = now
         if self.fin_sent and ack > self.end:
             self._connection.on_data_fin_acked(subflow, now)
-        elif self._connection.wants_write:
+        elif self._connection.wants_write or self._connection.sent_bytes is not None:
             # Maybe the subflow has acknowledged it before.
             self._connection.on_acked(subflow.number, now)
+
+    def lowest_to_send(self) -> int:
+        """Return the lowest DSN that this object may have sent, subflows aside.
+
+        The byte before the DATA_ACK, or one that was that, may go out as a probe of the window.
+        """
+        if not self._probes_window:
+            return self.una
+        lowest = max(self.una - 1, 1)
+        for subflow in self._connection.open:
+            lowest = min(lowest, self._probe_dsns.get(subflow.number, lowest))
+        return lowest
 
     # --- Sending --------------------------------------------------------------------------------
 
@@ -298,7 +307,6 @@ class DataSender(DataSendState):
         """Go over to 8 octets if 4 could wrap within one MSL (section 3.3.1: "MUST")."""
         if (now - self._rate_since) * ((1 << 32) // _RATE_SPAN) < _MSL:
             self.octets = 8
-            self.numbers = DataNumbers(self.idsn, 8)
             self._connection.on_longer_numbers()
         self._rate_from = self.nxt
         self._rate_since = now

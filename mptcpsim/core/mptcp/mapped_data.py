@@ -17,7 +17,7 @@ from mptcpsim.core.mptcp.mappings import Mapping, ReceivedMappings
 from mptcpsim.core.mptcp.session import SubflowState
 from mptcpsim.core.mptcp.stages import PLAIN
 from mptcpsim.core.mptcp_options import REASON_MPTCP_SPECIFIC
-from mptcpsim.core.payload import content, content_is, part_is
+from mptcpsim.core.payload import content, content_is
 from mptcpsim.core.segment import Segment
 from mptcpsim.core.sequences import UNKNOWN
 from mptcpsim.units import NEVER
@@ -89,12 +89,13 @@ class MappedData:
             return True
         exact = mapping.ssn == segment.seq and mapping.length == segment.length
         exact = exact and not connection.agreed.checksum
-        if exact and content_is(segment, mapping.dsn - 1):
+        if exact and (connection.received_bytes is not None or content_is(segment, mapping.dsn - 1)):
             in_order = segment.seq == subflow.tcp.receiver.nxt and self.delivered_end == segment.seq
             if in_order and not self.received.mappings:
                 self.take_whole(segment, mapping.dsn)
                 return True
-            self._matched = segment
+            if connection.received_bytes is None:
+                self._matched = segment
         if not self.received.add(mapping):
             connection.count("MPTcpExtDSSNotMatching")
             subflow.reset(REASON_MPTCP_SPECIFIC, "a mapping changed", now)
@@ -105,9 +106,17 @@ class MappedData:
         return not subflow.tcp.ended
 
     def keep(self, segment: Segment, left: int, right: int) -> None:
-        """Keep bytes that the subflow has taken, unless they were checked against their mapping already."""
-        if self.current_dsn == UNKNOWN and segment is not self._matched:
-            self._segments.add(segment.part(left, right))
+        """Keep bytes that the subflow has taken, unless they were judged by their mapping already."""
+        if self.current_dsn != UNKNOWN:
+            if self._subflow.connection.received_bytes is None:
+                return
+            if left == self.delivered_end:
+                # They are delivered next.
+                self._take_new(segment, left, right, self.current_dsn + left - self.current_ssn)
+                return
+        elif segment is self._matched:
+            return
+        self._segments.add(segment.part(left, right))
 
     def deliver(self, left: int, length: int, now: int) -> None:
         """Take bytes that are in order on this subflow: deliver mapped bytes and hold the others."""
@@ -180,14 +189,14 @@ class MappedData:
         return True
 
     def _verify(self, mapping: Mapping, left: int, right: int, now: int) -> bool:
-        """Check bytes that were kept: the checksum of the mapping, and that they are the stream's."""
+        """Take bytes that were kept, once the checksum of their mapping is right."""
         subflow = self._subflow
         connection = subflow.connection
         if not connection.agreed.checksum:
             for segment in self._segments.between(left, right):
                 low = max(segment.seq, left)
                 high = min(segment.seq + segment.length, right)
-                self._judge(segment, low, high, mapping.dsn + low - mapping.ssn)
+                self._take_new(segment, low, high, mapping.dsn + low - mapping.ssn)
             return True
         end = mapping.ssn + mapping.length
         segments = self._segments.between(mapping.ssn, end)
@@ -200,19 +209,18 @@ class MappedData:
         for segment in segments:
             low = max(segment.seq, left)
             high = min(segment.seq + segment.length, end)
-            self._judge(segment, low, high, mapping.dsn + low - mapping.ssn)
+            self._take_new(segment, low, high, mapping.dsn + low - mapping.ssn)
         return True
 
-    def _judge(self, segment: Segment, low: int, high: int, dsn: int) -> None:
-        """Check the bytes from ``low`` to ``high`` of a segment, as far as they are new to the connection.
+    def _take_new(self, segment: Segment, low: int, high: int, dsn: int) -> None:
+        """Take the content of the bytes [low, high) of a segment, as far as they are new to the connection.
 
         Old ones are duplicates whatever they are: Linux's window probe has the number of the last byte that
         was acknowledged, and the content of the next one.
         """
         connection = self._subflow.connection
         for left, right in self._inbound.unreceived(dsn, dsn + high - low):
-            if not part_is(segment, low + left - dsn, low + right - dsn, left - 1):
-                connection.refuse(segment)
+            connection.take_new(segment, low + left - dsn, low + right - dsn, left - 1)
 
     def skip_to(self, seq: int, dsn: int) -> bool:
         """Map everything from ``seq`` on to the stream from ``dsn`` on, and drop held data below ``seq``.
@@ -234,7 +242,7 @@ class MappedData:
         return self.delivered_end if mapping is None else mapping.ssn + dsn - mapping.dsn
 
     def release(self, shift: int) -> int:
-        """Go over to plain TCP: check the bytes that were held; return how many there are.
+        """Go over to plain TCP: take the bytes that were held; return how many there are.
 
         Args:
             shift: stream offset minus relative sequence number of the subflow, of any byte from now on.
@@ -242,8 +250,7 @@ class MappedData:
         for segment in self._segments.between(self.delivered_end, NEVER):
             low = max(segment.seq, self.delivered_end)
             high = segment.seq + segment.length
-            if not part_is(segment, low, high, low + shift):
-                self._subflow.connection.refuse(segment)
+            self._subflow.connection.take_new(segment, low, high, low + shift)
         held = self._arrived - self.delivered_end
         self.delivered_end = self._arrived
         self._segments.clear()

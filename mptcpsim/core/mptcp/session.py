@@ -438,6 +438,7 @@ class Session(Connection):
         if error:
             self.error = error
         self.note("CLOSED", error)
+        self._forget_bytes()
         self.uncount_established()
         self.local_release()
         self._state_changed()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from mptcpsim.core.mptcp.dss_checksum import checksum_is_right
-from mptcpsim.core.mptcp.mappings import Mapping
+from mptcpsim.core.mptcp.mappings import Mapping, widen
 from mptcpsim.core.mptcp.stages import PLAIN, PRE_ESTABLISHED
 from mptcpsim.core.mptcp.subflow_output import SubflowOutput
 from mptcpsim.core.mptcp_options import (
@@ -89,8 +89,7 @@ class Subflow(SubflowOutput):
         """Take all of a segment, which comes next on this subflow."""
         incoming = self.incoming
         left = segment.seq
-        if incoming.current_dsn == UNKNOWN:
-            incoming.keep(segment, left, left + segment.length)
+        incoming.keep(segment, left, left + segment.length)
         incoming.deliver(left, segment.length, now)
 
     def on_fin(self, segment: Segment) -> None:
@@ -144,12 +143,12 @@ class Subflow(SubflowOutput):
                 self.on_fully_established(now)
             if not self.dss_passes and segment.ack > 1:
                 self.dss_passes = True
-            if segment.window != self._seen_window or not dss.repeats_ack_of(self._seen_dss):
+            if dss.data_ack != self._seen_ack or segment.window != self._seen_window:
                 # A DATA_ACK and window that repeat the last segment's are skipped: the usual case.
-                self._seen_dss = dss
+                self._seen_ack = dss.data_ack
                 self._seen_window = segment.window
                 outbound = self._outbound
-                ack = outbound.ack_of(dss)
+                ack = widen(dss.data_ack, dss.data_ack_octets, outbound.idsn, outbound.una)
                 outbound.on_data_ack(ack, segment.window << self.tcp.snd_scale, self, segment, now)
                 if self.tcp.ended:
                     return False
@@ -219,8 +218,8 @@ class Subflow(SubflowOutput):
             or segment.seq != self.tcp.receiver.nxt
         ):
             return False
-        dsn = inbound.dsn_of(dss)
-        if not content_is(segment, dsn - 1):
+        dsn = widen(dss.dsn, dss.dsn_octets, inbound.idsn, inbound.nxt)
+        if connection.received_bytes is None and not content_is(segment, dsn - 1):
             return False
         incoming.take_whole(segment, dsn)
         return True
@@ -234,7 +233,7 @@ class Subflow(SubflowOutput):
             self.reset(REASON_MPTCP_SPECIFIC, "checksum presence", now)
             return False
         inbound = self._inbound
-        dsn = inbound.dsn_of(dss)
+        dsn = inbound.relative(dss.dsn, dss.dsn_octets)
         if dss.dsn_octets == 8 and inbound.widen_ack():
             connection.on_longer_numbers()
         if dss.data_level_length == 0:

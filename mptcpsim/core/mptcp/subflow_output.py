@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from mptcpsim.core.mptcp.dss_checksum import dss_checksum, payload_sum
-from mptcpsim.core.mptcp.mappings import Mapping
+from mptcpsim.core.mptcp.mappings import Mapping, narrow
 from mptcpsim.core.mptcp.stages import PRE_ESTABLISHED
 from mptcpsim.core.mptcp.subflow_parts import SubflowParts
 from mptcpsim.core.mptcp_options import (
@@ -15,7 +15,6 @@ from mptcpsim.core.mptcp_options import (
     mptcp_length,
 )
 from mptcpsim.core.options import OPTION_SPACE, TIMESTAMPS_LENGTH, sack_blocks_that_fit, sack_length
-from mptcpsim.core.payload import pattern
 from mptcpsim.core.segment import ACK, ECE, ECT0, FIN, NOT_ECT, Segment
 from mptcpsim.core.sequences import UNKNOWN
 from mptcpsim.core.window_log import ZERO
@@ -92,7 +91,9 @@ class SubflowOutput(SubflowParts):
         if connection.agreed.checksum:
             full = (self._outbound.idsn + dsn) & 0xFFFFFFFFFFFFFFFF
             total = length + 1 if data_fin else length
-            checksum = dss_checksum(full, ssn & _MASK, total, payload_sum(pattern(dsn - 1, length)))
+            checksum = dss_checksum(
+                full, ssn & _MASK, total, payload_sum(connection.bytes_of(dsn - 1, length))
+            )
         self.mappings.append(Mapping(ssn, dsn, length, data_fin, checksum))
         if self._maps_ahead:
             sender.send_when_possible(length, now)
@@ -105,19 +106,16 @@ class SubflowOutput(SubflowParts):
 
     def _mapping_dss(self, mapping: Mapping) -> Dss:
         ack = self._inbound.ack_dss()
-        outbound = self._outbound
+        octets = self._outbound.octets
         return Dss(
             ack.data_ack_octets,
-            ack.ack,
-            outbound.octets,
-            mapping.dsn,
+            ack.data_ack,
+            octets,
+            narrow(mapping.dsn, octets, self._outbound.idsn),
             mapping.ssn & _MASK,
             mapping.length + 1 if mapping.data_fin else mapping.length,
             mapping.checksum,
             mapping.data_fin,
-            0,
-            ack.ack_numbers,
-            outbound.numbers,
         )
 
     def _data_fin_dss(self) -> Dss:
@@ -125,21 +123,19 @@ class SubflowOutput(SubflowParts):
         connection = self.connection
         outbound = self._outbound
         ack = self._inbound.ack_dss()
+        octets = self._outbound.octets
         checksum = UNKNOWN
         if connection.agreed.checksum:
             checksum = dss_checksum((outbound.idsn + outbound.end) & 0xFFFFFFFFFFFFFFFF, 0, 1, 0)
         return Dss(
             ack.data_ack_octets,
-            ack.ack,
-            outbound.octets,
-            outbound.end,
+            ack.data_ack,
+            octets,
+            narrow(outbound.end, octets, outbound.idsn),
             0,
             1,
             checksum,
             True,
-            0,
-            ack.ack_numbers,
-            outbound.numbers,
         )
 
     def send_ack_with(self, dss: Dss | None, options: tuple[MptcpOption, ...], now: int) -> None:
@@ -213,6 +209,9 @@ class SubflowOutput(SubflowParts):
                     self.connection.count("MPTcpExtRcvWndShared")
         if not field:
             tcp.log(ZERO, now, seq, length)
+        payload: bytes | None = None
+        if length and self.connection.sent_bytes is not None:
+            payload = self.connection.sent_bytes.take(offset, length)
         segment = Segment(
             tcp.flow,
             header + length + used,
@@ -229,6 +228,7 @@ class SubflowOutput(SubflowParts):
             dss,
             options,
             offset,
+            payload=payload,
         )
         if dss is not None:
             self.dss_sent = True

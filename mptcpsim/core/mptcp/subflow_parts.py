@@ -23,7 +23,6 @@ from mptcpsim.core.mptcp_options import (
     REASON_MIDDLEBOX,
     REASON_NAMES,
     VERSION_0,
-    Dss,
     MptcpOption,
 )
 from mptcpsim.core.sequences import UNKNOWN
@@ -54,7 +53,7 @@ class SubflowParts(SubflowState):
         "_inbound",
         "_maps_ahead",
         "_outbound",
-        "_seen_dss",
+        "_seen_ack",
         "_seen_window",
         "_updates",
         "_wnd_end_sent",
@@ -83,8 +82,8 @@ class SubflowParts(SubflowState):
         self._inbound = inbound
         self._fallback = fallback
         self._updates = updates
-        #: DSS and window field of the last segment with news for the connection.
-        self._seen_dss = Dss(data_ack=UNKNOWN)
+        #: DATA_ACK and window field of the last segment, as on the wire.
+        self._seen_ack: int = UNKNOWN
         self._seen_window: int = UNKNOWN
         mptcp = connection.config.mptcp
         #: It announces a receive window of its own, not the connection's.

@@ -3,24 +3,31 @@
 It owns the send and receive buffers and the stream offsets of the two directions;
 its subflows move the bytes. A plain TCP connection has exactly one subflow.
 
-In simulation the payload is a count. The connection checks that delivered bytes have the next
-offset of the peer's stream: a byte that is lost, repeated or misplaced ends the run with
-``IntegrityError``.
+Usually the payload is a count, and its bytes are the pattern (``core.payload``). The connection checks that
+delivered bytes have the next offset of the peer's stream: a byte that is lost, repeated or misplaced ends
+the run with ``IntegrityError``. With ``payload = "bytes"`` it carries what the application writes: sent bytes
+are kept until they cannot be sent again, received ones until they are read. What arrives is not judged then;
+of a byte that arrives twice the first copy counts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.errors import IntegrityError, LocalProtocolError
 from mptcpsim.core.events import Event
 from mptcpsim.core.host import TimerOwner, TransportHost
+from mptcpsim.core.payload import part_is, part_of, pattern
 from mptcpsim.core.segment import Segment
 from mptcpsim.core.tcp.arrives import Tcp
 from mptcpsim.core.tcp.autotuning import Autotuning
 from mptcpsim.core.tcp.seams import Extension, Owner
 from mptcpsim.core.tcp.states import CLOSED, ESTABLISHED
+
+#: Why bytes can be neither written nor read, and what to do about it.
+_NO_BYTES: Final = 'this end carries the pattern; set payload = "bytes" in its settings of TCP'
 
 
 class Connection(Owner):
@@ -145,14 +152,23 @@ class Connection(Owner):
 
     # --- Commands ------------------------------------------------------------------------------
 
-    def write(self, count: int, now: int) -> int:
-        """Append up to ``count`` bytes to the stream and return how many were accepted.
+    def write(self, data: int | bytes | bytearray | memoryview, now: int) -> int:
+        """Append bytes to the stream, as many as find room, and return how many did.
+
+        Args:
+            data: the bytes; or a number of bytes, which are those of the pattern.
+            now: ns.
 
         Raises:
-            LocalProtocolError: the connection was closed for writing, or has failed.
+            LocalProtocolError: the connection was closed for writing, or has failed; or it is given bytes
+                and carries the pattern.
         """
+        count = data if isinstance(data, int) else len(data)
         if count < 0:
             raise LocalProtocolError(f"cannot write {count} bytes")
+        sent = self.sent_bytes
+        if sent is None and not isinstance(data, int):
+            raise LocalProtocolError(f"cannot write bytes: {_NO_BYTES}")
         if self.closing:
             raise LocalProtocolError("write after close")
         if self.error:
@@ -160,12 +176,18 @@ class Connection(Owner):
         accepted = min(count, self.writable)
         if accepted:
             self._before_write(now)
+            if sent is not None:
+                sent.append(pattern(self.written, accepted) if isinstance(data, int) else data[:accepted])
             self.written += accepted
-            subflow = self.subflows[0]
-            subflow.sender.append(accepted)
-            if subflow.state >= ESTABLISHED:
-                subflow.sender.output(now)
+            self._send_written(accepted, now)
         return accepted
+
+    def _send_written(self, count: int, now: int) -> None:
+        """Send bytes that the application has just written, as far as they may be sent."""
+        subflow = self.subflows[0]
+        subflow.sender.append(count)
+        if subflow.state >= ESTABLISHED:
+            subflow.sender.output(now)
 
     def read(self, limit: int, now: int) -> int:
         """Take up to ``limit`` bytes that arrived and return how many (0: nothing there, or the end)."""
@@ -174,11 +196,34 @@ class Connection(Owner):
         count = min(limit, self.readable)
         if count:
             self._before_read(count, now)
-            self.consumed += count
+            self._consume(count)
             for subflow in self.subflows:
                 subflow.receiver.on_read(count)
                 subflow.on_read(now)
         return count
+
+    def read_bytes(self, limit: int, now: int) -> bytes:
+        """Take up to ``limit`` bytes that arrived and return them (none: nothing there, or the end).
+
+        Raises:
+            LocalProtocolError: the connection carries the pattern, reads by itself, or was released.
+        """
+        received = self.received_bytes
+        if received is None:
+            raise LocalProtocolError(f"cannot read bytes: {_NO_BYTES}")
+        if self.eager:
+            raise LocalProtocolError("cannot read bytes: the connection reads by itself (eager)")
+        if self.orphaned:
+            raise LocalProtocolError("cannot read bytes: the connection was released")
+        data = received.take(self.consumed, min(max(limit, 0), self.readable))
+        self.read(limit, now)
+        return data
+
+    def _consume(self, count: int) -> None:
+        """The application has taken ``count`` bytes."""
+        self.consumed += count
+        if self.received_bytes is not None:
+            self.received_bytes.forget_below(self.consumed)
 
     def _before_write(self, now: int) -> None:
         if self.on_write is not None:
@@ -243,6 +288,8 @@ class Connection(Owner):
         What was written is still sent. ``close`` is ``shutdown(2)`` with SHUT_WR, this is ``close(2)``.
         """
         self.orphaned = True
+        if self.received_bytes is not None:
+            self.received_bytes.clear()
         self.close(now)
         for subflow in self.subflows:
             subflow.wait_for_fin(now)
@@ -278,7 +325,7 @@ class Connection(Owner):
             self.on_progress = None
             on_progress(number, now)
         if self.eager:
-            self.consumed += length
+            self._consume(length)
             self.grow_limit(number, length)
             if self.tuning is not None:
                 self._tune(self.tuning, length, now)
@@ -290,23 +337,49 @@ class Connection(Owner):
         """The application has read ``count`` bytes at once: the receive buffer has that much room again."""
         self.subflows[number].receiver.on_read(count)
 
-    def refuse(self, segment: Segment) -> None:
+    def take_new(self, segment: Segment, left: int, right: int, offset: int) -> None:
+        """Take the content of bytes that have not arrived before: keep it, or compare it with the pattern."""
+        received = self.received_bytes
+        if received is None:
+            if not part_is(segment, left, right, offset):
+                self._refuse(segment)
+        elif not self.orphaned:
+            received.put(offset, part_of(segment, left, right))
+
+    def _refuse(self, segment: Segment) -> None:
         """Note that new bytes of a segment with a right checksum are not what the peer wrote there.
 
         TCP delivers them as they came. The driver decides what follows: in a simulation they are a fault of
         ours or of a middlebox, and the driver ends the run (``Stack.fault``).
         """
-        self._host.note_fault(
-            self,
+        text = (
             f"host {self._host.name}, connection {self.identifier}: the payload of {segment!r} "
-            "is not what the peer wrote there, though its checksum is right",
+            "is not what the peer wrote there, though its checksum is right"
         )
+        if segment.payload is not None:
+            text += f" (if its application writes bytes: {_NO_BYTES})"
+        self._host.note_fault(self, text)
+
+    def bytes_of(self, offset: int, length: int) -> bytes:
+        """Return bytes of the own stream that may still be sent."""
+        sent = self.sent_bytes
+        return pattern(offset, length) if sent is None else sent.take(offset, length)
+
+    def _forget_bytes(self) -> None:
+        """Nothing is sent any more, and nothing arrives: only what the application may read is kept."""
+        if self.sent_bytes is not None:
+            self.sent_bytes.clear()
+        if self.received_bytes is not None:
+            self.received_bytes.forget_from(self.delivered)
+            self.received_bytes.forget_below(self.consumed)
 
     def on_acked(self, number: int, now: int) -> None:
         """Data was acknowledged: there may be room to write again.
 
         A blocked writer is woken when a third of the send buffer is free, as in Linux.
         """
+        if self.sent_bytes is not None:
+            self.sent_bytes.forget_below(self.acked)
         if not self.wants_write:
             return
         unacked = self.written - (self.subflows[number].sender.una - 1)
@@ -328,6 +401,7 @@ class Connection(Owner):
         error = self.subflows[number].error
         if error:
             self.error = error
+        self._forget_bytes()
         self._state_changed()
 
     def _state_changed(self) -> None:

@@ -12,7 +12,6 @@ from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.host import TransportHost
 from mptcpsim.core.mptcp_options import mptcp_length, padded_length
 from mptcpsim.core.options import TIMESTAMPS_LENGTH, sack_length, syn_options_length
-from mptcpsim.core.payload import part_is
 from mptcpsim.core.segment import (
     ACK,
     CWR,
@@ -164,21 +163,26 @@ class TcpEndpoint(ControlBlock):
             return
         length = segment.length
         left = segment.seq
-        if segment.corrupt_payload or segment.payload is not None or segment.offset != left - 1:
+        if (
+            segment.corrupt_payload
+            or segment.payload is not None
+            or segment.offset != left - 1
+            or self.connection.received_bytes is not None
+        ):
             self.check(segment, left, left + length)
         self.connection.on_data(self.identifier, left + self.receive_shift, length, now)
 
     def check(self, segment: Segment, left: int, right: int) -> None:
-        """Judge the content of bytes of a segment that have not arrived before.
+        """Take the content of bytes of a segment that have not arrived before.
 
-        Old bytes are not looked at: whatever they are, they were delivered as they came first
+        Old bytes are not looked at: whatever they are, they were taken as they came first
         (RFC 9293 section 3.10.7.4: segments are trimmed to what is new).
         """
         extension = self.extension
         if extension is not None and extension.is_active:
             extension.keep(segment, left, right)
-        elif not part_is(segment, left, right, left + self.receive_shift):
-            self.connection.refuse(segment)
+        else:
+            self.connection.take_new(segment, left, right, left + self.receive_shift)
 
     def acknowledged(self, now: int) -> None:
         """Data of ours was acknowledged."""
@@ -203,6 +207,9 @@ class TcpEndpoint(ControlBlock):
             size += sack_length(len(sack))
         if receiver.ecn_echo and self.ecn:
             flags |= ECE
+        payload: bytes | None = None
+        if length and self.connection.sent_bytes is not None:
+            payload = self.connection.sent_bytes.take(seq + self.send_shift, length)
         segment = Segment(
             self.flow,
             size,
@@ -219,6 +226,7 @@ class TcpEndpoint(ControlBlock):
             None,
             None,
             seq + self.send_shift,
+            payload=payload,
         )
         if extension is not None:
             extension.complete(segment)

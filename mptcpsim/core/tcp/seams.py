@@ -7,6 +7,7 @@ two; TCP does not know MPTCP. Without an extension, a call costs one comparison 
 
 from __future__ import annotations
 
+from mptcpsim.core.byte_store import ByteStore
 from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.host import TimerOwner, TransportHost
 from mptcpsim.core.mptcp_options import MptcpOption
@@ -164,9 +165,12 @@ class Owner(TimerOwner):
         config: its settings.
         delivered_at: when bytes last arrived in order, ns, or -1.
         window_log: what happened to the windows, None where that is not logged.
+        sent_bytes: the bytes written that may still be sent, by their offset in the stream; None where the
+            connection carries the pattern.
+        received_bytes: the bytes that have arrived and are not read, in order or not; None likewise.
     """
 
-    __slots__ = ("config", "delivered_at", "identifier", "window_log")
+    __slots__ = ("config", "delivered_at", "identifier", "received_bytes", "sent_bytes", "window_log")
 
     def __init__(self, host: TransportHost, identifier: int, config: TcpConfig) -> None:
         super().__init__(host)
@@ -174,6 +178,9 @@ class Owner(TimerOwner):
         self.config = config
         self.delivered_at: int = -1
         self.window_log: WindowLog | None = WindowLog() if host.logs_windows else None
+        carries_bytes = config.payload == "bytes"
+        self.sent_bytes: ByteStore | None = ByteStore() if carries_bytes else None
+        self.received_bytes: ByteStore | None = ByteStore() if carries_bytes else None
 
     @property
     def receives(self) -> bool:
@@ -192,8 +199,15 @@ class Owner(TimerOwner):
         """Take the next bytes of the peer's stream, from ``offset`` on."""
         raise NotImplementedError
 
-    def refuse(self, segment: Segment) -> None:
-        """Note that new bytes of a segment are not what the peer wrote there."""
+    def take_new(self, segment: Segment, left: int, right: int, offset: int) -> None:
+        """Take the content of bytes that have not arrived before, perhaps out of order.
+
+        Args:
+            segment: the segment.
+            left: relative sequence number of the first of the bytes.
+            right: relative sequence number behind the last.
+            offset: the place of the first in the peer's stream.
+        """
         raise NotImplementedError
 
     def on_acked(self, number: int, now: int) -> None:
