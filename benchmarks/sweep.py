@@ -17,6 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from programs import CAMPAIGN
+
 from mptcpsim.results.meta import is_compiled
 from mptcpsim.scenario.load import ScenarioSource
 from mptcpsim.sweep.agenda import Sweep
@@ -25,35 +27,6 @@ from mptcpsim.sweep.observer import Observer
 from mptcpsim.sweep.pool import ProcessPool
 from mptcpsim.sweep.store import PlannedRun, Store
 from mptcpsim.sweep.worker import Outcome
-
-SCENARIO = """\
-title = "Short transfers"
-duration = "2s"
-[hosts.a]
-interfaces = {{ eth0 = "10.0.0.1/24" }}
-[hosts.b]
-interfaces = {{ eth0 = "10.0.0.2/24" }}
-[switches.s]
-[[links]]
-name = "access"
-ends = ["a:eth0", "s"]
-rate = "100Mbps"
-delay = "1ms"
-[[links]]
-name = "core"
-ends = ["s", "b:eth0"]
-rate = "20Mbps"
-loss = 0.001
-[[flows]]
-client = "a"
-server = "b"
-bytes = "3MB"
-[sweep]
-replicates = 5
-[sweep.grid]
-"links.core.delay" = {{ from = "1ms", to = "20ms", steps = 20 }}
-"links.core.queue" = {{ from = 10, to = 200, steps = {queues} }}
-"""
 
 
 class Memory(Observer):
@@ -74,7 +47,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=2000, help="runs, in steps of 100, default 2000")
     parser.add_argument("--jobs", type=int, default=2, help="processes, default 2")
     arguments = parser.parse_args()
-    sweep = Sweep(ScenarioSource(SCENARIO.format(queues=max(1, arguments.runs // 100))))
+    sweep = Sweep(ScenarioSource(CAMPAIGN.format(delays=20, queues=max(1, arguments.runs // 100))))
     memory = Memory()
     with tempfile.TemporaryDirectory() as home:
         started = time.perf_counter()

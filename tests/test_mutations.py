@@ -249,9 +249,9 @@ MPTCP_MUTATIONS = {
         changes=(
             (
                 "core/mptcp/data_receiver.py",
-                "        self._ack = Dss(self.ack_octets, narrow(nxt,",
+                "        self._ack = Dss(self.ack_octets, nxt,",
                 "        ahead = max(nxt, self.out_of_order.highest())\n"
-                "        self._ack = Dss(self.ack_octets, narrow(ahead,",
+                "        self._ack = Dss(self.ack_octets, ahead,",
             ),
         ),
         invariant="DATA_ACK ahead of the data",

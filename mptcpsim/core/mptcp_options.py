@@ -2,7 +2,8 @@
 
 One class for each layout, named like the option, its fields like those of the RFC.
 Numbers stand here as they do on the wire: a data sequence number in its 4-octet form
-is the lower half, and who receives it widens it. ``UNKNOWN`` is an optional number
+is the lower half, and who receives it widens it. A ``Dss``, which nearly every segment
+carries, works that form out only when somebody looks. ``UNKNOWN`` is an optional number
 that is absent. ``reserved`` are the bits after the subtype that mean nothing, at their
 places: a sender leaves them zero, a receiver passes them over, and they are kept so that
 what was read can be written again. Options are immutable, compare by value, and say
@@ -15,9 +16,11 @@ MP_TCPRST. ``exists_in`` tells the layouts of one from those of the other.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from mptcpsim.core.sequences import UNKNOWN
+from mypy_extensions import mypyc_attr
+
+from mptcpsim.core.sequences import UNKNOWN, DataNumbers
 
 #: RFC 6824 and RFC 8684, as they stand in the version field of MP_CAPABLE.
 VERSION_0: Final = 0
@@ -79,6 +82,20 @@ REASON_NAMES: Final[dict[int, str]] = {
 #: Bytes of the HMACs: in a SYN/ACK and in ADD_ADDR, and in the third ACK of a join.
 SHORT_HMAC: Final = 8
 LONG_HMAC: Final = 20
+
+
+#: The fields of a DSS by name, in their order.
+_DSS_FIELDS: Final = (
+    "data_ack_octets",
+    "data_ack",
+    "dsn_octets",
+    "dsn",
+    "ssn",
+    "data_level_length",
+    "checksum",
+    "data_fin",
+    "reserved",
+)
 
 
 class MpCapable(NamedTuple):
@@ -175,8 +192,13 @@ class MpJoinAck(NamedTuple):
         return 24
 
 
-class Dss(NamedTuple):
+@mypyc_attr(acyclic=True, free_list_len=1)
+class Dss:
     """Data Sequence Signal: a DATA_ACK, a mapping, or both (RFC 8684 section 3.3).
+
+    Its sender gives the relative numbers that it counts with, and with them the form that they have on the
+    wire. A receiver that knows this form takes them as they are, and nothing is narrowed or widened. Without
+    a form, as in a DSS that was decoded from bytes or changed on its way, the numbers are those of the wire.
 
     Attributes:
         data_ack_octets: 8 or 4, the form of the DATA_ACK; 0 if there is none.
@@ -189,17 +211,66 @@ class Dss(NamedTuple):
         data_fin: the mapping ends with the end of the sender's stream (F).
         reserved: up to seven bits, 0xFE0, and the form bit of a number that is absent
             (0x008 for ``dsn``, 0x002 for ``data_ack``).
+        ack, first: ``data_ack`` and ``dsn`` as they were given.
+        ack_numbers, dsn_numbers: if these are relative numbers, the form that they have on the wire; else
+            None.
     """
 
-    data_ack_octets: int = 0
-    data_ack: int = 0
-    dsn_octets: int = 0
-    dsn: int = 0
-    ssn: int = 0
-    data_level_length: int = 0
-    checksum: int = UNKNOWN
-    data_fin: bool = False
-    reserved: int = 0
+    __slots__ = (
+        "ack",
+        "ack_numbers",
+        "checksum",
+        "data_ack_octets",
+        "data_fin",
+        "data_level_length",
+        "dsn_numbers",
+        "dsn_octets",
+        "first",
+        "reserved",
+        "ssn",
+    )
+
+    def __init__(
+        self,
+        data_ack_octets: int = 0,
+        data_ack: int = 0,
+        dsn_octets: int = 0,
+        dsn: int = 0,
+        ssn: int = 0,
+        data_level_length: int = 0,
+        checksum: int = UNKNOWN,
+        data_fin: bool = False,
+        reserved: int = 0,
+        ack_numbers: DataNumbers | None = None,
+        dsn_numbers: DataNumbers | None = None,
+    ) -> None:
+        self.data_ack_octets = data_ack_octets
+        self.ack = data_ack
+        self.dsn_octets = dsn_octets
+        self.first = dsn
+        self.ssn = ssn
+        self.data_level_length = data_level_length
+        self.checksum = checksum
+        self.data_fin = data_fin
+        self.reserved = reserved
+        self.ack_numbers = ack_numbers
+        self.dsn_numbers = dsn_numbers
+
+    @property
+    def data_ack(self) -> int:
+        """The DATA_ACK as on the wire."""
+        return self.ack if self.ack_numbers is None else self.ack_numbers.wire(self.ack)
+
+    @property
+    def dsn(self) -> int:
+        """The data sequence number as on the wire."""
+        return self.first if self.dsn_numbers is None else self.dsn_numbers.wire(self.first)
+
+    def repeats_ack_of(self, other: Dss) -> bool:
+        """Return whether the DATA_ACK is that of another DSS."""
+        if self.ack_numbers is other.ack_numbers:
+            return self.ack == other.ack
+        return self.data_ack == other.data_ack
 
     def wire_length(self) -> int:
         """Return 4 to 28 bytes."""
@@ -212,6 +283,47 @@ class Dss(NamedTuple):
     def is_infinite(self) -> bool:
         """Return whether everything from ``ssn`` on is mapped (RFC 8684 section 3.3.1)."""
         return self.dsn_octets != 0 and self.data_level_length == 0
+
+    # --- A value, as the other options are --------------------------------------------------------
+
+    def _values(self) -> tuple[int, int, int, int, int, int, int, bool, int]:
+        return (
+            self.data_ack_octets,
+            self.data_ack,
+            self.dsn_octets,
+            self.dsn,
+            self.ssn,
+            self.data_level_length,
+            self.checksum,
+            self.data_fin,
+            self.reserved,
+        )
+
+    def __eq__(self, other: object) -> bool:
+        """Compare what is on the wire."""
+        return isinstance(other, Dss) and self._values() == other._values()
+
+    def __hash__(self) -> int:
+        """Return the hash of what is on the wire."""
+        return hash(self._values())
+
+    def __repr__(self) -> str:
+        """Print the fields by name."""
+        fields = zip(_DSS_FIELDS, self._values(), strict=True)
+        return f"Dss({', '.join(f'{name}={value!r}' for name, value in fields)})"
+
+    def _replace(self, **changes: Any) -> Dss:
+        """Return a DSS with other values in some fields, its numbers as on the wire.
+
+        Raises:
+            TypeError: there is no field of such a name.
+        """
+        fields: dict[str, Any] = dict(zip(_DSS_FIELDS, self._values(), strict=True))
+        for name in changes:
+            if name not in fields:
+                raise TypeError(f"Dss has no field {name!r}; known are {', '.join(_DSS_FIELDS)}")
+        fields.update(changes)
+        return Dss(**fields)
 
 
 class AddAddr(NamedTuple):

@@ -1,7 +1,8 @@
-"""Relative, unwrapped sequence numbers and the 32-bit numbers on the wire.
+"""Relative, unwrapped sequence numbers and those on the wire, of TCP and of the data level of MPTCP.
 
 The core counts from 0 (the SYN) and never wraps. One ``SequenceMap`` a subflow
-and end knows the initial sequence numbers and is the only converter.
+and end knows the initial sequence numbers and is the only converter. ``DataNumbers`` are its counterpart
+at the data level.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Final
 UNKNOWN: Final = -1
 
 _MASK: Final = 0xFFFFFFFF
+_64_BITS: Final = 0xFFFFFFFFFFFFFFFF
 _HALF: Final = 0x80000000
 
 
@@ -66,3 +68,71 @@ class SequenceMap:
     def on_syn(self, iss: int) -> None:
         """Note the initial sequence number of the peer's SYN."""
         self.irs = iss
+
+
+def widen(wire: int, octets: int, idsn: int, near: int) -> int:
+    """Return the relative number of a DSN or DATA_ACK in its form of 4 or 8 octets.
+
+    It is the one closest to ``near``, so that an old number never looks like a wrap.
+    """
+    mask = _MASK if octets == 4 else _64_BITS
+    delta = (wire - idsn - near) & mask
+    return near + delta - mask - 1 if delta > mask >> 1 else near + delta
+
+
+def narrow(number: int, octets: int, idsn: int) -> int:
+    """Return the form of 4 or 8 octets that a relative number has on the wire."""
+    return (idsn + number) & (_MASK if octets == 4 else _64_BITS)
+
+
+class DataNumbers:
+    """The form that the data sequence numbers of one direction have on the wire (RFC 8684 section 3.3).
+
+    Attributes:
+        idsn: the initial data sequence number, to which relative numbers are added.
+        octets: 4 or 8.
+    """
+
+    __slots__ = ("idsn", "octets")
+
+    def __init__(self, idsn: int, octets: int) -> None:
+        self.idsn = idsn
+        self.octets = octets
+
+    def wire(self, number: int) -> int:
+        """Return the wire form of a relative number."""
+        return narrow(number, self.octets, self.idsn)
+
+
+class NumberReader:
+    """Reads the data sequence numbers of one direction as its receiver counts them.
+
+    A number that its sender counted from the same IDSN is taken as it is. From any other the wire form is
+    taken and widened, and so is one so far away that 4 octets would not tell it from another one.
+    """
+
+    __slots__ = ("_idsn", "_known")
+
+    def __init__(self, idsn: int) -> None:
+        self._idsn = idsn
+        #: Numbers of a sender that were seen to have this IDSN.
+        self._known: DataNumbers | None = None
+
+    def read(self, number: int, numbers: DataNumbers | None, octets: int, near: int) -> int:
+        """Return the relative form of a number that arrived.
+
+        Args:
+            number: relative to ``numbers``, or without them as on the wire.
+            numbers: of the sender.
+            octets: the form on the wire, 4 or 8.
+            near: the result is the one closest to this if the wire form leaves several.
+        """
+        if numbers is None:
+            return widen(number, octets, self._idsn, near)
+        if numbers is not self._known:
+            if numbers.idsn != self._idsn:
+                return widen(numbers.wire(number), octets, self._idsn, near)
+            self._known = numbers
+        if -_HALF < number - near < _HALF:
+            return number
+        return widen(numbers.wire(number), octets, self._idsn, near)

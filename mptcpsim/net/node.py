@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import ClassVar, Final, NamedTuple
 
 from mypy_extensions import mypyc_attr
@@ -36,7 +37,12 @@ class InterfaceAddress(NamedTuple):
     @property
     def prefix(self) -> str:
         """The network that the address is in, in canonical text form."""
-        return str(ipaddress.ip_network(f"{self.address}/{self.prefix_length}", strict=False))
+        return _prefix_of(self.address, self.prefix_length)
+
+
+@lru_cache(maxsize=1 << 14)
+def _prefix_of(address: str, length: int) -> str:
+    return str(ipaddress.ip_network(f"{address}/{length}", strict=False))
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)

@@ -1,4 +1,8 @@
-"""Shortest paths through a network as it was at one instant, and the routes that follow from them."""
+"""Shortest paths through a network as it was at one instant, and the routes that follow from them.
+
+What leads to a segment leads to the nearest of its routers. Segments with the same routers, such as those of
+all hosts of one router, share a ``Tree``: one search for each set of routers, whatever the number of hosts.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ import networkx
 
 from mptcpsim.net.link import Link
 from mptcpsim.net.node import Interface, Node
-from mptcpsim.net.routing import Route, RouteSource, prefix_number, route_group
+from mptcpsim.net.routing import Route, RouteSource, group_of, prefix_number
 from mptcpsim.net.switch import Switch
 
 #: What makes a path short: the number of its links, or the sum of their delays.
@@ -19,11 +23,34 @@ DELAY: Final = "delay"
 #: Metric of computed routes: any route that a scenario gives wins.
 COMPUTED_METRIC: Final = 1000
 
-#: Segments whose distances are kept, at most; those of another one are computed again.
-_MOST_DISTANCES: Final = 1 << 10
+#: Trees that are kept, at most; another one is computed again.
+_MOST_TREES: Final = 1 << 10
 
 #: Cost of a path to the destination, by the name of the node where it begins.
 Distances = dict[str, int]
+
+#: Interfaces of nodes, each with the cost of leaving by it, by the name of the node.
+WaysOut = dict[str, list[tuple[Interface, int]]]
+
+#: Next hops: interfaces, each with the address of the router behind it.
+NextHops = list[tuple[Interface, str]]
+
+
+class Tree:
+    """The shortest paths to the nearest of some nodes.
+
+    Attributes:
+        costs: of the path from each node that forwards, as far as it has one.
+        ways: what was asked for so far: the interfaces of a node on its shortest paths.
+        hops: the same of its next hops, by the name of the node; those of IPv6 in the second table.
+    """
+
+    __slots__ = ("costs", "hops", "ways")
+
+    def __init__(self, costs: Distances) -> None:
+        self.costs = costs
+        self.ways: dict[str, list[Interface]] = {}
+        self.hops: tuple[dict[str, NextHops], dict[str, NextHops]] = ({}, {})
 
 
 class LinkNetwork:
@@ -32,16 +59,22 @@ class LinkNetwork:
     def __init__(self, interfaces: list[Interface], switches: list[Switch]) -> None:
         self.interfaces = interfaces
         self.switches = switches
-
-    def routers(self) -> list[str]:
-        """Return the names of the routers on the segment, each once."""
-        return list(dict.fromkeys(i.node.name for i in self.interfaces if i.node.FORWARDS))
+        #: The names of its routers.
+        self.routers = frozenset(i.node.name for i in interfaces if i.node.FORWARDS)
+        self._of_node: dict[Node, list[Interface]] = {}
+        for interface in interfaces:
+            self._of_node.setdefault(interface.node, []).append(interface)
 
     def interface_of(self, node: Node, prefix: str) -> Interface | None:
         """Return a node's interface on the segment, one in the prefix if there is a choice."""
-        own = [interface for interface in self.interfaces if interface.node is node]
-        fitting = [i for i in own if any(entry.prefix == prefix for entry in i.addresses)]
-        return next(iter(fitting or own), None)
+        own = self._of_node.get(node)
+        if own is None:
+            return None
+        if len(own) > 1:
+            for interface in own:
+                if any(entry.prefix == prefix for entry in interface.addresses):
+                    return interface
+        return own[0]
 
 
 class ShortestPaths:
@@ -55,21 +88,19 @@ class ShortestPaths:
     """
 
     def __init__(self, nodes: Mapping[str, Node], links: Iterable[Link], weight: str, ecmp: bool) -> None:
-        self._nodes = nodes
         self._ecmp = ecmp
         cost = _hop_cost if weight == HOPS else _delay_cost
-        #: Each node's interfaces that lead somewhere, with the costs of leaving by them.
-        self._ports: dict[str, list[tuple[Interface, int]]] = {
-            name: [(i, cost(i)) for i in node.interfaces.values() if i.peer is not None]
-            for name, node in nodes.items()
-        }
+        #: Each node's interfaces that lead to a node which forwards, with the costs of leaving by them.
+        self._onward: WaysOut = {name: _ports(node, cost) for name, node in nodes.items()}
         #: First addresses of IPv4 and IPv6: those of next hops.
         self._primary = {
             interface: (interface.primary_address(False), interface.primary_address(True))
             for node in nodes.values()
             for interface in node.interfaces.values()
         }
-        self._graph = self._towards_root(lambda node: node.FORWARDS)
+        self._graph = _towards_root(
+            {name: ports for name, ports in self._onward.items() if nodes[name].FORWARDS}
+        )
         self._segments = _segments(links)
         #: What routes lead to: by IP version and prefix length the places of a network number.
         self._places: dict[int, dict[int, dict[int, list[tuple[str, LinkNetwork]]]]] = {4: {}, 6: {}}
@@ -78,7 +109,7 @@ class ShortestPaths:
             version, length, number = prefix_number(prefix)
             lengths = self._places[version]
             lengths.setdefault(length, {}).setdefault(number, []).append((prefix, segment))
-        self._distances: dict[LinkNetwork, Distances] = {}
+        self._trees: dict[frozenset[str], Tree] = {}
 
     # --- Routes -----------------------------------------------------------------------------------
 
@@ -99,40 +130,32 @@ class ShortestPaths:
         own = segment.interface_of(node, prefix)
         if own is not None:
             return Route(prefix, own, "", COMPUTED_METRIC)
-        distances = self._distances_to(segment)
-        ways = self._ways_out(node.name, distances, lambda other: other.FORWARDS)
-        hops: list[tuple[Interface, str]] = []
-        for out in ways if self._ecmp else ways[:1]:
-            hops += [(out, gateway) for gateway in self._gateways(out, distances, ":" in prefix)]
-        hops = list(dict.fromkeys(hops))
-        return route_group(prefix, hops, COMPUTED_METRIC) if hops else None
+        hops = self._next_hops(node.name, self._tree_to(segment.routers), ":" in prefix)
+        return group_of(prefix, hops, COMPUTED_METRIC) if hops else None
 
-    def _distances_to(self, segment: LinkNetwork) -> Distances:
-        """Return the cost of the shortest path to the nearest router on a segment, from each node."""
-        known = self._distances.get(segment)
-        if known is None:
-            if len(self._distances) >= _MOST_DISTANCES:
-                del self._distances[next(iter(self._distances))]
-            known = _lengths(self._graph, segment.routers())
-            self._distances[segment] = known
-        return known
+    def _tree_to(self, routers: frozenset[str]) -> Tree:
+        """Return the shortest paths to the nearest of some routers."""
+        tree = self._trees.get(routers)
+        if tree is None:
+            if len(self._trees) >= _MOST_TREES:
+                del self._trees[next(iter(self._trees))]
+            tree = _tree(self._graph, routers)
+            self._trees[routers] = tree
+        return tree
 
-    def _ways_out(self, name: str, distances: Distances, passes: Callable[[Node], bool]) -> list[Interface]:
-        """Return the interfaces of a node on its shortest paths; none without a path."""
-        best: list[Interface] = []
-        best_cost = 0
-        for interface, own_cost in self._ports[name]:
-            peer = interface.peer
-            if peer is None or peer.node.name not in distances or not passes(peer.node):
-                continue
-            cost = own_cost + distances[peer.node.name]
-            if not best or cost < best_cost:
-                best, best_cost = [interface], cost
-            elif cost == best_cost:
-                best.append(interface)
-        return best
+    def _next_hops(self, name: str, tree: Tree, ipv6: bool) -> NextHops:
+        """Return the next hops of a node on its shortest paths; none without a path."""
+        known = tree.hops[ipv6]
+        hops = known.get(name)
+        if hops is None:
+            ways = _ways_out(self._onward[name], tree, name)
+            hops = []
+            for out in ways if self._ecmp else ways[:1]:
+                hops += [(out, gateway) for gateway in self._gateways(out, tree, ipv6)]
+            hops = known[name] = list(dict.fromkeys(hops))
+        return hops
 
-    def _gateways(self, out: Interface, distances: Distances, ipv6: bool) -> list[str]:
+    def _gateways(self, out: Interface, tree: Tree, ipv6: bool) -> list[str]:
         """Return the addresses of the next routers behind an interface, switches being no routers."""
         found: list[str] = []
         todo = [out.peer]
@@ -140,30 +163,13 @@ class ShortestPaths:
             peer = todo.pop(0)
             if peer is None:
                 continue
+            name = peer.node.name
             if not peer.node.BELOW_IP:
                 found.append(self._primary[peer][ipv6])
                 continue
-            ways = self._ways_out(peer.node.name, distances, lambda other: other.FORWARDS)
+            ways = _ways_out(self._onward[name], tree, name)
             todo += [onward.peer for onward in (ways if self._ecmp else ways[:1])]
         return found
-
-    def _towards_root(self, passes: Callable[[Node], bool]) -> networkx.DiGraph[str]:
-        """Return the graph in which paths are followed from their end: an edge for each step back.
-
-        Args:
-            passes: whether a path may lead through a node.
-        """
-        graph: networkx.DiGraph[str] = networkx.DiGraph()
-        graph.add_nodes_from(self._nodes)
-        for far, ports in self._ports.items():
-            for interface, cost in ports:
-                peer = interface.peer
-                if peer is None or not passes(peer.node):
-                    continue
-                near = peer.node.name
-                if not graph.has_edge(near, far) or graph.edges[near, far]["weight"] > cost:
-                    graph.add_edge(near, far, weight=cost)
-        return graph
 
     # --- Switches ---------------------------------------------------------------------------------
 
@@ -172,22 +178,27 @@ class ShortestPaths:
         with_switches = [segment for segment in self._segments if segment.switches]
         if not with_switches:
             return
-        graph = self._towards_root(lambda node: node.BELOW_IP)
+        onward = {
+            switch.name: [port for port in self._onward[switch.name] if _is_below_ip(port[0])]
+            for segment in with_switches
+            for switch in segment.switches
+        }
+        graph = _towards_root(onward)
         for segment in with_switches:
             for switch in segment.switches:
                 switch.table.clear()
-            inside: dict[str, Distances] = {}
+            inside: dict[str, Tree] = {}
             for target in segment.interfaces:
                 peer = target.peer
                 assert peer is not None
                 nearest = peer.node.name
                 if nearest not in inside:
-                    inside[nearest] = _lengths(graph, [nearest])
+                    inside[nearest] = _tree(graph, frozenset((nearest,)))
                 for switch in segment.switches:
                     if peer.node is switch:
                         port = peer
                     else:
-                        ways = self._ways_out(switch.name, inside[nearest], lambda node: node.BELOW_IP)
+                        ways = _ways_out(onward[switch.name], inside[nearest], switch.name)
                         if not ways:
                             continue
                         port = ways[0]
@@ -220,12 +231,56 @@ class ComputedRoutes(RouteSource):
         return found
 
 
-def _lengths(graph: networkx.DiGraph[str], roots: list[str]) -> Distances:
-    """Return the cost of the shortest path to the nearest of some roots, from each node that has one."""
+def _ports(node: Node, cost: Callable[[Interface], int]) -> list[tuple[Interface, int]]:
+    """Return a node's interfaces that lead to a node which forwards, with the cost of leaving by each."""
+    return [(i, cost(i)) for i in node.interfaces.values() if i.peer is not None and i.peer.node.FORWARDS]
+
+
+def _is_below_ip(interface: Interface) -> bool:
+    """Return whether an interface leads to a switch."""
+    return interface.peer is not None and interface.peer.node.BELOW_IP
+
+
+def _towards_root(onward: WaysOut) -> networkx.DiGraph[str]:
+    """Return the graph in which paths are followed from their end: an edge for each step back."""
+    graph: networkx.DiGraph[str] = networkx.DiGraph()
+    graph.add_nodes_from(onward)
+    for far, ports in onward.items():
+        for interface, cost in ports:
+            assert interface.peer is not None
+            near = interface.peer.node.name
+            if not graph.has_edge(near, far) or graph.edges[near, far]["weight"] > cost:
+                graph.add_edge(near, far, weight=cost)
+    return graph
+
+
+def _tree(graph: networkx.DiGraph[str], roots: frozenset[str]) -> Tree:
+    """Return the shortest paths to the nearest of some roots."""
     if not roots:
-        return {}
+        return Tree({})
     lengths = networkx.multi_source_dijkstra_path_length(graph, set(roots))
-    return {name: int(length) for name, length in lengths.items()}
+    return Tree({name: int(length) for name, length in lengths.items()})
+
+
+def _ways_out(ports: list[tuple[Interface, int]], tree: Tree, name: str) -> list[Interface]:
+    """Return the interfaces of a node on its shortest paths; none without a path."""
+    best = tree.ways.get(name)
+    if best is not None:
+        return best
+    best = []
+    best_cost = 0
+    for interface, own_cost in ports:
+        assert interface.peer is not None
+        rest = tree.costs.get(interface.peer.node.name)
+        if rest is None:
+            continue
+        cost = own_cost + rest
+        if not best or cost < best_cost:
+            best, best_cost = [interface], cost
+        elif cost == best_cost:
+            best.append(interface)
+    tree.ways[name] = best
+    return best
 
 
 def _segments(links: Iterable[Link]) -> list[LinkNetwork]:
@@ -257,21 +312,19 @@ def _segments(links: Iterable[Link]) -> list[LinkNetwork]:
 
 def _destinations(segments: list[LinkNetwork]) -> list[tuple[str, LinkNetwork]]:
     """Return what routes lead to: prefixes, and single addresses where a prefix is in several places."""
-    places: dict[str, list[LinkNetwork]] = {}
+    places: dict[str, dict[LinkNetwork, None]] = {}
     addresses: dict[str, list[tuple[str, LinkNetwork]]] = {}
     for segment in segments:
         for interface in segment.interfaces:
             for entry in interface.addresses:
                 prefix = entry.prefix
-                at = places.setdefault(prefix, [])
-                if segment not in at:
-                    at.append(segment)
+                places.setdefault(prefix, {})[segment] = None
                 bits = 128 if ":" in entry.address else 32
                 host = f"{entry.address}/{bits}"
                 addresses.setdefault(prefix, []).append((host, segment))
     found: list[tuple[str, LinkNetwork]] = []
     for prefix, at in places.items():
-        found += [(prefix, at[0])] if len(at) == 1 else addresses[prefix]
+        found += [(prefix, next(iter(at)))] if len(at) == 1 else addresses[prefix]
     return found
 
 

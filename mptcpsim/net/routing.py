@@ -277,10 +277,13 @@ def route_group(prefix: str, hops: Sequence[tuple[Interface, str]], metric: int,
     Raises:
         ValueError: a gateway cannot be read.
     """
-    routes = [
-        Route(prefix, interface, str(ipaddress.ip_address(gateway)) if gateway else "", metric, source)
-        for interface, gateway in hops
-    ]
+    canonical = [(out, str(ipaddress.ip_address(gateway)) if gateway else "") for out, gateway in hops]
+    return group_of(prefix, canonical, metric, source)
+
+
+def group_of(prefix: str, hops: Sequence[tuple[Interface, str]], metric: int, source: str = "") -> Route:
+    """Return the same of gateways in canonical text form."""
+    routes = [Route(prefix, interface, gateway, metric, source) for interface, gateway in hops]
     if len(routes) == 1:
         return routes[0]
     whole = Route(prefix, routes[0].interface, routes[0].gateway, metric, source)

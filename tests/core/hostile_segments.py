@@ -226,11 +226,7 @@ class Forger:
 
     def _relative(self, dss: Dss) -> int:
         connection = self.connection
-        return (
-            connection.inbound.relative(dss.dsn, dss.dsn_octets)
-            if isinstance(connection, MptcpConnection)
-            else 1
-        )
+        return connection.inbound.dsn_of(dss) if isinstance(connection, MptcpConnection) else 1
 
     def _option(self, kind: str, fields: dict[str, Any], segment: Segment) -> MptcpOption | None:
         connection = self.connection

@@ -8,11 +8,10 @@ from __future__ import annotations
 from typing import Final
 
 from mptcpsim.core.mptcp.data_states import M_INIT
-from mptcpsim.core.mptcp.mappings import narrow, widen
 from mptcpsim.core.mptcp.session import Session, SubflowState
 from mptcpsim.core.mptcp_options import REASON_MIDDLEBOX, Dss
 from mptcpsim.core.ranges import Ranges
-from mptcpsim.core.sequences import UNKNOWN
+from mptcpsim.core.sequences import UNKNOWN, DataNumbers, NumberReader, narrow
 from mptcpsim.units import NEVER
 
 _MAX_FIELD: Final = 0xFFFF
@@ -28,6 +27,7 @@ class DataReceiver:
         out_of_order: ranges above ``nxt`` that have arrived.
         fin_at: DSN of the peer's DATA_FIN, or -1.
         ack_octets: octets of a DATA_ACK, 4 or 8.
+        numbers: the form of a DATA_ACK on the wire.
         duplicate_bytes: bytes that had arrived before, on whichever subflow.
     """
 
@@ -35,6 +35,7 @@ class DataReceiver:
         "_ack",
         "_ack_for",
         "_connection",
+        "_dsns",
         "_field",
         "_seen_limit",
         "_seen_nxt",
@@ -50,6 +51,7 @@ class DataReceiver:
         "last_ack_sent",
         "limit",
         "mss",
+        "numbers",
         "nxt",
         "out_of_order",
         "wnd_end",
@@ -69,6 +71,9 @@ class DataReceiver:
         self.out_of_order = Ranges()
         self.fin_at: int = UNKNOWN
         self.ack_octets = ack_octets
+        self.numbers = DataNumbers(0, ack_octets)
+        #: Reads the DSNs that arrive.
+        self._dsns = NumberReader(0)
         self.duplicate_bytes: int = 0
         self.mss: int = 536
         self.zero_window: bool = False
@@ -94,6 +99,8 @@ class DataReceiver:
     def start(self, idsn: int) -> None:
         """The peer's key is known, and with it the number where its stream begins."""
         self.idsn = idsn
+        self.numbers = DataNumbers(idsn, self.ack_octets)
+        self._dsns = NumberReader(idsn)
         self._ack_for = -1
 
     def on_established(self, mss: int) -> None:
@@ -113,7 +120,7 @@ class DataReceiver:
     def _dss_of(self, nxt: int) -> Dss:
         """Return the DSS with a DATA_ACK, and keep it."""
         self._ack_for = nxt
-        self._ack = Dss(self.ack_octets, narrow(nxt, self.ack_octets, self.idsn))
+        self._ack = Dss(self.ack_octets, nxt, ack_numbers=self.numbers)
         return self._ack
 
     def note_ack_sent(self) -> Dss:
@@ -143,12 +150,13 @@ class DataReceiver:
         if self.ack_octets == 8:
             return False
         self.ack_octets = 8
+        self.numbers = DataNumbers(self.idsn, 8)
         self._ack_for = -1
         return True
 
-    def relative(self, wire: int, octets: int) -> int:
-        """Return the relative form of a DSN that the peer sent."""
-        return widen(wire, octets, self.idsn, self.nxt)
+    def dsn_of(self, dss: Dss) -> int:
+        """Return the relative form of the DSN of a mapping that the peer sent."""
+        return self._dsns.read(dss.first, dss.dsn_numbers, dss.dsn_octets, self.nxt)
 
     def absolute(self, dsn: int) -> int:
         """Return the 64-bit form of a relative DSN."""

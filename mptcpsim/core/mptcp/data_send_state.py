@@ -6,8 +6,9 @@ numbers are relative: the first byte is 1.
 
 from __future__ import annotations
 
-from mptcpsim.core.mptcp.mappings import widen
 from mptcpsim.core.mptcp.session import Session, SubflowState
+from mptcpsim.core.mptcp_options import Dss
+from mptcpsim.core.sequences import DataNumbers, NumberReader
 from mptcpsim.core.tcp.seams import DataSource
 from mptcpsim.plugins import Path, Scheduler
 from mptcpsim.units import NEVER
@@ -20,6 +21,7 @@ class DataSendState(DataSource):
         scheduler: the plug-in.
         idsn: the own initial data sequence number.
         octets: of a DSN that is sent, 4 or 8.
+        numbers: the form of both on the wire.
         una: the DATA_ACK: the lowest DSN that is not acknowledged.
         nxt: the next DSN to send for the first time.
         end: DSN after the last byte that the application wrote.
@@ -33,6 +35,7 @@ class DataSendState(DataSource):
     """
 
     __slots__ = (
+        "_acks",
         "_connection",
         "declined_at",
         "end",
@@ -41,6 +44,7 @@ class DataSendState(DataSource):
         "idsn",
         "max_window",
         "may_push",
+        "numbers",
         "nxt",
         "octets",
         "repeated_while_closed",
@@ -56,6 +60,9 @@ class DataSendState(DataSource):
         self.scheduler = scheduler
         self.idsn = idsn
         self.octets: int = mptcp.dsn_octets
+        self.numbers = DataNumbers(idsn, self.octets)
+        #: Reads the DATA_ACKs that arrive.
+        self._acks = NumberReader(idsn)
         self.una: int = 1
         self.nxt: int = 1
         self.end: int = 1
@@ -89,9 +96,9 @@ class DataSendState(DataSource):
 
     # --- Small services -------------------------------------------------------------------------
 
-    def relative(self, wire: int, octets: int) -> int:
-        """Return the relative form of a DATA_ACK."""
-        return widen(wire, octets, self.idsn, self.una)
+    def ack_of(self, dss: Dss) -> int:
+        """Return the relative form of the DATA_ACK of a DSS that arrived."""
+        return self._acks.read(dss.ack, dss.ack_numbers, dss.data_ack_octets, self.una)
 
     def highest(self) -> int:
         """Return the highest DATA_ACK that makes sense."""

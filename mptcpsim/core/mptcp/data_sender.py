@@ -13,6 +13,7 @@ from mptcpsim.core.mptcp.data_send_state import DataSendState
 from mptcpsim.core.mptcp.reinjection import Reinjections
 from mptcpsim.core.mptcp.session import Session, SubflowState
 from mptcpsim.core.segment import Segment
+from mptcpsim.core.sequences import DataNumbers, NumberReader
 from mptcpsim.core.tcp.window_probe import SWS_OVERRIDE
 from mptcpsim.core.window_log import OPENED, OVERRIDE, PROBE
 from mptcpsim.plugins import Path, Scheduler
@@ -100,6 +101,8 @@ class DataSender(DataSendState):
     def start(self, idsn: int, window: int) -> None:
         """The version is agreed on, and with it the own IDSN; take the window of the peer's SYN (3.3.5)."""
         self.idsn = idsn
+        self.numbers = DataNumbers(idsn, self.octets)
+        self._acks = NumberReader(idsn)
         self.wnd_end = max(self.wnd_end, 1 + window)
         self.max_window = window
 
@@ -307,6 +310,7 @@ class DataSender(DataSendState):
         """Go over to 8 octets if 4 could wrap within one MSL (section 3.3.1: "MUST")."""
         if (now - self._rate_since) * ((1 << 32) // _RATE_SPAN) < _MSL:
             self.octets = 8
+            self.numbers = DataNumbers(self.idsn, 8)
             self._connection.on_longer_numbers()
         self._rate_from = self.nxt
         self._rate_since = now

@@ -10,7 +10,7 @@ from typing import Final
 
 from mptcpsim.core.mptcp.data_receiver import DataReceiver
 from mptcpsim.core.mptcp.data_sender import DataSender
-from mptcpsim.core.mptcp.mappings import Mapping, narrow
+from mptcpsim.core.mptcp.mappings import Mapping
 from mptcpsim.core.mptcp.session import Session, SubflowState
 from mptcpsim.core.mptcp.stages import PRE_ESTABLISHED, READY
 from mptcpsim.core.mptcp_options import REASON_MIDDLEBOX, Dss, MpFail
@@ -226,13 +226,13 @@ class Fallback:
         outbound = self._outbound
         dsn = outbound.una
         ssn = subflow.tcp.sender.end - (outbound.nxt - dsn)
-        octets = outbound.octets
         return Dss(
-            dsn_octets=octets,
-            dsn=narrow(dsn, octets, outbound.idsn),
+            dsn_octets=outbound.octets,
+            dsn=dsn,
             ssn=ssn & _MASK,
             data_level_length=0,
             checksum=0 if connection.agreed.checksum else -1,
+            dsn_numbers=outbound.numbers,
         )
 
     # --- The fallback itself ------------------------------------------------------------------------
@@ -316,7 +316,7 @@ class Fallback:
             and segment.seq + segment.length > max(segment.seq, tcp.receiver.nxt)
         ):
             inbound = self._inbound
-            start = inbound.relative(dss.dsn, dss.dsn_octets) - unwrap(dss.ssn, segment.seq)
+            start = inbound.dsn_of(dss) - unwrap(dss.ssn, segment.seq)
             if start != tcp.receive_shift + 1:
                 tcp.abort(now, "the peer still speaks MPTCP (middlebox interference)")
                 return False

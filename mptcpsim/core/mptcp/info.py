@@ -327,7 +327,7 @@ def data_ack_of(connection: Connection, segment: Segment) -> int:
     dss = segment.dss
     if dss is None or not dss.data_ack_octets:
         return -1
-    return connection.outbound.relative(dss.data_ack, dss.data_ack_octets)
+    return connection.outbound.ack_of(dss)
 
 
 def carriers(connection: Connection, dsn: int) -> list[MappingInfo]:

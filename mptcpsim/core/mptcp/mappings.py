@@ -14,23 +14,6 @@ from mptcpsim.core.sequences import UNKNOWN
 from mptcpsim.units import NEVER
 
 _COMPACT: Final = 256
-_32_BITS: Final = 0xFFFFFFFF
-_64_BITS: Final = 0xFFFFFFFFFFFFFFFF
-
-
-def widen(wire: int, octets: int, idsn: int, near: int) -> int:
-    """Return the relative number of a DSN or DATA_ACK in its form of 4 or 8 octets.
-
-    It is the one closest to ``near``, so that an old number never looks like a wrap.
-    """
-    mask = _32_BITS if octets == 4 else _64_BITS
-    delta = (wire - idsn - near) & mask
-    return near + delta - mask - 1 if delta > mask >> 1 else near + delta
-
-
-def narrow(number: int, octets: int, idsn: int) -> int:
-    """Return the form of 4 or 8 octets that a relative number has on the wire."""
-    return (idsn + number) & (_32_BITS if octets == 4 else _64_BITS)
 
 
 class Mapping:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from mptcpsim.core.mptcp.dss_checksum import checksum_is_right
-from mptcpsim.core.mptcp.mappings import Mapping, widen
+from mptcpsim.core.mptcp.mappings import Mapping
 from mptcpsim.core.mptcp.stages import PLAIN, PRE_ESTABLISHED
 from mptcpsim.core.mptcp.subflow_output import SubflowOutput
 from mptcpsim.core.mptcp_options import (
@@ -143,12 +143,12 @@ class Subflow(SubflowOutput):
                 self.on_fully_established(now)
             if not self.dss_passes and segment.ack > 1:
                 self.dss_passes = True
-            if dss.data_ack != self._seen_ack or segment.window != self._seen_window:
+            if segment.window != self._seen_window or not dss.repeats_ack_of(self._seen_dss):
                 # A DATA_ACK and window that repeat the last segment's are skipped: the usual case.
-                self._seen_ack = dss.data_ack
+                self._seen_dss = dss
                 self._seen_window = segment.window
                 outbound = self._outbound
-                ack = widen(dss.data_ack, dss.data_ack_octets, outbound.idsn, outbound.una)
+                ack = outbound.ack_of(dss)
                 outbound.on_data_ack(ack, segment.window << self.tcp.snd_scale, self, segment, now)
                 if self.tcp.ended:
                     return False
@@ -218,7 +218,7 @@ class Subflow(SubflowOutput):
             or segment.seq != self.tcp.receiver.nxt
         ):
             return False
-        dsn = widen(dss.dsn, dss.dsn_octets, inbound.idsn, inbound.nxt)
+        dsn = inbound.dsn_of(dss)
         if connection.received_bytes is None and not content_is(segment, dsn - 1):
             return False
         incoming.take_whole(segment, dsn)
@@ -233,7 +233,7 @@ class Subflow(SubflowOutput):
             self.reset(REASON_MPTCP_SPECIFIC, "checksum presence", now)
             return False
         inbound = self._inbound
-        dsn = inbound.relative(dss.dsn, dss.dsn_octets)
+        dsn = inbound.dsn_of(dss)
         if dss.dsn_octets == 8 and inbound.widen_ack():
             connection.on_longer_numbers()
         if dss.data_level_length == 0:

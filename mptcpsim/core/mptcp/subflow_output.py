@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from mptcpsim.core.mptcp.dss_checksum import dss_checksum, payload_sum
-from mptcpsim.core.mptcp.mappings import Mapping, narrow
+from mptcpsim.core.mptcp.mappings import Mapping
 from mptcpsim.core.mptcp.stages import PRE_ESTABLISHED
 from mptcpsim.core.mptcp.subflow_parts import SubflowParts
 from mptcpsim.core.mptcp_options import (
@@ -106,16 +106,19 @@ class SubflowOutput(SubflowParts):
 
     def _mapping_dss(self, mapping: Mapping) -> Dss:
         ack = self._inbound.ack_dss()
-        octets = self._outbound.octets
+        outbound = self._outbound
         return Dss(
             ack.data_ack_octets,
-            ack.data_ack,
-            octets,
-            narrow(mapping.dsn, octets, self._outbound.idsn),
+            ack.ack,
+            outbound.octets,
+            mapping.dsn,
             mapping.ssn & _MASK,
             mapping.length + 1 if mapping.data_fin else mapping.length,
             mapping.checksum,
             mapping.data_fin,
+            0,
+            ack.ack_numbers,
+            outbound.numbers,
         )
 
     def _data_fin_dss(self) -> Dss:
@@ -123,19 +126,21 @@ class SubflowOutput(SubflowParts):
         connection = self.connection
         outbound = self._outbound
         ack = self._inbound.ack_dss()
-        octets = self._outbound.octets
         checksum = UNKNOWN
         if connection.agreed.checksum:
             checksum = dss_checksum((outbound.idsn + outbound.end) & 0xFFFFFFFFFFFFFFFF, 0, 1, 0)
         return Dss(
             ack.data_ack_octets,
-            ack.data_ack,
-            octets,
-            narrow(outbound.end, octets, outbound.idsn),
+            ack.ack,
+            outbound.octets,
+            outbound.end,
             0,
             1,
             checksum,
             True,
+            0,
+            ack.ack_numbers,
+            outbound.numbers,
         )
 
     def send_ack_with(self, dss: Dss | None, options: tuple[MptcpOption, ...], now: int) -> None:

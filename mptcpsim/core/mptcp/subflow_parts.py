@@ -23,6 +23,7 @@ from mptcpsim.core.mptcp_options import (
     REASON_MIDDLEBOX,
     REASON_NAMES,
     VERSION_0,
+    Dss,
     MptcpOption,
 )
 from mptcpsim.core.sequences import UNKNOWN
@@ -53,7 +54,7 @@ class SubflowParts(SubflowState):
         "_inbound",
         "_maps_ahead",
         "_outbound",
-        "_seen_ack",
+        "_seen_dss",
         "_seen_window",
         "_updates",
         "_wnd_end_sent",
@@ -82,8 +83,8 @@ class SubflowParts(SubflowState):
         self._inbound = inbound
         self._fallback = fallback
         self._updates = updates
-        #: DATA_ACK and window field of the last segment, as on the wire.
-        self._seen_ack: int = UNKNOWN
+        #: DSS and window field of the last segment with news for the connection.
+        self._seen_dss = Dss(data_ack=UNKNOWN)
         self._seen_window: int = UNKNOWN
         mptcp = connection.config.mptcp
         #: It announces a receive window of its own, not the connection's.

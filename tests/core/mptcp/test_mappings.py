@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mptcpsim.core.mptcp.mappings import Mapping, ReceivedMappings, narrow, widen
+from mptcpsim.core.mptcp.mappings import Mapping, ReceivedMappings
 from mptcpsim.core.sequences import UNKNOWN
 
 
@@ -64,14 +64,3 @@ def test_every_byte_is_where_some_mapping_put_it(pieces: list[tuple[int, int]], 
         assert (found is not None) == (seq in covered)
         assert found is None or found.dsn - found.ssn == shift
     assert sum(m.length for m in received.mappings) == len(covered), "no byte twice"
-
-
-@given(
-    st.integers(0, 2**64 - 1),
-    st.integers(1, 2**70),
-    st.integers(-(2**31) + 1, 2**31 - 1),
-    st.sampled_from([4, 8]),
-)
-def test_a_number_is_widened_to_the_nearest(idsn: int, near: int, distance: int, octets: int) -> None:
-    number = near + distance
-    assert widen(narrow(number, octets, idsn), octets, idsn, near) == number

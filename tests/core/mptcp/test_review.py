@@ -9,10 +9,9 @@ import pytest
 
 from mptcpsim.core.mptcp.data_states import M_CLOSED, M_ESTAB, M_FIN_WAIT_2
 from mptcpsim.core.mptcp.kept_segments import KeptSegments
-from mptcpsim.core.mptcp.mappings import narrow
 from mptcpsim.core.mptcp_options import Dss, MpFail, MpFastclose
 from mptcpsim.core.segment import ACK, FIN, RST, SYN, FourTuple, Segment
-from mptcpsim.core.sequences import SequenceMap
+from mptcpsim.core.sequences import SequenceMap, narrow
 from mptcpsim.core.tcp.states import TIME_WAIT
 from mptcpsim.plugins import OpenSubflow, Withdraw
 from mptcpsim.units import SECOND
