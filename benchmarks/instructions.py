@@ -1,22 +1,23 @@
 """Count the instructions that W1 and W2 take per data packet, under callgrind.
 
-Seconds depend on the machine and on what else it does; instructions hardly do. Each workload runs
-at two lengths, and the difference in instructions is divided by the difference in delivered data
-packets, so that start, imports and building drop out. Name checkouts to compare: each one's own
-``benchmarks/w1.py`` and ``w2.py`` run with its own ``.venv/bin/python``, if it has one, and the
-first checkout is what the others are compared with:
+Seconds depend on the machine and on what else it does; instructions hardly do. What is counted lies
+between two instants of one run (W1 from 0.1 to 0.3 s, W2 from 0.5 to 1 s of simulated time), so that start,
+imports and building drop out. Name checkouts to compare: the package of each one is measured with its own
+``.venv/bin/python``, if it has one, and the first checkout is what the others are compared with:
 
     python benchmarks/instructions.py                                    # this checkout
     python benchmarks/instructions.py ../before . --limit 2              # exit status 1 above +2 %
     python benchmarks/instructions.py --python /usr/bin/python3.13       # with another interpreter
 
-For compiled modules run ``make compiled`` in each checkout first; the column ``modules`` says which
-were measured. It needs valgrind and takes about half a minute for each checkout and workload.
+For compiled modules build them in each checkout first; the column ``modules`` says which were measured.
+It needs valgrind and takes half a minute of CPU for each checkout and workload. expected.py compares
+the counts with those that are stored.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import shutil
@@ -29,39 +30,21 @@ from pathlib import Path
 
 from rich import box
 from rich.table import Table
+from run import HERE, ROOT, Failed, interpreter_of
 
 from mptcpsim.results.terminal import Terminal
 
-ROOT = Path(__file__).resolve().parent.parent
-WORKLOADS = ("w1", "w2")
-LENGTHS = (0.1, 0.3)
+#: The instants between which a workload is counted, s.
+SPANS = {"W1": (0.1, 0.3), "W2": (0.5, 1.0)}
 
 #: Makes a run repeatable to some dozen instructions: the order of sets is the same, and the threads
 #: of numpy's OpenBLAS, which wait for each other in a loop when it is imported, are not started.
 FIXED = {"PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1"}
 
-COLLECTED = re.compile(r"^==\d+== Collected : (\d+)$", re.MULTILINE)
-DELIVERED = re.compile(r"^delivered packets +(\d+)$", re.MULTILINE)
-COMPILED = re.compile(r"^compiled +(True|False)$", re.MULTILINE)
-
-
-class Failed(Exception):
-    """A run did not give a figure; the message says why and what to do."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run of a workload under callgrind.
-
-    Attributes:
-        instructions: instructions executed by the whole process.
-        packets: data packets delivered.
-        compiled: whether the compiled modules were imported.
-    """
-
-    instructions: int
-    packets: int
-    compiled: bool
+#: The function of the C library at whose calls callgrind writes down its count; see counted.py.
+MARK = "getppid"
+COUNTED = HERE / "counted.py"
+TOTALS = re.compile(r"^totals: (\d+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -69,48 +52,53 @@ class Cost:
     """What a workload costs in one checkout.
 
     Attributes:
-        workload: ``w1`` or ``w2``.
+        workload: ``W1`` or ``W2``.
         checkout: the checkout, as the user named it.
-        short: the run of the first length.
-        long: the run of the second length.
+        instructions: executed between the two instants.
+        packets: data packets delivered between them.
+        compiled: whether the modules on the packet path were compiled.
     """
 
     workload: str
     checkout: str
-    short: Run
-    long: Run
+    instructions: int
+    packets: int
+    compiled: bool
 
     @property
     def per_packet(self) -> float:
-        """Instructions per data packet of the difference between the two runs."""
-        return (self.long.instructions - self.short.instructions) / self.packets
-
-    @property
-    def packets(self) -> int:
-        """Data packets of the difference between the two runs."""
-        return self.long.packets - self.short.packets
+        """Instructions per data packet."""
+        return self.instructions / self.packets
 
 
-def read_run(output: str, log: str) -> Run:
-    """Return the figures in a workload's ``output`` and in callgrind's ``log``.
+def read_cost(workload: str, checkout: str, output: str, counts: Sequence[str]) -> Cost:
+    """Return the cost from what counted.py printed and from what callgrind wrote at each mark.
 
     Raises:
-        Failed: one of the figures is missing.
+        Failed: a mark or a count is missing, no packet was delivered, or another package was measured.
     """
-    found = [COLLECTED.search(log), DELIVERED.search(output), COMPILED.search(output)]
-    for match, name in zip(found, ("callgrind's total", "delivered packets", "compiled"), strict=True):
-        if match is None:
-            raise Failed(f"no line with {name!r} in what the run printed:\n{output}{log}")
-    collected, delivered, compiled = (match[1] for match in found if match is not None)
-    return Run(int(collected), int(delivered), compiled == "True")
+    totals = [TOTALS.search(text) for text in counts]
+    if len(totals) != 2 or totals[1] is None:
+        raise Failed(f"callgrind wrote {len(totals)} counts at the calls of {MARK}: two were to be")
+    found = json.loads(output)
+    if found["checkout"] != str(Path(checkout).resolve()):
+        raise Failed(f"{checkout}: the package in {found['checkout']} was measured: is the path right?")
+    if found["packets"] <= 0:
+        raise Failed(f"{workload} delivers no packet between the two instants: take them further apart")
+    return Cost(workload, checkout, int(totals[1][1]), found["packets"], found["compiled"])
 
 
-def count(python: str, script: Path, seconds: float) -> Run:
-    """Run ``script`` for ``seconds`` of simulated time under callgrind.
+def measure(
+    workload: str, checkout: str, span: Sequence[float] | None = None, python: str | None = None
+) -> Cost:
+    """Run ``workload`` with the package of ``checkout`` under callgrind.
 
     Raises:
-        Failed: valgrind is missing, or the run ended with an error.
+        Failed: valgrind is missing, the folder is no checkout, or the run gave no figure.
     """
+    root = Path(checkout).resolve()
+    if not (root / "mptcpsim" / "__init__.py").exists():
+        raise Failed(f"{checkout} has no mptcpsim/__init__.py: name the root of a checkout")
     valgrind = shutil.which("valgrind")
     if valgrind is None:
         raise Failed("valgrind is not installed (Debian and Ubuntu: apt-get install valgrind)")
@@ -118,49 +106,26 @@ def count(python: str, script: Path, seconds: float) -> Run:
         command = [
             valgrind,
             "--tool=callgrind",
-            f"--callgrind-out-file={directory}/callgrind.out",
-            python,
+            f"--callgrind-out-file={directory}/out",
+            f"--dump-before={MARK}",
+            python or interpreter_of(root),
             "-B",
-            str(script),
-            "--seconds",
-            str(seconds),
+            str(COUNTED),
+            workload,
+            *map(str, sorted(span or SPANS[workload])),
         ]
         done = subprocess.run(
             command,
             cwd=directory,
-            env=os.environ | FIXED | {"PYTHONPATH": str(script.parent.parent)},
+            env=os.environ | FIXED | {"PYTHONPATH": str(root)},
             capture_output=True,
             text=True,
             check=False,
         )
-    if done.returncode != 0:
-        raise Failed(f"{' '.join(command)} ended with status {done.returncode}:\n{done.stderr}")
-    return read_run(done.stdout, done.stderr)
-
-
-def interpreter_of(checkout: Path) -> str:
-    """Return the interpreter of the checkout's own environment, or else the one that runs this program."""
-    own = checkout / ".venv" / "bin" / "python"
-    return str(own) if own.exists() else sys.executable
-
-
-def measure(
-    workload: str, checkout: str, lengths: Sequence[float] = LENGTHS, python: str | None = None
-) -> Cost:
-    """Return what ``workload`` costs in ``checkout``.
-
-    Raises:
-        Failed: the checkout has no such workload, a run failed, or the lengths deliver equally much.
-    """
-    root = Path(checkout).resolve()
-    script = root / "benchmarks" / f"{workload}.py"
-    if not script.exists():
-        raise Failed(f"{checkout} has no benchmarks/{workload}.py: name the root of a checkout")
-    short, long = (count(python or interpreter_of(root), script, seconds) for seconds in sorted(lengths))
-    cost = Cost(workload, checkout, short, long)
-    if cost.packets <= 0:
-        raise Failed(f"{workload} delivers no more packets in {max(lengths)} s: take lengths further apart")
-    return cost
+        if done.returncode != 0:
+            raise Failed(f"{' '.join(command)} ended with status {done.returncode}:\n{done.stderr}")
+        marks = sorted(Path(directory).glob("out.*"), key=lambda path: int(path.suffix[1:]))
+        return read_cost(workload, checkout, done.stdout, [path.read_text("utf-8") for path in marks])
 
 
 def change(cost: Cost, costs: Iterable[Cost]) -> float | None:
@@ -181,14 +146,14 @@ def table(costs: Sequence[Cost]) -> Table:
     for name in ("packets", "instructions", "per packet", "change"):
         result.add_column(name, justify="right")
     for cost in costs:
-        modules = "compiled" if cost.long.compiled else "interpreted"
+        modules = "compiled" if cost.compiled else "interpreted"
         by = change(cost, costs)
         result.add_row(
-            cost.workload.upper(),
+            cost.workload,
             cost.checkout,
             modules,
             f"{cost.packets:,}",
-            f"{cost.long.instructions - cost.short.instructions:,}",
+            f"{cost.instructions:,}",
             f"{cost.per_packet:,.0f}",
             "" if by is None else f"{by:+.2f} %",
         )
@@ -202,10 +167,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--python", help="interpreter for all checkouts; default: each one's .venv/bin/python"
     )
-    parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=WORKLOADS, metavar="NAME")
-    parser.add_argument(
-        "--seconds", nargs=2, type=float, default=LENGTHS, metavar="S", help="default 0.1 0.3"
-    )
+    parser.add_argument("--workloads", nargs="+", choices=SPANS, default=list(SPANS), metavar="NAME")
+    parser.add_argument("--seconds", nargs=2, type=float, metavar="S", help="the two instants")
     parser.add_argument("--limit", type=float, metavar="PERCENT", help="largest change allowed")
     return parser.parse_args(arguments)
 
@@ -223,7 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"instructions.py: {error}", file=sys.stderr)
         return 2
     Terminal().show(table(costs))
-    if len({cost.long.compiled for cost in costs}) > 1:
+    if len({cost.compiled for cost in costs}) > 1:
         print("Compiled and interpreted modules are compared with each other.", file=sys.stderr)
     above = [by for cost in costs if (by := change(cost, costs)) is not None]
     if chosen.limit is not None and any(by > chosen.limit for by in above):
