@@ -268,31 +268,28 @@ class DataReceiver:
         right = min(right, self._last())
         left = dsn
         if left < nxt:
-            self._duplicate(min(right, nxt) - left, subflow)
+            self._duplicate(min(right, nxt) - left)
             left = nxt
         if left >= right:
             return
         if left > nxt:
             connection.counters().count_out_of_order(left >= self.out_of_order.highest())
-            fresh = self.out_of_order.add(left, right)
-            known = right - left
-            for low, high in fresh:
-                known -= high - low
-            self._duplicate(known, subflow)
+            if not self.out_of_order.add_above(left, right):
+                self._add(left, right)
             if self._waits_for_mappings:
                 self._judge_unmapped(now)
             return
         if self.out_of_order.total:
-            known = right - left
-            for low, high in self.out_of_order.add(left, right):
-                known -= high - low
-            self._duplicate(known, subflow)
-            merged = self.out_of_order.around(left)
-            assert merged is not None
-            if merged[1] > right:
-                connection.count("MPTcpExtOFOMerge")
-            self.out_of_order.remove_below(merged[1])
-            right = min(merged[1], self._last())
+            end = self.out_of_order.take_first(right)
+            if end < 0:
+                self._add(left, right)
+                merged = self.out_of_order.around(left)
+                assert merged is not None
+                end = merged[1]
+                self.out_of_order.remove_below(end)
+            if end > right:
+                connection.counters().count_merged()
+            right = min(end, self._last())
         self.nxt = right
         connection.deliver(left, right - left, subflow, now)
         if self.fin_at == right:
@@ -331,7 +328,14 @@ class DataReceiver:
             return NEVER
         return self.fin_at if self.fin_at > UNKNOWN else self.nxt - 1
 
-    def _duplicate(self, count: int, subflow: SubflowState) -> None:
+    def _add(self, left: int, right: int) -> None:
+        """Keep data out of order of which some may have come before."""
+        known = right - left
+        for low, high in self.out_of_order.add(left, right):
+            known -= high - low
+        self._duplicate(known)
+
+    def _duplicate(self, count: int) -> None:
         if count > 0:
             self.duplicate_bytes += count
             self._connection.count("MPTcpExtDuplicateData")

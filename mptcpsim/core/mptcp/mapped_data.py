@@ -91,7 +91,7 @@ class MappedData:
         exact = exact and not connection.agreed.checksum
         if exact and (connection.received_bytes is not None or content_is(segment, mapping.dsn - 1)):
             in_order = segment.seq == subflow.tcp.receiver.nxt and self.delivered_end == segment.seq
-            if in_order and not self.received.mappings:
+            if in_order and self.received.begin_at(segment.seq + segment.length):
                 self.take_whole(segment, mapping.dsn)
                 return True
             if connection.received_bytes is None:
@@ -129,10 +129,21 @@ class MappedData:
                 self.delivered_end = right
                 self._inbound.on_data(dsn, length, self._subflow, now)
                 return
-            self.received.add(Mapping(self.current_ssn, dsn, self.current_length, False))
+            self._take_current(dsn, left, length, now)
         self._drain(now)
         if self._fail.dsn >= 0 and self._subflow.is_active and self._unmapped_follows():
             self._subflow.connection.on_fail_answered(self._subflow, now)
+
+    def _take_current(self, dsn: int, left: int, length: int, now: int) -> None:
+        """Deliver what the mapping of the present segment covers, or keep the mapping for later."""
+        own = self.current_length
+        alone = not len(self._segments) and self.received.begin_at(self.current_ssn + own)
+        if alone and self.delivered_end == left == self.current_ssn and own < length and not self._stopped():
+            # The segment has filled a gap, and data with mappings of its own follows.
+            self.delivered_end = left + own
+            self._inbound.on_data(dsn, own, self._subflow, now)
+        else:
+            self.received.add(Mapping(self.current_ssn, dsn, own, False))
 
     def _unmapped_follows(self) -> bool:
         """Return whether data in order goes on where the mappings end."""

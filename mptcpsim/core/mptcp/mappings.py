@@ -7,8 +7,9 @@ first byte of a connection both have the number 1 (RFC 8684 section 3.3.1).
 from __future__ import annotations
 
 from bisect import bisect_right, insort
-from collections import deque
 from typing import Final
+
+from mypy_extensions import mypyc_attr
 
 from mptcpsim.core.sequences import UNKNOWN
 from mptcpsim.units import NEVER
@@ -16,6 +17,7 @@ from mptcpsim.units import NEVER
 _COMPACT: Final = 256
 
 
+@mypyc_attr(acyclic=True, free_list_len=1)
 class Mapping:
     """A mapping that never changes once it was sent.
 
@@ -50,17 +52,19 @@ class SentMappings:
     acknowledged and the connection has not: should the subflow end, others have to carry it.
     """
 
-    __slots__ = ("_done", "_head", "_lowest", "_mappings", "_ordered")
+    __slots__ = ("_done", "_head", "_lowest", "_lowest_head", "_mappings", "_ordered")
 
     def __init__(self) -> None:
         self._mappings: list[Mapping] = []
         #: Indices: of the first one that is outstanding, of the first one not acknowledged at both levels.
         self._head: int = 0
         self._done: int = 0
-        #: Those than which none that came later has a lower DSN: the first one has the lowest of all.
-        self._lowest: deque[Mapping] = deque()
-        #: DSNs increase: nothing was sent here that other subflows had before.
+        #: The DSNs of what is outstanding increase: nothing was sent here that other subflows had before.
         self._ordered: bool = True
+        #: Where they do not: from an index on, those than which none that came later has a lower DSN. The
+        #: first one has the lowest of all.
+        self._lowest: list[Mapping] = []
+        self._lowest_head: int = 0
 
     def __len__(self) -> int:
         """Return the number of mappings that are outstanding."""
@@ -68,13 +72,19 @@ class SentMappings:
 
     def append(self, mapping: Mapping) -> None:
         """Note a mapping that is about to be sent."""
-        if self._mappings and mapping.dsn < self._mappings[-1].dsn:
+        mappings = self._mappings
+        if self._head == len(mappings):
+            self._ordered = True
+        elif self._ordered and mapping.dsn < mappings[-1].dsn:
             self._ordered = False
-        self._mappings.append(mapping)
-        lowest = self._lowest
-        while lowest and lowest[-1].dsn >= mapping.dsn:
-            lowest.pop()
-        lowest.append(mapping)
+            self._lowest = mappings[self._head :]
+            self._lowest_head = 0
+        mappings.append(mapping)
+        if not self._ordered:
+            lowest = self._lowest
+            while len(lowest) > self._lowest_head and lowest[-1].dsn >= mapping.dsn:
+                lowest.pop()
+            lowest.append(mapping)
 
     def at(self, seq: int) -> Mapping:
         """Return the mapping that covers a sequence number of the subflow."""
@@ -82,19 +92,25 @@ class SentMappings:
         last = mappings[-1]
         if seq >= last.ssn:
             return last
-        return mappings[bisect_right(mappings, seq, lo=self._head, key=_ssn) - 1]
+        low, high = self._head, len(mappings) - 1
+        while low + 1 < high:
+            middle = (low + high) // 2
+            if mappings[middle].ssn > seq:
+                high = middle
+            else:
+                low = middle
+        return mappings[low]
 
     def acknowledge(self, ack: int, data_ack: int) -> None:
         """Take an acknowledgment of the subflow, and what the connection has acknowledged until then."""
         mappings = self._mappings
         head = self._head
-        lowest = self._lowest
         while head < len(mappings):
             mapping = mappings[head]
             if mapping.ssn + mapping.length > ack:
                 break
-            if lowest[0] is mapping:
-                lowest.popleft()
+            if not self._ordered and self._lowest[self._lowest_head] is mapping:
+                self._pass_lowest()
             head += 1
         done = self._done
         while done < head and mappings[done].dsn + mappings[done].length <= data_ack:
@@ -106,9 +122,18 @@ class SentMappings:
         self._head = head
         self._done = done
 
+    def _pass_lowest(self) -> None:
+        """The mapping of the lowest DSN is acknowledged."""
+        self._lowest_head += 1
+        if self._lowest_head >= _COMPACT and self._lowest_head * 2 >= len(self._lowest):
+            del self._lowest[: self._lowest_head]
+            self._lowest_head = 0
+
     def lowest(self) -> int:
         """Return the lowest DSN that is outstanding, ``NEVER`` without any."""
-        return self._lowest[0].dsn if self._lowest else NEVER
+        if self._head == len(self._mappings):
+            return NEVER
+        return self._mappings[self._head].dsn if self._ordered else self._lowest[self._lowest_head].dsn
 
     def carries(self, dsn: int) -> bool:
         """Return whether the byte of a DSN is outstanding."""
@@ -155,14 +180,25 @@ def _ssn(mapping: Mapping) -> int:
 class ReceivedMappings:
     """The mappings that a peer has named for data not yet handed on, in order of the subflow."""
 
-    __slots__ = ("mappings",)
+    __slots__ = ("_head", "_mappings")
 
     def __init__(self) -> None:
-        self.mappings: list[Mapping] = []
+        self._mappings: list[Mapping] = []
+        #: Index of the first one that is not forgotten.
+        self._head: int = 0
 
     def __len__(self) -> int:
         """Return the number of mappings."""
-        return len(self.mappings)
+        return len(self._mappings) - self._head
+
+    @property
+    def mappings(self) -> list[Mapping]:
+        """All of them."""
+        return self._mappings[self._head :]
+
+    def begin_at(self, seq: int) -> bool:
+        """Return whether none maps anything below a sequence number."""
+        return self._head == len(self._mappings) or self._mappings[self._head].ssn >= seq
 
     def add(self, mapping: Mapping) -> bool:
         """Keep a mapping; return False if it contradicts one that is known (it never may change).
@@ -170,10 +206,18 @@ class ReceivedMappings:
         What overlaps must say the same; then only the rest of it is new. With checksums, which cover a
         mapping as a whole, it must be the same mapping.
         """
-        mappings = self.mappings
-        index = bisect_right(mappings, mapping.ssn, key=_ssn)
+        mappings = self._mappings
+        head = self._head
         left, right = mapping.ssn, mapping.ssn + mapping.length
-        first = index - 1 if index and mappings[index - 1].ssn + mappings[index - 1].length > left else index
+        if head == len(mappings) or mappings[-1].ssn + mappings[-1].length <= left:
+            mappings.append(mapping)
+            return True
+        index = bisect_right(mappings, left, lo=head, key=_ssn)
+        first = (
+            index - 1
+            if index > head and mappings[index - 1].ssn + mappings[index - 1].length > left
+            else index
+        )
         last = first
         while last < len(mappings) and mappings[last].ssn < right:
             last += 1
@@ -195,18 +239,30 @@ class ReceivedMappings:
         return True
 
     def _insert(self, left: int, right: int, shift: int) -> None:
-        insort(self.mappings, Mapping(left, left + shift, right - left, False), key=_ssn)
+        insort(self._mappings, Mapping(left, left + shift, right - left, False), lo=self._head, key=_ssn)
 
     def at(self, seq: int) -> Mapping | None:
         """Return the mapping that covers a sequence number of the subflow, or None."""
-        mappings = self.mappings
-        index = bisect_right(mappings, seq, key=_ssn) - 1
-        if index < 0 or mappings[index].ssn + mappings[index].length <= seq:
+        mappings = self._mappings
+        head = self._head
+        if head == len(mappings) or mappings[head].ssn > seq:
             return None
-        return mappings[index]
+        index = head
+        if mappings[head].ssn + mappings[head].length <= seq:
+            index = bisect_right(mappings, seq, lo=head, key=_ssn) - 1
+        mapping = mappings[index]
+        return mapping if seq < mapping.ssn + mapping.length else None
 
     def forget_below(self, seq: int) -> None:
         """Forget what lies below a sequence number completely."""
-        mappings = self.mappings
-        while mappings and mappings[0].ssn + mappings[0].length <= seq:
-            del mappings[0]
+        mappings = self._mappings
+        head = self._head
+        while head < len(mappings) and mappings[head].ssn + mappings[head].length <= seq:
+            head += 1
+        if head == len(mappings):
+            mappings.clear()
+            head = 0
+        elif head >= _COMPACT and head * 2 >= len(mappings):
+            del mappings[:head]
+            head = 0
+        self._head = head

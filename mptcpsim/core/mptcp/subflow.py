@@ -210,7 +210,7 @@ class Subflow(SubflowOutput):
         inbound = self._inbound
         incoming = self.incoming
         if (
-            incoming.received.mappings
+            not incoming.received.begin_at(segment.seq + segment.length)
             or connection.agreed.checksum
             or dss.dsn_octets > inbound.ack_octets
             or not segment.length

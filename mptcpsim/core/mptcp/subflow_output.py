@@ -85,7 +85,7 @@ class SubflowOutput(SubflowParts):
         ssn = sender.end
         if ssn + length > sender.wnd_end and not self._maps_ahead:
             # The window of the connection has stretched that of the subflow.
-            self.connection.count("MPTcpExtSndWndShared")
+            self.connection.counters().count_send_shared()
         checksum = UNKNOWN
         connection = self.connection
         if connection.agreed.checksum:
@@ -211,7 +211,7 @@ class SubflowOutput(SubflowParts):
                 self._wnd_end_sent = edge
                 if not inbound.note_announced(edge):
                     # Another subflow has announced this edge before (section 3.3.5).
-                    self.connection.count("MPTcpExtRcvWndShared")
+                    self.connection.counters().count_receive_shared()
         if not field:
             tcp.log(ZERO, now, seq, length)
         payload: bytes | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from mptcpsim.core.config import TcpConfig
+from mptcpsim.core.counters import Counters
 from mptcpsim.core.host import TimerOwner, TransportHost
 from mptcpsim.core.segment import TCP_HEADER, FourTuple, Segment, ip_header_length
 from mptcpsim.core.sequences import SequenceMap
@@ -116,6 +117,10 @@ class ControlBlock(TimerOwner):
         self.note("state", TRANSITION_TEXTS[before, cause])
 
     # --- Small services -------------------------------------------------------------------------
+
+    def counters(self) -> Counters:
+        """Return the counters of the host."""
+        return self._host.counters
 
     def count(self, name: str) -> None:
         """Count under a name of Linux's MIB."""

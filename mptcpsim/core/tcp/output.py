@@ -338,12 +338,11 @@ class Output(SendState):
             self.recovery.rack.on_resent(record)
         if self.recovery.ca_state == RECOVERY:
             self.recovery.prr.on_sent(data)
-            self.tcp.count("TcpExtTCPFastRetrans")
         self.sent_bytes += data
         self.resent_bytes += data
         self.resent_segments += 1
         self.last_sent_at = now
-        self.tcp.count("TcpRetransSegs")
+        self.tcp.counters().count_retransmitted(self.recovery.ca_state == RECOVERY)
         flags = ACK | FIN if record.fin else ACK
         if record.seq + data == self.end:
             flags |= PSH

@@ -10,7 +10,6 @@ a pointer that only moves forward.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Final
 
 from mptcpsim.core.tcp.scoreboard import Scoreboard, Sent
@@ -18,6 +17,7 @@ from mptcpsim.units import NEVER
 
 _DUP_THRESH: Final = 3
 _REO_PERSIST: Final = 16
+_COMPACT: Final = 256
 
 
 class Rack:
@@ -35,6 +35,8 @@ class Rack:
         "_acked_at",
         "_newest",
         "_resent",
+        "_resent_head",
+        "_resent_orders",
         "_scan",
         "board",
         "fack",
@@ -59,16 +61,17 @@ class Rack:
         #: Newest transmission that the present ACK delivers, and when that ACK came.
         self._newest: int = 0
         self._acked_at: int = -1
-        #: What was sent again, oldest first, with its order; None before the first.
-        self._resent: deque[tuple[int, Sent]] | None = None
+        #: Records that were sent again, the number of each transmission, and the first not yet judged.
+        self._resent: list[Sent] = []
+        self._resent_orders: list[int] = []
+        self._resent_head: int = 0
         #: Position (list index + trimmed) of the first record not yet looked at.
         self._scan: int = 0
 
     def on_resent(self, record: Sent) -> None:
         """Note that ``record`` was just sent again."""
-        if self._resent is None:
-            self._resent = deque()
-        self._resent.append((record.order, record))
+        self._resent.append(record)
+        self._resent_orders.append(record.order)
 
     def rewind(self) -> None:
         """Look at every outstanding record again: records were inserted, or SACKs withdrawn."""
@@ -151,8 +154,10 @@ class Rack:
             index += 1
         self._scan = index + board.trimmed
         resent = self._resent
-        while resent is not None and resent:
-            order, record = resent[0]
+        head = self._resent_head
+        while head < len(resent):
+            record = resent[head]
+            order = self._resent_orders[head]
             if record.in_flight_again and record.order == order:
                 if order >= self.order:
                     break
@@ -162,7 +167,12 @@ class Rack:
                     break
                 board.mark_lost(record)
                 marked += 1
-            resent.popleft()
+            head += 1
+        if head >= _COMPACT and head * 2 >= len(resent):
+            del resent[:head]
+            del self._resent_orders[:head]
+            head = 0
+        self._resent_head = head
         return marked, again
 
     def mark_on_timeout(self, now: int, una: int, reo_wnd: int) -> None:

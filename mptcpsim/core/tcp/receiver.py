@@ -309,16 +309,7 @@ class Receiver:
             return
         gap_filled = len(self.out_of_order) > 0
         if gap_filled:
-            fresh = self.out_of_order.add(left, right)
-            for low, high in fresh:
-                self.tcp.check(segment, low, high)
-            self._note_known(left, right, fresh)
-            merged = self.out_of_order.around(left)
-            assert merged is not None
-            right = merged[1]
-            self.out_of_order.remove_below(right)
-            self.recent = [block for block in self.recent if block[0] > right]
-            self._recall_blocks()
+            right = self._fill_gap(segment, left, right)
         else:
             self.tcp.check(segment, left, right)
         self.nxt = right
@@ -333,30 +324,67 @@ class Receiver:
             self.ack_at = now + self.delayed_ack
             self.tcp.wake_by(self.ack_at)
 
+    def _fill_gap(self, segment: Segment, left: int, right: int) -> int:
+        """Take bytes that come next while others wait behind a gap; return up to where all is in order."""
+        ranges = self.out_of_order
+        end = ranges.take_first(right)
+        if end >= 0:
+            self.tcp.check(segment, left, right)
+            if end == right:
+                return end
+        else:
+            fresh = ranges.add(left, right)
+            for low, high in fresh:
+                self.tcp.check(segment, low, high)
+            self._note_known(left, right, fresh)
+            merged = ranges.around(left)
+            assert merged is not None
+            end = merged[1]
+            ranges.remove_below(end)
+        self.recent = [block for block in self.recent if block[0] > end]
+        self._recall_blocks()
+        return end
+
     def _queue_out_of_order(self, segment: Segment, left: int, right: int) -> None:
         """Keep data that does not come next, and ACK at once (RFC 5681 section 4.2)."""
         self.ack_now = True
-        fresh = self.out_of_order.add(left, right)
-        for low, high in fresh:
-            self.tcp.check(segment, low, high)
-        self._note_known(left, right, fresh)
-        if fresh:
-            self.tcp.count("TcpExtTCPOFOQueue")
-        block = self.out_of_order.around(left)
-        assert block is not None
-        self.recent = [block, *(b for b in self.recent if b[1] <= block[0] or b[0] > block[1])][:4]
+        ranges = self.out_of_order
+        recent = self.recent
+        if ranges.add_above(left, right):
+            self.tcp.check(segment, left, right)
+            self.tcp.counters().count_queued()
+            block = ranges.last()
+            if recent and recent[0][0] == block[0]:
+                # It goes on where the last one ended.
+                recent[0] = block
+                return
+            if block[0] == left:
+                recent.insert(0, block)
+                del recent[4:]
+                return
+        else:
+            fresh = ranges.add(left, right)
+            for low, high in fresh:
+                self.tcp.check(segment, low, high)
+            self._note_known(left, right, fresh)
+            if fresh:
+                self.tcp.counters().count_queued()
+            found = ranges.around(left)
+            assert found is not None
+            block = found
+        self.recent = [block, *[b for b in recent if b[1] <= block[0] or b[0] > block[1]]][:4]
         self._recall_blocks()
 
     def _recall_blocks(self) -> None:
         """Report older blocks again that newer ones had displaced, as room permits (RFC 2018 section 4)."""
         recent = self.recent
-        lefts, rights = self.out_of_order.lefts, self.out_of_order.rights
-        index = len(lefts)
-        while len(recent) < 4 and index > 0:
-            index -= 1
-            block = (lefts[index], rights[index])
+        if len(recent) >= min(4, len(self.out_of_order)):
+            return
+        for block in self.out_of_order.highest_ranges(4):
             if block not in recent:
                 recent.append(block)
+                if len(recent) == 4:
+                    return
 
     def note_old(self, left: int, right: int) -> None:
         """A segment arrived whose bytes were all delivered before."""

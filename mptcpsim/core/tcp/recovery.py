@@ -306,14 +306,12 @@ class Recovery:
         """Mark lost what IsLost() of section 4 says, looking at no record twice."""
         board = self.board
         sender = self.sender
-        ranges = board.ranges
         threshold = -1
         above = 0
-        for count in range(1, min(len(ranges), DUP_THRESH) + 1):
-            index = len(ranges) - count
-            above += ranges.rights[index] - ranges.lefts[index]
+        for count, (left, right) in enumerate(board.ranges.highest_ranges(DUP_THRESH), start=1):
+            above += right - left
             if above > (DUP_THRESH - 1) * sender.mss or count >= DUP_THRESH:
-                threshold = ranges.lefts[index]
+                threshold = left
                 break
         if threshold < 0 and self.dupacks >= DUP_THRESH and self.ca_state == OPEN and len(board):
             threshold = board.records[board.head].end

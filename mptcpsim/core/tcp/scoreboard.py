@@ -10,11 +10,14 @@ from __future__ import annotations
 from heapq import heappop, heappush
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 from mptcpsim.core.ranges import Ranges
 
 _COMPACT: Final = 256
 
 
+@mypyc_attr(acyclic=True, free_list_len=1)
 class Sent:
     """A segment that was sent.
 
@@ -97,6 +100,59 @@ class Sent:
         self.order = order
 
 
+class ResendQueue:
+    """Records that were taken for lost, in order of sequence.
+
+    A detector walks the window upwards, so that nearly every record comes behind all that wait and joins a
+    list. The others, such as retransmissions that were lost, go on a heap.
+    """
+
+    __slots__ = ("_count", "_head", "_others", "_records")
+
+    def __init__(self) -> None:
+        self._records: list[Sent] = []
+        #: Index of the first record of the list that may still wait.
+        self._head: int = 0
+        self._others: list[tuple[int, int, Sent]] = []
+        self._count: int = 0
+
+    def add(self, record: Sent) -> None:
+        """Queue a record."""
+        records = self._records
+        if self._head == len(records) or records[-1].seq <= record.seq:
+            records.append(record)
+        else:
+            self._count += 1
+            heappush(self._others, (record.seq, self._count, record))
+
+    def first(self, una: int) -> Sent | None:
+        """Return the first record that is lost and was not sent since, or None; forget those before it.
+
+        Args:
+            una: what ends here or below is acknowledged.
+        """
+        records = self._records
+        head = self._head
+        found: Sent | None = None
+        while head < len(records):
+            record = records[head]
+            if record.lost and not record.in_flight_again and not record.sacked and record.end > una:
+                found = record
+                break
+            head += 1
+        if head >= _COMPACT and head * 2 >= len(records):
+            del records[:head]
+            head = 0
+        self._head = head
+        others = self._others
+        while others:
+            record = others[0][2]
+            if record.lost and not record.in_flight_again and not record.sacked and record.end > una:
+                return record if found is None or record.seq < found.seq else found
+            heappop(others)
+        return found
+
+
 class Scoreboard:
     """The outstanding segments of a sender.
 
@@ -110,7 +166,8 @@ class Scoreboard:
     """
 
     __slots__ = (
-        "_order",
+        "_reported",
+        "_sacked_to",
         "_to_resend",
         "head",
         "lost",
@@ -137,8 +194,11 @@ class Scoreboard:
         self.trimmed: int = 0
         #: How often a record was taken for lost.
         self.marked: int = 0
-        self._to_resend: list[tuple[int, int, Sent]] = []
-        self._order: int = 0
+        self._to_resend = ResendQueue()
+        #: The SACK blocks of the last ACK, if ``ranges`` holds all of them above it.
+        self._reported: tuple[tuple[int, int], ...] = ()
+        #: Position (list index + trimmed) behind the record that was SACKed last.
+        self._sacked_to: int = 0
 
     def __len__(self) -> int:
         """Return the number of outstanding segments."""
@@ -193,6 +253,38 @@ class Scoreboard:
                 low = middle + 1
         return low
 
+    def index_to_sack(self, seq: int) -> int:
+        """Return the same, quickly for what lies just above the record that was SACKed last."""
+        records = self.records
+        index = self._sacked_to - self.trimmed
+        if self.head < index < len(records) and records[index - 1].end <= seq:
+            if records[index].end > seq:
+                return index
+            index += 1
+            if index < len(records) and records[index].end > seq:
+                return index
+        return self.index_at(seq)
+
+    def note_sacked_to(self, index: int) -> None:
+        """Note the list index behind the record that was SACKed last."""
+        self._sacked_to = index + self.trimmed
+
+    def take_report(self, blocks: tuple[tuple[int, int], ...], nxt: int) -> list[tuple[int, int]]:
+        """Return those SACK blocks that the ACK before has not reported: most are repeated.
+
+        Args:
+            blocks: of an ACK; the caller takes all of them that end at ``nxt`` or below it into ``ranges``.
+            nxt: what comes next for the first time.
+        """
+        news: list[tuple[int, int]] = []
+        whole = True
+        for block in blocks:
+            if block not in self._reported:
+                news.append(block)
+                whole = whole and block[1] <= nxt
+        self._reported = blocks if whole else ()
+        return news
+
     def split(self, index: int, point: int) -> Sent:
         """Split the record at list ``index`` at sequence number ``point``; return the second half."""
         second = self.records[index].split_at(point)
@@ -235,18 +327,11 @@ class Scoreboard:
         record.mark_resent(now, self.transmissions)
 
     def _queue(self, record: Sent) -> None:
-        self._order += 1
-        heappush(self._to_resend, (record.seq, self._order, record))
+        self._to_resend.add(record)
 
     def next_lost(self, una: int) -> Sent | None:
         """Return the first record that is lost and was not sent since, or None."""
-        queue = self._to_resend
-        while queue:
-            record = queue[0][2]
-            if record.lost and not record.in_flight_again and not record.sacked and record.end > una:
-                return record
-            heappop(queue)
-        return None
+        return self._to_resend.first(una)
 
     def forget_sacks(self) -> None:
         """Take every SACK back: the peer may have reneged (RFC 2018 section 8)."""
@@ -256,3 +341,4 @@ class Scoreboard:
         self.sacked = 0
         self.sacked_segments = 0
         self.ranges.clear()
+        self._reported = ()

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from typing import Final
 
+from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.segment import ECE, FIN, SYN, Segment
 from mptcpsim.core.sequences import UNKNOWN
+from mptcpsim.core.tcp.control_block import ControlBlock
 from mptcpsim.core.tcp.output import Output
+from mptcpsim.core.tcp.receiver import Receiver
 from mptcpsim.core.tcp.recovery import OPEN
 from mptcpsim.core.tcp.scoreboard import Sent
 from mptcpsim.core.window_log import TIMED_OUT
+from mptcpsim.plugins import CongestionControl
 from mptcpsim.units import MILLISECOND, NEVER
 
 _MASK: Final = 0xFFFFFFFF
@@ -22,7 +26,15 @@ _HALF: Final = 0x80000000
 class Sender(Output):
     """The sending half: takes acknowledgments and the retransmission time-out."""
 
-    __slots__ = ()
+    __slots__ = ("_sack_clean", "_sack_newest")
+
+    def __init__(
+        self, tcp: ControlBlock, receiver: Receiver, congestion: CongestionControl, config: TcpConfig
+    ) -> None:
+        super().__init__(tcp, receiver, congestion, config)
+        #: Of what the present ACK newly SACKs: none was sent twice, and when the last one was sent, or -1.
+        self._sack_clean: bool = True
+        self._sack_newest: int = -1
 
     # --- Acknowledgments ----------------------------------------------------------------------
 
@@ -168,38 +180,57 @@ class Sender(Output):
     def _take_sack(self, blocks: tuple[tuple[int, int], ...], ack: int, now: int) -> tuple[int, int]:
         """Mark what the blocks newly report; return the bytes and an RTT sample or -1."""
         board = self.board
-        rack = self.recovery.rack
+        ranges = board.ranges
+        self._sack_clean = True
+        self._sack_newest = -1
+        news = board.take_report(blocks, self.nxt)
+        if len(news) > 1:
+            # In order of sequence: what an earlier ACK, now lost, reported is not out of order.
+            news.sort()
         fresh = 0
-        newest = -1
-        clean = True
-        # In order of sequence: what an earlier ACK, now lost, reported is not out of order.
-        for left, right in sorted(blocks):
+        for left, right in news:
             left = max(left, ack)
             if left >= right or right > self.nxt:
                 continue
-            for low, high in board.ranges.add(left, right):
-                index = board.index_at(low)
-                while index < len(board.records) and board.records[index].seq < high:
-                    record = board.records[index]
-                    if record.seq < low:
-                        self._split(index, low)
-                        index += 1
-                        continue
-                    if record.end > high:
-                        self._split(index, high)
-                    if not record.sacked:
-                        fresh += record.end - record.seq
-                        if rack is not None:
-                            # Above a gap the echoed timestamp is that of the segment before the gap
-                            # (RFC 7323 section 4.3): it does not tell which copy arrived.
-                            rack.on_delivered(record, now, self.rtt.minimum, False)
-                        if record.retransmissions:
-                            clean = False
-                        elif record.sent_at > newest:
-                            newest = record.sent_at
-                        board.mark_sacked(record)
-                    index += 1
-        return fresh, now - newest if clean and newest >= 0 else -1
+            if ranges.add_above(left, right):
+                fresh += self._mark_sacked(left, right, now)
+            else:
+                for low, high in ranges.add(left, right):
+                    fresh += self._mark_sacked(low, high, now)
+        newest = self._sack_newest
+        return fresh, now - newest if self._sack_clean and newest >= 0 else -1
+
+    def _mark_sacked(self, low: int, high: int, now: int) -> int:
+        """Mark what lies between, which was not SACKed before; return how many bytes."""
+        board = self.board
+        rack = self.recovery.rack
+        records = board.records
+        fresh = 0
+        index = board.index_to_sack(low)
+        while index < len(records):
+            record = records[index]
+            if record.seq >= high:
+                break
+            if record.seq < low:
+                self._split(index, low)
+                index += 1
+                continue
+            if record.end > high:
+                self._split(index, high)
+            if not record.sacked:
+                fresh += record.end - record.seq
+                if rack is not None:
+                    # Above a gap the echoed timestamp is that of the segment before the gap
+                    # (RFC 7323 section 4.3): it does not tell which copy arrived.
+                    rack.on_delivered(record, now, self.rtt.minimum, False)
+                if record.retransmissions:
+                    self._sack_clean = False
+                elif record.sent_at > self._sack_newest:
+                    self._sack_newest = record.sent_at
+                board.mark_sacked(record)
+            index += 1
+        board.note_sacked_to(index)
+        return fresh
 
     def _echo_is_older(self, echo: int, record: Sent) -> bool:
         """Return whether an echoed timestamp precedes the record's last transmission (RFC 8985 6.2)."""

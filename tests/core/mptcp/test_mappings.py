@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mptcpsim.core.mptcp.mappings import Mapping, ReceivedMappings
+from mptcpsim.core.mptcp.mappings import Mapping, ReceivedMappings, SentMappings
 from mptcpsim.core.sequences import UNKNOWN
+from mptcpsim.units import NEVER
 
 
 def kept(received: ReceivedMappings) -> list[tuple[int, int, int]]:
@@ -64,3 +65,53 @@ def test_every_byte_is_where_some_mapping_put_it(pieces: list[tuple[int, int]], 
         assert (found is not None) == (seq in covered)
         assert found is None or found.dsn - found.ssn == shift
     assert sum(m.length for m in received.mappings) == len(covered), "no byte twice"
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 40), st.booleans(), st.integers(0, 200), st.integers(0, 400)), max_size=80
+    )
+)
+def test_what_was_sent_is_found(steps: list[tuple[int, bool, int, int]]) -> None:
+    """New data and repeated data in any order, against a plain list."""
+    sent = SentMappings()
+    plain: list[Mapping] = []
+    ssn = new = 1
+    acknowledged = 0
+    for length, repeats, back, ack in steps:
+        one = Mapping(ssn, max(new - back, 1) if repeats else new, length, False)
+        sent.append(one)
+        plain.append(one)
+        ssn += length
+        new = max(new, one.dsn + length)
+        acknowledged = max(acknowledged, min(ack, ssn))
+        sent.acknowledge(acknowledged, 0)
+        plain = [m for m in plain if m.ssn + m.length > acknowledged]
+        assert sent.outstanding() == plain
+        assert sent.lowest() == min((m.dsn for m in plain), default=NEVER)
+        for m in plain:
+            assert sent.at(m.ssn) is sent.at(m.ssn + m.length - 1) is m
+        for dsn in range(0, new + 2, 7):
+            assert sent.carries(dsn) == any(m.dsn <= dsn < m.dsn + m.length for m in plain)
+            below = sum(max(0, min(m.dsn + m.length, dsn) - m.dsn) for m in plain)
+            assert sent.bytes_below(dsn) == below
+
+
+@given(st.lists(st.tuples(st.integers(1, 60), st.integers(1, 30), st.integers(0, 60)), max_size=60))
+def test_what_was_delivered_is_forgotten(steps: list[tuple[int, int, int]]) -> None:
+    """However mappings come and go, those that are kept are found, and what begins where is known."""
+    received = ReceivedMappings()
+    bottom = 1
+    for ssn, length, delivered in steps:
+        left = max(ssn, bottom)
+        assert received.add(mapping(left, left + 7, length))
+        bottom = max(bottom, min(delivered, bottom + 20))
+        received.forget_below(bottom)
+        kept_now = received.mappings
+        assert len(received) == len(kept_now)
+        assert [m.ssn for m in kept_now] == sorted({m.ssn for m in kept_now})
+        assert all(m.ssn + m.length > bottom for m in kept_now)
+        for seq in range(bottom, 95, 3):
+            expected = [m for m in kept_now if m.ssn <= seq < m.ssn + m.length]
+            assert received.at(seq) is (expected[0] if expected else None)
+            assert received.begin_at(seq) == all(m.ssn >= seq for m in kept_now)
