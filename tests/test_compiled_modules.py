@@ -45,7 +45,7 @@ INTERPRETED_FOLDERS: dict[str, tuple[str, ...]] = {
     "results": (),
     "route": (),
     "scenario": (),
-    "sim": ("loop.py",),
+    "sim": ("heapq_loop.py", "loop.py"),
     "sweep": (),
     "topologies": (),
 }

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from mypy_extensions import mypyc_attr
+from mypy_extensions import i64, mypyc_attr
 
 from mptcpsim.core.mptcp_options import Dss, MptcpOption, mptcp_length
 from mptcpsim.core.sequences import UNKNOWN, SequenceMap
@@ -35,6 +35,9 @@ ECT0: Final = 2
 CE: Final = 3
 
 DEFAULT_TTL: Final = 64
+
+#: When a packet comes out of a pipe that is in none.
+IN_NO_PIPE: Final = -1
 
 #: Bytes of an IPv4 / IPv6 header without options, and of a TCP header without options.
 IPV4_HEADER: Final = 20
@@ -73,7 +76,6 @@ def ip_header_length(address: str) -> int:
     return IPV6_HEADER if ":" in address else IPV4_HEADER
 
 
-@mypyc_attr(allow_interpreted_subclasses=True)
 class Packet:
     """The part of a packet that links, queues and routers see.
 
@@ -86,9 +88,14 @@ class Packet:
         damaged: a bit was flipped in flight; the receiver's checksum finds it.
         next_hop: whom it is sent to on the way through switches: the address of a router, empty for
             the destination itself. It stands for the Ethernet header, and has no bytes here.
+        due: when it comes out of the pipe that it is in, ns; ``IN_NO_PIPE``: it is in none.
+        departs: when it leaves the transmitter of that pipe, ns.
+        behind: the packet behind it in that pipe.
+
+    The last three belong to the pipe (``net.fifo``); a copy is in no pipe.
     """
 
-    __slots__ = ("damaged", "df", "ecn", "flow", "next_hop", "size", "ttl")
+    __slots__ = ("behind", "damaged", "departs", "df", "due", "ecn", "flow", "next_hop", "size", "ttl")
 
     def __init__(self, flow: FourTuple, size: int, ecn: int = NOT_ECT) -> None:
         self.flow = flow
@@ -98,6 +105,9 @@ class Packet:
         self.df = True
         self.damaged = False
         self.next_hop = ""
+        self.due: i64 = IN_NO_PIPE
+        self.departs: i64 = 0
+        self.behind: Packet | None = None
 
     def clone(self) -> Packet:
         """Return a copy that may be modified."""
@@ -139,6 +149,7 @@ class TcpOption:
         raise NotImplementedError
 
 
+@mypyc_attr(free_list_len=1)
 class Segment(Packet):
     """A TCP segment.
 
@@ -216,6 +227,9 @@ class Segment(Packet):
         self.df = True
         self.damaged = False
         self.next_hop = ""
+        self.due = IN_NO_PIPE
+        self.departs = 0
+        self.behind = None
         self.sequences = sequences
         self.flags = flags
         self.seq = seq

@@ -9,6 +9,7 @@ from mypy_extensions import mypyc_attr
 
 from mptcpsim.core.segment import Packet
 from mptcpsim.net.node import Interface, Node
+from mptcpsim.net.pipe import Pipe
 from mptcpsim.net.policy import Verdict
 from mptcpsim.sim.loop import Loop
 
@@ -82,9 +83,13 @@ class CarryingNode(Node):
 
 
 class Leaving(Course):
-    """The packet leaves by an interface."""
+    """The packet leaves by an interface.
 
-    __slots__ = ("_gateway", "_send")
+    Attributes:
+        pipe: what ``send`` sends into, if there is nothing before it and no switch behind it; else None.
+    """
+
+    __slots__ = ("_gateway", "_send", "pipe")
 
     def __init__(
         self, crosses: bool, lasting: bool, interface: Interface, gateway: str, destination: str
@@ -95,6 +100,7 @@ class Leaving(Course):
         self._gateway = gateway
         self._send = interface.send
         switched = interface.peer is not None and interface.peer.node.BELOW_IP
+        self.pipe: Pipe | None = None if switched else interface.plain_pipe()
         self.send = self._send_on if switched or interface.device is not None else interface.send
 
     def _send_on(self, packet: Packet) -> None:

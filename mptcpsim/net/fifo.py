@@ -2,77 +2,92 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
-from itertools import islice
 
-from mptcpsim.core.segment import Packet
+from mypy_extensions import i64
+
+from mptcpsim.core.segment import IN_NO_PIPE, Packet
 from mptcpsim.net.pipe import DROP_DOWN, DROP_QUEUE, Pipe, PipeSettings, make_discipline
 from mptcpsim.plugins import PASS, QueueDiscipline
 from mptcpsim.sim.loop import Loop
+from mptcpsim.units import NEVER
 
 
 class FifoPipe(Pipe):
     """The analytic pipe: a packet's departure is computed when it arrives.
 
-    ``_flight`` holds every packet inside with the instant of its delivery, and has its
-    head's delivery pending as an event; ``_departures`` holds the departures of those
-    that have not left the transmitter yet, which are the last ones of ``_flight``.
+    The packets inside are linked through themselves, each to the one behind it, in the order in which
+    they are delivered, and each knows when it departs and when it is due. The pipe is the event of the
+    first one's delivery. The packets that have not left the transmitter are the last ones; ``_unsent``
+    is the first of these. It moves on when somebody looks: see ``_settle``.
     """
 
     __slots__ = (
-        "_arrival",
         "_burst",
         "_created",
         "_credit",
-        "_departures",
-        "_flight",
+        "_first",
         "_floor",
         "_free",
         "_idle",
         "_kept_rate",
         "_kept_until",
+        "_last",
+        "_lasts",
+        "_late",
         "_plain",
         "_qdisc",
         "_service",
-        "_sizes",
+        "_size",
+        "_slots",
         "_stale",
         "_started",
+        "_unsent",
         "_unsent_bytes",
+        "_unsent_packets",
         "_weighs",
     )
 
     def __init__(self, loop: Loop, name: str, settings: PipeSettings, seed: int) -> None:
         super().__init__(loop, name, settings, seed, "fifo")
-        now = loop.now
-        self._departures: deque[int] = deque()
-        self._flight: deque[tuple[int, Packet]] = deque()
+        now: i64 = loop.now
+        #: The packets inside: the next one to be delivered, the one that came last.
+        self._first: Packet | None = None
+        self._last: Packet | None = None
+        #: The packet in service, those that wait behind it being linked to it; how many these are together.
+        self._unsent: Packet | None = None
+        self._unsent_packets: i64 = 0
         #: When the transmitter is, or became, free; how long it has been idle before that.
-        self._free: int = now
-        self._idle: int = 0
-        self._created: int = now
-        #: Serialisation times by packet size.
-        self._service: dict[int, int] = {}
+        self._free: i64 = now
+        self._idle: i64 = 0
+        self._created: i64 = now
+        #: Serialisation time of a packet of the size that came last.
+        self._size: int = -1
+        self._service: i64 = 0
+        #: How long packets are in flight; how many may wait, where the limit is one in slots.
+        self._lasts: i64 = 0
+        self._slots: i64 = 0
         #: Burst credit, in ns of transmission: at most, and left over at the instant ``_free``.
-        self._burst: int = self._burst_time()
+        self._burst: int = 0
         self._credit: int = 0
         #: No delivery before this instant, after the delay was shortened.
-        self._floor: int = 0
+        self._floor: i64 = 0
         #: When the last packet went, or goes, into service.
-        self._started: int = now
+        self._started: i64 = now
         self._qdisc: QueueDiscipline | None = make_discipline(settings.qdisc, settings.qdisc_parameters)
-        self._start_discipline()
-        #: Sizes of the packets in ``_departures`` and their sum, where the bytes waiting matter.
+        #: The bytes waiting matter, and what they are, the packet in service included.
         self._weighs: bool = self.limit_in_bytes or self._qdisc is not None
-        self._sizes: deque[int] = deque()
-        self._unsent_bytes: int = 0
-        #: Instants of pending events that have become void.
+        self._unsent_bytes: i64 = 0
+        #: Instants of pending events that have become void. While there are any, the pipe is on the heap
+        #: maybe, and its next delivery is an event of its own, which calls ``_late``.
         self._stale: list[int] = []
         #: The end of a packet that was in service when the rate changed, and its own rate.
-        self._kept_until: int = -1
+        self._kept_until: i64 = -1
         self._kept_rate: int = 0
-        self._arrival: Callable[[], None] = self._arrive
         self._plain: bool = False
+        self._late: Callable[[], None] = self.fire
+        self._burst = self._burst_time()
+        self._start_discipline()
         self._configured()
 
     def send(self, packet: Packet) -> None:
@@ -81,68 +96,115 @@ class FifoPipe(Pipe):
             self._send_checked(packet)
             return
         # What _send_checked and _enqueue do when there is nothing but a limit in slots.
-        loop = self._loop
-        now = loop.now
-        departures = self._departures
-        while departures and departures[0] <= now:
-            departures.popleft()
-        if len(departures) > self.limit:
+        now = self._loop.now
+        unsent = self._unsent
+        while unsent is not None and unsent.departs <= now:
+            unsent = unsent.behind
+            self._unsent = unsent
+            self._unsent_packets -= 1
+        if self._unsent_packets > self._slots:
             self.drop(packet, DROP_QUEUE)
             return
-        at = self._free
-        if at < now:
-            self._idle += now - at
-            at = now
-        service = self._service.get(packet.size)
-        if service is None:
-            service = self._service[packet.size] = self._serialisation(packet.size)
-        at += service
-        self._free = at
-        departures.append(at)
-        at += self.delay_ns
-        flight = self._flight
-        if not flight:
-            loop.schedule(at, self._arrival)
-        flight.append((at, packet))
+        departure = self._free
+        if departure < now:
+            self._idle += now - departure
+            departure = now
+        size = packet.size
+        if size != self._size:
+            self._size = size
+            self._service = min(self._serialisation(size), NEVER)
+        departure += self._service
+        if departure > NEVER:
+            departure = NEVER
+        self._append(packet, departure, departure + self._lasts)
 
-    def _arrive(self) -> None:
+    def _append(self, packet: Packet, departure: i64, due: i64) -> None:
+        """Put a packet behind all others."""
+        if due > NEVER:
+            due = NEVER
+        if packet.due != IN_NO_PIPE:
+            # The same object is sent again before it has arrived.
+            packet = packet.clone()
+        packet.departs = departure
+        packet.due = due
+        self._free = departure
+        last = self._last
+        if last is not None:
+            last.behind = packet
+        else:
+            self._first = packet
+            if self._stale:
+                self._loop.schedule(due, self._late)
+            else:
+                self._loop.push(due, self)
+        self._last = packet
+        if self._unsent is None:
+            self._unsent = packet
+        self._unsent_packets += 1
+
+    def fire(self) -> None:
         """Deliver the packet that is due."""
         if self._stale and self._is_void():
             return
-        flight = self._flight
-        packet = flight.popleft()[1]
-        if flight:
-            self._loop.schedule(flight[0][0], self._arrival)
+        packet = self._first
+        assert packet is not None
+        behind = packet.behind
+        self._first = behind
+        if packet is self._unsent:
+            # It departs at this instant, or nobody has looked since it did.
+            self._unsent = behind
+            self._unsent_packets -= 1
+            self._unsent_bytes -= packet.size
+        if behind is None:
+            self._last = None
+        else:
+            packet.behind = None
+            if self._stale:
+                self._loop.schedule(behind.due, self._late)
+            else:
+                self._loop.push(behind.due, self)
+        packet.due = IN_NO_PIPE
         self.packets += 1
         self.bytes += packet.size
-        self.sink(packet)
+        end = self._end
+        if end is not None:
+            end.deliver(packet)
+        else:
+            self._sink(packet)
 
     def queue_packets(self, now: int) -> int:
         """Return how many packets are waiting at ``now``, not counting the one in service."""
         self._settle(now)
-        unsent = len(self._departures)
+        unsent = self._unsent_packets
         return unsent - 1 if unsent else 0
 
     def queue_bytes(self, now: int) -> int:
         """Return how many bytes are waiting at ``now``, not counting the packet in service."""
         self._settle(now)
-        unsent = len(self._departures)
-        if unsent < 2:
+        unsent = self._unsent
+        if unsent is None:
             return 0
-        if self._weighs:
-            return self._unsent_bytes - self._sizes[0]
-        return sum(packet.size for _, packet in islice(reversed(self._flight), unsent - 1))
+        return (self._unsent_bytes if self._weighs else self._weigh()) - unsent.size
 
     def busy_time(self, now: int) -> int:
         """Return for how many ns, until ``now``, the transmitter was busy."""
         return min(now, self._free) - self._created - self._idle
 
     def _settle(self, now: int) -> None:
-        departures = self._departures
-        while departures and departures[0] <= now:
-            departures.popleft()
-            if self._weighs:
-                self._unsent_bytes -= self._sizes.popleft()
+        unsent = self._unsent
+        while unsent is not None and unsent.departs <= now:
+            self._unsent_packets -= 1
+            self._unsent_bytes -= unsent.size
+            self._unsent = unsent = unsent.behind
+
+    def _weigh(self) -> int:
+        """Return the bytes of the packets that have not left the transmitter."""
+        total = 0
+        packet = self._unsent
+        while packet is not None:
+            total += packet.size
+            packet = packet.behind
+        return total
 
     def _admit(self, packet: Packet, now: int) -> Packet | None:
         qdisc = self._qdisc
@@ -167,9 +229,8 @@ class FifoPipe(Pipe):
         return self.queue_packets(now) >= self.limit
 
     def _enqueue(self, packet: Packet, now: int) -> None:
-        size = packet.size
-        service = self._serialisation(size)
-        start = self._free
+        service = self._serialisation(packet.size)
+        start: int = self._free
         if start <= now:
             if start < now:
                 self._idle += now - start
@@ -178,26 +239,21 @@ class FifoPipe(Pipe):
             spent = min(self._credit, service)
             self._credit -= spent
             service -= spent
-        departure = start + service
         self._started = start
-        self._free = departure
-        self._departures.append(departure)
-        if self._weighs:
-            self._sizes.append(size)
-            self._unsent_bytes += size
-        delivery = departure + self.delay_ns
+        departure: i64 = min(start + service, NEVER)
+        due: i64 = departure + self._lasts
         if self._floor:
-            if delivery < self._floor:
-                delivery = self._floor
+            if due < self._floor:
+                due = self._floor
             else:
                 self._floor = 0
                 self._configured()
-        flight = self._flight
-        if not flight:
-            self._loop.schedule(delivery, self._arrival)
-        flight.append((delivery, packet))
+        self._append(packet, departure, due)
+        self._unsent_bytes += packet.size
 
     def _configured(self) -> None:
+        self._lasts = min(self.delay_ns, NEVER)
+        self._slots = min(self.limit, NEVER)
         self._plain = (
             self.up
             and self._loss is None
@@ -211,19 +267,20 @@ class FifoPipe(Pipe):
     # --- rare changes ---------------------------------------------------------------------
 
     def _retime(self, now: int, before: int, anew: bool) -> None:
-        departures = self._departures
-        if not departures:
+        unsent = self._unsent
+        if unsent is None:
             return
-        until = departures[0]
+        until: int = unsent.departs
         rate = self._kept_rate if until == self._kept_until else before
         if anew:
-            departures[0] = until = now + self._left(until - now, rate)
+            until = min(now + self._left(until - now, rate), NEVER)
+            unsent.departs = until
             rate = self.rate_bps
         self._kept_until = until
         self._kept_rate = rate
 
     def _rate_changed(self, now: int) -> None:
-        self._service = {}
+        self._size = -1
         self._burst = self._burst_time()
         self._start_discipline()
         self._plan_anew(now, self._due())
@@ -233,11 +290,7 @@ class FifoPipe(Pipe):
 
     def _limit_changed(self) -> None:
         self._weighs = self.limit_in_bytes or self._qdisc is not None
-        unsent = len(self._departures) if self._weighs else 0
-        self._sizes = deque(
-            packet.size for _, packet in islice(self._flight, len(self._flight) - unsent, None)
-        )
-        self._unsent_bytes = sum(self._sizes)
+        self._unsent_bytes = self._weigh()
         self._start_discipline()
         self._configured()
 
@@ -249,38 +302,56 @@ class FifoPipe(Pipe):
 
     def _went_down(self, now: int) -> None:
         due = self._due()
-        flight = self._flight
-        unsent = len(self._departures)
+        flight, unsent = self._take_all()
+        lost: list[Packet] = []
         if self.settings.down_drops_queue and unsent:
-            for packet in self._take_unsent():
-                self.drop(packet, DROP_DOWN)
-            if unsent > 1:
+            lost += unsent
+            if len(unsent) > 1:
                 self._started = now
-            unsent = 0
-            self._departures.clear()
-            self._sizes.clear()
-            self._unsent_bytes = 0
+            unsent = []
             self._free = now
         if self.settings.down_drops_flight:
-            entries = list(flight)
-            flight.clear()
-            for number, entry in enumerate(entries):
-                if entry[0] <= now or number >= len(entries) - unsent:
-                    flight.append(entry)
-                else:
-                    self.drop(entry[1], DROP_DOWN)
+            lost += [packet for packet in flight if packet.due > now]
+            flight = [packet for packet in flight if packet.due <= now]
+        for packet in lost:
+            packet.due = IN_NO_PIPE
+        self._put_back(flight, unsent)
+        for packet in lost:
+            self.drop(packet, DROP_DOWN)
         self._plan_anew(now, due)
+
+    def _take_all(self) -> tuple[list[Packet], list[Packet]]:
+        """Unlink all packets and return them: those in flight, and those that have not departed."""
+        lists: tuple[list[Packet], list[Packet]] = ([], [])
+        which = 0
+        packet = self._first
+        while packet is not None:
+            if packet is self._unsent:
+                which = 1
+            lists[which].append(packet)
+            behind = packet.behind
+            packet.behind = None
+            packet = behind
+        self._first = self._last = self._unsent = None
+        return lists
+
+    def _put_back(self, flight: list[Packet], unsent: list[Packet]) -> None:
+        """Link packets again."""
+        last: Packet | None = None
+        for packet in flight + unsent:
+            if last is None:
+                self._first = packet
+            else:
+                last.behind = packet
+            last = packet
+        self._last = last
+        self._unsent = unsent[0] if unsent else None
+        self._unsent_packets = len(unsent)
+        self._unsent_bytes = self._weigh()
 
     def _due(self) -> int:
         """Return the instant of the pending event, or -1 without one."""
-        return self._flight[0][0] if self._flight else -1
-
-    def _take_unsent(self) -> list[Packet]:
-        """Remove and return the packets that have not departed, in order."""
-        flight = self._flight
-        packets = [flight.pop()[1] for _ in range(len(self._departures))]
-        packets.reverse()
-        return packets
+        return self._first.due if self._first is not None else -1
 
     def _plan_anew(self, now: int, due: int) -> None:
         """Compute departures and deliveries again for all packets but the one in service.
@@ -289,33 +360,32 @@ class FifoPipe(Pipe):
             now: ns.
             due: the instant of the event that was pending before anything was changed, or -1.
         """
-        flight = self._flight
-        departures = self._departures
-        if departures:
-            packets = self._take_unsent()
-            last = flight[-1][0] if flight else 0
-            departure = departures[0]
-            departures.clear()
-            for number, packet in enumerate(packets):
-                if number:
+        last = 0
+        packet = self._first
+        while packet is not None and packet is not self._unsent:
+            last = packet.due
+            packet = packet.behind
+        if packet is not None:
+            departure: int = packet.departs
+            while packet is not None:
+                if packet is not self._unsent:
                     self._started = departure
-                    departure += self._serialisation(packet.size)
-                departures.append(departure)
-                last = max(last, departure + self.delay_ns)
-                flight.append((last, packet))
+                    departure = min(departure + self._serialisation(packet.size), NEVER)
+                packet.departs = departure
+                last = packet.due = min(max(last, departure + self.delay_ns), NEVER)
+                packet = packet.behind
             self._free = departure
-        last = flight[-1][0] if flight else 0
         self._floor = last if last > now + self.delay_ns else 0
         head = self._due()
         if head != due:
             if due >= 0:
                 self._stale.append(due)
             if head >= 0:
-                self._loop.schedule(head, self._arrival)
+                self._loop.schedule(head, self._late)
         self._configured()
 
     def _is_void(self) -> bool:
-        """Return whether the event that is running was overtaken by a change; forget it then."""
+        """Return whether the event that is happening was overtaken by a change; forget it then."""
         now = self._loop.now
         if now in self._stale:
             self._stale.remove(now)

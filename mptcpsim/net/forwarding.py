@@ -12,7 +12,7 @@ step as a sentence; ``net.walk.walk`` does so from node to node.
 from __future__ import annotations
 
 import zlib
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from mypy_extensions import mypyc_attr
 
@@ -95,7 +95,10 @@ class NodeTrace(NamedTuple):
     reason: str
 
 
-def remember(kept: dict[FourTuple, Course], flow: FourTuple, course: Course, most: int = CACHE_SIZE) -> None:
+_Kept = TypeVar("_Kept", bound=Course)
+
+
+def remember(kept: dict[FourTuple, _Kept], flow: FourTuple, course: _Kept, most: int = CACHE_SIZE) -> None:
     """Keep the course of a flow; of too many the older half is forgotten, and judged anew if it goes on."""
     if len(kept) >= most:
         for old in list(kept)[: most // 2]:

@@ -44,7 +44,7 @@ class GeneralPipe(Pipe):
         "_idle_since",
         "_last",
         "_line",
-        "_order",
+        "_number",
         "_service_end",
         "_service_rate",
         "_service_start",
@@ -67,7 +67,7 @@ class GeneralPipe(Pipe):
         self._credit: int = 0
         #: The delay line: (delivery, order, packet), a heap, and the last delivery in order.
         self._line: list[tuple[int, int, Packet]] = []
-        self._order: int = 0
+        self._number: int = 0
         self._last: int = 0
         self._finish_event: Callable[[], None] = self._finish
         self._deliver_event: Callable[[], None] = self._deliver
@@ -165,8 +165,8 @@ class GeneralPipe(Pipe):
             delivery += settings.reorder_ns
         elif not settings.jitter_reorders:
             delivery = self._last = max(delivery, self._last)
-        self._order += 1
-        heappush(self._line, (delivery, self._order, packet))
+        self._number += 1
+        heappush(self._line, (delivery, self._number, packet))
         self._loop.schedule(delivery, self._deliver_event)
 
     def _deliver(self) -> None:
@@ -176,7 +176,7 @@ class GeneralPipe(Pipe):
             packet = heappop(line)[2]
             self.packets += 1
             self.bytes += packet.size
-            self.sink(packet)
+            self._sink(packet)
 
     # --- rare changes ---------------------------------------------------------------------
 

@@ -30,7 +30,19 @@ class Host(IpNode):
         on_arrival: called with each listener that has a new connection.
     """
 
-    __slots__ = ("_accepted", "_calls", "_decisions", "_wake", "_wake_at", "on_arrival", "on_ready", "stack")
+    __slots__ = (
+        "_accepted",
+        "_calls",
+        "_course_out",
+        "_decisions",
+        "_flow_in",
+        "_flow_out",
+        "_wake",
+        "_wake_at",
+        "on_arrival",
+        "on_ready",
+        "stack",
+    )
 
     def __init__(self, loop: Loop, name: str, stack: Stack) -> None:
         super().__init__(loop, name)
@@ -38,7 +50,11 @@ class Host(IpNode):
         self.on_ready: Callable[[Connection], None] | None = None
         self.on_arrival: Callable[[Listener], None] | None = None
         #: How packets leave by flow; none while there are filters to be asked first.
-        self._decisions: dict[FourTuple, Course] = {}
+        self._decisions: dict[FourTuple, Leaving] = {}
+        #: The flow of the last packet that left, and its course; that of the last one that was accepted.
+        self._flow_out: FourTuple | None = None
+        self._course_out: Leaving | None = None
+        self._flow_in: FourTuple | None = None
         #: Addresses for which packets are taken without a further look; none while there are filters.
         self._accepted: dict[str, Interface] = self.addresses
         self._wake: Callable[[], None] = self._on_timer
@@ -52,6 +68,8 @@ class Host(IpNode):
         """Forget what becomes of each flow."""
         super().invalidate()
         self._decisions.clear()
+        self._flow_out = self._flow_in = None
+        self._course_out = None
         self._accepted = {} if self.filters else self.addresses
 
     def addresses_changed(self) -> None:
@@ -77,7 +95,9 @@ class Host(IpNode):
 
     def receive(self, packet: Packet, interface: Interface) -> None:
         """Take a packet that arrived; one for another node is dropped, not forwarded."""
-        if packet.flow.dst in self._accepted:
+        flow = packet.flow
+        if flow is self._flow_in or flow.dst in self._accepted:
+            self._flow_in = flow
             self.stack.receive_packet(packet, self.loop.now)
             self.drain()
         else:
@@ -93,11 +113,21 @@ class Host(IpNode):
         stack = self.stack
         outbox = stack.outbox
         if outbox:
-            decisions = self._decisions
             for packet in outbox:
-                course = decisions.get(packet.flow)
+                flow = packet.flow
+                if flow is self._flow_out:
+                    course = self._course_out
+                else:
+                    course = self._decisions.get(flow)
+                    if course is not None:
+                        self._flow_out = flow
+                        self._course_out = course
                 if course is None:
                     self.carry(packet, self.course_for(packet, None))
+                    continue
+                pipe = course.pipe
+                if pipe is not None:
+                    pipe.send(packet)
                 else:
                     course.send(packet)
             outbox.clear()

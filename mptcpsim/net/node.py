@@ -11,7 +11,7 @@ from mypy_extensions import mypyc_attr
 
 from mptcpsim.core.segment import Packet
 from mptcpsim.net.middlebox import Passage
-from mptcpsim.net.pipe import Pipe
+from mptcpsim.net.pipe import Pipe, PipeEnd
 from mptcpsim.sim.loop import Loop
 
 #: Bytes of the largest IP packet on Ethernet.
@@ -60,7 +60,7 @@ class Device:
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
-class Interface:
+class Interface(PipeEnd):
     """Where a node meets a link.
 
     Attributes:
@@ -281,15 +281,21 @@ class Interface:
         self.send = self._out if self._tap is None else self._send_tapped
         direct = self._tap is None and self._recode is None
         take = self.deliver if direct else self._deliver_watched
-        if passage is None:
-            self._incoming.sink = take
-        else:
+        if passage is not None:
             passage.deliver = take
             self._incoming.sink = passage.inward
+        elif direct:
+            self._incoming.lead_to(self)
+        else:
+            self._incoming.sink = take
         if not self.up:
             self.send = self._incoming.sink = self._refuse
             if passage is not None:
                 passage.deliver = self._refuse
+
+    def plain_pipe(self) -> Pipe | None:
+        """Return the outgoing pipe, if what is sent goes straight into it until the node is invalidated."""
+        return self.pipe if self.up and self._tap is None and self._passage is None else None
 
     def _send_tapped(self, packet: Packet) -> None:
         assert self._tap is not None

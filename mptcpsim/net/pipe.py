@@ -30,13 +30,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+from mypy_extensions import i64, mypyc_attr
+
 from mptcpsim.core.segment import CE, NOT_ECT, Packet
 from mptcpsim.net.loss import LossModel, random_loss
 from mptcpsim.net.pipe_settings import DROP_TAIL as DROP_TAIL
 from mptcpsim.net.pipe_settings import PipeSettings as PipeSettings
 from mptcpsim.net.pipe_settings import check_limit
 from mptcpsim.plugins import MARK, PluginError, QueueDiscipline, QueueScheduler, Value, create
-from mptcpsim.sim.loop import Loop
+from mptcpsim.sim.loop import Loop, LoopEvent
 from mptcpsim.streams import stream
 
 # Reasons for which a pipe drops; a discipline's drops are counted under its name.
@@ -80,14 +82,37 @@ def _nowhere(packet: Packet) -> None:
     raise RuntimeError(f"the pipe that carried {packet!r} has no sink")
 
 
-class Pipe:
+@mypyc_attr(allow_interpreted_subclasses=True)
+class PipeEnd:
+    """What can stand at the far end of a pipe."""
+
+    __slots__ = ()
+
+    def deliver(self, packet: Packet) -> None:
+        """Take a packet that arrives from the pipe."""
+        raise NotImplementedError
+
+
+def _in_ticks(settings: PipeSettings, delay_ns: int) -> int:
+    """Return a delay as the kernel that is copied would have it: in whole ticks."""
+    tick = settings.tick_ns
+    return -(-delay_ns // tick) * tick if tick else delay_ns
+
+
+def _stream_of(seed: int, name: str, purpose: str) -> random.Random:
+    return stream(seed, f"pipe/{name}/{purpose}")
+
+
+class Pipe(LoopEvent):
     """What both implementations have in common: settings, tests at arrival, statistics.
+
+    A pipe is the event of its own next delivery, where it has one at a time (``FifoPipe``).
 
     Attributes:
         name: for people, and for the names of the random streams.
         kind: ``"fifo"`` or ``"general"``: which implementation it is.
         settings: as given; the attributes below follow later changes.
-        sink: takes the packets at the far end.
+        sink: takes the packets at the far end; ``lead_to`` sets it to an interface's ``deliver``.
         rate_bps, delay_ns, up: set by ``set_rate``, ``set_delay``, ``set_up``.
         limit, limit_in_bytes: the queue limit; set by ``set_limit``.
         packets, bytes: delivered at the far end, IP packets and their bytes.
@@ -101,9 +126,11 @@ class Pipe:
     __slots__ = (
         "_corrupt",
         "_duplicate",
+        "_end",
         "_loop",
         "_loss",
         "_seed",
+        "_sink",
         "_streams",
         "bytes",
         "corrupted",
@@ -119,23 +146,25 @@ class Pipe:
         "packets",
         "rate_bps",
         "settings",
-        "sink",
         "up",
     )
 
     def __init__(self, loop: Loop, name: str, settings: PipeSettings, seed: int, kind: str) -> None:
+        super().__init__()
         self.name = name
         self.kind = kind
         self.settings = settings
-        self.sink: Callable[[Packet], None] = _nowhere
+        #: Where packets go: to an interface by a call that the compiler knows, or else to any function.
+        self._end: PipeEnd | None = None
+        self._sink: Callable[[Packet], None] = _nowhere
         self.on_drop: Callable[[Packet, str], None] | None = None
         self.rate_bps: int = settings.rate_bps
-        self.delay_ns: int = self._in_ticks(settings.delay_ns)
+        self.delay_ns: int = _in_ticks(settings, settings.delay_ns)
         self.limit: int = settings.limit
         self.limit_in_bytes: bool = settings.limit_in_bytes
         self.up: bool = True
-        self.packets: int = 0
-        self.bytes: int = 0
+        self.packets: i64 = 0
+        self.bytes: i64 = 0
         self.drops: dict[str, int] = {}
         self.marks: int = 0
         self.duplicates: int = 0
@@ -147,9 +176,26 @@ class Pipe:
         self._corrupt: float = settings.corrupt
         self._loss: LossModel | None = None
         if settings.plr:
-            self._loss = random_loss(settings.plr, self.random_stream("loss"))
+            # No method is called here: the compiler knows then that no attribute can be missing later.
+            self._streams["loss"] = losses = _stream_of(seed, name, "loss")
+            self._loss = random_loss(settings.plr, losses)
 
     # --- what a user of a pipe calls ------------------------------------------------------
+
+    @property
+    def sink(self) -> Callable[[Packet], None]:
+        """What takes the packets at the far end."""
+        return self._sink
+
+    @sink.setter
+    def sink(self, sink: Callable[[Packet], None]) -> None:
+        self._sink = sink
+        self._end = None
+
+    def lead_to(self, end: PipeEnd) -> None:
+        """Deliver to ``end`` from now on, with nothing between it and the pipe."""
+        self._sink = end.deliver
+        self._end = end
 
     def send(self, packet: Packet) -> None:
         """Take a packet at the near end, now."""
@@ -186,7 +232,7 @@ class Pipe:
             raise ValueError("a delay cannot be negative")
         now = self._loop.now
         self._settle(now)
-        self.delay_ns = self._in_ticks(delay_ns)
+        self.delay_ns = _in_ticks(self.settings, delay_ns)
         self._delay_changed(now)
 
     def set_limit(self, limit: int, in_bytes: bool) -> None:
@@ -232,7 +278,7 @@ class Pipe:
         """Return this pipe's own stream of random numbers for a purpose such as ``"loss"``."""
         rng = self._streams.get(purpose)
         if rng is None:
-            rng = self._streams[purpose] = stream(self._seed, f"pipe/{self.name}/{purpose}")
+            rng = self._streams[purpose] = _stream_of(self._seed, self.name, purpose)
         return rng
 
     def queue_packets(self, now: int) -> int:
@@ -357,7 +403,3 @@ class Pipe:
     def _burst_time(self) -> int:
         """Return the burst credit as ns of transmission at the present rate."""
         return self.settings.burst_bits * 1_000_000_000 // self.rate_bps if self.rate_bps else 0
-
-    def _in_ticks(self, delay_ns: int) -> int:
-        tick = self.settings.tick_ns
-        return -(-delay_ns // tick) * tick if tick else delay_ns

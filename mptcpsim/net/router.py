@@ -36,20 +36,40 @@ class RouterPort(Interface):
         decisions: how packets leave by flow; none while the router has filters to be asked first.
     """
 
-    __slots__ = ("_router", "decisions")
+    __slots__ = ("_course", "_flow", "_router", "decisions")
 
     def __init__(self, router: Router, name: str, mtu: int) -> None:
         super().__init__(router, name, mtu)
         self._router = router
-        self.decisions: dict[FourTuple, Course] = {}
+        self.decisions: dict[FourTuple, Leaving] = {}
+        #: The flow of the last packet that was decided upon, which most packets belong to, and its course.
+        self._flow: FourTuple | None = None
+        self._course: Leaving | None = None
+
+    def forget(self) -> None:
+        """Forget all decisions."""
+        self.decisions.clear()
+        self._flow = None
+        self._course = None
 
     def deliver(self, packet: Packet) -> None:
         """Forward a packet: the short way, for a flow that was seen before."""
-        course = self.decisions.get(packet.flow)
+        flow = packet.flow
+        if flow is self._flow:
+            course = self._course
+        else:
+            course = self.decisions.get(flow)
+            if course is not None:
+                self._flow = flow
+                self._course = course
         if course is None or packet.ttl <= 1 or packet.size > course.mtu:
             self._router.receive(packet, self)
+            return
+        packet.ttl -= 1
+        pipe = course.pipe
+        if pipe is not None:
+            pipe.send(packet)
         else:
-            packet.ttl -= 1
             course.send(packet)
 
 
@@ -91,7 +111,7 @@ class Router(IpNode):
         """Forget all decisions."""
         super().invalidate()
         for port in self._ports:
-            port.decisions.clear()
+            port.forget()
 
     def keep(self, flow: FourTuple, received: Interface | None, course: Course) -> None:
         """Remember a course; the plain way out is the short one."""

@@ -33,6 +33,7 @@ class Parcel(Packet):
     __slots__ = ("onward", "packet")
 
     def __init__(self, packet: Packet, onward: Onward) -> None:
+        super().__init__(packet.flow, packet.size)
         self.take_header(packet)
         self.packet = packet
         self.onward = onward

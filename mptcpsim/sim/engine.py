@@ -20,7 +20,8 @@ from simpy.core import EmptySchedule, StopSimulation
 from simpy.events import NORMAL, Condition, Event, Timeout
 
 from mptcpsim.sim.garbage import rare_collections
-from mptcpsim.sim.loop import DEFAULT_BUDGET, Loop
+from mptcpsim.sim.heapq_loop import make_loop
+from mptcpsim.sim.loop import DEFAULT_BUDGET
 from mptcpsim.units import NEVER, parse_time
 
 
@@ -32,7 +33,7 @@ class Environment(simpy.Environment):
     """
 
     def __init__(self, budget: int = DEFAULT_BUDGET) -> None:
-        self.loop = Loop(budget)
+        self.loop = make_loop(budget)
         super().__init__()
 
     @property

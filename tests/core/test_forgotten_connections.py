@@ -159,7 +159,7 @@ class Traffic:
             found[f"courses of {name}"] = len(host._decisions)
             found[f"tokens of {name}"] = len(stack.tokens)
             found[f"subflows of {name}"] = len(stack._tcps)
-        found["callbacks"] = len(self.env.loop._heap)
+        found["callbacks"] = self.env.loop.pending()
         return found
 
 

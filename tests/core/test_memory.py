@@ -70,7 +70,7 @@ def most_allocated(simulation: Simulation) -> int:
 
 def sizes(simulation: Simulation) -> dict[str, int]:
     """Return how long the lists are that follow the packets."""
-    found = {"events to come": len(simulation.env.loop._heap)}
+    found = {"events to come": simulation.env.loop.pending()}
     for flow in simulation.flows:
         for connection in (flow.client, flow.server):
             assert connection is not None

@@ -173,7 +173,7 @@ class TestAddresses:
 
 
 def pending(net: TwoPaths) -> int:
-    return len(net.loop._heap)
+    return net.loop.pending()
 
 
 class TestTimers:
@@ -225,7 +225,7 @@ class TestTimers:
             host.interfaces["e0"].tap = tap
         net.loop.run(7201 * SECOND)
         assert ("a", last_heard["a"] + 7200 * SECOND) in sent
-        assert len(net.loop._heap) < 5
+        assert net.loop.pending() < 5
 
 
 SCENARIO = """\

@@ -431,7 +431,7 @@ def test_one_event_is_pending_however_many_packets_are_inside() -> None:
     wire = Wire(False, rate_bps=8 * MBIT, delay_ns=SECOND, limit=1000)
     for _ in range(500):
         wire.pipe.send(Packet(FLOW, 1000))
-    assert len(wire.loop._heap) == 1
+    assert wire.loop.pending() == 1
     wire.run()
     assert wire.loop.executed == 500
 

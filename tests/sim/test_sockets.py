@@ -178,11 +178,11 @@ class TestData:
         first = ends.client.connection.written
         assert 20_000 <= ends.server.connection.readable <= 20_000 + 1448
         assert first <= 20_000 + 1448 + 30_000
-        pending = len(ends.env.loop._heap)
+        pending = ends.env.loop.pending()
         ends.env.run("60s")
         assert ends.client.connection.written == first
         assert ends.client.connection.error == ""
-        assert len(ends.env.loop._heap) <= pending
+        assert ends.env.loop.pending() <= pending
         ends.server.read(15_000)
         ends.env.run("61s")
         assert ends.client.connection.written > first
@@ -300,7 +300,7 @@ def test_polling_leaves_nothing_behind() -> None:
 
     ends.process(poll())
     assert len(ends.client._waiting) == 1
-    assert len(ends.env.loop._heap) < 10
+    assert ends.env.loop.pending() < 10
 
 
 def test_the_example_of_the_readme() -> None:
