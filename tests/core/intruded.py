@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from mptcpsim.codec import EncodeError, decode, encode
 from mptcpsim.codec.raw import build_ip, parse_ip, parse_tcp, rebuild_tcp
+from mptcpsim.core.byte_store import PAGE
 from mptcpsim.core.mptcp.connection import MptcpConnection
 from mptcpsim.core.mptcp.data_states import M_CLOSED, M_FASTCLOSE_WAIT, M_INIT
 from mptcpsim.core.segment import (
@@ -68,10 +69,12 @@ class Intruded(RuleBasedStateMachine):
     Attributes:
         CHECKS: the content of what arrives is compared with the stream.
         PROFILES: profiles of the ends.
+        PAYLOAD: what they carry.
     """
 
     CHECKS: ClassVar[bool] = False
     PROFILES: ClassVar[tuple[str, ...]] = PROFILES
+    PAYLOAD: ClassVar[str] = "pattern"
 
     def __init__(self) -> None:
         super().__init__()
@@ -112,6 +115,7 @@ class Intruded(RuleBasedStateMachine):
     ) -> None:
         """Open a connection, and stop in the midst of its handshake, or after it."""
         tcp = {
+            "payload": self.PAYLOAD,
             "timestamps": timestamps,
             "sack": sack,
             "ecn": ecn,
@@ -299,6 +303,8 @@ class Intruded(RuleBasedStateMachine):
     def _check_connection(self, stack: Stack, connection: Connection, now: int) -> None:
         read, delivered = connection.consumed, connection.delivered
         hold("read more than was delivered", read <= delivered, lambda: f"{read} > {delivered}")
+        if connection.received_bytes is not None:
+            check_stores(connection)
         for tcp in connection.subflows:
             if tcp.state != CLOSED:
                 check_scoreboard(tcp)
@@ -337,6 +343,20 @@ class Intruded(RuleBasedStateMachine):
             hold("timers after the end", stack.next_timer() == NEVER, lambda s=stack: f"{s.next_timer()}")
             gauge = stack.counters["MPTcpExtMPCurrEstab"]
             hold("connections that are counted and over", gauge == 0, lambda n=gauge: f"{n}")
+
+
+def check_stores(connection: Connection) -> None:
+    """Check that all that can be read is there, and that a peer cannot make an end keep more than windows."""
+    sent, received = connection.sent_bytes, connection.received_bytes
+    assert sent is not None
+    assert received is not None
+    if not connection.orphaned:
+        received.take(connection.consumed, connection.readable)
+    # Promises are rounded up to twice the buffer at most; the first and the last page are not full.
+    most = 2 * connection.receive_buffer + 2 * PAGE
+    hold("received bytes pile up", len(received) <= most, lambda: f"{len(received)} bytes are kept")
+    most = connection.send_buffer + 2 * PAGE
+    hold("sent bytes pile up", len(sent) <= most, lambda: f"{len(sent)} bytes are kept")
 
 
 def with_options(segment: Segment, area: bytes) -> bytes:

@@ -26,7 +26,21 @@ class HostileVersion0Machine(HostileMachine):
     PROFILES: ClassVar[tuple[str, ...]] = ("rfc6824", "rfc6824", "caia-v0.4", "caia-v0.51")
 
 
-MACHINES: list[Any] = [HostileVersion1Machine, HostileVersion0Machine, HostileMachine, OutsiderMachine]
+class HostileBytesMachine(HostileMachine):
+    """Ends that carry what their applications write."""
+
+    #: Not caia-v0.51: nothing bounds there what waits for its turn.
+    PROFILES: ClassVar[tuple[str, ...]] = ("rfc8684", "linux-6.18", "rfc6824", "plain")
+    PAYLOAD: ClassVar[str] = "bytes"
+
+
+MACHINES: list[Any] = [
+    HostileVersion1Machine,
+    HostileVersion0Machine,
+    HostileMachine,
+    HostileBytesMachine,
+    OutsiderMachine,
+]
 
 
 @pytest.mark.fuzz

@@ -99,8 +99,8 @@ class MptcpMachine(TransferMachine):
         self.path = MptcpFaultyPath()
         latencies = [int(delay * MILLISECOND) for delay in delays]
         self.pair = pair = MptcpPair(
-            config_of(tcp[0], mptcp[0], PORT),
-            config_of(tcp[1], mptcp[1], CLIENT_PORT),
+            config_of(tcp[0] | {"payload": self.PAYLOAD}, mptcp[0], PORT),
+            config_of(tcp[1] | {"payload": self.PAYLOAD}, mptcp[1], CLIENT_PORT),
             client_addresses=CLIENTS,
             server_addresses=SERVERS,
             delay=max(latencies),

@@ -41,7 +41,14 @@ class EncodedMptcpMachine(MptcpMachine):
         self.repeat_by_reference(MptcpMachine())
 
 
-MACHINES = [Version1Machine, Version0Machine, ChecksumMachine, EncodedMptcpMachine]
+class BytesMptcpMachine(MptcpMachine):
+    """What applications write, byte for byte, over both versions."""
+
+    PROFILES: ClassVar[tuple[str, ...]] = ("rfc8684", "linux-6.18", "rfc6824", "caia-v0.4", "plain")
+    PAYLOAD: ClassVar[str] = "bytes"
+
+
+MACHINES = [Version1Machine, Version0Machine, ChecksumMachine, EncodedMptcpMachine, BytesMptcpMachine]
 
 
 @pytest.mark.fuzz

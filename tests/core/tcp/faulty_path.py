@@ -24,6 +24,7 @@ from mptcpsim.core.segment import (
 )
 from mptcpsim.core.sequences import UNKNOWN, SequenceMap
 from mptcpsim.core.tcp.send_state import LEAST_MSS
+from tests.core.tcp.other_bytes import other_bytes
 from tests.core.tcp.pair import BACK, Pair
 from tests.core.tcp.watched_path import Arriving, Lane, WatchedPath, connection_of, hold
 
@@ -37,6 +38,8 @@ def begun_earlier(segment: Segment, count: int) -> Segment:
     other.offset -= count
     other.length += count
     other.size += count
+    if segment.payload is not None:
+        other.payload = other_bytes(other.offset, count) + segment.payload
     return other
 
 

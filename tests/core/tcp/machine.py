@@ -62,7 +62,7 @@ class TcpMachine(TransferMachine):
         self.commands.append((TcpMachine.open, arguments))
         self.path = FaultyPath(mtu)
         latency = int(delay * MILLISECOND)
-        configs = TcpConfig(**client), TcpConfig(**server)
+        configs = [TcpConfig(**values, payload=self.PAYLOAD) for values in (client, server)]
         self.pair = pair = Pair(*configs, delay=latency, hook=self.path, encode=self.ENCODE, mtu=mtu)
         self.path.pair = pair
         self.ending = ending

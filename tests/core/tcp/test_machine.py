@@ -40,7 +40,13 @@ class EncodedMachine(TcpMachine):
         self.repeat_by_reference(TcpMachine())
 
 
-MACHINES = [RackMachine, SackMachine, NewRenoMachine, EncodedMachine]
+class BytesMachine(TcpMachine):
+    """What applications write, byte for byte."""
+
+    PAYLOAD: ClassVar[str] = "bytes"
+
+
+MACHINES = [RackMachine, SackMachine, NewRenoMachine, EncodedMachine, BytesMachine]
 
 
 @pytest.mark.fuzz

@@ -22,6 +22,7 @@ from mptcpsim.core.tcp.connection import Connection
 from mptcpsim.core.tcp.states import CLOSED, FIN_WAIT_2, SYN_SENT
 from mptcpsim.units import MILLISECOND, NEVER, SECOND
 from tests.core.tcp.invariants import End
+from tests.core.tcp.other_bytes import other_bytes
 from tests.core.tcp.pair import Pair
 from tests.core.tcp.watched_path import Lane, WatchedPath, hold
 
@@ -78,6 +79,8 @@ class TransferMachine(RuleBasedStateMachine):
     Attributes:
         FIXED: fields of the configuration that both ends have.
         ENCODE: every packet crosses the wire as bytes.
+        PAYLOAD: what the ends carry; "bytes" are other ones than the pattern, and are compared where they
+            are read.
         TEARDOWN: every connection is over so long after the path healed and both ends closed, ns.
         EARLY_MSS: with what segment size an end writes that does not know its own yet.
         MOST_SEGMENTS: no rule writes more segments than this.
@@ -85,6 +88,7 @@ class TransferMachine(RuleBasedStateMachine):
 
     FIXED: ClassVar[dict[str, Any]] = {}
     ENCODE: ClassVar[bool] = False
+    PAYLOAD: ClassVar[str] = "pattern"
     TEARDOWN: ClassVar[int] = 1_000 * SECOND
     EARLY_MSS: ClassVar[int] = 500
     MOST_SEGMENTS: ClassVar[int] = MOST
@@ -189,23 +193,35 @@ class TransferMachine(RuleBasedStateMachine):
         buffer = self.ends[1 - end].stack.config.receive_buffer
         count = min(segments * mss + odd, 100 * buffer, MOST, self.MOST_SEGMENTS * mss)
         expected = min(count, connection.writable)
-        accepted = connection.write(count, self._now())
+        data = other_bytes(connection.written, count) if self.PAYLOAD == "bytes" else count
+        accepted = connection.write(data, self._now())
         hold("write took another count", accepted == expected, lambda: f"{accepted} != {expected}")
         self._settle()
 
     def _read(self, end: int, limit: int) -> None:
         connection = self.ends[end].connection
         if connection is not None:
-            connection.read(limit, self._now())
+            self._take(connection, limit)
             self._settle()
+
+    def _take(self, connection: Connection, limit: int) -> None:
+        """Read at most so much; bytes must be those that the peer has written."""
+        if self.PAYLOAD == "pattern":
+            connection.read(limit, self._now())
+            return
+        place, count = connection.consumed, min(limit, connection.readable)
+        data = connection.read_bytes(limit, self._now())
+        told = f"{count} bytes at {place}"
+        hold("bytes read are not those written", data == other_bytes(place, count), lambda: told)
 
     def _set_eager(self, end: End, eager: bool) -> None:
         end.eager = eager
         connection = end.connection
         if connection is not None:
-            connection.eager = eager
+            # A connection that reads by itself would throw bytes away: they are read after each event.
+            connection.eager = eager and self.PAYLOAD == "pattern"
             if eager:
-                connection.read(connection.readable, self._now())
+                self._take(connection, connection.readable)
                 self._settle()
 
     def _close(self, end: End) -> None:
@@ -291,8 +307,14 @@ class TransferMachine(RuleBasedStateMachine):
             hold("not everything arrived", delivered == written, lambda d=delivered, w=written: f"{d} of {w}")
             hold("no end of stream", end.connection.peer_closed, lambda w=end.way: w)
             self._check_over(end)
+            self._check_stores(end.connection)
         self._run(self.TEARDOWN)
         hold("timers after the end", pair.next_event() == NEVER, lambda: f"{pair.next_event()}")
+
+    def _check_stores(self, connection: Connection) -> None:
+        """Check that nothing is kept of a stream that was acknowledged and read."""
+        for store in (connection.sent_bytes, connection.received_bytes):
+            hold("bytes are kept after the end", store is None or not len(store), lambda: f"{connection}")
 
     def _time_for_small_windows(self) -> int:
         """Return how long what is pending takes if every window of it has to be asked for, ns."""

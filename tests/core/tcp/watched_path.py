@@ -69,6 +69,8 @@ def pieces(segment: Segment) -> tuple[Segment, Segment]:
     second.offset += half
     second.length -= half
     second.size -= half
+    if segment.payload is not None:
+        first.payload, second.payload = segment.payload[:half], segment.payload[half:]
     return first, second
 
 
