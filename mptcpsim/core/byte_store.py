@@ -107,6 +107,9 @@ class ByteStore:
         """Forget the bytes from an offset on."""
         for number in [number for number in self._pages if number << _SHIFT >= offset]:
             del self._pages[number]
+        number = offset >> _SHIFT
+        if number in self._pages:
+            del self._pages[number][offset - (number << _SHIFT) :]
         self.end = min(self.end, offset)
 
     def clear(self) -> None:
