@@ -5,7 +5,8 @@
 #   make check       ruff, the format of the source, mypy --strict, import layering
 #   make coverage    the suite but for slow tests, interpreted, and which share of the lines it runs
 #   make fuzz        the Hypothesis machines with 100,000 examples each
-#   make bench       the benchmarks
+#   make bench       the benchmarks: single parts, and W1 and W2 (others: BENCH_ARGS="W3 W4 --repeat 3")
+#   make bench-peers W1 and W2 beside ns-3 and ns.py, each in an environment of its own
 #   make lowest      a part of the suite on the lowest versions of the libraries that pyproject.toml allows
 #   make compiled    build the hot modules with mypyc, in place, and run the suite on them
 #   make uncompiled  remove what `make compiled` built
@@ -40,7 +41,7 @@ echo "mptcpsim needs Python 3.11 or newer with the venv module (Debian and Ubunt
 exit 1
 endef
 
-.PHONY: demo test check coverage fuzz bench lowest compiled uncompiled clean
+.PHONY: demo test check coverage fuzz bench bench-peers lowest compiled uncompiled clean
 
 $(BIN)/python:
 	@p=$$($(FIND_PYTHON)) && echo "Making the environment $(VENV) with $$p" && "$$p" -m venv $(VENV)
@@ -79,6 +80,10 @@ fuzz: $(DEV)
 
 bench: $(DEV)
 	$(BIN)/python -m pytest benchmarks --benchmark-only
+	$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
+
+bench-peers: $(DEV)
+	$(BIN)/python benchmarks/peers.py $(BENCH_ARGS)
 
 # The libraries in their lowest versions under newer ones that they need themselves: what those
 # deprecate is not our affair, so warnings are no errors here.

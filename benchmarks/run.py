@@ -52,13 +52,13 @@ class Cost:
     Attributes:
         case: the workload.
         checkout: as the user named it.
-        compiled: whether the modules on the packet path were compiled.
+        core: whether the modules on the packet path were ``compiled`` or ``interpreted``.
         runs: the figures of each run.
     """
 
     case: Case
     checkout: str
-    compiled: bool = False
+    core: str = ""
     runs: list[dict[str, float]] = field(default_factory=list)
 
     def values(self, name: str) -> list[float]:
@@ -98,7 +98,7 @@ def measure(cost: Cost, size: float) -> None:
     found = json.loads(done.stdout.splitlines()[-1])
     if Path(found["checkout"]) != root:
         raise Failed(f"{cost.checkout}: the package in {found['checkout']} was measured: is the path right?")
-    cost.compiled = found["compiled"]
+    cost.core = "compiled" if found["compiled"] else "interpreted"
     cost.runs.append(found["figures"])
 
 
@@ -146,7 +146,7 @@ def table(all_costs: Sequence[Sequence[Cost]]) -> Table:
                 row = [
                     cost.case.name,
                     cost.checkout,
-                    "compiled" if cost.compiled else "interpreted",
+                    cost.core,
                     *(f"{value:,.4g}" for value in (median(values), values[0], values[-1])),
                     name,
                 ]
@@ -165,7 +165,7 @@ def as_json(all_costs: Sequence[Sequence[Cost]], size: float) -> str:
         {
             "workload": cost.case.name,
             "checkout": cost.checkout,
-            "compiled": cost.compiled,
+            "core": cost.core,
             "decides": cost.case.decides,
             "runs": cost.runs,
         }
