@@ -9,7 +9,7 @@
 #   make bench-peers W1 and W2 beside ns-3 and ns.py, each in an environment of its own
 #   make lowest      a part of the suite on the lowest versions of the libraries that pyproject.toml allows
 #   make compiled    build the hot modules with mypyc, in place, and run the suite on them
-#   make uncompiled  remove what `make compiled` built
+#   make uncompiled  remove what `make compiled` built, but for what makes the next build short (build/)
 #   make clean       remove everything that was built, the environment included
 
 SHELL := /bin/sh
@@ -99,7 +99,6 @@ compiled: $(DEV) uncompiled
 
 uncompiled:
 	@find mptcpsim -name '*.so' -delete
-	@rm -rf build
 
 clean: uncompiled
-	rm -rf $(VENV) $(LOWEST) .demo .coverage $(COVERAGE) .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks mptcpsim.egg-info
+	rm -rf build $(VENV) $(LOWEST) .demo .coverage $(COVERAGE) .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks mptcpsim.egg-info
