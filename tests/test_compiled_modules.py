@@ -48,6 +48,7 @@ INTERPRETED_FOLDERS: dict[str, tuple[str, ...]] = {
     "sim": ("heapq_loop.py", "loop.py"),
     "sweep": (),
     "topologies": (),
+    "wire": (),
 }
 
 
