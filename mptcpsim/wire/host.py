@@ -63,8 +63,9 @@ class WireHost:
     ) -> WirePort:
         """Add an interface with a device.
 
-        What has one of its addresses as its source leaves by it, whatever its destination: each
-        interface has a routing table of its own for its addresses.
+        What comes from one of its addresses, or is for one of its networks, leaves by it; where that is
+        true of two interfaces, by the one that was attached later. So the packets of a subflow between
+        addresses of two paths take one of these paths, in both directions if the peer has the same rule.
 
         Args:
             device: one that nobody listens to.
@@ -91,8 +92,11 @@ class WireHost:
                 table.add("::/0" if ipv6 else "0.0.0.0/0", interface, metric=metric)
         for entry in interface.addresses:
             length = 128 if ":" in entry.address else 32
-            selector = Selector(source=f"{entry.address}/{length}")
-            self._rules.add(Rule(self._rules.next_priority(), selector, interface.name))
+            for selector in (
+                Selector(source=f"{entry.address}/{length}"),
+                Selector(destination=entry.prefix),
+            ):
+                self._rules.add(Rule(self._rules.next_priority(), selector, interface.name))
         self.host.use_rules(self._rules)
         self.ports.append(port)
         self.driver.add_device(device, lambda: interface.set_up(False))

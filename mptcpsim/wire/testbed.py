@@ -1,8 +1,8 @@
 """A testbed: the kernel at one end, in a namespace of its own, and devices for our stack at the other.
 
 Each path is a network of its own. Path number N, from 1 on, has 10.N.0.0/24 and fd00:N::/64; our end is
-number 1 in it, the kernel's is number 2. What has an address of a path as its source takes that path, at both
-ends.
+number 1 in it, the kernel's is number 2. A packet takes the path of its addresses, at both ends; one
+between two paths takes the path with the higher number.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ _LEAST_IPV6_MTU: Final = 1280
 
 #: Numbers of the kernel's routing tables, behind those that are taken already.
 _FIRST_TABLE: Final = 100
+
+#: Priority of the rule behind those of the paths.
+_LAST_RULE: Final = 1000
 
 _OUR_END: Final = 1
 _KERNEL_END: Final = 2
@@ -165,7 +168,10 @@ class Testbed:
             netlink.route(
                 "add", dst="default", oif=index, table=table, family=family, priority=1024, **gateway
             )
-            netlink.rule("add", src=own, src_len=whole, table=table, family=family, priority=table)
+            # The later path first, as ``WireHost.attach`` has it.
+            order = {"table": table, "family": family, "priority": _LAST_RULE - path.number}
+            netlink.rule("add", src=own, src_len=whole, **order)
+            netlink.rule("add", dst=other, dst_len=length, **order)
 
     def attach(self, host: WireHost) -> None:
         """Give a host all the devices, with the addresses of their paths."""
