@@ -160,11 +160,17 @@ class _Budget:
         return granted
 
 
-def write_all(socket: Socket, count: int) -> Process:
-    """Write ``count`` bytes, waiting for room where there is none (a blocking write)."""
-    while count:
+def write_all(socket: Socket, data: int | bytes | bytearray | memoryview) -> Process:
+    """Write bytes, or a number of them, waiting for room where there is none (a blocking write)."""
+    if isinstance(data, int):
+        while data:
+            yield socket.writable()
+            data -= socket.write(data)
+        return
+    rest = memoryview(data)
+    while rest:
         yield socket.writable()
-        count -= socket.write(count)
+        rest = rest[socket.write(rest) :]
 
 
 def read_exactly(socket: Socket, count: int) -> Process:
