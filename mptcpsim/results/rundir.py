@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -140,6 +141,12 @@ class RunDirectory:
     def write_text(self, name: str, text: str) -> None:
         """Write a text file in UTF-8."""
         (self.path / name).write_text(text, encoding="utf-8")
+
+    def write_lines(self, name: str, lines: Iterable[str]) -> None:
+        """Write a text file in UTF-8, line by line."""
+        with (self.path / name).open("w", encoding="utf-8") as file:
+            for line in lines:
+                file.write(f"{line}\n")
 
     def write_json(self, name: str, value: Any) -> None:
         """Write JSON with sorted keys, so that equal results are equal files."""

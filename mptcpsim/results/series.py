@@ -8,7 +8,8 @@ queues of links are series too: ``host`` is then the link with its direction
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection
+from collections.abc import Collection, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
@@ -20,10 +21,28 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-#: Rows kept in memory, 20 bytes each, before they go to the file.
-CHUNK_ROWS = 500_000
+#: Rows kept in memory, 20 bytes each, before they go to the file. Their columns take some 100 bytes a row
+#: while they are written: of many more rows that would be most of the memory of a run.
+CHUNK_ROWS = 1 << 14
 
 FILE_NAME = "series.parquet"
+
+
+@contextmanager
+def plain_memory() -> Generator[None]:
+    """Have Arrow take memory from the C library in the block.
+
+    Its own allocator keeps what it has freed: with chunks of many sizes that is some megabytes more every
+    hour of simulated time.
+    """
+    import pyarrow as pa
+
+    before = pa.default_memory_pool()
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        yield
+    finally:
+        pa.set_memory_pool(before)
 
 
 class SeriesKey(NamedTuple):
@@ -68,6 +87,12 @@ class SeriesRecorder:
             self._flush()
 
     def _flush(self) -> None:
+        with plain_memory():
+            self._write()
+        self.rows += len(self._times)
+        self._which, self._times, self._values = array("i"), array("q"), array("d")
+
+    def _write(self) -> None:
         import numpy as np
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -94,14 +119,13 @@ class SeriesRecorder:
         if self._writer is None:
             self._writer = pq.ParquetWriter(self.path, table.schema, compression="zstd")
         self._writer.write_table(table)
-        self.rows += len(self._times)
-        self._which, self._times, self._values = array("i"), array("q"), array("d")
 
     def close(self) -> None:
         """Write what is left; a run without values gives a file without rows."""
         if len(self._times) or self._writer is None:
             self._flush()
-        self._writer.close()
+        with plain_memory():
+            self._writer.close()
 
     def __enter__(self) -> SeriesRecorder:
         return self

@@ -94,9 +94,10 @@ def run_scenario(
     locate(captures, labels(simulation), summary.packets())
     directory.write_text("scenario.toml", dumps(_with_plugins(scenario, directory)))
     directory.write_json("summary.json", summary.as_dict())
-    events_found = event_lines(simulation, summary)
-    lines = [json.dumps(line, sort_keys=True, ensure_ascii=False) for line in events_found]
-    directory.write_text("events.jsonl", "".join(f"{line}\n" for line in lines))
+    directory.write_lines(
+        "events.jsonl",
+        (json.dumps(line, sort_keys=True, ensure_ascii=False) for line in event_lines(simulation, summary)),
+    )
     events = simulation.env.loop.executed
     meta = collect(scenario.seed, events, stopwatch, {"pcap": pcap, "roundtrip": roundtrip})
     if simulation.env.now < scenario.duration:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from heapq import merge
 from typing import Any
 
+from mptcpsim.core.events import Event
 from mptcpsim.core.tcp.connection import Connection
 from mptcpsim.core.tcp.info import TcpInfo
 from mptcpsim.core.window_log import TIMED_OUT, WITHHELD, WindowEvent
 from mptcpsim.freebsd.system import System
 from mptcpsim.measure.ends import End
 from mptcpsim.measure.sampler import FlowProbe, Sampler
+from mptcpsim.net.host import Host
 from mptcpsim.net.link import Link
 from mptcpsim.net.middlebox import BoxCounts
 from mptcpsim.net.node import Node
@@ -256,41 +260,66 @@ def _node_result(node: Node, system: System | None) -> NodeResult:
     )
 
 
-def event_lines(simulation: Simulation, summary: Summary) -> list[dict[str, Any]]:
-    """Return everything noteworthy that happened, in the order of time, for ``events.jsonl``."""
-    found: list[tuple[int, dict[str, Any]]] = []
+#: A line of ``events.jsonl``, with its instant, ns.
+_Line = tuple[int, dict[str, Any]]
+
+
+def event_lines(simulation: Simulation, summary: Summary) -> Iterator[dict[str, Any]]:
+    """Yield everything noteworthy that happened, in the order of time, for ``events.jsonl``.
+
+    Of what happened at one instant the hosts come first, then changes, commands, windows and stalls. The
+    lines are made one by one: those of a long run take many times the memory of what they are made from.
+    """
     names = _flow_names(simulation)
-    for name, host in simulation.hosts.items():
-        for event in host.stack.events:
-            line: dict[str, Any] = {"time_s": event.time / SECOND, "host": name, "event": event.what}
-            if event.connection >= 0:
-                line["connection"] = names.get((name, event.connection), str(event.connection))
-            if event.subflow >= 0:
-                line["subflow"] = event.subflow
-            if event.detail:
-                line["detail"] = event.detail
-            found.append((event.time, line))
-    for change in simulation.scenario.events:
-        given = change.model_dump(mode="json", exclude_none=True, exclude={"at", "action"})
-        line = {"time_s": change.at / SECOND, "event": change.action, **given}
-        found.append((change.at, line))
-    found += simulation.notes
+    sources = [_host_lines(name, host, names) for name, host in simulation.hosts.items()]
+    sources.append(_in_order(_change_lines(simulation)))
+    sources.append(_in_order(simulation.notes))
     for flow in simulation.flows:
         for name, end in _ends_of(flow, simulation.env.now):
-            found += _window_lines(name, flow.name, end.window_events)
+            sources.append(_window_lines(name, flow.name, end.window_events))
+    sources.append(_in_order(_stall_lines(summary)))
+    for _, line in merge(*sources, key=_instant):
+        yield line
+
+
+def _instant(line: _Line) -> int:
+    return line[0]
+
+
+def _in_order(lines: Iterable[_Line]) -> Iterator[_Line]:
+    return iter(sorted(lines, key=_instant))
+
+
+def _host_lines(host_name: str, host: Host, names: dict[tuple[str, int], str]) -> Iterator[_Line]:
+    for event in sorted(host.stack.events, key=_time):
+        line: dict[str, Any] = {"time_s": event.time / SECOND, "host": host_name, "event": event.what}
+        if event.connection >= 0:
+            line["connection"] = names.get((host_name, event.connection), str(event.connection))
+        if event.subflow >= 0:
+            line["subflow"] = event.subflow
+        if event.detail:
+            line["detail"] = event.detail
+        yield event.time, line
+
+
+def _change_lines(simulation: Simulation) -> Iterator[_Line]:
+    for change in simulation.scenario.events:
+        given = change.model_dump(mode="json", exclude_none=True, exclude={"at", "action"})
+        yield change.at, {"time_s": change.at / SECOND, "event": change.action, **given}
+
+
+def _stall_lines(summary: Summary) -> Iterator[_Line]:
     for result in summary.flows:
         for stall in result.stalls:
             line = {"time_s": stall.start_s, "event": "stall", "connection": result.name}
             line |= {"detail": f"{stall.cause}: {stall.words}", "until_s": stall.end_s}
             line["ended"] = f"{stall.ended.by}: {stall.ended.words}"
-            found.append((round(stall.start_s * SECOND), line))
-    return [line for _, line in sorted(found, key=lambda item: item[0])]
+            yield round(stall.start_s * SECOND), line
 
 
-def _window_lines(host: str, name: str, events: list[WindowEvent]) -> list[tuple[int, dict[str, Any]]]:
-    """Return what an end has noted of its windows; sequence numbers are relative."""
-    lines: list[tuple[int, dict[str, Any]]] = []
-    for event in events:
+def _window_lines(host: str, name: str, events: list[WindowEvent]) -> Iterator[_Line]:
+    """Yield what an end has noted of its windows; sequence numbers are relative."""
+    for event in sorted(events, key=_time):
         if event.what == TIMED_OUT:
             # The host has noted it, too.
             continue
@@ -304,8 +333,11 @@ def _window_lines(host: str, name: str, events: list[WindowEvent]) -> list[tuple
             )
         else:
             line["detail"] = f"seq {event.seq} ack {event.ack} length {event.length} window {event.window}"
-        lines.append((event.time, line))
-    return lines
+        yield event.time, line
+
+
+def _time(event: Event | WindowEvent) -> int:
+    return event.time
 
 
 def _flow_names(simulation: Simulation) -> dict[tuple[str, int], str]:

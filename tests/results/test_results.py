@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -156,6 +157,34 @@ class TestSeries:
                 for step in range(1000):
                     recorder.append(number, step * MILLISECOND, step * 1448.0)
         assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+    def test_no_more_than_a_chunk_is_kept(self, tmp_path: Path) -> None:
+        """Nor is more written at once: the memory of a run does not depend on how long it goes on."""
+        import pyarrow.parquet as pq
+
+        chunk = series_module.CHUNK_ROWS
+        most = 0
+        with SeriesRecorder(tmp_path / FILE_NAME) as recorder:
+            number = recorder.series("A", "bulk", 0, "cwnd_bytes")
+            for step in range(3 * chunk + 100):
+                recorder.append(number, step, 1.0)
+                most = max(most, len(recorder._times))
+        assert most < chunk <= 1 << 15
+        metadata = pq.read_metadata(tmp_path / FILE_NAME)
+        groups = [metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)]
+        assert groups == [chunk, chunk, chunk, 100]
+
+    def test_arrow_has_its_own_allocator_back(self, tmp_path: Path) -> None:
+        import pyarrow as pa
+
+        before = pa.default_memory_pool().backend_name
+        with SeriesRecorder(tmp_path / FILE_NAME) as recorder:
+            recorder.append(recorder.series("A", "bulk", 0, "cwnd_bytes"), 1, 1.0)
+        assert pa.default_memory_pool().backend_name == before
+        with suppress(RuntimeError), series_module.plain_memory():
+            assert pa.default_memory_pool().backend_name == "system"
+            raise RuntimeError
+        assert pa.default_memory_pool().backend_name == before
 
     def test_the_columns_are_those_promised(self, tmp_path: Path) -> None:
         import pyarrow.parquet as pq
