@@ -142,6 +142,7 @@ class Intruded(RuleBasedStateMachine):
             delay=int(delay * MILLISECOND),
             hook=self._on_path,
         )
+        pair.on_arrival = self.rate.on_arrival
         pair.judges = self.CHECKS
         connection = pair.client.connect(C1, (S1, PORT), 0, local_port=CLIENT_PORT)
         connection.eager = pair.listener.eager = True
@@ -225,7 +226,6 @@ class Intruded(RuleBasedStateMachine):
             if self.deaf:
                 self.rate.lost += 1
                 return []
-        self.rate.on_arrival(way, packet)
         return [packet]
 
     def _inject(self, end: int, packet: Packet) -> None:

@@ -156,6 +156,21 @@ CASES: dict[str, tuple[Any, ...]] = {
         do("black_hole", length=60, wait=250, ways=BOTH_WAYS),
         do("events", count=33),
     ),
+    # Each of 2,048 tiny segments that arrived at one instant was acknowledged, as is right: the check
+    # had earned for them when they were sent, and could not save up so much. Slow start from one segment
+    # took more than twice as long to get there as this initial window does.
+    "more packets than reasons": (
+        Version1Machine,
+        opened(
+            tcp=(_TCP | {"mss": 1, "ack_every": 1}, _TCP | {"initial_window_segments": 501}),
+            mptcp=(mptcp(), mptcp(profile="linux-6.18")),
+            first=0,
+        ),
+        do("elapse", length=250),
+        *(do("write", end=1, odd=0, segments=1_000, wait=0) for _ in range(3)),
+        do("write", end=1, odd=0, segments=507, wait=0),
+        do("elapse", length=1_000),
+    ),
 }
 
 

@@ -109,7 +109,7 @@ class MptcpMachine(TransferMachine):
             encode=self.ENCODE,
             mtu=mtu,
         )
-        self.path.pair = pair
+        self.path.watch(pair)
         self.ending = ending
         self.meddles = meddles
         self.mtu = mtu

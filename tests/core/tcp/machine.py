@@ -64,7 +64,7 @@ class TcpMachine(TransferMachine):
         latency = int(delay * MILLISECOND)
         configs = [TcpConfig(**values, payload=self.PAYLOAD) for values in (client, server)]
         self.pair = pair = Pair(*configs, delay=latency, hook=self.path, encode=self.ENCODE, mtu=mtu)
-        self.path.pair = pair
+        self.path.watch(pair)
         self.ending = ending
         self.ends = (End(pair.client, "c>s"), End(pair.server, "s>c"))
         for index, fate in enumerate(fates):

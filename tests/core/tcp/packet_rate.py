@@ -12,8 +12,10 @@ from collections.abc import Callable
 from mptcpsim.core.segment import FIN, RST, SYN, Segment
 from mptcpsim.units import SECOND
 
-#: Packets without payload that an end may send at the beginning, and the most that it can save up.
+#: Packets without payload that an end may send at the beginning, and the most that time alone gives it.
 BURST = 200
+#: The most that it can save up: what it earned long ago is no reason for what it sends now.
+SAVED = 2_000
 #: What it earns in a second: probes, keepalives and answers to those of the peer, on every subflow.
 A_SECOND = 25
 #: What each packet earns that arrives and has to be acknowledged: an ACK, an echo and an update.
@@ -36,7 +38,7 @@ class Purse:
 
     def earn(self, count: float) -> None:
         """Earn so many packets."""
-        self.packets = min(self.packets + count, 10 * BURST)
+        self.packets = min(self.packets + count, SAVED)
 
     def until(self, now: int) -> None:
         """Earn what time brings."""
@@ -62,7 +64,11 @@ class PacketRate:
             purse.earn(EVENT)
 
     def on_arrival(self, way: str, segment: Segment) -> None:
-        """A segment that travels this way will arrive."""
+        """A segment that travelled this way arrives.
+
+        Not when it is sent: a window on its way may have more segments than an end can save up for, and
+        each of them may be acknowledged when it arrives (RFC 5681 section 4.2).
+        """
         if segment.length or segment.flags & (SYN | FIN):
             self.purses["s>c" if way == "c>s" else "c>s"].earn(ARRIVAL)
 

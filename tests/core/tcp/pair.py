@@ -37,6 +37,7 @@ class Pair:
     Attributes:
         wire: every segment sent, as (time, direction, segment); direction is "c>s" or "s>c".
         judges: bytes that are not those of the stream end the run, as in a simulation.
+        on_arrival: called with the direction and the segment when one that a stack sent arrives.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Pair:
         self.hook = hook
         self.encode = encode
         self.judges = True
+        self.on_arrival: Callable[[str, Segment], None] | None = None
         self.addresses = addresses
         self.client = Stack("client", random.Random(seed), client or TcpConfig())
         self.server = Stack("server", random.Random(seed + 1), server or TcpConfig())
@@ -109,7 +111,7 @@ class Pair:
             extra, what = result if isinstance(result, tuple) else (0, result)
             if not self._is_lost(direction, what):
                 delay = self.delay_of(direction, what)
-                self.at(self.now + delay + extra, self._delivery(self.sender(BACK[direction]), what))
+                self.at(self.now + delay + extra, self._arrival(direction, what))
 
     def _is_lost(self, direction: str, packet: Packet) -> bool:
         """Return whether the wire loses a packet that its hook has let through."""
@@ -126,6 +128,16 @@ class Pair:
     def inject(self, target: Stack, packet: Packet) -> None:
         """Put a packet that neither stack sent on its way to ``target``; the hook does not see it."""
         self.at(self.now + self.delay, self._delivery(target, packet))
+
+    def _arrival(self, direction: str, segment: Segment) -> Callable[[], None]:
+        deliver = self._delivery(self.sender(BACK[direction]), segment)
+
+        def arrive() -> None:
+            if self.on_arrival is not None:
+                self.on_arrival(direction, segment)
+            deliver()
+
+        return arrive
 
     def _delivery(self, target: Stack, packet: Packet) -> Callable[[], None]:
         def deliver() -> None:

@@ -139,7 +139,7 @@ class WatchedPath(Generic[AnyPair, AnyLane]):
     """The hook of a ``Pair``: faults, and a check of how many packets are sent.
 
     Attributes:
-        pair: the pair whose hook this is, set once it exists.
+        pair: the pair whose hook this is, set by ``watch``.
         lost: packets that did not arrive intact.
         tampered: segments whose options a middlebox has changed.
     """
@@ -151,6 +151,11 @@ class WatchedPath(Generic[AnyPair, AnyLane]):
         self.lost = 0
         self.tampered = 0
 
+    def watch(self, pair: AnyPair) -> None:
+        """Watch a pair whose hook this is."""
+        self.pair = pair
+        pair.on_arrival = self.rate.on_arrival
+
     def __call__(self, way: str, packet: Packet, now: int) -> list[Any]:
         """Check a packet that was sent and return its deliveries, as a hook of ``Pair`` does."""
         assert isinstance(packet, Segment)
@@ -160,7 +165,6 @@ class WatchedPath(Generic[AnyPair, AnyLane]):
         deliveries = self._deliveries(way, packet)
         self.rate.lost = self.lost + self.tampered
         for extra, copy in deliveries:
-            self.rate.on_arrival(way, copy)
             if speaks and not copy.damaged:
                 self._arrives(way, copy, now + delay + extra)
         return deliveries
