@@ -197,8 +197,8 @@ class MptcpConfig:
     )
     fill_window: bool = setting(
         False,
-        "A rest of the window that is less than a segment is used at once (Linux), and not only if it is "
-        "half of the largest window (RFC 9293).",
+        "A rest of the window that is less than a segment is used at once, one at a time (Linux), and not "
+        "only if it is half of the largest window (RFC 9293).",
         used_by=SENDER,
         source="RFC 9293 section 3.8.6.2.1",
     )

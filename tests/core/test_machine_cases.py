@@ -171,6 +171,20 @@ CASES: dict[str, tuple[Any, ...]] = {
         do("write", end=1, odd=0, segments=507, wait=0),
         do("elapse", length=1_000),
     ),
+    # The rests of a window went out 4 bytes at a time, and each ACK rounded the window up by as much.
+    "too many events at an instant": (
+        Version1Machine,
+        opened(
+            tcp=(_TCP | {"receive_buffer": 20_480, "window_scale": 3, "ack_every": 1}, _TCP),
+            mptcp=(mptcp(profile="linux-6.18"), mptcp(profile="linux-6.18", fill_window=True)),
+            mtu=9_000,
+            delays=(0, 0, 0, 0),
+            eager=(False, True),
+            first=0,
+        ),
+        do("elapse", length=250),
+        do("write", end=1, odd=0, segments=6, wait=0),
+    ),
 }
 
 

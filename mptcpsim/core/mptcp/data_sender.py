@@ -46,6 +46,7 @@ class DataSender(DataSendState):
         "_pushing",
         "_rate_from",
         "_rate_since",
+        "_rest_end",
         "_retries",
         "_subflows_probe",
         "_wakes_on_window",
@@ -68,6 +69,8 @@ class DataSender(DataSendState):
         self._subflows_probe: bool = mptcp.subflow_probe != "none"
         self._fixed_timeout: int = mptcp.data_timeout
         self._fills_window: bool = mptcp.fill_window
+        #: End of the last rest of a window that was sent because ``fill_window`` allows it.
+        self._rest_end: int = 1
         self._retries: int = config.data_retries if mptcp.data_retries < 0 else mptcp.data_retries
         #: DSNs of bytes that go out before anything else, to probe the window of the connection, by the
         #: number of the subflow.
@@ -271,7 +274,9 @@ class DataSender(DataSendState):
         if self.nxt + length == self.end:
             return nagle and outstanding and not self.fin_wanted
         if self._fills_window:
-            return False
+            # One rest at a time: a receiver that rounds its window up (RFC 7323 section 2.4) would answer
+            # several by as many bytes more of window, for ever. Linux waits as Nagle's algorithm does.
+            return self._rest_end > self.una
         # The window cuts the segment short: send it only if it is half of the largest window.
         return length * 2 < self.max_window or (nagle and outstanding)
 
@@ -285,6 +290,8 @@ class DataSender(DataSendState):
         if self._probe_dsns and subflow.number in self._probe_dsns:
             self._send_probe(subflow, now)
         self.nxt = dsn + length
+        if self._fills_window and self.nxt < self.end and length < subflow.tcp.sender.mss:
+            self._rest_end = self.nxt
         if fin:
             self.fin_sent = True
         subflow.send_data(dsn, length, fin, self.nxt == self.end, now)
