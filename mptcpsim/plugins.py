@@ -528,6 +528,22 @@ class Scheduler(Plugin):
         """
         raise NotImplementedError
 
+    def better(self, best: Path | None, path: Path) -> Path:
+        """Return which of two paths, or of one, ``choose`` would rather return.
+
+        Who also defines this, and ``on_chosen`` if a choice changes it, spares the connection a list for
+        every segment: the paths come here one after the other. Together both do just what ``choose`` does.
+        A class that defines ``choose`` and not ``better`` is asked with ``choose``, whatever it inherits.
+
+        Args:
+            best: what the last call returned, or None.
+            path: the next path that could send a segment now, by identifier.
+        """
+        raise NotImplementedError
+
+    def on_chosen(self, path: Path) -> None:
+        """The choice between the paths is made: ``path`` sends the next segment."""
+
     def on_blocked(self, path: Path, holder: Path, now: int) -> int:
         """Nothing new can be sent, though ``path`` could: the connection is held up.
 

@@ -50,6 +50,10 @@ class MinRtt(Scheduler):
                 lowest = srtt
         return best
 
+    def better(self, best: Path | None, path: Path) -> Path:
+        """Return the path of the lower srtt, the first one of equals."""
+        return path if best is None or path.srtt < best.srtt else best
+
     def on_blocked(self, path: Path, holder: Path, now: int) -> int:
         """Opportunistic retransmission, and penalisation once a round trip of the faster path."""
         srtt = path.srtt

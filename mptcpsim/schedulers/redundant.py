@@ -24,5 +24,9 @@ class Redundant(Scheduler):
         """Return the first path; a connection does not ask."""
         return available[0]
 
+    def better(self, best: Path | None, path: Path) -> Path:
+        """Return the first path."""
+        return path if best is None else best
+
 
 register(Redundant)

@@ -44,5 +44,24 @@ class RoundRobin(Scheduler):
         self.left = self.segments - 1
         return following
 
+    def _comes_now(self, identifier: int) -> bool:
+        """Return whether a path has the turn, or is behind the one that had it."""
+        return identifier > self.turn or (identifier == self.turn and self.left > 0)
+
+    def better(self, best: Path | None, path: Path) -> Path:
+        """Return the first path that comes now, else the first of all."""
+        if best is None or (self._comes_now(path.identifier) and not self._comes_now(best.identifier)):
+            return path
+        return best
+
+    def on_chosen(self, path: Path) -> None:
+        """A segment less is left of the turn, or another path has it."""
+        identifier = path.identifier
+        if identifier == self.turn and self.left > 0:
+            self.left -= 1
+        else:
+            self.turn = identifier
+            self.left = self.segments - 1
+
 
 register(RoundRobin)

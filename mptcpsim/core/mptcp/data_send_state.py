@@ -14,6 +14,17 @@ from mptcpsim.plugins import Path, Scheduler
 from mptcpsim.units import NEVER
 
 
+def compares(scheduler: Scheduler) -> bool:
+    """Return whether a scheduler chooses with ``better``: the class whose ``choose`` counts has both."""
+    return _definer(type(scheduler), "choose") is _definer(type(scheduler), "better")
+
+
+def _definer(cls: type, method: str) -> type:
+    """Return the class that a class has a method from."""
+    found = getattr(cls, method)
+    return [base for base in cls.__mro__ if getattr(base, method, None) is found][-1]
+
+
 class DataSendState(DataSource):
     """Send state of a connection; sizes in bytes, times in ns.
 
@@ -36,6 +47,7 @@ class DataSendState(DataSource):
 
     __slots__ = (
         "_acks",
+        "_compares",
         "_connection",
         "declined_at",
         "end",
@@ -58,6 +70,8 @@ class DataSendState(DataSource):
         super().__init__(mptcp.subflow_probe, mptcp.persist_min, mptcp.persist_shift)
         self._connection = connection
         self.scheduler = scheduler
+        #: The scheduler compares two paths at a time; it needs no list.
+        self._compares: bool = compares(scheduler)
         self.idsn = idsn
         self.octets: int = mptcp.dsn_octets
         self.numbers = DataNumbers(idsn, self.octets)
@@ -115,14 +129,22 @@ class DataSendState(DataSource):
 
     def choose(self, usable: list[SubflowState], left: int, excluded: int, now: int) -> SubflowState | None:
         """Have the scheduler choose a subflow for ``left`` bytes, other than ``excluded``; None for none."""
+        compares = self._compares
+        best: Path | None = None
         available: list[Path] = []
         for subflow in usable:
             sender = subflow.tcp.sender
             if subflow.number == excluded or sender.nxt < sender.end:
                 # Data that was mapped ahead comes first.
                 continue
-            if subflow.room(now) >= min(left, subflow.tcp.sender.mss):
-                available.append(subflow)
+            if subflow.room(now) >= min(left, sender.mss):
+                if compares:
+                    best = self.scheduler.better(best, subflow)
+                else:
+                    available.append(subflow)
+        if best is not None:
+            self.scheduler.on_chosen(best)
+            return self._connection.extensions[best.identifier]
         if not available:
             return None
         chosen = self.scheduler.choose(available, now)

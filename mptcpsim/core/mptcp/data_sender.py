@@ -193,7 +193,8 @@ class DataSender(DataSendState):
 
     def _push_new(self, usable: list[SubflowState], now: int) -> None:
         # Values that do not change between two segments are read once: this runs for every ACK.
-        rooms = [subflow.room(now) for subflow in usable]
+        for subflow in usable:
+            subflow.look_for_room(now)
         several = len(usable) > 1
         segments = self._connection.config.mptcp.mapping_segments
         while self.nxt < self.end:
@@ -202,17 +203,15 @@ class DataSender(DataSendState):
             if left <= 0:
                 self.reinjections.on_blocked(usable, now)
                 break
-            index = 0
-            if several:
-                index = self._choose_by_room(usable, rooms, left, now)
-                if index < 0:
-                    break
-            subflow = usable[index]
+            chosen = self._choose_by_room(usable, left, now) if several else usable[0]
+            if chosen is None:
+                break
+            subflow = chosen
             mss = subflow.tcp.sender.mss
             length = left
             if left > mss:
-                length = mss if segments == 1 else self._several(left, mss * segments, rooms[index], mss)
-            if rooms[index] < length:
+                length = mss if segments == 1 else self._several(left, mss * segments, subflow.room_left, mss)
+            if subflow.room_left < length:
                 break
             if length < mss and self._wait_for_more(length):
                 if self.nxt + length < self.end or self._connection.wants_write:
@@ -220,7 +219,7 @@ class DataSender(DataSendState):
                     self.reinjections.on_blocked(usable, now)
                 break
             self._send_new(subflow, length, now)
-            rooms[index] -= length
+            subflow.use_room(length)
 
     def _push_ahead(self, usable: list[SubflowState], now: int) -> None:
         """Map data onto every subflow that has sent what it had, whether it may send more or not."""
@@ -247,25 +246,36 @@ class DataSender(DataSendState):
         """Return the length of a mapping over several segments: whole ones, at least one."""
         return max(mss, min(left, most, room) // mss * mss)
 
-    def _choose_by_room(self, usable: list[SubflowState], rooms: list[int], left: int, now: int) -> int:
-        """Have the scheduler choose among those with room for the next segment; return the index or -1."""
-        available: list[Path] = []
-        last = -1
-        for index in range(len(usable)):
-            subflow = usable[index]
+    def _choose_by_room(self, usable: list[SubflowState], left: int, now: int) -> SubflowState | None:
+        """Have the scheduler choose among those with room for the next segment; None for none."""
+        scheduler = self.scheduler
+        if not self._compares:
+            return self._choose_from_list(usable, left, now)
+        best: Path | None = None
+        last: SubflowState | None = None
+        for subflow in usable:
             mss = subflow.tcp.sender.mss
-            if rooms[index] >= (left if left < mss else mss):
+            if subflow.room_left >= (left if left < mss else mss):
+                best = scheduler.better(best, subflow)
+                last = subflow
+        if best is None:
+            return None
+        scheduler.on_chosen(best)
+        return last if best is last else self._connection.extensions[best.identifier]
+
+    def _choose_from_list(self, usable: list[SubflowState], left: int, now: int) -> SubflowState | None:
+        available: list[Path] = []
+        for subflow in usable:
+            mss = subflow.tcp.sender.mss
+            if subflow.room_left >= (left if left < mss else mss):
                 available.append(subflow)
-                last = index
-        if last < 0:
-            return -1
+        if not available:
+            return None
         chosen = self.scheduler.choose(available, now)
         if chosen is None:
             self.declined_at = now
-            return -1
-        if chosen is usable[last]:
-            return last
-        return [subflow.number for subflow in usable].index(chosen.identifier)
+            return None
+        return self._connection.extensions[chosen.identifier]
 
     def _wait_for_more(self, length: int) -> bool:
         """Return whether a short segment should wait for more data (RFC 9293 sections 3.7.4, 3.8.6.2.1)."""

@@ -44,6 +44,7 @@ class SubflowState(Extension):
         keys_due: the peer may not have our key yet: MP_CAPABLE goes with ACKs and the first data.
         mappings: mappings that were sent and are not acknowledged on this subflow.
         acks_without_data_ack: ACKs of new data since the last DATA_ACK came.
+        room_left: bytes of new data that may still be sent, as the connection divides them.
     """
 
     __slots__ = (
@@ -59,6 +60,7 @@ class SubflowState(Extension):
         "keys_due",
         "mappings",
         "number",
+        "room_left",
         "stage",
         "tcp",
     )
@@ -78,6 +80,7 @@ class SubflowState(Extension):
         self.keys_due: bool = False
         self.mappings = SentMappings()
         self.acks_without_data_ack: int = 0
+        self.room_left: int = 0
         #: The window of the subflow applies in addition to the connection's.
         self._own_window: bool = not connection.config.mptcp.share_send_window
 
@@ -124,6 +127,14 @@ class SubflowState(Extension):
     def room(self, now: int) -> int:
         """Return how many bytes of new data may be sent now; 0 or less for none."""
         return self.tcp.sender.room(now, self._own_window)
+
+    def look_for_room(self, now: int) -> None:
+        """Note the room that there is now."""
+        self.room_left = self.room(now)
+
+    def use_room(self, count: int) -> None:
+        """So many bytes of it were used."""
+        self.room_left -= count
 
     def own_window_closed(self) -> bool:
         """Return whether the window of this subflow alone keeps it from sending."""
@@ -367,8 +378,8 @@ class Session(Connection):
 
     def usable(self) -> list[SubflowState]:
         """Return the subflows that may carry new data: backups only if no regular subflow works."""
-        regular: list[SubflowState] = []
-        backups: list[SubflowState] = []
+        found: list[SubflowState] = []
+        only_backups = True
         for subflow in self.open:
             tcp = subflow.tcp
             if (
@@ -377,10 +388,15 @@ class Session(Connection):
                 and not tcp.sender.fin_wanted
                 and not tcp.sender.timeouts_in_a_row
             ):
-                (backups if subflow.backup else regular).append(subflow)
+                backup = subflow.backup
+                if only_backups and not backup:
+                    only_backups = False
+                    found.clear()
+                if backup == only_backups:
+                    found.append(subflow)
         if self._skips_persist:
-            return [s for s in regular or backups if s.tcp.sender.window_probe.at == NEVER]
-        return regular or backups
+            return [s for s in found if s.tcp.sender.window_probe.at == NEVER]
+        return found
 
     def alive(self) -> list[SubflowState]:
         """Return the subflows on which ACKs and their options can be sent."""

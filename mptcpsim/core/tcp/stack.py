@@ -87,6 +87,8 @@ class TcpStack(TransportHost):
 
     __slots__ = (
         "_connections_ever",
+        "_last_flow",
+        "_last_tcp",
         "_most_connections",
         "_ports",
         "_rng",
@@ -120,6 +122,9 @@ class TcpStack(TransportHost):
         self._rng = rng
         #: The TCP connections that have not ended, by the four-tuple of what they receive.
         self._tcps: dict[FourTuple, Tcp] = {}
+        #: The four-tuple of the segment that arrived last, the object itself, and its connection.
+        self._last_flow: FourTuple | None = None
+        self._last_tcp: Tcp | None = None
         self._ports: int = _FIRST_PORT
         self._connections_ever: int = 0
         #: With so many it is time to look for those that have ended.
@@ -298,6 +303,7 @@ class TcpStack(TransportHost):
         )
         connection.subflows.append(tcp)
         self._tcps[flow.reverse()] = tcp
+        self._last_flow = self._last_tcp = None
         return tcp
 
     # --- Inputs ---------------------------------------------------------------------------------
@@ -311,11 +317,17 @@ class TcpStack(TransportHost):
                 self.counters.add("TcpInCsumErrors")
                 self.counters.add("TcpInErrs")
                 return
-            tcp = self._tcps.get(packet.flow)
-            if tcp is not None:
-                tcp.receive(packet, now)
-            else:
-                self._no_connection(packet, now)
+            flow = packet.flow
+            if flow is not self._last_flow:
+                tcp = self._tcps.get(flow)
+                if tcp is None:
+                    self._no_connection(packet, now)
+                    return
+                self._last_flow = flow
+                self._last_tcp = tcp
+            last = self._last_tcp
+            assert last is not None
+            last.receive(packet, now)
         elif isinstance(packet, IcmpError) and not packet.damaged:
             tcp = self._tcps.get(packet.quoted_flow.reverse())
             if tcp is not None:
@@ -378,6 +390,7 @@ class TcpStack(TransportHost):
     def forget(self, flow: FourTuple) -> None:
         """A TCP connection is CLOSED: the four-tuple with which it sent is free again."""
         self._tcps.pop(flow.reverse(), None)
+        self._last_flow = self._last_tcp = None
 
     def open_subflows(self) -> int:
         """Return how many TCP connections and subflows there are that have not ended."""
