@@ -22,7 +22,7 @@ DESIGN = DOCS / "design.md"
 DOCUMENTS = sorted(
     [*DOCS.glob("*.md"), *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"))]
 )
-FOLDERS = ("mptcpsim", "tests", "experiments", "benchmarks")
+FOLDERS = ("mptcpsim", "tests", "experiments", "benchmarks", "compilation")
 #: Programs, this one excepted, which names what is not there.
 SOURCES = sorted(
     path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py") if path != Path(__file__).resolve()
