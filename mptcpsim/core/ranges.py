@@ -127,11 +127,15 @@ class Ranges:
             lefts, rights = first.lefts, first.rights
             if not lefts or lefts[0] >= point:
                 return
-            over = bisect_right(rights, point)
-            for index in range(over):
-                self.total -= rights[index] - lefts[index]
-            del lefts[:over], rights[:over]
-            self._count -= over
+            if rights[0] <= point:
+                over = 1
+                self.total -= rights[0] - lefts[0]
+                while over < len(rights) and rights[over] <= point:
+                    self.total -= rights[over] - lefts[over]
+                    over += 1
+                del lefts[:over]
+                del rights[:over]
+                self._count -= over
             if lefts:
                 if lefts[0] < point:
                     self.total -= point - lefts[0]

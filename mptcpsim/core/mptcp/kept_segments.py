@@ -42,6 +42,8 @@ class KeptSegments:
     def between(self, left: int, right: int) -> list[Segment]:
         """Return the segments with a byte in [left, right), those that arrived first in front."""
         entries = self._entries
+        if not entries:
+            return []
         first = bisect_left(entries, left - self._longest + 1, key=_seq)
         last = bisect_left(entries, right, lo=first, key=_seq)
         found = [entry for entry in entries[first:last] if entry[0] + entry[2].length > left]
@@ -51,6 +53,8 @@ class KeptSegments:
     def forget_below(self, seq: int) -> None:
         """Forget the segments that lie below a sequence number completely."""
         entries = self._entries
+        if not entries:
+            return
         old = bisect_left(entries, seq, key=_seq)
         if old:
             entries[:old] = [entry for entry in entries[:old] if entry[0] + entry[2].length > seq]

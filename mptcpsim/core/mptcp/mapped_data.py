@@ -204,6 +204,8 @@ class MappedData:
         subflow = self._subflow
         connection = subflow.connection
         if not connection.agreed.checksum:
+            if not len(self._segments):
+                return True
             for segment in self._segments.between(left, right):
                 low = max(segment.seq, left)
                 high = min(segment.seq + segment.length, right)
