@@ -7,14 +7,16 @@ all hosts of one router, share a ``Tree``: one search for each set of routers, w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Final
-
-import networkx
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
 
 from mptcpsim.net.link import Link
 from mptcpsim.net.node import Interface, Node
 from mptcpsim.net.routing import Route, RouteSource, group_of, prefix_number
 from mptcpsim.net.switch import Switch
+
+if TYPE_CHECKING:
+    import networkx
 
 #: What makes a path short: the number of its links, or the sum of their delays.
 HOPS: Final = "hops"
@@ -98,9 +100,10 @@ class ShortestPaths:
             for node in nodes.values()
             for interface in node.interfaces.values()
         }
-        self._graph = _towards_root(
-            {name: ports for name, ports in self._onward.items() if nodes[name].FORWARDS}
-        )
+        #: What forwards, of which the graph is made when a path is looked for.
+        self._forwarding: WaysOut = {
+            name: ports for name, ports in self._onward.items() if nodes[name].FORWARDS
+        }
         self._segments = _segments(links)
         #: What routes lead to: by IP version and prefix length the places of a network number.
         self._places: dict[int, dict[int, dict[int, list[tuple[str, LinkNetwork]]]]] = {4: {}, 6: {}}
@@ -142,6 +145,10 @@ class ShortestPaths:
             tree = _tree(self._graph, routers)
             self._trees[routers] = tree
         return tree
+
+    @cached_property
+    def _graph(self) -> networkx.DiGraph[str]:
+        return _towards_root(self._forwarding)
 
     def _next_hops(self, name: str, tree: Tree, ipv6: bool) -> NextHops:
         """Return the next hops of a node on its shortest paths; none without a path."""
@@ -243,6 +250,8 @@ def _is_below_ip(interface: Interface) -> bool:
 
 def _towards_root(onward: WaysOut) -> networkx.DiGraph[str]:
     """Return the graph in which paths are followed from their end: an edge for each step back."""
+    import networkx  # takes a fifth of a second, which a network of one link saves
+
     graph: networkx.DiGraph[str] = networkx.DiGraph()
     graph.add_nodes_from(onward)
     for far, ports in onward.items():
@@ -258,6 +267,8 @@ def _tree(graph: networkx.DiGraph[str], roots: frozenset[str]) -> Tree:
     """Return the shortest paths to the nearest of some roots."""
     if not roots:
         return Tree({})
+    import networkx
+
     lengths = networkx.multi_source_dijkstra_path_length(graph, set(roots))
     return Tree({name: int(length) for name, length in lengths.items()})
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-
-import networkx
+from typing import TYPE_CHECKING
 
 from mptcpsim.net.forwarding import IpNode
 from mptcpsim.net.link import Link
 from mptcpsim.net.node import Node
 from mptcpsim.net.paths import COMPUTED_METRIC, DELAY, HOPS, ComputedRoutes, ShortestPaths
+
+if TYPE_CHECKING:
+    import networkx
 
 __all__ = ["COMPUTED_METRIC", "DELAY", "HOPS", "Topology"]
 
@@ -18,17 +20,29 @@ class Topology:
     """Nodes and links, as objects and as a graph.
 
     Attributes:
-        graph: an undirected ``networkx.MultiGraph`` with the names of the nodes; each node
-            has its object under ``node``, each edge its link under ``link`` and the link's
-            name as key.
         nodes: the nodes by name.
         links: the links by name.
     """
 
     def __init__(self) -> None:
-        self.graph: networkx.MultiGraph[str] = networkx.MultiGraph()
         self.nodes: dict[str, Node] = {}
         self.links: dict[str, Link] = {}
+
+    @property
+    def graph(self) -> networkx.MultiGraph[str]:
+        """The network as it is now, as a graph for networkx.
+
+        Each node is a name and has its object under ``node``; each edge has its link under ``link`` and the
+        link's name as key.
+        """
+        import networkx
+
+        graph: networkx.MultiGraph[str] = networkx.MultiGraph()
+        for name, node in self.nodes.items():
+            graph.add_node(name, node=node)
+        for name, link in self.links.items():
+            graph.add_edge(link.a.node.name, link.b.node.name, key=name, link=link)
+        return graph
 
     def add_node(self, node: Node) -> None:
         """Add a node.
@@ -39,7 +53,6 @@ class Topology:
         if node.name in self.nodes:
             raise ValueError(f"there are two nodes with the name {node.name}")
         self.nodes[node.name] = node
-        self.graph.add_node(node.name, node=node)
 
     def add_link(self, link: Link) -> None:
         """Add a link between nodes that were added before.
@@ -55,7 +68,6 @@ class Topology:
                     f"link {link.name} ends at {end.node.name}, which is no node of the topology"
                 )
         self.links[link.name] = link
-        self.graph.add_edge(link.a.node.name, link.b.node.name, key=link.name, link=link)
 
     def install_routes(
         self, weight: str = HOPS, nodes: Iterable[str] | None = None, ecmp: bool = False

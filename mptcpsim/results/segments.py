@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from mptcpsim.results.columns import number_column, text_column
 from mptcpsim.results.rundir import RunDirectoryError
 
 FILE_NAME: Final = "segments.parquet"
@@ -62,17 +63,19 @@ class SegmentRecorder:
 
     def close(self) -> None:
         """Write the file."""
+        import numpy as np
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        types = (pa.float64(), pa.string(), pa.string(), *(pa.int64(),) * 5)
-        columns: list[Any] = list(zip(*self.rows, strict=True)) or [()] * len(Row._fields)
-        table = pa.table(
-            {
-                name: pa.array(column, type=kind)
-                for name, column, kind in zip(Row._fields, columns, types, strict=True)
-            }
-        )
+        fields: list[Any] = list(zip(*self.rows, strict=True)) or [()] * len(Row._fields)
+        times, flows, kinds, *numbers = fields
+        columns = [
+            number_column(np.array(times, dtype=np.float64)),
+            text_column(flows),
+            text_column(kinds),
+            *(number_column(np.array(values, dtype=np.int64)) for values in numbers),
+        ]
+        table = pa.table(dict(zip(Row._fields, columns, strict=True)))
         pq.write_table(table, self.path, compression="zstd")
 
 
@@ -87,7 +90,8 @@ def read_segments(directory: Path) -> list[Row]:
 
     path = directory / FILE_NAME
     try:
-        table = pq.read_table(path)
+        with pq.ParquetFile(path) as file:
+            table = file.read()
         columns = [table.column(name).to_pylist() for name in Row._fields]
     except FileNotFoundError:
         raise RunDirectoryError(

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
+from mptcpsim.results.columns import number_column, numbers_of, small_integer_column, text_column
 from mptcpsim.results.rundir import RunDirectoryError
 from mptcpsim.units import SECOND
 
@@ -102,17 +103,14 @@ class SeriesRecorder:
         times = np.frombuffer(self._times, dtype=np.int64) if self._times else np.empty(0, dtype=np.int64)
         values = np.frombuffer(self._values, dtype=np.float64) if self._values else np.empty(0)
 
-        def column(name: str, kind: Any) -> Any:
-            each = pa.array([getattr(key, name) for key in keys], type=kind)
-            return each.take(pa.array(which)) if keys else pa.array([], type=kind)
-
+        rows = number_column(which)
         columns = [
-            pa.array(times / SECOND),
-            column("host", pa.string()),
-            column("connection", pa.string()),
-            column("subflow", pa.int32()),
-            column("metric", pa.string()),
-            pa.array(values),
+            number_column(times / SECOND),
+            text_column([key.host for key in keys]).take(rows),
+            text_column([key.connection for key in keys]).take(rows),
+            small_integer_column([key.subflow for key in keys]).take(rows),
+            text_column([key.metric for key in keys]).take(rows),
+            number_column(values),
         ]
         names = ["time_s", "host", "connection", "subflow", "metric", "value"]
         table = pa.table(dict(zip(names, columns, strict=True)))
@@ -187,20 +185,33 @@ def read_series(path: Path) -> list[Series]:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path)
-        columns = [table.column(name).to_pylist() for name in SeriesKey._fields]
-        times = table.column("time_s").to_numpy()
-        values = table.column("value").to_numpy()
+        with pq.ParquetFile(path) as file:
+            table = file.read()
+        columns = [table.column(name).combine_chunks() for name in SeriesKey._fields]
+        times = numbers_of(table.column("time_s"))
+        values = numbers_of(table.column("value"))
     except FileNotFoundError:
         raise RunDirectoryError(
             f"{path.parent}: has no {path.name}; name a directory that `mptcpsim run` wrote"
         ) from None
     except (OSError, KeyError, pa.ArrowException) as error:
         raise RunDirectoryError(f"{path}: cannot be read ({error}); run the scenario again") from None
-    rows: dict[SeriesKey, list[int]] = {}
-    for index, fields in enumerate(zip(*columns, strict=True)):
-        rows.setdefault(SeriesKey(*fields), []).append(index)
+    if not len(times):
+        return []
+    # Each row gets the number of its key; rows of one key stay in their order.
+    numbers = np.zeros(len(times), dtype=np.int64)
+    for column in columns:
+        encoded = column.dictionary_encode(null_encoding="encode")
+        numbers = numbers * len(encoded.dictionary) + numbers_of(encoded.indices)
+    _, first, key_of_row, sizes = np.unique(
+        numbers, return_index=True, return_inverse=True, return_counts=True
+    )
+    rows_of_keys = np.split(np.argsort(key_of_row, kind="stable"), np.cumsum(sizes)[:-1])
     return [
-        Series(key, times[indices], values[indices])
-        for key, indices in ((key, np.array(found)) for key, found in rows.items())
+        Series(
+            SeriesKey(*(column[int(first[key])].as_py() for column in columns)),
+            times[rows_of_keys[key]],
+            values[rows_of_keys[key]],
+        )
+        for key in np.argsort(first)
     ]

@@ -12,7 +12,7 @@ from mptcpsim.plugins import Value
 class Model(BaseModel):
     """What all parts of a scenario have in common: no unknown keys, no changes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
 
 class PluginChoice(Model):

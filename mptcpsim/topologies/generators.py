@@ -8,13 +8,12 @@ after its ends, the one nearer to a host first: h0-0-0--e0-0.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
-
-import networkx
+from typing import TYPE_CHECKING, Any, Final
 
 from mptcpsim.topologies.plan import TopologyError
 
-Graph = networkx.Graph
+if TYPE_CHECKING:
+    import networkx
 
 #: Nodes of a generated topology, at most.
 MAX_NODES: Final = 20_000
@@ -32,7 +31,7 @@ def dumbbell(pairs: int = 2, *, access: Mapping[str, Any] | None = None, **link:
         TopologyError: a number is out of range.
     """
     _limit("pairs", pairs, 1, MAX_NODES // 2 - 1)
-    graph: networkx.Graph[str] = Graph()
+    graph = _empty()
     graph.add_node("left", kind="router", x=1.0, y=(pairs - 1) / 2)
     graph.add_node("right", kind="router", x=2.0, y=(pairs - 1) / 2)
     graph.add_edge("left", "right", name="bottleneck", **link)
@@ -62,7 +61,7 @@ def parallel_paths(
     if not isinstance(paths, int):
         each = paths
     _limit("paths", len(each) or (paths if isinstance(paths, int) else 0), 1, 255)
-    graph: networkx.Graph[str] = Graph()
+    graph = _empty()
     middle = (len(each) - 1) / 2
     graph.add_node("client", kind="host", x=0.0, y=middle)
     graph.add_node("server", kind="host", x=2.0, y=middle)
@@ -90,7 +89,7 @@ def torus(
     _limit("rows", rows, 1, MAX_NODES // 2)
     _limit("columns", columns, 1, MAX_NODES // 2)
     _limit("rows x columns", rows * columns, 2, MAX_NODES // 2)
-    graph: networkx.Graph[str] = Graph()
+    graph = _empty()
     for row in range(rows):
         for column in range(columns):
             place = f"{row}-{column}"
@@ -128,7 +127,7 @@ def bottleneck_torus(
         TopologyError: a number is out of range.
     """
     _limit("links", links, 3, MAX_NODES // 4)
-    graph: networkx.Graph[str] = Graph()
+    graph = _empty()
     for index in range(links):
         y = 2.0 * (links - 1 - index)
         graph.add_node(f"c{index}", kind="host", x=0.0, y=y - 1)
@@ -163,7 +162,7 @@ def fat_tree(k: int = 4, *, access: Mapping[str, Any] | None = None, **link: Any
     if k % 2:
         raise TopologyError(f"k: {k} is odd; half of the ports lead up, so choose an even number")
     half = k // 2
-    graph: networkx.Graph[str] = Graph()
+    graph = _empty()
     width = k * half * half - 1.0
     cores = half * half
     for core in range(cores):
@@ -195,6 +194,13 @@ GENERATORS: Final[dict[str, Callable[..., networkx.Graph[str]]]] = {
     "bottleneck-torus": bottleneck_torus,
     "fat-tree": fat_tree,
 }
+
+
+def _empty() -> networkx.Graph[str]:
+    """Return a graph to add to; networkx is not imported before somebody wants one."""
+    import networkx
+
+    return networkx.Graph()
 
 
 def _join(graph: networkx.Graph[str], a: str, b: str, link: Mapping[str, Any]) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import networkx
+if TYPE_CHECKING:
+    import networkx
 
 
 class TopologyError(ValueError):
