@@ -31,6 +31,11 @@ class _Block:
         return rest
 
 
+#: The block of a set that has been empty all along, as most are: they share it, and nothing is put into it.
+_NOTHING: Final = _Block([], [])
+_NO_BLOCKS: Final[list[_Block]] = [_NOTHING]
+
+
 class Ranges:
     """Disjoint, non-adjacent ranges [left, right) in increasing order.
 
@@ -42,10 +47,9 @@ class Ranges:
 
     def __init__(self) -> None:
         #: None is empty, unless it is the only one.
-        self._blocks: list[_Block] = []
-        self._first = _Block([], [])
-        self._last = self._first
-        self._blocks.append(self._first)
+        self._blocks: list[_Block] = _NO_BLOCKS
+        self._first = _NOTHING
+        self._last = _NOTHING
         self._count: int = 0
         self.total: int = 0
 
@@ -59,7 +63,7 @@ class Ranges:
 
     def clear(self) -> None:
         """Forget everything."""
-        self._use([_Block([], [])])
+        self._use(_NO_BLOCKS)
         self._count = 0
         self.total = 0
 
@@ -86,6 +90,9 @@ class Ranges:
                 last = _Block([], [])
                 self._blocks.append(last)
                 self._last = last
+        elif last is _NOTHING:
+            last = _Block([], [])
+            self._use([last])
         last.lefts.append(left)
         last.rights.append(right)
         self._count += 1

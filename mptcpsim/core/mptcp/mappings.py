@@ -45,6 +45,10 @@ class Mapping:
         self.reinjected = True
 
 
+#: The list of a subflow that needs none: all share it, and nothing is put into it.
+_NONE: Final[list[Mapping]] = []
+
+
 class SentMappings:
     """The mappings of a subflow whose data is not acknowledged, oldest first.
 
@@ -63,7 +67,7 @@ class SentMappings:
         self._ordered: bool = True
         #: Where they do not: from an index on, those than which none that came later has a lower DSN. The
         #: first one has the lowest of all.
-        self._lowest: list[Mapping] = []
+        self._lowest: list[Mapping] = _NONE
         self._lowest_head: int = 0
 
     def __len__(self) -> int:

@@ -60,7 +60,7 @@ class TcpEndpoint(ControlBlock):
 
     Attributes:
         sender, receiver: the two halves.
-        keepalive: the timer that probes an idle connection.
+        keepalive: the timer that probes an idle connection, None if that is off.
         answers: ACKs that answer unacceptable segments.
         further_options: options that TCP does not need itself, None without any.
         send_shift, receive_shift: stream offset minus relative sequence number of payload, in the two
@@ -102,7 +102,7 @@ class TcpEndpoint(ControlBlock):
         self.send_shift: int = -1
         self.receiver = Receiver(self, config)
         self.sender = Sender(self, self.receiver, congestion, config)
-        self.keepalive = Keepalive(self, self.sender, config)
+        self.keepalive = Keepalive(self, self.sender, config) if config.keepalive else None
         self.answers = Answers(self, config)
         self.further_options: FurtherOptions | None = further_options(config)
         self.extension = connection.extension_of(self)
@@ -430,7 +430,8 @@ class TcpEndpoint(ControlBlock):
         self.wait_over_at = NEVER
         self.sender.stop(now)
         self.receiver.stop()
-        self.keepalive.stop()
+        if self.keepalive is not None:
+            self.keepalive.stop()
         self._host.forget(self.flow)
         self.connection.on_closed(self.identifier, now)
 
@@ -466,7 +467,8 @@ class TcpEndpoint(ControlBlock):
         rtt = now - self._syn_sent_at if self._syn_transmissions == 1 else -1
         self.sender.establish(rtt, self.receiver.sack, now)
         self.established_at = now
-        self.keepalive.start(now)
+        if self.keepalive is not None:
+            self.keepalive.start(now)
         self.connection.on_established(self.identifier, now)
 
     def restart_time_wait(self, now: int) -> None:
@@ -521,7 +523,7 @@ class TcpEndpoint(ControlBlock):
             recovery.reo_at,
             self.receiver.ack_at,
             self.wait_over_at,
-            self.keepalive.at,
+            NEVER if self.keepalive is None else self.keepalive.at,
             NEVER if self.extension is None else self.extension.next_deadline(),
         )
 
@@ -545,7 +547,7 @@ class TcpEndpoint(ControlBlock):
             sender.window_probe.on_timer(now)
         if sender.window_probe.override_at <= now:
             sender.window_probe.on_override(now)
-        if self.keepalive.at <= now:
+        if self.keepalive is not None and self.keepalive.at <= now:
             self.keepalive.on_timer(now)
         if self.extension is not None:
             self.extension.handle_timers(now)

@@ -29,9 +29,8 @@ class Keepalive:
 
     def start(self, now: int) -> None:
         """The connection is established."""
-        if self._config.keepalive:
-            self.at = now + self._config.keepalive_idle
-            self._tcp.wake_by(self.at)
+        self.at = now + self._config.keepalive_idle
+        self._tcp.wake_by(self.at)
 
     def stop(self) -> None:
         """The connection has ended."""

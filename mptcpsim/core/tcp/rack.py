@@ -20,6 +20,11 @@ _REO_PERSIST: Final = 16
 _COMPACT: Final = 256
 
 
+#: Those of a connection that has sent nothing again: all share them, and nothing is put into them.
+_NONE: Final[list[Sent]] = []
+_NO_ORDERS: Final[list[int]] = []
+
+
 class Rack:
     """The RACK state of one sender; times in ns.
 
@@ -62,14 +67,16 @@ class Rack:
         self._newest: int = 0
         self._acked_at: int = -1
         #: Records that were sent again, the number of each transmission, and the first not yet judged.
-        self._resent: list[Sent] = []
-        self._resent_orders: list[int] = []
+        self._resent: list[Sent] = _NONE
+        self._resent_orders: list[int] = _NO_ORDERS
         self._resent_head: int = 0
         #: Position (list index + trimmed) of the first record not yet looked at.
         self._scan: int = 0
 
     def on_resent(self, record: Sent) -> None:
         """Note that ``record`` was just sent again."""
+        if self._resent is _NONE:
+            self._resent, self._resent_orders = [], []
         self._resent.append(record)
         self._resent_orders.append(record.order)
 

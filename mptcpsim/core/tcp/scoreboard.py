@@ -194,7 +194,7 @@ class Scoreboard:
         self.trimmed: int = 0
         #: How often a record was taken for lost.
         self.marked: int = 0
-        self._to_resend = ResendQueue()
+        self._to_resend: ResendQueue | None = None
         #: The SACK blocks of the last ACK, if ``ranges`` holds all of them above it.
         self._reported: tuple[tuple[int, int], ...] = ()
         #: Position (list index + trimmed) behind the record that was SACKed last.
@@ -327,11 +327,13 @@ class Scoreboard:
         record.mark_resent(now, self.transmissions)
 
     def _queue(self, record: Sent) -> None:
+        if self._to_resend is None:
+            self._to_resend = ResendQueue()
         self._to_resend.add(record)
 
     def next_lost(self, una: int) -> Sent | None:
         """Return the first record that is lost and was not sent since, or None."""
-        return self._to_resend.first(una)
+        return None if self._to_resend is None else self._to_resend.first(una)
 
     def forget_sacks(self) -> None:
         """Take every SACK back: the peer may have reneged (RFC 2018 section 8)."""

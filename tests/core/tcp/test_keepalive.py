@@ -66,6 +66,7 @@ def test_an_interval_longer_than_the_idle_time() -> None:
     script = idle(keepalive_idle=10 * SECOND, keepalive_interval=75 * SECOND)
     script.fresh()
     for _ in range(20):
+        assert script.tcp.keepalive is not None
         script.run(script.tcp.keepalive.at)
         script.expect("A", seq=0)
         script.elapse(100)
