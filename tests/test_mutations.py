@@ -97,6 +97,61 @@ MUTATIONS = {
         invariant="receive memory unbounded",
         test="core/tcp/test_machine.py",
     ),
+    "bytes forgotten with the DATA_ACK": Mutation(
+        changes=(
+            (
+                "core/mptcp/connection.py",
+                "            dsn = min(dsn, subflow.mappings.lowest())\n",
+                "            pass\n",
+            ),
+        ),
+        invariant="are not kept any more",
+        test="core/mptcp/test_machine.py::test_mptcp_machine[BytesMptcpMachine-0]",
+    ),
+    "bytes of a reader forgotten too early": Mutation(
+        changes=(
+            (
+                "core/tcp/connection.py",
+                "            self.received_bytes.forget_below(self.consumed)\n\n    def _before_write",
+                "            self.received_bytes.forget_below(self.delivered)\n\n    def _before_write",
+            ),
+        ),
+        invariant="are not kept any more",
+        test="core/tcp/test_machine.py::test_tcp_machine[BytesMachine-0]",
+    ),
+    "bytes taken from the wrong place": Mutation(
+        changes=(
+            (
+                "core/mptcp/mapped_data.py",
+                "connection.take_new(segment, low + left - dsn, low + right - dsn, left - 1)",
+                "connection.take_new(segment, low, low + right - left, left - 1)",
+            ),
+        ),
+        invariant="bytes read are not those written",
+        test="core/mptcp/test_machine.py::test_mptcp_machine[BytesMptcpMachine-0]",
+    ),
+    "the last copy of a byte counts": Mutation(
+        changes=(
+            (
+                "core/mptcp/mapped_data.py",
+                "        for left, right in self._inbound.unreceived(dsn, dsn + high - low):\n",
+                "        for left, right in ((dsn, dsn + high - low),):\n",
+            ),
+        ),
+        invariant="AssertionError",
+        test="core/test_real_bytes.py::test_the_first_copy_counts_whichever_subflow_brings_it",
+    ),
+    "every segment has the oldest bytes": Mutation(
+        changes=(
+            (
+                "core/tcp/endpoint.py",
+                "sent_bytes.take(seq + self.send_shift, length)",
+                "sent_bytes.take(self.sender.una + self.send_shift, length)",
+            ),
+        ),
+        invariant="bytes read are not those written",
+        test="core/tcp/test_machine.py::test_tcp_machine[BytesMachine-0]",
+    ),
 }
 
 ANSWERED_ACK = (
