@@ -16,6 +16,7 @@ from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.errors import IntegrityError, LocalProtocolError
 from mptcpsim.core.mptcp_options import Dss
 from mptcpsim.core.payload import pattern
+from mptcpsim.core.segment import ICMP_FRAGMENTATION_NEEDED, URG, IcmpError
 from mptcpsim.plugins import OpenSubflow
 from mptcpsim.units import NEVER, SECOND
 from tests.core.mptcp.configs import config_of
@@ -138,6 +139,35 @@ def test_mptcp_carries_bytes_both_ways(version: int, checksum: bool, encode: boo
     client, _ = exchange(pair, some_bytes(700_000), some_bytes(100_001, 8))
     assert not client.is_plain
     assert [tcp.sender.sent_bytes > 10_000 for tcp in client.subflows] == [True, True]
+
+
+def test_urgent_data_is_delivered_in_line() -> None:
+    """Nothing is taken out of the stream (RFC 6093 section 4)."""
+
+    def urge(way: str, packet: Any, now: int) -> list[Any]:
+        if packet.length:
+            packet = packet.clone()
+            packet.flags |= URG
+            packet.urgent = packet.length // 2
+        return [packet]
+
+    exchange(Pair(TCP, TCP, hook=urge, encode=True), some_bytes(50_000), some_bytes(20_000, 8))
+
+
+@pytest.mark.parametrize("multipath", [False, True])
+def test_a_path_with_a_smaller_mtu(multipath: bool) -> None:
+    """What was sent is cut anew: each smaller segment has its own bytes."""
+
+    def narrow(way: str, packet: Any, now: int) -> list[Any]:
+        if packet.size <= 700:
+            return [packet]
+        error = IcmpError("10.0.0.254", packet, ICMP_FRAGMENTATION_NEEDED, 700)
+        pair.inject(pair.sender(way), error)
+        return []
+
+    pair = mptcp_pair(hook=narrow) if multipath else Pair(TCP, TCP, hook=narrow)
+    client, _ = exchange(pair, some_bytes(200_000), some_bytes(100_000, 8))
+    assert client.subflows[0].mtu == 700
 
 
 # --- Mistakes of the application --------------------------------------------------------------------
