@@ -116,6 +116,14 @@ def exchange(pair: Pair, up: bytes, down: bytes, sizes: Iterable[int] = ()) -> t
     return client, server
 
 
+def exchange_more(pair: Pair, client: Any, server: Any) -> None:
+    """The connection, on which the client has written and nothing was read, works."""
+    known = client.written
+    client.write(some_bytes(50_000), pair.now)
+    pair.run(pair.now + 5 * SECOND)
+    assert server.read_bytes(1 << 20, pair.now)[known:] == some_bytes(50_000)
+
+
 def some_bytes(count: int, seed: int = 7) -> bytes:
     return random.Random(seed).randbytes(count)
 
@@ -467,6 +475,22 @@ def test_after_a_reset_what_is_in_order_can_be_read(multipath: bool) -> None:
     assert kept(server)[1] == ready
     assert server.read_bytes(1 << 20, pair.now) == data[:ready]
     assert kept(server) == (0, 0)
+
+
+def test_a_subflow_that_ends_leaves_nothing_behind() -> None:
+    """What waits on it for a gap to be filled, or for its mapping, is not kept as long as the connection."""
+    pair = mptcp_pair()
+    client, server = pair.establish()
+    client.write(text(0, 100), pair.now)
+    pair.run(pair.now + SECOND)
+    seq = server.subflows[1].receiver.nxt
+    forge(pair, client, 1, seq=seq + 10, length=50).payload = bytes(50)
+    pair.run(pair.now + SECOND)
+    incoming = server.subflow_of(1).incoming
+    assert len(incoming._segments) == 1
+    server.subflows[1].abort(pair.now)
+    assert len(incoming._segments) == 0
+    exchange_more(pair, client, server)
 
 
 def test_a_connection_that_reads_by_itself_throws_bytes_away() -> None:

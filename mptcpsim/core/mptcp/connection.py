@@ -456,6 +456,7 @@ class MptcpConnection(Session):
             return
         if tcp.sender.congestion in self.group:
             self.group.remove(tcp.sender.congestion)
+        subflow.incoming.stop()
         self.note_subflow(subflow, "SF_CLOSED", tcp.error or "closed")
         info = subflow.info()
         if subflow.stage != READY and not tcp.passive:

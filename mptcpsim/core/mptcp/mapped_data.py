@@ -235,6 +235,10 @@ class MappedData:
         for left, right in self._inbound.unreceived(dsn, dsn + high - low):
             connection.take_new(segment, low + left - dsn, low + right - dsn, left - 1)
 
+    def stop(self) -> None:
+        """The subflow has ended: what waits for its turn there is never delivered."""
+        self._segments.clear()
+
     def skip_to(self, seq: int, dsn: int) -> bool:
         """Map everything from ``seq`` on to the stream from ``dsn`` on, and drop held data below ``seq``.
 
