@@ -6,6 +6,7 @@ tests of its own beside the rest of its kind; these show that the machine finds 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from mptcpsim.units import NEVER
 from tests.core.mptcp.test_machine import ChecksumMachine, EncodedMptcpMachine, Version1Machine
 from tests.core.tcp.test_machine import NewRenoMachine
+from tests.core.tcp.transfer_machine import TransferMachine
 
 Command = tuple[str, dict[str, Any]]
 
@@ -26,9 +28,9 @@ def do(name: str, **arguments: Any) -> Command:
     return name, arguments
 
 
-def mptcp(joins: int = 0, announces: int = 0, **fields: Any) -> dict[str, Any]:
+def mptcp(joins: int = 0, announces: int = 0, follows: int = 0, **fields: Any) -> dict[str, Any]:
     """Return the MPTCP configuration of one end, with what Hypothesis draws unless it has a reason."""
-    manager = {"joins": joins, "announces": announces, "follows": 0}
+    manager = {"joins": joins, "announces": announces, "follows": follows}
     return {
         "profile": "rfc8684",
         "mapping_segments": 1,
@@ -171,6 +173,23 @@ CASES: dict[str, tuple[Any, ...]] = {
         do("write", end=1, odd=0, segments=507, wait=0),
         do("elapse", length=1_000),
     ),
+    # The path took one subflow, and a command the other: what was acknowledged on that meanwhile was held
+    # against it, as if what the path had lost before explained nothing.
+    "failed without cause: no subflow is left": (
+        Version1Machine,
+        opened(
+            tcp=(_TCP, _TCP | {"data_retries": 4}),
+            mptcp=(mptcp(joins=1, follows=1), mptcp(joins=1, follows=1, profile="linux-6.18")),
+            delays=(5, 0.1, 400, 0.1),
+        ),
+        do("announce", end=0, port=False, second=True, wait=60),
+        do("announce", end=1, port=False, second=False, wait=250),
+        do("kill_path", path=(0, 1, 2, 3), wait=60, ways=("s>c",)),
+        do("write", end=0, odd=0, segments=2, wait=60),
+        do("withdraw", end=0, second=True, wait=0),
+        do("dribble", end=1, sizes=[1], wait=0),
+        do("open_subflow", backup=False, end=1, path=0, wait=7_000),
+    ),
     # The rests of a window went out 4 bytes at a time, and each ACK rounded the window up by as much.
     "too many events at an instant": (
         Version1Machine,
@@ -188,11 +207,16 @@ CASES: dict[str, tuple[Any, ...]] = {
 }
 
 
+def play(state: TransferMachine, commands: Iterable[Command]) -> None:
+    """Give a machine commands, one after the other."""
+    for method, arguments in commands:
+        getattr(state, method)(**arguments)
+        state.check()
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_case(name: str) -> None:
     machine, *commands = CASES[name]
     state = machine()
-    for method, arguments in commands:
-        getattr(state, method)(**arguments)
-        state.check()
+    play(state, commands)
     state.teardown()

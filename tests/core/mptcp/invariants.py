@@ -6,9 +6,14 @@ segments is checked where they are sent (``mptcp_faulty_path``).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.mptcp.connection import MptcpConnection
 from mptcpsim.core.mptcp.data_states import DATA_STATE_NAMES, M_CLOSED, M_FASTCLOSE_WAIT, M_INIT, M_TIME_WAIT
+from mptcpsim.core.mptcp.stages import READY
 from mptcpsim.core.mptcp.subflow import Subflow
+from mptcpsim.core.segment import FourTuple
 from mptcpsim.core.stack import Stack
 from mptcpsim.core.tcp.arrives import Tcp
 from mptcpsim.core.tcp.connection import Connection
@@ -23,6 +28,7 @@ from mptcpsim.units import NEVER
 from tests.core.mptcp.faulty_path import MptcpFaultyPath
 from tests.core.tcp.invariants import (
     End,
+    before_giving_up,
     check_acknowledged,
     check_deadline,
     check_delivered,
@@ -52,11 +58,39 @@ class MptcpEnd(End):
 
     Attributes:
         silent: an address of the connection has been away since: nothing leaves it, so nothing is lost.
+        explained: subflows that commands closed, or that ended because the path lost what they repeated.
+        marks: of each subflow that is open what was acknowledged, and the packets lost when that last moved.
     """
 
     def __init__(self, stack: Stack, way: str) -> None:
         super().__init__(stack, way)
         self.silent = False
+        self.explained: set[FourTuple] = set()
+        self.marks: dict[FourTuple, tuple[int, int]] = {}
+
+    def watch_subflows(self, connection: Connection, lost: int) -> None:
+        """Note the progress of the subflows, and which of them the path has ended."""
+        config = connection.config
+        least = before_giving_up(config, fewest_retries(config))
+        for tcp in connection.subflows:
+            if tcp.state != CLOSED:
+                if self.marks.get(tcp.flow, (-1, 0))[0] != tcp.sender.una:
+                    self.marks[tcp.flow] = (tcp.sender.una, lost)
+            elif tcp.flow in self.marks:
+                _, before = self.marks.pop(tcp.flow)
+                if tcp.error.startswith("timed out") and lost - before >= least:
+                    self.explained.add(tcp.flow)
+
+    def explain(self, connection: Connection, closed: Callable[[FourTuple], bool]) -> None:
+        """Note which subflows that are open a command closes."""
+        self.explained |= {
+            tcp.flow for tcp in connection.subflows if tcp.state != CLOSED and closed(tcp.flow)
+        }
+
+
+def fewest_retries(config: TcpConfig) -> int:
+    """Return how often a subflow repeats data before it gives up."""
+    return min(config.data_retries, config.mptcp.subflow_retries)
 
 
 def check_mptcp_end(end: MptcpEnd, peer: MptcpEnd, path: MptcpFaultyPath, now: int, cut: bool) -> None:
@@ -77,6 +111,7 @@ def check_mptcp_end(end: MptcpEnd, peer: MptcpEnd, path: MptcpFaultyPath, now: i
         end.una = connection.acked
         end.lost = path.lost
         end.silent = False
+    end.watch_subflows(connection, path.lost)
     end.silent |= any(tcp.flow.src in path.gone or tcp.flow.dst in path.gone for tcp in connection.subflows)
     if connection.error and end.judged is not connection:
         if not peer.failed:
@@ -109,8 +144,14 @@ def check_mptcp_failure(end: MptcpEnd, peer: MptcpEnd, connection: Connection, p
     if config.mptcp.data_timeout or (peer.connection and peer.connection.config.mptcp.data_timeout):
         # It takes a reader that pauses for a dead peer.
         excused = True
-    retries = min(config.data_retries, config.mptcp.subflow_retries)
-    check_failure(end, peer, connection, path.lost, retries, excused)
+    if "no subflow is left" in connection.error:
+        # One after the other, each for a reason: what was acknowledged meanwhile does not count.
+        excused |= all(
+            tcp.flow in end.explained or tcp.flow.reverse() in peer.explained
+            for tcp in connection.subflows
+            if isinstance(tcp.extension, Subflow) and tcp.extension.stage == READY
+        )
+    check_failure(end, peer, connection, path.lost, fewest_retries(config), excused)
 
 
 def check_data_sender(connection: MptcpConnection, other: Connection | None) -> None:

@@ -328,7 +328,7 @@ class MptcpMachine(TransferMachine):
     def _excuse_without(self, flows: set[FourTuple], addresses: set[str]) -> bool:
         """Let the connection fail if some subflows are closed and none is left that works at both ends.
 
-        Return whether that is so.
+        Return whether that is so. If others are left, the closed ones are explained: the path may take those.
         """
         one, other = (end.connection for end in self.ends)
         left: set[FourTuple] = set()
@@ -336,7 +336,14 @@ class MptcpMachine(TransferMachine):
             there = {subflow.tcp.flow.reverse() for subflow in other.alive() if subflow.works}
             left = {subflow.tcp.flow for subflow in one.alive() if subflow.works} & there
         gone = flows | {flow.reverse() for flow in flows}
-        if any(flow not in gone and not addresses & {flow.src, flow.dst} for flow in left):
+
+        def is_closed(flow: FourTuple) -> bool:
+            return flow in gone or flow.src in addresses or flow.dst in addresses
+
+        for end in self.ends:
+            if end.connection is not None:
+                end.explain(end.connection, is_closed)
+        if not all(map(is_closed, left)):
             return False
         for end in self.ends:
             end.excuse = "the last subflow was closed"

@@ -6,6 +6,7 @@ packets is checked where they are sent (``faulty_path``).
 
 from __future__ import annotations
 
+from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.stack import Stack
 from mptcpsim.core.tcp.arrives import Tcp
 from mptcpsim.core.tcp.connection import Connection
@@ -96,8 +97,7 @@ def check_failure(
     established = connection.established and peer.connection is not None and peer.connection.established
     if not established:
         retries = min(retries, config.syn_retries)
-    if config.keepalive:
-        retries = min(retries, config.keepalive_probes)
+    retries = before_giving_up(config, retries)
     lost = lost - end.lost + peer.stack.counters["TcpExtTCPRcvQDrop"]
     excused = excused or bool(end.excuse or peer.excuse)
     hold(
@@ -105,6 +105,11 @@ def check_failure(
         excused or lost >= retries,
         lambda: f"{end.way}: {connection.error}; {lost} packets were lost",
     )
+
+
+def before_giving_up(config: TcpConfig, retries: int) -> int:
+    """Return how many packets are lost in a row before an end gives up that has so many retries for data."""
+    return min(retries, config.keepalive_probes) if config.keepalive else retries
 
 
 def check_delivered(connection: Connection, other: Connection | None) -> None:
