@@ -57,12 +57,14 @@ class Crowd(Network):
         gc.collect()
         before, begun = resident_bytes(), user_cpu()
         connections = []
-        for number in range(1, idle + 1):
-            connections.append(
-                client.stack.connect("10.0.1.1", ("10.0.1.2", PORT), self.env.loop.now, self.configs[0])
-            )
+
+        def connect() -> None:
+            now = self.env.loop.now
+            connections.append(client.stack.connect("10.0.1.1", ("10.0.1.2", PORT), now, self.configs[0]))
             client.drain()
-            self.env.run(number * STEP)
+
+        for number in range(idle):
+            self.env.call_at(number * STEP, connect)
         #: The instant at which all is quiet.
         self.quiet = idle * STEP + SECOND
         self.env.run(self.quiet)
