@@ -1,4 +1,4 @@
-"""The command line: ``mptcpsim run | plot | list | sweep | lint | route``.
+"""The command line: ``mptcpsim run | plot | list | sweep | lint | route | wire``.
 
 Exit status: 0 success; 1 a flow failed (it was refused, reset or timed out); 2 wrong input, with one
 message on stderr that says what to do; 3 the event budget was used up (the run makes no progress in
@@ -21,6 +21,7 @@ from mptcpsim.commands.lint import lint, warn_of
 from mptcpsim.commands.progress import Progress
 from mptcpsim.commands.route import route
 from mptcpsim.commands.sweep import app as sweep_app
+from mptcpsim.commands.wire import app as wire_app
 from mptcpsim.guard import PluginFailure
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(sweep_app)
+app.add_typer(wire_app)
 
 
 def main() -> None:

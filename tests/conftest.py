@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.machinery
 import os
 import shutil
@@ -54,8 +55,22 @@ def pytest_report_header() -> str:
     return f"mptcpsim: {state}{', strict about skips' if STRICT else ''}"
 
 
+@functools.cache
+def missing_for_the_wire() -> str:
+    """Return what this machine lacks for tests against its own kernel; empty: nothing."""
+    from mptcpsim.wire import probe
+
+    try:
+        probe.require([probe.TUN, probe.PACKET, probe.MPTCP, probe.H11])
+    except probe.Unavailable as error:
+        return str(error)
+    return ""
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip a test whose system tool is missing."""
+    """Skip a test whose system tool is missing, or for which the kernel cannot be had."""
+    if item.get_closest_marker("kernel") is not None and missing_for_the_wire():
+        pytest.skip(f"no live wire here: {missing_for_the_wire()}")
     for marker in item.iter_markers("tool"):
         name = marker.args[0]
         if shutil.which(name) is None:

@@ -119,9 +119,13 @@ class WireHost:
         return total
 
     def close(self) -> None:
-        """Stop, and close the devices; connections that are open are left as they are."""
+        """Stop, and close the devices; connections that are open are left as they are.
+
+        Processes that are under way may still write, when they are thrown away: that goes nowhere.
+        """
         self.driver.close()
         for port in self.ports:
+            port.interface.set_up(False)
             port.device.close()
 
     def __enter__(self) -> WireHost:

@@ -23,6 +23,9 @@ IPPROTO_MPTCP = 262
 _TCP_INFO = 11
 _CHUNK = 1 << 16
 
+#: Bytes of an endless stream before they begin again.
+BLOCK = 1 << 20
+
 #: How long it waits for anything, s.
 _PATIENCE = 60.0
 
@@ -52,6 +55,7 @@ class PeerOrders(NamedTuple):
         chunk: bytes of a write; 0: as large as can be.
         interval: time between two writes, s.
         echo: it sends back what it gets, in place of bytes of its own.
+        seconds: it sends without end for so long, in place of a number of bytes; 0: it does not.
         first: bytes after which it waits for a word before it sends the others; 0: it does not wait.
     """
 
@@ -71,6 +75,7 @@ class PeerOrders(NamedTuple):
     chunk: int = 0
     interval: float = 0.0
     echo: bool = False
+    seconds: float = 0.0
     first: int = 0
 
 
@@ -95,6 +100,7 @@ class _Connection:
         self.sent = 0
         self.received = 0
         self.hash = hashlib.sha256()
+        self.sent_hash = hashlib.sha256()
         self.error = ""
         self.aborted = False
         self.begun = time.monotonic()
@@ -119,6 +125,7 @@ class _Connection:
             sent=self.sent,
             received=self.received,
             sha256=self.hash.hexdigest(),
+            sent_sha256=self.sent_hash.hexdigest(),
             error=self.error,
             plain=plain,
             seconds=time.monotonic() - self.begun,
@@ -133,12 +140,18 @@ class _Connection:
 
     def _send(self) -> None:
         orders = self.orders
-        data = memoryview(random_bytes(orders.seed + self.number, orders.send))
         chunk = orders.chunk or _CHUNK
+        if orders.seconds:
+            self._send_until(time.monotonic() + orders.seconds, chunk)
+            return
+        data = memoryview(random_bytes(orders.seed + self.number, orders.send))
         waits = 0 < orders.first < orders.send
         while self.sent < orders.send:
             limit = orders.first - self.sent if waits else chunk
-            self.sent += self.end.send(data[self.sent : self.sent + min(chunk, limit)])
+            part = data[self.sent : self.sent + min(chunk, limit)]
+            count = self.end.send(part)
+            self.sent_hash.update(part[:count])
+            self.sent += count
             if waits and self.sent == orders.first:
                 waits = False
                 self.word.wait(_PATIENCE)
@@ -146,6 +159,16 @@ class _Connection:
                 time.sleep(orders.interval)
         if orders.close == AFTER_SEND:
             self.end.shutdown(socket.SHUT_WR)
+
+    def _send_until(self, end: float, chunk: int) -> None:
+        block = random_bytes(self.orders.seed + self.number, BLOCK)
+        data = memoryview(block + block[:chunk])
+        while time.monotonic() < end:
+            place = self.sent % BLOCK
+            count = self.end.send(data[place : place + chunk])
+            self.sent_hash.update(data[place : place + count])
+            self.sent += count
+        self.end.shutdown(socket.SHUT_WR)
 
     def _receive(self) -> None:
         orders = self.orders

@@ -5,6 +5,7 @@ They are written for ``sim.sockets`` and run in a simulation as well, on connect
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from typing import Final
 
@@ -15,12 +16,12 @@ from mptcpsim.sim.apps import Process
 from mptcpsim.sim.engine import Environment
 from mptcpsim.sim.sockets import ConnectionFailed, Socket
 from mptcpsim.units import NEVER, SECOND
-from mptcpsim.wire.peer import AFTER_END, AFTER_SEND, random_bytes
+from mptcpsim.wire.peer import AFTER_END, AFTER_SEND, BLOCK, random_bytes
 
 _CHUNK: Final = 1 << 18
 
-#: Bytes of an endless stream before they begin again.
-BLOCK: Final = 1 << 20
+#: How long the end of a connection is waited for once both streams are done, ns.
+LINGER: Final = 2 * SECOND
 
 
 class Transfer:
@@ -29,7 +30,7 @@ class Transfer:
     Attributes:
         socket: the connection.
         sent, received: bytes.
-        sha256: of what was received, once it has ended.
+        sha256, sent_sha256: of what was received, and sent, once it has ended.
         error: why it has failed, or an empty string.
         began, ended: when the connection was established, and when both directions were done, ns, or -1.
     """
@@ -73,6 +74,7 @@ class Transfer:
         self.sent: int = 0
         self.received: int = 0
         self.sha256: str = ""
+        self.sent_sha256: str = ""
         self.error: str = ""
         self.began: int = -1
         self.ended: int = -1
@@ -88,9 +90,10 @@ class Transfer:
         self._first = first
         self._word = word
         self._hash = hashlib.sha256()
+        self._sent_hash = hashlib.sha256()
 
     def run(self) -> Process:
-        """Send and receive until both directions are done and the connection has ended."""
+        """Send and receive until both directions are done, and the connection has ended or nearly so."""
         env = self.env
         try:
             yield self.socket.established()
@@ -100,13 +103,14 @@ class Transfer:
             yield sender & reader
             if self._close == AFTER_END and not self.error and self._abort_at < 0:
                 self.socket.close()
-            self.ended = env.now
-            yield self.socket.closed()
         except ConnectionFailed as failure:
             self._fail(failure)
+        self.ended = env.now
         self.sha256 = self._hash.hexdigest()
-        if self.ended < 0:
-            self.ended = env.now
+        self.sent_sha256 = self._sent_hash.hexdigest()
+        with contextlib.suppress(ConnectionFailed):
+            # A subflow on a path that is dead takes its time.
+            yield self.socket.closed() | env.timeout(LINGER)
 
     def _guarded(self, process: Process) -> Process:
         try:
@@ -137,7 +141,9 @@ class Transfer:
                 break
             place = self.sent % size
             most = min(self._chunk, (limit if word is None else self._first) - self.sent)
-            self.sent += socket.write(view[place : place + most])
+            count = socket.write(view[place : place + most])
+            self._sent_hash.update(view[place : place + count])
+            self.sent += count
             if word is not None and self.sent == self._first:
                 yield word
                 word = None

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import socket
+from typing import Any
 
+from simpy.events import Event
+
+from mptcpsim import TcpConfig
 from mptcpsim.wire.devices import WireDevice
+from mptcpsim.wire.host import WireHost
+
+LEFT, RIGHT = "10.1.0.1", "10.1.0.2"
 
 
 class SocketDevice(WireDevice):
@@ -68,3 +75,29 @@ class ListDevice(WireDevice):
 
     def close(self) -> None:
         """There is nothing to close."""
+
+
+class Pair:
+    """Two hosts on one clock, each with one device; a turn of one is a turn of the other."""
+
+    def __init__(self, config: TcpConfig | None = None) -> None:
+        self.devices = device_pair()
+        self.hosts = []
+        for seed, (device, address) in enumerate(zip(self.devices, (LEFT, RIGHT), strict=True)):
+            host = WireHost(config or TcpConfig(), seed, name=device.name)
+            host.attach(device, [f"{address}/24"])
+            self.hosts.append(host)
+        self.left, self.right = self.hosts
+
+    def run(self, until: Event) -> Any:
+        """Run both ends until the left one is done."""
+        for _ in range(100_000):
+            if until.processed:
+                return until.value
+            for host in self.hosts:
+                host.driver.run_for(0)
+        raise AssertionError("it does not end")
+
+    def close(self) -> None:
+        for host in self.hosts:
+            host.close()

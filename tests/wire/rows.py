@@ -14,6 +14,9 @@ from mptcpsim.wire.testbed import PACKET, TUN
 from tests.wire.changes import DamageOnce, SmallMtu, mark, strip
 from tests.wire.interop import ANY, KERNEL, SOME, US, Expected, Row, Run, Step
 
+#: ADD_ADDR goes out again where its echo takes longer than an RTO (at most three times), and each is echoed.
+REPEATED: Final = (1, 4)
+
 ROLES: Final = (US, KERNEL)
 
 CHECKSUM: Final = "net.mptcp.checksum_enabled"
@@ -198,8 +201,14 @@ def announcements() -> list[Row]:
                     paths=2,
                     subflows=2,
                     endpoints=f"{our_second(ipv6)} signal{port}",
-                    kernel={"AddAddr": 1, "EchoAddTx": 1, "MPJoinSynTx": 1, "MPJoinSynAckRx": 1, **ported},
-                    ours={"AddAddrTx": 1, "EchoAdd": 1},
+                    kernel={
+                        "AddAddr": REPEATED,
+                        "EchoAddTx": REPEATED,
+                        "MPJoinSynTx": 1,
+                        "MPJoinSynAckRx": 1,
+                        **ported,
+                    },
+                    ours={"AddAddrTx": REPEATED, "EchoAdd": REPEATED},
                     used=(1, 2),
                 )
             )
@@ -212,8 +221,8 @@ def announcements() -> list[Row]:
                     kernel_endpoints=(f"{their_second(ipv6)} dev wire2 signal{port}",),
                     # Beside timestamps Linux has no room for an IPv6 address, a port and the HMAC.
                     sysctls={"net.ipv4.tcp_timestamps": int(not (ipv6 and port))},
-                    kernel={"AddAddrTx": 1, "EchoAdd": 1, "MPJoinSynRx": 1, "MPJoinAckRx": 1},
-                    ours={"AddAddr": 1, "EchoAddTx": 1, **ported},
+                    kernel={"AddAddrTx": REPEATED, "EchoAdd": REPEATED, "MPJoinSynRx": 1, "MPJoinAckRx": 1},
+                    ours={"AddAddr": REPEATED, "EchoAddTx": REPEATED, **ported},
                     used=(1, 2),
                 )
             )
@@ -225,8 +234,8 @@ def announcements() -> list[Row]:
             subflows=2,
             endpoints="10.2.0.1 signal",
             kernel_limits=(4, 0),
-            kernel={"AddAddr": 1, "EchoAddTx": 1, "MPJoinSynTx": 0},
-            ours={"AddAddrTx": 1, "EchoAdd": 1},
+            kernel={"AddAddr": REPEATED, "EchoAddTx": REPEATED, "MPJoinSynTx": 0},
+            ours={"AddAddrTx": REPEATED, "EchoAdd": REPEATED},
         )
     )
     rows.append(
@@ -264,8 +273,14 @@ def announcements() -> list[Row]:
             theirs=2.0,
             kernel_endpoints=("10.2.0.2 dev wire2 signal id 7",),
             steps=(Step(joined, lambda run: run.paths.remove_endpoint(7)),),
-            kernel={"AddAddrTx": 1, "EchoAdd": 1, "MPJoinSynRx": 1, "RmAddrTx": 1, "RmSubflow": ANY},
-            ours={"AddAddr": 1, "RmAddr": 1},
+            kernel={
+                "AddAddrTx": REPEATED,
+                "EchoAdd": REPEATED,
+                "MPJoinSynRx": 1,
+                "RmAddrTx": 1,
+                "RmSubflow": ANY,
+            },
+            ours={"AddAddr": REPEATED, "RmAddr": 1},
             used=(1, 2),
         )
     )
@@ -616,7 +631,7 @@ def faults() -> list[Row]:
                     endpoints=endpoints,
                     kernel_endpoints=theirs,
                     steps=(Step(joined, cut(path)),),
-                    used=(1, 2),
+                    used=(3 - path,),
                     lossy=True,
                 )
             )

@@ -17,11 +17,9 @@ from mptcpsim.sim.sockets import Socket
 from mptcpsim.units import MILLISECOND, SECOND
 from mptcpsim.wire.driver import Driver, WireTimeout
 from mptcpsim.wire.host import WireHost
-from tests.wire.fakes import SocketDevice, device_pair
+from tests.wire.fakes import LEFT, RIGHT, Pair, SocketDevice, device_pair
 
 assert mptcpsim.congestion
-
-LEFT, RIGHT = "10.1.0.1", "10.1.0.2"
 
 
 class SteppedClock:
@@ -127,32 +125,6 @@ class TestDriver:
         driver.run(env.timeout("20ms"), SECOND)
         left.close()
         right.close()
-
-
-class Pair:
-    """Two hosts on one clock, each with one device; a turn of one is a turn of the other."""
-
-    def __init__(self, config: TcpConfig | None = None) -> None:
-        self.devices = device_pair()
-        self.hosts = []
-        for seed, (device, address) in enumerate(zip(self.devices, (LEFT, RIGHT), strict=True)):
-            host = WireHost(config or TcpConfig(), seed, name=device.name)
-            host.attach(device, [f"{address}/24"])
-            self.hosts.append(host)
-        self.left, self.right = self.hosts
-
-    def run(self, until: Event) -> Any:
-        """Run both ends until the left one is done."""
-        for _ in range(100_000):
-            if until.processed:
-                return until.value
-            for host in self.hosts:
-                host.driver.run_for(0)
-        raise AssertionError("it does not end")
-
-    def close(self) -> None:
-        for host in self.hosts:
-            host.close()
 
 
 @pytest.fixture

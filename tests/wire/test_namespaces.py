@@ -179,6 +179,7 @@ def killed(request: pytest.FixtureRequest) -> Iterator[tuple[str, int]]:
 
 
 @pytest.mark.kernel
+@pytest.mark.xdist_group("leftovers of the wire")
 def test_after_a_kill_the_next_run_works_and_clean_removes_all(killed: tuple[str, int]) -> None:
     name, pid = killed
     end = time.monotonic() + 5
