@@ -12,7 +12,12 @@ from typing import Any
 import pytest
 
 from mptcpsim.units import NEVER
-from tests.core.mptcp.test_machine import ChecksumMachine, EncodedMptcpMachine, Version1Machine
+from tests.core.mptcp.test_machine import (
+    ChecksumMachine,
+    EncodedMptcpMachine,
+    Version0Machine,
+    Version1Machine,
+)
 from tests.core.tcp.test_machine import NewRenoMachine
 from tests.core.tcp.transfer_machine import TransferMachine
 
@@ -172,6 +177,19 @@ CASES: dict[str, tuple[Any, ...]] = {
         *(do("write", end=1, odd=0, segments=1_000, wait=0) for _ in range(3)),
         do("write", end=1, odd=0, segments=507, wait=0),
         do("elapse", length=1_000),
+    ),
+    # The window was smaller than the rest of the data, so its override timer had to send it. That looked at
+    # the first item to be sent again alone, which came from the only subflow left.
+    "not CLOSED in the end": (
+        Version0Machine,
+        opened(
+            tcp=(_TCP | {"receive_buffer": 18}, _TCP | {"nagle": False}),
+            mptcp=(mptcp(joins=1, follows=1, profile="rfc6824"), mptcp(joins=1, profile="caia-v0.4")),
+            delays=(5, 50, 0.1, 0.1),
+        ),
+        do("dribble", end=1, sizes=[28, 22, 31], wait=60),
+        do("close", ends=(0, 1), wait=0),
+        do("lose_address", end=0, second=False, wait=10),
     ),
     # The path took one subflow, and a command the other: what was acknowledged on that meanwhile was held
     # against it, as if what the path had lost before explained nothing.

@@ -463,20 +463,22 @@ class DataSender(DataSendState):
         usable = self._connection.usable()
         if any(len(subflow.tcp.sender.board) for subflow in usable):
             return
-        left = min(self.end - self.nxt, self.wnd_end - self.nxt)
-        again = len(self.reinjections.queue) > 0
         for subflow in usable:
-            sender = subflow.tcp.sender
-            most = min(subflow.room(now), sender.mss)
-            if most <= 0 or sender.nxt < sender.end:
-                continue
-            if again:
+            most = self._small_room(subflow, now)
+            if most > 0:
                 length = self.reinjections.resend_first(subflow, most, now)
                 if length:
-                    subflow.tcp.log(OVERRIDE, now, sender.nxt - length, length)
+                    subflow.tcp.log(OVERRIDE, now, subflow.tcp.sender.nxt - length, length)
                     return
-            elif left > 0:
-                length = min(left, most)
+        left = min(self.end, self.wnd_end) - self.nxt
+        for subflow in usable:
+            length = min(left, self._small_room(subflow, now))
+            if length > 0:
                 self._send_new(subflow, length, now)
-                subflow.tcp.log(OVERRIDE, now, sender.nxt - length, length)
+                subflow.tcp.log(OVERRIDE, now, subflow.tcp.sender.nxt - length, length)
                 return
+
+    def _small_room(self, subflow: SubflowState, now: int) -> int:
+        """Return how much of one segment a subflow may send that has nothing waiting; 0 or less for none."""
+        sender = subflow.tcp.sender
+        return 0 if sender.nxt < sender.end else min(subflow.room(now), sender.mss)

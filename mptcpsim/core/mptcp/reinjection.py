@@ -277,14 +277,18 @@ class Reinjections:
         subflow.send_data(dsn, length, fin, dsn + length == data.end, now)
 
     def resend_first(self, subflow: SubflowState, most: int, now: int) -> int:
-        """Send the first bytes that are queued on a subflow, at most ``most``; return how many."""
-        first = self.queue[0]
-        if subflow.number == first.origin or self._data.una >= first.end:
-            return 0
-        dsn = max(first.dsn, self._data.una)
-        length = min(first.end - dsn, most)
-        self.resend(subflow, dsn, length, now)
-        return length
+        """Send the first queued bytes that a subflow may carry on it, at most ``most``; return how many.
+
+        As in ``push``, data that only its own subflow could carry does not hold up data from another one.
+        """
+        una = self._data.una
+        for item in self.queue:
+            dsn = max(item.dsn, una)
+            if item.origin != subflow.number and dsn < item.end:
+                length = min(item.end - dsn, most)
+                self.resend(subflow, dsn, length, now)
+                return length
+        return 0
 
     def on_blocked(self, usable: list[SubflowState], now: int) -> None:
         """Nothing new can be sent: maybe the oldest data is held up on a subflow that is slower.

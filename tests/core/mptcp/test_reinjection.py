@@ -311,3 +311,26 @@ def test_what_was_queued_once_is_not_queued_again() -> None:
     assert unqueued(mappings, 51, 3) == [(51, 201, 3), (401, 501, 3)]
     assert unqueued(mappings, 51, NO_ORIGIN) == []
     assert list(merged([Reinjection(1, 11, 0), Reinjection(5, 21, 0)])) == [(1, 11, 0), (11, 21, 0)]
+
+
+def test_a_small_window_takes_what_its_subflow_may_carry() -> None:
+    """Neither what is acknowledged nor what the subflow itself has sent holds up what comes behind."""
+    pair = joining()
+    client, _ = pair.establish_subflows(2)
+    client.write(3_000, pair.now)
+    out = client.outbound
+    una = out.una
+    assert out.nxt >= una + 2_000
+    queued = [
+        Reinjection(1, una, NO_ORIGIN),
+        Reinjection(una, una + 1_000, 1),
+        Reinjection(una + 500, una + 1_000, NO_ORIGIN),
+    ]
+    for number, items, dsn in [(1, queued, una + 500), (0, queued, una), (1, queued[:2], None)]:
+        subflow = client.subflow_of(number)
+        out.reinjections.stop()
+        out.reinjections.add(items)
+        assert out.reinjections.resend_first(subflow, 100, pair.now) == (0 if dsn is None else 100)
+        if dsn is not None:
+            last = subflow.mappings.outstanding()[-1]
+            assert (last.dsn, last.length) == (dsn, 100)
