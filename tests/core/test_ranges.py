@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from mptcpsim.core.ranges import Ranges
+from mptcpsim.core.ranges import _BLOCK, Ranges
 from tests.core.plain_ranges import PlainRanges
 from tests.profiles import examples
 
@@ -149,6 +149,8 @@ class BlocksMachine(RuleBasedStateMachine):
         assert self.ranges.highest() == self.plain.highest()
         assert self.ranges.highest_ranges(3) == pairs[:-4:-1]
         assert not pairs or self.ranges.last() == pairs[-1]
+        for block in self.ranges._blocks:
+            assert len(block.lefts) <= _BLOCK, "what moves in memory does not grow with the number of ranges"
 
 
 TestBlocksMachine = BlocksMachine.TestCase
