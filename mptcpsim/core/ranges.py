@@ -134,15 +134,9 @@ class Ranges:
             lefts, rights = first.lefts, first.rights
             if not lefts or lefts[0] >= point:
                 return
-            if rights[0] <= point:
-                over = 1
-                self.total -= rights[0] - lefts[0]
-                while over < len(rights) and rights[over] <= point:
-                    self.total -= rights[over] - lefts[over]
-                    over += 1
-                del lefts[:over]
-                del rights[:over]
-                self._count -= over
+            while rights and rights[0] <= point:
+                self.total -= rights.pop(0) - lefts.pop(0)
+                self._count -= 1
             if lefts:
                 if lefts[0] < point:
                     self.total -= point - lefts[0]

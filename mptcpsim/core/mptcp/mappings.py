@@ -143,12 +143,20 @@ class SentMappings:
         """Return whether the byte of a DSN is outstanding."""
         if self.lowest() > dsn:
             return False
-        for index in range(self._head, len(self._mappings)):
-            mapping = self._mappings[index]
+        mappings = self._mappings
+        left = self._lowest_head
+        for index in range(self._head, len(mappings)):
+            mapping = mappings[index]
             if mapping.dsn <= dsn < mapping.dsn + mapping.length:
                 return True
-            if self._ordered and mapping.dsn > dsn:
-                break
+            if self._ordered:
+                if mapping.dsn > dsn:
+                    break
+            elif self._lowest[left] is mapping:
+                left += 1
+                if left == len(self._lowest) or self._lowest[left].dsn > dsn:
+                    # Nothing that came later has a DSN as low.
+                    break
         return False
 
     def has_left(self, dsn: int) -> bool:
@@ -159,12 +167,20 @@ class SentMappings:
     def bytes_below(self, dsn: int) -> int:
         """Return how many of the bytes that are outstanding come before a DSN."""
         total = 0
-        if self.lowest() < dsn:
-            for index in range(self._head, len(self._mappings)):
-                mapping = self._mappings[index]
-                if mapping.dsn < dsn:
-                    total += min(mapping.dsn + mapping.length, dsn) - mapping.dsn
-                elif self._ordered:
+        if self.lowest() >= dsn:
+            return total
+        mappings = self._mappings
+        left = self._lowest_head
+        for index in range(self._head, len(mappings)):
+            mapping = mappings[index]
+            if mapping.dsn < dsn:
+                total += min(mapping.dsn + mapping.length, dsn) - mapping.dsn
+            elif self._ordered:
+                break
+            if not self._ordered and self._lowest[left] is mapping:
+                left += 1
+                if left == len(self._lowest) or self._lowest[left].dsn >= dsn:
+                    # Nothing that came later has a DSN as low.
                     break
         return total
 

@@ -130,7 +130,7 @@ class SubflowState(Extension):
 
     def look_for_room(self, now: int) -> None:
         """Note the room that there is now."""
-        self.room_left = self.room(now)
+        self.room_left = self.tcp.sender.room(now, self._own_window)
 
     def use_room(self, count: int) -> None:
         """So many bytes of it were used."""

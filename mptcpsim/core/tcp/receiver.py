@@ -360,7 +360,8 @@ class Receiver:
                 return
             if block[0] == left:
                 recent.insert(0, block)
-                del recent[4:]
+                if len(recent) > 4:
+                    recent.pop()
                 return
         else:
             fresh = ranges.add(left, right)

@@ -55,8 +55,8 @@ class RttEstimator:
         else:
             # (2.3): RTTVAR before SRTT.
             deviation = srtt - rtt if srtt > rtt else rtt - srtt
-            self.rttvar = variation = (3 * self.rttvar + deviation) // 4
-            self.srtt = srtt = (7 * srtt + rtt) // 8
+            self.rttvar = variation = (3 * self.rttvar + deviation) >> 2
+            self.srtt = srtt = (7 * srtt + rtt) >> 3
             if rtt < self.minimum:
                 self.minimum = rtt
         self.latest = rtt
