@@ -47,7 +47,9 @@ def extensions(modules: list[str], optimization: str) -> list[Any]:
         separate=[(modules, LIBRARY)],
         target_dir=str(DIRECTORY / "generated"),
     )
-    unit_of = make_units(DIRECTORY / "generated", DIRECTORY / "units", LIBRARY)
+    unit_of = make_units(
+        DIRECTORY / "generated", DIRECTORY / "units", LIBRARY, importlib.metadata.version("mypy")
+    )
     for extension in made:
         extension.sources = [str(unit_of.get(Path(source), source)) for source in extension.sources]
         extension.extra_compile_args += VISIBILITY

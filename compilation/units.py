@@ -38,15 +38,25 @@ STATICS_DEFINED = re.compile(r"^PyObject \*CPyStatics\[(\d+)\];$", re.MULTILINE)
 STATICS_FILLED = re.compile(r"if \(CPyStatics_Initialize\(CPyStatics, [^;{]*\) < 0\) \{\s*return -1;\s*\}")
 SINGLETONS = 3
 
+#: Where the library begins to fill its module.
+LIBRARY_BEGINS = "if (intern_strings() < 0) goto fail;"
+
+COMPILER = """#ifdef __clang__
+#define UNITS_COMPILER __VERSION__
+#else
+#define UNITS_COMPILER "GCC " __VERSION__
+#endif
+"""
+
 
 class UnexpectedText(Exception):
     """mypyc generated something that this module does not know: its version is too new, or too old."""
 
 
-def make_units(generated: Path, directory: Path, group: str) -> dict[Path, Path]:
+def make_units(generated: Path, directory: Path, group: str, mypyc: str) -> dict[Path, Path]:
     """Write the units of the files in ``generated``, and return them by the file that each was made from.
 
-    The dotted name ``group`` is that of the library for which mypyc generated them.
+    The dotted name ``group`` is that of the library for which mypyc, of the version ``mypyc``, generated them.
 
     Raises:
         UnexpectedText: mypyc writes something else than this module knows.
@@ -62,7 +72,7 @@ def make_units(generated: Path, directory: Path, group: str) -> dict[Path, Path]
         STATICS_DECLARED.sub("extern PyObject *CPyStatics[];", path.read_text("utf-8")) for path in headers
     ]
     declarations = Declarations([*known, declared])
-    texts = {shared: with_literals_defined(text, names)}
+    texts = {shared: with_builder(with_literals_defined(text, names), mypyc)}
     for path in sorted(generated.glob("__native_*.c")):
         texts[path] = with_named_literals(path.read_text("utf-8"), names)
     units = {path: directory / path.relative_to(generated) for path in texts}
@@ -76,6 +86,17 @@ def write(path: Path, text: str) -> None:
     if not path.exists() or path.read_text("utf-8") != text:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
+
+
+def with_builder(text: str, mypyc: str) -> str:
+    """Return the text of the shared file, which also tells by which mypyc and compiler the library was made."""
+    if text.count(LIBRARY_BEGINS) != 1:
+        raise UnexpectedText("the library fills its module elsewhere")
+    constants = (f'"mypyc", "{mypyc}"', '"compiler", UNITS_COMPILER')
+    added = "".join(
+        f"if (PyModule_AddStringConstant(module, {each}) < 0) goto fail;\n    " for each in constants
+    )
+    return COMPILER + text.replace(LIBRARY_BEGINS, added + LIBRARY_BEGINS)
 
 
 # --- Declarations --------------------------------------------------------------------------------

@@ -96,16 +96,22 @@ def _fail(message: str, status: int) -> NoReturn:
 
 def _version(asked: bool) -> None:
     if asked:
-        from mptcpsim.results.meta import version
+        from mptcpsim.results.meta import core, version
 
-        print(f"mptcpsim {version('mptcpsim')}")
+        print(f"mptcpsim {version('mptcpsim')} (core: {core()})")
         raise typer.Exit
 
 
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option(
+            "--version",
+            callback=_version,
+            is_eager=True,
+            help="Print the version, and whether the core is compiled.",
+        ),
     ] = False,
 ) -> None:
     """Options of the program as a whole."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import re
 import shutil
@@ -221,7 +222,7 @@ def test_only_what_changed_is_compiled_again(tmp_path: Path) -> None:
         environment = os.environ | {"MPTCPSIM_COMPILE": "1", "MPTCPSIM_OPT": "0", "PYTHONPATH": ""}
         command = [sys.executable, "setup.py", "--quiet", "build_ext", "--inplace"]
         subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
-        show = "import mptcpsim.first as f; print(f.values(), f.__file__)"
+        show = "import mptcpsim.first as f, mptcpsim.compiled__mypyc as c; print(f.values(), f.__file__, c.mypyc)"
         shown = subprocess.run(
             [sys.executable, "-c", show],
             cwd=tmp_path,
@@ -232,7 +233,8 @@ def test_only_what_changed_is_compiled_again(tmp_path: Path) -> None:
         ).stdout
         expected = [6, "text", b"bytes", 2**70, 0.25, (1, ("text", None)), "\u20ac", 1j, True]
         assert shown.startswith(repr(expected))
-        assert ".so" in shown
+        assert shown.split()[-2].endswith(".so")
+        assert shown.split()[-1] == importlib.metadata.version("mypy")
         assert min(path.stat().st_mtime for path in package.glob("*.so")) >= max(
             path.stat().st_mtime for path in package.glob("*.py")
         ), "a build makes nothing that counts as older than its source"

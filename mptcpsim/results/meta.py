@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import platform
 import subprocess
 import time
@@ -32,8 +33,16 @@ class Stopwatch:
 
 def is_compiled() -> bool:
     """Return whether the modules on the packet path are compiled."""
-    loop = importlib.import_module("mptcpsim.sim.loop")
-    return not str(loop.__file__).endswith(".py")
+    found = importlib.util.find_spec("mptcpsim.sim.loop")
+    return found is not None and not str(found.origin).endswith(".py")
+
+
+def core() -> str:
+    """Return which core runs: ``interpreted``, or what compiled it."""
+    if not is_compiled():
+        return "interpreted"
+    library = importlib.import_module("mptcpsim.compiled__mypyc")
+    return f"compiled by mypyc {library.mypyc} and {library.compiler}"
 
 
 def version(name: str) -> str | None:
@@ -77,6 +86,7 @@ def collect(seed: int, events: int, watch: Stopwatch, options: dict[str, Any]) -
         "system": platform.system(),
         "libraries": {name: version(name) for name in LIBRARIES},
         "compiled": is_compiled(),
+        "core": core(),
         "seed": seed,
         "complete": True,
         "options": options,

@@ -188,7 +188,8 @@ class TestRun:
         assert meta["events"] > 1000
         assert meta["wall_s"] > 0
         assert meta["cpu_s"] > 0
-        assert meta["compiled"] in (True, False)
+        assert meta["core"].split()[0] == ("compiled" if meta["compiled"] else "interpreted")
+        assert f"(core: {meta['core']})" in mptcpsim("--version").stdout
 
     def test_events_are_json_lines_in_order(self, scenario: Path, tmp_path: Path) -> None:
         run(scenario, tmp_path / "out", "--set", 'events=[{at="1s", link="b", action="set", rate="1Mbps"}]')
@@ -332,7 +333,8 @@ class TestIdentity:
         subprocess.run(
             command, check=True, capture_output=True, env=environment, cwd=tmp_path / "sources", timeout=120
         )
-        assert json.loads((tmp_path / "there" / "meta.json").read_text(encoding="utf-8"))["compiled"] is False
+        meta = json.loads((tmp_path / "there" / "meta.json").read_text(encoding="utf-8"))
+        assert (meta["compiled"], meta["core"]) == (False, "interpreted")
         assert self.results(tmp_path / "here") == self.results(tmp_path / "there")
 
 
