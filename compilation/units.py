@@ -56,7 +56,7 @@ class UnexpectedText(Exception):
 def make_units(generated: Path, directory: Path, group: str, mypyc: str) -> dict[Path, Path]:
     """Write the units of the files in ``generated``, and return them by the file that each was made from.
 
-    The dotted name ``group`` is that of the library for which mypyc, of the version ``mypyc``, generated them.
+    The dotted name ``group`` is that of the library for which mypyc, of the version ``mypyc``, made them.
 
     Raises:
         UnexpectedText: mypyc writes something else than this module knows.
@@ -89,7 +89,7 @@ def write(path: Path, text: str) -> None:
 
 
 def with_builder(text: str, mypyc: str) -> str:
-    """Return the text of the shared file, which also tells by which mypyc and compiler the library was made."""
+    """Return the text of the shared file, which also tells by which mypyc and compiler it was made."""
     if text.count(LIBRARY_BEGINS) != 1:
         raise UnexpectedText("the library fills its module elsewhere")
     constants = (f'"mypyc", "{mypyc}"', '"compiler", UNITS_COMPILER')

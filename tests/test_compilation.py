@@ -222,7 +222,7 @@ def test_only_what_changed_is_compiled_again(tmp_path: Path) -> None:
         environment = os.environ | {"MPTCPSIM_COMPILE": "1", "MPTCPSIM_OPT": "0", "PYTHONPATH": ""}
         command = [sys.executable, "setup.py", "--quiet", "build_ext", "--inplace"]
         subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
-        show = "import mptcpsim.first as f, mptcpsim.compiled__mypyc as c; print(f.values(), f.__file__, c.mypyc)"
+        show = "from mptcpsim import first, compiled__mypyc as c; print(first.values(), c.__file__, c.mypyc)"
         shown = subprocess.run(
             [sys.executable, "-c", show],
             cwd=tmp_path,

@@ -29,13 +29,13 @@ COMPILED_FOLDERS: dict[str, tuple[str, ...]] = {
     "congestion": (),
     "schedulers": (),
     "qdiscs": (),
+    "codec": (),
     "net": ("paths.py", "topology.py", "tracks.py"),
 }
 
 #: Folders that stay interpreted, and of each the modules that are compiled.
 INTERPRETED_FOLDERS: dict[str, tuple[str, ...]] = {
     ".": ("plugins.py",),
-    "codec": (),
     "commands": (),
     "freebsd": (),
     "lint": (),
