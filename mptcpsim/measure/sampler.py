@@ -148,9 +148,28 @@ class FlowProbe:
         self.unread: int = 0
         #: Samples in which a limit has held a subflow back, by subflow and limit.
         self._limited: dict[int, dict[str, int]] = {}
+        #: Numbers of series, by host, subflow and metric.
+        self._numbers: dict[tuple[str, int | None, str], int] = {}
+        #: What the present sample has recorded: numbers of series with values.
+        self._rows: list[tuple[int, float]] = []
+        #: The flow was over at the last sample; and what every sample records from then on, or None.
+        self._was_over = False
+        self._for_ever: list[tuple[int, float]] | None = None
 
     def sample(self, now: int) -> None:
-        """Record the state of this instant, ns."""
+        """Record the state of this instant, ns; of a flow that is over, what does not change any more."""
+        if self._for_ever is not None:
+            for series, value in self._for_ever:
+                self._recorder.append(series, now, value)
+            return
+        self._rows = []
+        is_over = self._look(now)
+        if is_over and self._was_over:
+            self._for_ever = self._rows
+        self._was_over = is_over
+
+    def _look(self, now: int) -> bool:
+        """Record the state of this instant, ns; return whether the flow is over."""
         flow = self._flow
         sender = None if flow.sender is None else End(flow.sender, now)
         if sender is not None:
@@ -170,6 +189,16 @@ class FlowProbe:
                 self._sample_receiver(SubflowSample(receiver, receiver.subflows[theirs]), number)
             if self._mptcp_fields:
                 self._record_mptcp(self._receiver, receiver)
+            return sender is not None and self._is_over(sender, receiver)
+        return False
+
+    def _is_over(self, sender: End, receiver: End) -> bool:
+        """Return whether both ends are closed, and nothing is left to be read or to be counted in time."""
+        info = receiver.info
+        if self._tcp_fields or self._mptcp_fields:
+            # There are times among them that go on.
+            return False
+        return sender.info.closed and info.closed and info.delivered == info.consumed
 
     def _sample_sender(self, subflow: SubflowSample) -> None:
         tcp = subflow.tcp
@@ -209,6 +238,12 @@ class FlowProbe:
         return {limit: times.get(limit, 0) * self._interval / SECOND for limit in LIMITS}
 
     def _append(self, host: str, subflow: int | None, metric: str, now: int, value: float | None) -> None:
-        if value is not None:
-            recorder = self._recorder
-            recorder.append(recorder.series(host, self._flow.name, subflow, metric), now, float(value))
+        if value is None:
+            return
+        key = host, subflow, metric
+        series = self._numbers.get(key)
+        if series is None:
+            series = self._numbers[key] = self._recorder.series(host, self._flow.name, subflow, metric)
+        number = float(value)
+        self._rows.append((series, number))
+        self._recorder.append(series, now, number)
