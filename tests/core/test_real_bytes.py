@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from array import array
 from collections.abc import Iterable
 from hashlib import sha256
 from typing import Any
@@ -189,6 +190,25 @@ def test_bytes_on_a_connection_that_carries_the_pattern() -> None:
         client.write(b"hello", pair.now)
     with pytest.raises(LocalProtocolError, match=r'cannot read bytes: .* set payload = "bytes"'):
         client.read_bytes(100, pair.now)
+
+
+def test_what_is_no_bytes_changes_nothing() -> None:
+    pair = Pair(TCP, TCP)
+    client, server = pair.establish()
+    for wrong in ("hello", [1, 2], 1.5):
+        with pytest.raises(TypeError):
+            client.write(wrong, pair.now)  # type: ignore[arg-type]
+    with pytest.raises(LocalProtocolError, match="cannot write -1 bytes"):
+        client.write(-1, pair.now)
+    assert client.write(b"", pair.now) == 0
+    assert client.write(memoryview(array("H", [0x6568, 0x6C6C])), pair.now) == 4
+    assert client.write(memoryview(b"o, world")[::1], pair.now) == 8
+    pair.run(pair.now + SECOND)
+    assert server.read_bytes(0, pair.now) == b""
+    assert server.read_bytes(5, pair.now) == array("H", [0x6568, 0x6C6C]).tobytes() + b"o"
+    with pytest.raises(LocalProtocolError, match="cannot read -1 bytes"):
+        server.read_bytes(-1, pair.now)
+    assert server.read_bytes(100, pair.now) == b", world"
 
 
 def test_bytes_to_an_end_that_expects_the_pattern() -> None:

@@ -162,13 +162,20 @@ class Connection(Owner):
         Raises:
             LocalProtocolError: the connection was closed for writing, or has failed; or it is given bytes
                 and carries the pattern.
+            TypeError: the data is neither.
         """
-        count = data if isinstance(data, int) else len(data)
+        sent = self.sent_bytes
+        view: memoryview | None = None
+        if isinstance(data, int):
+            count = data
+        elif sent is None:
+            raise LocalProtocolError(f"cannot write bytes: {_NO_BYTES}")
+        else:
+            # A view may have items of several bytes.
+            view = memoryview(data).cast("B")
+            count = len(view)
         if count < 0:
             raise LocalProtocolError(f"cannot write {count} bytes")
-        sent = self.sent_bytes
-        if sent is None and not isinstance(data, int):
-            raise LocalProtocolError(f"cannot write bytes: {_NO_BYTES}")
         if self.closing:
             raise LocalProtocolError("write after close")
         if self.error:
@@ -177,7 +184,7 @@ class Connection(Owner):
         if accepted:
             self._before_write(now)
             if sent is not None:
-                sent.append(pattern(self.written, accepted) if isinstance(data, int) else data[:accepted])
+                sent.append(pattern(self.written, accepted) if view is None else view[:accepted])
             self.written += accepted
             self._send_written(accepted, now)
         return accepted
