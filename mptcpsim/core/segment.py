@@ -76,6 +76,21 @@ def ip_header_length(address: str) -> int:
     return IPV6_HEADER if ":" in address else IPV4_HEADER
 
 
+class FlowWay:
+    """What a node knows of the flow that a packet belongs to, when it sends the packet.
+
+    A sender of segments has one that knows nothing; the nodes of the network have their own.
+
+    Attributes:
+        onward: what the next node knows of the flow; only that node looks at it, and says whether it holds.
+    """
+
+    __slots__ = ("onward",)
+
+    def __init__(self) -> None:
+        self.onward: FlowWay | None = None
+
+
 class Packet:
     """The part of a packet that links, queues and routers see.
 
@@ -91,11 +106,12 @@ class Packet:
         due: when it comes out of the pipe that it is in, ns; ``IN_NO_PIPE``: it is in none.
         departs: when it leaves the transmitter of that pipe, ns.
         behind: the packet behind it in that pipe.
+        way: what the node knows of its flow that has sent it; None: nothing.
 
-    The last three belong to the pipe (``net.fifo``); a copy is in no pipe.
+    The last four belong to pipes (``net.fifo``) and routers; a copy begins without them.
     """
 
-    __slots__ = ("behind", "damaged", "departs", "df", "due", "ecn", "flow", "next_hop", "size", "ttl")
+    __slots__ = ("behind", "damaged", "departs", "df", "due", "ecn", "flow", "next_hop", "size", "ttl", "way")
 
     def __init__(self, flow: FourTuple, size: int, ecn: int = NOT_ECT) -> None:
         self.flow = flow
@@ -108,6 +124,7 @@ class Packet:
         self.due: i64 = IN_NO_PIPE
         self.departs: i64 = 0
         self.behind: Packet | None = None
+        self.way: FlowWay | None = None
 
     def clone(self) -> Packet:
         """Return a copy that may be modified."""
@@ -218,6 +235,7 @@ class Segment(Packet):
         syn: SynOptions | None = None,
         iss: int = UNKNOWN,
         payload: bytes | None = None,
+        way: FlowWay | None = None,
     ) -> None:
         # Packet.__init__ is written out: this constructor runs once a packet.
         self.flow = flow
@@ -230,6 +248,7 @@ class Segment(Packet):
         self.due = IN_NO_PIPE
         self.departs = 0
         self.behind = None
+        self.way = way
         self.sequences = sequences
         self.flags = flags
         self.seq = seq

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from mypy_extensions import mypyc_attr
+from mypy_extensions import i64, mypyc_attr
 
-from mptcpsim.core.segment import Packet
+from mptcpsim.core.segment import FlowWay, FourTuple, Packet
 from mptcpsim.net.node import Interface, Node
 from mptcpsim.net.pipe import Pipe
 from mptcpsim.net.policy import Verdict
@@ -21,7 +21,7 @@ INBOUND: Final = 0
 OUTBOUND: Final = 1
 
 
-class Course:
+class Course(FlowWay):
     """What a node does with a packet, and with later ones of its flow while the node keeps the course.
 
     Attributes:
@@ -38,6 +38,7 @@ class Course:
     __slots__ = ("crosses", "interface", "lasting", "mtu", "next_hop", "reason", "send")
 
     def __init__(self, crosses: bool, lasting: bool, mtu: int = NO_LIMIT) -> None:
+        super().__init__()
         self.crosses = crosses
         self.lasting = lasting
         self.mtu = mtu
@@ -87,9 +88,11 @@ class Leaving(Course):
 
     Attributes:
         pipe: what ``send`` sends into, if there is nothing before it and no switch behind it; else None.
+        flow, keeper, epoch: for which flow the course is kept, by which port of a router or by which host,
+            and which of its decisions it is one of. As ``onward`` it holds if all three agree.
     """
 
-    __slots__ = ("_gateway", "_send", "pipe")
+    __slots__ = ("_gateway", "_send", "epoch", "flow", "keeper", "pipe")
 
     def __init__(
         self, crosses: bool, lasting: bool, interface: Interface, gateway: str, destination: str
@@ -101,6 +104,9 @@ class Leaving(Course):
         self._send = interface.send
         switched = interface.peer is not None and interface.peer.node.BELOW_IP
         self.pipe: Pipe | None = None if switched else interface.plain_pipe()
+        self.flow: FourTuple | None = None
+        self.keeper: object = None
+        self.epoch: i64 = 0
         self.send = self._send_on if switched or interface.device is not None else interface.send
 
     def _send_on(self, packet: Packet) -> None:

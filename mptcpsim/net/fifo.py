@@ -116,7 +116,23 @@ class FifoPipe(Pipe):
         departure += self._service
         if departure > NEVER:
             departure = NEVER
-        self._append(packet, departure, departure + self._lasts)
+        due = departure + self._lasts
+        if due > NEVER or packet.due != IN_NO_PIPE:
+            self._append(packet, departure, due)
+            return
+        packet.departs = departure
+        packet.due = due
+        self._free = departure
+        last = self._last
+        if last is not None:
+            last.behind = packet
+        else:
+            self._first = packet
+            self._await_first(due)
+        self._last = packet
+        if unsent is None:
+            self._unsent = packet
+        self._unsent_packets += 1
 
     def _append(self, packet: Packet, departure: i64, due: i64) -> None:
         """Put a packet behind all others."""
@@ -133,14 +149,18 @@ class FifoPipe(Pipe):
             last.behind = packet
         else:
             self._first = packet
-            if self._stale:
-                self._loop.schedule(due, self._late)
-            else:
-                self._loop.push(due, self)
+            self._await_first(due)
         self._last = packet
         if self._unsent is None:
             self._unsent = packet
         self._unsent_packets += 1
+
+    def _await_first(self, due: i64) -> None:
+        """Put the delivery of the first packet on the heap."""
+        if self._stale:
+            self._loop.schedule(due, self._late)
+        else:
+            self._loop.push(due, self)
 
     def fire(self) -> None:
         """Deliver the packet that is due."""
@@ -159,10 +179,10 @@ class FifoPipe(Pipe):
             self._last = None
         else:
             packet.behind = None
-            if self._stale:
-                self._loop.schedule(behind.due, self._late)
-            else:
+            if not self._stale:
                 self._loop.push(behind.due, self)
+            else:
+                self._loop.schedule(behind.due, self._late)
         packet.due = IN_NO_PIPE
         self.packets += 1
         self.bytes += packet.size

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from mypy_extensions import mypyc_attr
+from mypy_extensions import i64, mypyc_attr
 
 from mptcpsim.core.segment import ICMP_FRAGMENTATION_NEEDED, FourTuple, IcmpError, Packet, Segment
 from mptcpsim.core.stack import Listener, Stack
 from mptcpsim.core.tcp.connection import Connection
+from mptcpsim.core.tcp.stack import Arriving
 from mptcpsim.net.course import Course, Leaving
 from mptcpsim.net.forwarding import TOO_BIG, IpNode, remember
 from mptcpsim.net.node import Interface
@@ -33,10 +34,8 @@ class Host(IpNode):
     __slots__ = (
         "_accepted",
         "_calls",
-        "_course_out",
         "_decisions",
-        "_flow_in",
-        "_flow_out",
+        "_epoch",
         "_wake",
         "_wake_at",
         "on_arrival",
@@ -51,10 +50,8 @@ class Host(IpNode):
         self.on_arrival: Callable[[Listener], None] | None = None
         #: How packets leave by flow; none while there are filters to be asked first.
         self._decisions: dict[FourTuple, Leaving] = {}
-        #: The flow of the last packet that left, and its course; that of the last one that was accepted.
-        self._flow_out: FourTuple | None = None
-        self._course_out: Leaving | None = None
-        self._flow_in: FourTuple | None = None
+        #: Grows when the decisions are forgotten.
+        self._epoch: i64 = 0
         #: Addresses for which packets are taken without a further look; none while there are filters.
         self._accepted: dict[str, Interface] = self.addresses
         self._wake: Callable[[], None] = self._on_timer
@@ -68,8 +65,7 @@ class Host(IpNode):
         """Forget what becomes of each flow."""
         super().invalidate()
         self._decisions.clear()
-        self._flow_out = self._flow_in = None
-        self._course_out = None
+        self._epoch += 1
         self._accepted = {} if self.filters else self.addresses
 
     def addresses_changed(self) -> None:
@@ -95,9 +91,23 @@ class Host(IpNode):
 
     def receive(self, packet: Packet, interface: Interface) -> None:
         """Take a packet that arrived; one for another node is dropped, not forwarded."""
-        flow = packet.flow
-        if flow is self._flow_in or flow.dst in self._accepted:
-            self._flow_in = flow
+        before = packet.way
+        arriving = None if before is None else before.onward
+        if (
+            isinstance(arriving, Arriving)
+            and arriving.flow is packet.flow
+            and arriving.keeper is self
+            and arriving.epoch == self._epoch
+            and arriving.tcp is not None
+            and isinstance(packet, Segment)
+        ):
+            self.stack.receive_segment(packet, arriving.tcp, self.loop.now)
+            self.drain()
+        elif packet.flow.dst in self._accepted:
+            if before is not None:
+                before.onward = arriving = self.stack.arriving(packet.flow)
+                if arriving is not None:
+                    arriving.accept(packet.flow, self, self._epoch)
             self.stack.receive_packet(packet, self.loop.now)
             self.drain()
         else:
@@ -114,17 +124,25 @@ class Host(IpNode):
         outbox = stack.outbox
         if outbox:
             for packet in outbox:
-                flow = packet.flow
-                if flow is self._flow_out:
-                    course = self._course_out
+                before = packet.way
+                onward = None if before is None else before.onward
+                if (
+                    isinstance(onward, Leaving)
+                    and onward.flow is packet.flow
+                    and onward.keeper is self
+                    and onward.epoch == self._epoch
+                ):
+                    course: Leaving | None = onward
                 else:
-                    course = self._decisions.get(flow)
+                    course = self._decisions.get(packet.flow)
                     if course is not None:
-                        self._flow_out = flow
-                        self._course_out = course
+                        course.flow = packet.flow
+                        if before is not None:
+                            before.onward = course
                 if course is None:
                     self.carry(packet, self.course_for(packet, None))
                     continue
+                packet.way = course
                 pipe = course.pipe
                 if pipe is not None:
                     pipe.send(packet)
@@ -152,6 +170,8 @@ class Host(IpNode):
         ):
             # Flows of the past make room, those of the present always find it.
             remember(self._decisions, flow, course, _FEW + 2 * self.stack.open_subflows())
+            course.keeper = self
+            course.epoch = self._epoch
         else:
             super().keep(flow, received, course)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
-from mypy_extensions import mypyc_attr
+from mypy_extensions import i64, mypyc_attr
 
 from mptcpsim.core.segment import (
     ICMP_FRAGMENTATION_NEEDED,
@@ -32,36 +32,51 @@ DUMMY_ADDRESS: Final = "192.0.0.8"
 class RouterPort(Interface):
     """An interface of a router, with the decisions for the flows that come in here.
 
+    A course leads to that of the next router for the same flow: a packet that comes by one that is known
+    needs no look-up, however many flows there are.
+
     Attributes:
         decisions: how packets leave by flow; none while the router has filters to be asked first.
+        epoch: grows when the decisions are forgotten.
     """
 
-    __slots__ = ("_course", "_flow", "_router", "decisions")
+    __slots__ = ("_router", "decisions", "epoch")
 
     def __init__(self, router: Router, name: str, mtu: int) -> None:
         super().__init__(router, name, mtu)
         self._router = router
         self.decisions: dict[FourTuple, Leaving] = {}
-        #: The flow of the last packet that was decided upon, which most packets belong to, and its course.
-        self._flow: FourTuple | None = None
-        self._course: Leaving | None = None
+        self.epoch: i64 = 0
 
     def forget(self) -> None:
         """Forget all decisions."""
         self.decisions.clear()
-        self._flow = None
-        self._course = None
+        self.epoch += 1
+
+    def keep(self, flow: FourTuple, course: Leaving) -> None:
+        """Remember how the packets of a flow leave."""
+        remember(self.decisions, flow, course)
+        course.keeper = self
+        course.epoch = self.epoch
 
     def deliver(self, packet: Packet) -> None:
         """Forward a packet: the short way, for a flow that was seen before."""
-        flow = packet.flow
-        if flow is self._flow:
-            course = self._course
+        before = packet.way
+        onward = None if before is None else before.onward
+        if (
+            isinstance(onward, Leaving)
+            and onward.flow is packet.flow
+            and onward.keeper is self
+            and onward.epoch == self.epoch
+        ):
+            course: Leaving | None = onward
         else:
-            course = self.decisions.get(flow)
+            course = self.decisions.get(packet.flow)
             if course is not None:
-                self._flow = flow
-                self._course = course
+                course.flow = packet.flow
+                if before is not None:
+                    before.onward = course
+        packet.way = course
         if course is None or packet.ttl <= 1 or packet.size > course.mtu:
             self._router.receive(packet, self)
             return
@@ -118,7 +133,7 @@ class Router(IpNode):
         if self.filters or not isinstance(course, Leaving) or not isinstance(received, RouterPort):
             super().keep(flow, received, course)
             return
-        remember(received.decisions, flow, course)
+        received.keep(flow, course)
 
     def receive(self, packet: Packet, interface: Interface) -> None:
         """Forward a packet: the whole way."""

@@ -234,6 +234,7 @@ class SubflowOutput(SubflowParts):
             options,
             offset,
             payload=payload,
+            way=tcp.way,
         )
         if dss is not None:
             self.dss_sent = True

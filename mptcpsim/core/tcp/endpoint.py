@@ -22,6 +22,7 @@ from mptcpsim.core.segment import (
     RST,
     SYN,
     TCP_HEADER,
+    FlowWay,
     FourTuple,
     Packet,
     Segment,
@@ -65,6 +66,7 @@ class TcpEndpoint(ControlBlock):
         further_options: options that TCP does not need itself, None without any.
         send_shift, receive_shift: stream offset minus relative sequence number of payload, in the two
             directions; -1 unless the extension was active and is not any more.
+        way: where the network notes how the segments of the flow go, so that it need not look it up.
     """
 
     __slots__ = (
@@ -79,6 +81,7 @@ class TcpEndpoint(ControlBlock):
         "receiver",
         "send_shift",
         "sender",
+        "way",
     )
 
     def __init__(
@@ -95,6 +98,7 @@ class TcpEndpoint(ControlBlock):
     ) -> None:
         super().__init__(host, connection, identifier, flow, config, mtu, iss, timestamp_offset)
         self._outbox: list[Packet] = host.outbox
+        self.way: FlowWay = FlowWay()
         self._offered_scale: int = window_shift(config) if config.window_scaling else UNKNOWN
         self._syn_sent_at: int = 0
         self._syn_transmissions: int = 0
@@ -227,6 +231,7 @@ class TcpEndpoint(ControlBlock):
             None,
             seq + self.send_shift,
             payload=payload,
+            way=self.way,
         )
         if extension is not None:
             extension.complete(segment)

@@ -14,6 +14,8 @@ import random
 from collections.abc import Callable
 from typing import Final
 
+from mypy_extensions import i64
+
 from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.errors import LocalProtocolError
 from mptcpsim.core.host import TimerOwner, TransportHost
@@ -22,6 +24,7 @@ from mptcpsim.core.segment import (
     ACK,
     RST,
     SYN,
+    FlowWay,
     FourTuple,
     IcmpError,
     Packet,
@@ -66,6 +69,35 @@ class Listener:
         self.accepted: list[Connection] = []
 
 
+class Arriving(FlowWay):
+    """What is known of a flow that arrives, so that its segments need not be looked up.
+
+    Attributes:
+        flow, keeper, epoch: as of a course that a node keeps (``net.course.Leaving``): the flow, the host
+            that takes it, and which of the host's decisions this is one of.
+        tcp: takes the segments; None once it has ended: nothing keeps it in memory then.
+    """
+
+    __slots__ = ("epoch", "flow", "keeper", "tcp")
+
+    def __init__(self, tcp: Tcp) -> None:
+        super().__init__()
+        self.tcp: Tcp | None = tcp
+        self.flow: FourTuple | None = None
+        self.keeper: object = None
+        self.epoch: i64 = 0
+
+    def accept(self, flow: FourTuple, keeper: object, epoch: int) -> None:
+        """Note that a host has decided to take the flow."""
+        self.flow = flow
+        self.keeper = keeper
+        self.epoch = epoch
+
+    def end(self) -> None:
+        """Forget the connection: it has ended."""
+        self.tcp = None
+
+
 class TcpStack(TransportHost):
     """The transport layer of a host that speaks TCP.
 
@@ -86,9 +118,8 @@ class TcpStack(TransportHost):
     """
 
     __slots__ = (
+        "_arriving",
         "_connections_ever",
-        "_last_flow",
-        "_last_tcp",
         "_most_connections",
         "_ports",
         "_rng",
@@ -122,9 +153,7 @@ class TcpStack(TransportHost):
         self._rng = rng
         #: The TCP connections that have not ended, by the four-tuple of what they receive.
         self._tcps: dict[FourTuple, Tcp] = {}
-        #: The four-tuple of the segment that arrived last, the object itself, and its connection.
-        self._last_flow: FourTuple | None = None
-        self._last_tcp: Tcp | None = None
+        self._arriving: dict[FourTuple, Arriving] = {}
         self._ports: int = _FIRST_PORT
         self._connections_ever: int = 0
         #: With so many it is time to look for those that have ended.
@@ -302,8 +331,9 @@ class TcpStack(TransportHost):
             config.initial_timestamp if config.initial_timestamp >= 0 else timestamp,
         )
         connection.subflows.append(tcp)
-        self._tcps[flow.reverse()] = tcp
-        self._last_flow = self._last_tcp = None
+        received = flow.reverse()
+        self._forget_arriving(received)
+        self._tcps[received] = tcp
         return tcp
 
     # --- Inputs ---------------------------------------------------------------------------------
@@ -312,26 +342,23 @@ class TcpStack(TransportHost):
         """Take a packet from the network."""
         self.now = now
         if isinstance(packet, Segment):
-            self.counters.count_in()
-            if packet.damaged:
-                self.counters.add("TcpInCsumErrors")
-                self.counters.add("TcpInErrs")
-                return
-            flow = packet.flow
-            if flow is not self._last_flow:
-                tcp = self._tcps.get(flow)
-                if tcp is None:
-                    self._no_connection(packet, now)
-                    return
-                self._last_flow = flow
-                self._last_tcp = tcp
-            last = self._last_tcp
-            assert last is not None
-            last.receive(packet, now)
+            self.receive_segment(packet, self._tcps.get(packet.flow), now)
         elif isinstance(packet, IcmpError) and not packet.damaged:
             tcp = self._tcps.get(packet.quoted_flow.reverse())
             if tcp is not None:
                 receive_icmp(tcp, packet, now)
+
+    def receive_segment(self, segment: Segment, tcp: Tcp | None, now: int) -> None:
+        """Take a segment from the network that belongs to ``tcp``, or to none."""
+        self.now = now
+        self.counters.count_in()
+        if segment.damaged:
+            self.counters.add("TcpInCsumErrors")
+            self.counters.add("TcpInErrs")
+        elif tcp is not None:
+            tcp.receive(segment, now)
+        else:
+            self._no_connection(segment, now)
 
     def _no_connection(self, segment: Segment, now: int) -> None:
         """RFC 9293 sections 3.10.7.1 and 3.10.7.2: states CLOSED and LISTEN."""
@@ -389,8 +416,24 @@ class TcpStack(TransportHost):
 
     def forget(self, flow: FourTuple) -> None:
         """A TCP connection is CLOSED: the four-tuple with which it sent is free again."""
-        self._tcps.pop(flow.reverse(), None)
-        self._last_flow = self._last_tcp = None
+        received = flow.reverse()
+        self._tcps.pop(received, None)
+        self._forget_arriving(received)
+
+    def _forget_arriving(self, received: FourTuple) -> None:
+        arriving = self._arriving.pop(received, None)
+        if arriving is not None:
+            arriving.end()
+
+    def arriving(self, flow: FourTuple) -> Arriving | None:
+        """Return what is known of the connection that takes ``flow``, as received; None: there is none."""
+        tcp = self._tcps.get(flow)
+        if tcp is None:
+            return None
+        found = self._arriving.get(flow)
+        if found is None:
+            found = self._arriving[flow] = Arriving(tcp)
+        return found
 
     def open_subflows(self) -> int:
         """Return how many TCP connections and subflows there are that have not ended."""
