@@ -152,6 +152,10 @@ class Faults(WrappedDevice):
         """Have each packet of a direction (``IN`` or ``OUT``) changed, or taken away, from now on."""
         self._directions[direction].change = change
 
+    def change_of(self, direction: str) -> Change | None:
+        """Return what changes the packets of a direction, if anything does."""
+        return self._directions[direction].change
+
     def set_cut(self, cut: bool) -> None:
         """Lose everything, in both directions, or nothing more: the path has died, the interface has not."""
         for direction in self._directions.values():

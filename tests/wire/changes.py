@@ -1,4 +1,7 @@
-"""What a box on the path does to packets: it removes options, damages payload, marks, knows a small MTU."""
+"""What a box on the path does to packets: it removes options, damages payload, marks, knows a small MTU.
+
+Those with ``hits`` count what they have done: a row in which they have done nothing shows nothing.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +84,7 @@ class DamageOnce:
     """
 
     def __init__(self) -> None:
-        self.done = False
+        self.hits = 0
         self._seen: dict[int, int] = {}
         self._change = segments(self._edit)
 
@@ -89,13 +92,13 @@ class DamageOnce:
         return self._change(data)
 
     def _edit(self, tcp: RawTcp) -> RawTcp | None:
-        if self.done or len(tcp.payload) < 1000:
+        if self.hits or len(tcp.payload) < 1000:
             return None
         before = self._seen.get(tcp.sport)
         self._seen[tcp.sport] = tcp.seq
         if before is None or not 0 < tcp.seq - before & 0xFFFFFFFF < 1 << 20:
             return None
-        self.done = True
+        self.hits += 1
         middle = len(tcp.payload) // 2
         payload = bytearray(tcp.payload)
         payload[middle] ^= 0xFF
@@ -128,7 +131,7 @@ class SmallMtu:
 
     def __init__(self, mtu: int, tell: Callable[[bytes], None]) -> None:
         self.mtu = mtu
-        self.told = 0
+        self.hits = 0
         self._tell = tell
 
     def __call__(self, data: bytes) -> bytes | None:
@@ -139,7 +142,7 @@ class SmallMtu:
         error = IcmpError(_router(ip.src), cause, ICMP_FRAGMENTATION_NEEDED, self.mtu)
         error.quote = data[: 28 if ip.version == 4 else 1232]
         error.size = (28 if ip.version == 4 else 48) + len(error.quote)
-        self.told += 1
+        self.hits += 1
         self._tell(encode_error(error))
         return None
 
@@ -147,3 +150,28 @@ class SmallMtu:
 def _router(address: str) -> str:
     """Return the address of a router in the network of an address."""
     return address.rpartition(":")[0] + ":fe" if ":" in address else address.rpartition(".")[0] + ".254"
+
+
+class LoseUpdate:
+    """Loses the first segment that opens a window which was closed, and nothing else."""
+
+    def __init__(self) -> None:
+        self.hits = 0
+        self._closed = False
+
+    def __call__(self, data: bytes) -> bytes | None:
+        try:
+            ip = parse_ip(data)
+            if ip.protocol != PROTOCOL_TCP:
+                return data
+            window = parse_tcp(ip.payload).window
+        except DecodeError:
+            return data
+        if not window:
+            self._closed = True
+        elif self._closed:
+            self._closed = False
+            if not self.hits:
+                self.hits += 1
+                return None
+        return data

@@ -27,7 +27,7 @@ from mptcpsim.sim.sockets import Socket
 from mptcpsim.units import MILLISECOND, SECOND
 from mptcpsim.wire.devices import WireDevice
 from mptcpsim.wire.driver import WireTimeout
-from mptcpsim.wire.faults import FaultRates, Faults
+from mptcpsim.wire.faults import IN, OUT, FaultRates, Faults
 from mptcpsim.wire.host import WireHost
 from mptcpsim.wire.kernel import KernelPaths, KernelPeer, kernel_counters
 from mptcpsim.wire.peer import PeerOrders, random_bytes
@@ -301,7 +301,7 @@ class Run:
         self._judge_applications(problems, their_bytes, our_bytes)
         outcome = Outcome(
             problems,
-            0.0 if self.transfer is None else self.transfer.seconds(),
+            max([0.0 if self.transfer is None else self.transfer.seconds(), *self._their_seconds()]),
             0 if self.transfer is None else self.transfer.sent + self.transfer.received,
             kernel_counters(bed.kernel),
             {name: value for name, value in host.stack.counters.as_dict().items() if value},
@@ -316,6 +316,10 @@ class Run:
         if step.delay:
             yield env.timeout(step.delay)
         step.action(self)
+
+    def _their_seconds(self) -> list[float]:
+        """Return how long the connections of the kernel's program took, s."""
+        return [] if self.peer is None else [report.get("seconds", 0.0) for report in self.peer.reports]
 
     # --- Judgement ----------------------------------------------------------------------------
 
@@ -350,6 +354,10 @@ class Run:
             found = transfer.received, report.get("received")
             if found != (their_bytes, our_bytes):
                 problems.append(f"{found} bytes arrived, not {(their_bytes, our_bytes)}")
+        for path, faults in self.faults.items():
+            for direction in (IN, OUT):
+                if getattr(faults.change_of(direction), "hits", 1) == 0:
+                    problems.append(f"nothing was done to what goes {direction} by path {path}")
         for port in self.host.ports:
             if port.unencodable[0]:
                 problems.append(f"packets without bytes: {port.unencodable}")
@@ -361,7 +369,8 @@ class Run:
             problems.append(f"our end {'speaks plain TCP' if plain else 'speaks MPTCP'}")
         if row.plain is not None and report.get("plain") not in (None, row.plain):
             problems.append(f"the kernel's end {'speaks plain TCP' if report['plain'] else 'speaks MPTCP'}")
-        for path in range(1, row.paths + 1):
+        # How much a connection has carried that is broken off is open.
+        for path in range(1, row.paths + 1) if row.arrives else ():
             sent, received = self.payload_by(path)
             used = sent + received > 0.02 * (our_bytes + their_bytes)
             # Of a path on which packets are lost it is open how far it comes.

@@ -7,11 +7,11 @@ from typing import Final
 
 from mptcpsim.core.mptcp.keys import derive
 from mptcpsim.core.mptcp_options import VERSION_1
-from mptcpsim.units import MILLISECOND
+from mptcpsim.units import MILLISECOND, SECOND
 from mptcpsim.wire.faults import IN, OUT, Change, FaultRates
 from mptcpsim.wire.peer import AFTER_END, AFTER_SEND
 from mptcpsim.wire.testbed import PACKET, TUN
-from tests.wire.changes import DamageOnce, SmallMtu, mark, strip
+from tests.wire.changes import DamageOnce, LoseUpdate, SmallMtu, mark, strip
 from tests.wire.interop import ANY, KERNEL, SOME, US, Expected, Row, Run, Step
 
 #: ADD_ADDR goes out again where its echo takes longer than an RTO (at most three times), and each is echoed.
@@ -192,7 +192,7 @@ def announcements() -> list[Row]:
     for ipv6 in (False, True):
         for port in ("", " port 5001"):
             named = f"{', with a port' if port else ''}, {family(ipv6)}"
-            ported: dict[str, Expected] = {"PortAdd": 1} if port else {}
+            ported: dict[str, Expected] = {"PortAdd": REPEATED} if port else {}
             rows.append(
                 Row(
                     f"ADD_ADDR by us{named}",
@@ -638,6 +638,37 @@ def faults() -> list[Row]:
     return rows
 
 
+def zero_windows() -> list[Row]:
+    """An application stops reading for a second; the window closes, and the update may be lost."""
+    rows = []
+    for paths in (1, 2):
+        for who, direction in (("we", OUT), ("the kernel", IN)):
+            ours = who == "we"
+            pause = {"pause_at": 20_000, "pause": SECOND if ours else 1.0}
+            for lost in range(paths + 1):
+                where = "" if not lost else f", the update is lost on {lost} of {paths}"
+                rows.append(
+                    Row(
+                        f"zero window: {who} stop{'' if ours else 's'} reading for 1 s, {paths} subflow"
+                        f"{'s' if paths > 1 else ''}{where}",
+                        paths=paths,
+                        subflows=paths,
+                        send=0.02 if ours else 1.0,
+                        theirs=1.0 if ours else 0.02,
+                        endpoints="10.2.0.1 subflow" if paths > 1 else "",
+                        tcp={"receive_buffer": 65536} if ours else {},
+                        transfer=pause if ours else {},
+                        orders={"receive_buffer": 65536, **pause} if not ours else {},
+                        steps=tuple(
+                            Step(at_once, change(path, direction, LoseUpdate)) for path in range(1, lost + 1)
+                        ),
+                        used=(),
+                        lossy=True,
+                    )
+                )
+    return rows
+
+
 def sizes() -> list[Row]:
     """Large and small MTUs, and one that only a router knows."""
     rows = [Row(f"MTU {mtu}", mtu=mtu) for mtu in (600, 9000)]
@@ -666,5 +697,6 @@ ROWS: Final[list[Row]] = [
     *tcp_options(),
     *numbers(),
     *faults(),
+    *zero_windows(),
     *sizes(),
 ]
