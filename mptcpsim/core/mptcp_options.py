@@ -192,7 +192,7 @@ class MpJoinAck(NamedTuple):
         return 24
 
 
-@mypyc_attr(acyclic=True, free_list_len=1)
+@mypyc_attr(free_list_len=1)
 class Dss:
     """Data Sequence Signal: a DATA_ACK, a mapping, or both (RFC 8684 section 3.3).
 

@@ -17,7 +17,7 @@ from mptcpsim.units import NEVER
 _COMPACT: Final = 256
 
 
-@mypyc_attr(acyclic=True, free_list_len=1)
+@mypyc_attr(free_list_len=1)
 class Mapping:
     """A mapping that never changes once it was sent.
 

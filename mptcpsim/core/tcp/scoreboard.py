@@ -17,7 +17,7 @@ from mptcpsim.core.ranges import Ranges
 _COMPACT: Final = 256
 
 
-@mypyc_attr(acyclic=True, free_list_len=1)
+@mypyc_attr(free_list_len=1)
 class Sent:
     """A segment that was sent.
 
