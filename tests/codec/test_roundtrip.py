@@ -243,8 +243,8 @@ def slots(cls: type) -> set[str]:
 
 def test_every_field_is_compared() -> None:
     # The next hop stands for the frame around the packet, and is no part of its bytes. By the others a pipe
-    # links the packets inside it.
-    assert slots(Packet) - {"next_hop", "behind", "due", "departs"} == set(PACKET_FIELDS)
+    # links the packets inside it, and routers find the course of its flow.
+    assert slots(Packet) - {"next_hop", "behind", "due", "departs", "way"} == set(PACKET_FIELDS)
     assert slots(Segment) - slots(Packet) == {*SEGMENT_FIELDS, *CONTENT_FIELDS, "sequences"}
     assert slots(IcmpError) - slots(Packet) == {*ERROR_FIELDS, "quoted_sequences", "cause", "quote"}
 
