@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mptcpsim.codec import encode as encoded
 from mptcpsim.core.byte_store import PAGE
 from mptcpsim.core.config import TcpConfig
 from mptcpsim.core.errors import IntegrityError, LocalProtocolError
@@ -138,6 +139,8 @@ def test_tcp_carries_bytes_both_ways(encode: bool) -> None:
     exchange(pair, some_bytes(300_000), some_bytes(100_001, 8))
     data = [packet for _, packet in pair.segments("c>s") if packet.length]
     assert data[0].payload == some_bytes(300_000)[: data[0].length]
+    # That is what a capture has of it, too.
+    assert encoded(data[0]).endswith(data[0].payload)
 
 
 @pytest.mark.parametrize("encode", [False, True])
