@@ -286,7 +286,7 @@ class Dss:
 
     # --- A value, as the other options are --------------------------------------------------------
 
-    def _values(self) -> tuple[int, int, int, int, int, int, int, bool, int]:
+    def _values(self) -> tuple[object, ...]:
         return (
             self.data_ack_octets,
             self.data_ack,
