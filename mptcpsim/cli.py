@@ -23,6 +23,7 @@ from mptcpsim.commands.route import route
 from mptcpsim.commands.sweep import app as sweep_app
 from mptcpsim.commands.wire import app as wire_app
 from mptcpsim.guard import PluginFailure
+from mptcpsim.sim.garbage import rare_collections
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -57,7 +58,9 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""
         try:
-            result = super().invoke(ctx)
+            # Importing and drawing make many objects, and next to no garbage.
+            with rare_collections():
+                result = super().invoke(ctx)
             sys.stdout.flush()
         except PluginFailure as error:
             print(f"mptcpsim: {error}", file=sys.stderr)
