@@ -178,6 +178,25 @@ CASES: dict[str, tuple[Any, ...]] = {
         do("write", end=1, odd=0, segments=507, wait=0),
         do("elapse", length=1_000),
     ),
+    # The subflow had acknowledged what the connection then had no room for, and a fallback left it out.
+    "IntegrityError: refused data": (
+        ChecksumMachine,
+        opened(
+            tcp=(_TCP | {"mss": 1, "receive_buffer": 179, "window_scale": 10}, _TCP),
+            mptcp=(
+                mptcp(joins=1, follows=1, profile="linux-6.18", checksum=True),
+                mptcp(joins=1, profile="linux-6.18", checksum=True),
+            ),
+            delays=(0, 50, 0.1, 0),
+            fates=["twice", "drop", "late"],
+            meddles=True,
+            eager=(False, True),
+        ),
+        do("spoil_checksum", count=1, path=(0,), wait=7_000, way="c>s"),
+        do("write", end=1, odd=0, segments=38, wait=0),
+        do("spoil_checksum", count=1, path=(0, 2), wait=0, way="c>s"),
+        do("write", end=0, odd=0, segments=2, wait=1),
+    ),
     # The window was smaller than the rest of the data, so its override timer had to send it. That looked at
     # the first item to be sent again alone, which came from the only subflow left.
     "not CLOSED in the end": (

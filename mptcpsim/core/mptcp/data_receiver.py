@@ -54,6 +54,7 @@ class DataReceiver:
         "numbers",
         "nxt",
         "out_of_order",
+        "refused_end",
         "wnd_end",
         "zero_window",
     )
@@ -70,6 +71,8 @@ class DataReceiver:
         self.limit: int = 1 + buffer
         self.out_of_order = Ranges()
         self.fin_at: int = UNKNOWN
+        #: End of the data that was refused though its subflow has acknowledged it.
+        self.refused_end: int = 0
         self.ack_octets = ack_octets
         self.numbers = DataNumbers(0, ack_octets)
         #: Reads the DSNs that arrive.
@@ -265,6 +268,8 @@ class DataReceiver:
             # Promises were rounded up so often that twice the buffer is in use (Linux: TCPRcvQDrop).
             connection.count("TcpExtTCPRcvQDrop")
             right = most
+        if right < dsn + length:
+            self.refused_end = max(self.refused_end, dsn + length)
         right = min(right, self._last())
         left = dsn
         if left < nxt:

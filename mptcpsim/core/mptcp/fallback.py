@@ -199,7 +199,9 @@ class Fallback:
             # It came with a RST: other subflows take over the data, as whenever a subflow ends.
             return
         inbound = self._inbound
-        if not self._is_contiguous(subflow) or not connection.config.mptcp.infinite_mapping:
+        # What the subflow has acknowledged and the connection refused is not sent again by plain TCP.
+        lacks = inbound.nxt < inbound.refused_end
+        if lacks or not self._is_contiguous(subflow) or not connection.config.mptcp.infinite_mapping:
             subflow.fail(inbound.nxt, "data after MP_FAIL is not contiguous", now)
             return
         if subflow.awaits_fallback():
