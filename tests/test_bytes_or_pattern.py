@@ -33,7 +33,7 @@ def outcome(number: int, payload: str, file: Path) -> tuple[Any, ...]:
         simulation.env.run(simulation.scenario.duration)
         sampler.finish()
     summary = summarise(simulation, sampler)
-    return summary.as_dict(), event_lines(simulation, summary), file.read_bytes()
+    return summary.as_dict(), list(event_lines(simulation, summary)), file.read_bytes()
 
 
 @pytest.mark.parametrize("number", NUMBERS)

@@ -327,7 +327,7 @@ MPTCP_MUTATIONS = {
     "numbers that wrap are widened wrongly": Mutation(
         changes=(
             (
-                "core/mptcp/mappings.py",
+                "core/sequences.py",
                 "    return near + delta - mask - 1 if delta > mask >> 1 else near + delta\n",
                 "    return near + delta - mask if delta > mask >> 1 else near + delta\n",
             ),
@@ -338,7 +338,8 @@ MPTCP_MUTATIONS = {
             "is not what the peer wrote there",
             "DATA_ACK of what was not sent",
         ),
-        test=MPTCP_MACHINE,
+        # Our own ends hand over numbers that need no widening, unless every packet becomes bytes.
+        test="core/mptcp/test_machine.py::test_mptcp_machine[EncodedMptcpMachine-0]",
     ),
     "third ACK of a join not sent again": Mutation(
         changes=(

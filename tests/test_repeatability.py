@@ -127,7 +127,7 @@ def result(scenario: Scenario, directory: Path, slices: int = 1, **how: bool) ->
             simulation.env.run(scenario.duration * step // slices)
         sampler.finish()
     summary = summarise(simulation, sampler)
-    return summary.as_dict(), event_lines(simulation, summary), drops, file.read_bytes()
+    return summary.as_dict(), list(event_lines(simulation, summary)), drops, file.read_bytes()
 
 
 @pytest.fixture(params=["fast", "jitter"])

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -131,14 +132,14 @@ def test_twice_leaves_what_was_there(
     if former:
         with RunDirectory(out) as directory:
             directory.write_json(META, {"mptcpsim": "0.1.0"})
-    write = RunDirectory.write_text
+    write = RunDirectory.write_lines
 
-    def interrupted(self: RunDirectory, name: str, text: str) -> None:
+    def interrupted(self: RunDirectory, name: str, lines: Iterable[str]) -> None:
         if name == "events.jsonl":
             signal.raise_signal(number)
-        write(self, name, text)
+        write(self, name, lines)
 
-    monkeypatch.setattr(RunDirectory, "write_text", interrupted)
+    monkeypatch.setattr(RunDirectory, "write_lines", interrupted)
     result = run(scenario, out, "--no-figures", "--force")
     assert result.exit_code == 130
     assert result.stderr == "mptcpsim: interrupted; nothing was written\n"

@@ -249,7 +249,7 @@ def test_no_object_of_the_core_is_read_in_a_run(tmp_path: Path, monkeypatch: pyt
     seen = _watched(monkeypatch)
     summary = measure(simulation, NoSeries())
     assert all(flow.stalls or flow.pauses.count for flow in summary.flows)
-    assert event_lines(simulation, summary)
+    assert list(event_lines(simulation, summary))
     assert list(subflow_paths(simulation))
     allowed = {f"{cls}.{event}" for event in EVENTS for cls in ("Connection", "MptcpConnection")}
     assert {one for one in seen if one.rpartition(" ")[2] not in allowed} == set()

@@ -428,7 +428,7 @@ def test_a_copy_of_old_data_in_front_of_a_closed_window_is_no_probe(tmp_path: Pa
     simulation = build(loads(text))
     with SeriesRecorder(tmp_path / "series.parquet") as recorder:
         summary = measure(simulation, recorder)
-    lines = event_lines(simulation, summary)
+    lines = list(event_lines(simulation, summary))
     probes = [line["time_s"] for line in lines if line["event"] == "window probe"]
     answers = [line["time_s"] for line in lines if line["event"] == "window probe answered"]
     again = [line["time_s"] for line in lines if line["event"] == "retransmission time-out"]
