@@ -137,6 +137,7 @@ class Row:
         used: paths over which each end gets payload.
         error, kernel_error: a part of the message with which an end's application fails.
         arrives: all bytes of both directions.
+        cuts: the kernel may end its stream before all that its program has written. Then what it sent arrives.
         plain: the connection speaks plain TCP at the end; None: it is not looked at.
         lossy: packets are lost, and counters of the two ends may differ.
     """
@@ -170,6 +171,7 @@ class Row:
     error: str = ""
     kernel_error: str = ""
     arrives: bool = True
+    cuts: bool = False
     plain: bool | None = False
     lossy: bool = False
 
@@ -323,6 +325,12 @@ class Run:
 
     # --- Judgement ----------------------------------------------------------------------------
 
+    def _stream_of_the_kernel(self) -> int:
+        """Return how many bytes the kernel has sent before the FIN of the only subflow."""
+        assert self.connection is not None
+        (tcp,) = self.connection.subflows
+        return tcp.receiver.fin_at - 1
+
     def _judge_applications(self, problems: list[str], their_bytes: int, our_bytes: int) -> None:
         row, transfer = self.row, self.transfer
         if transfer is None:
@@ -352,8 +360,9 @@ class Run:
                     problems.append(f"{whose} end got {found}, right is {right}")
         elif not row.error and not row.kernel_error:
             found = transfer.received, report.get("received")
-            if found != (their_bytes, our_bytes):
-                problems.append(f"{found} bytes arrived, not {(their_bytes, our_bytes)}")
+            sent = self._stream_of_the_kernel() if row.cuts else their_bytes
+            if found != (sent, our_bytes) or sent > their_bytes:
+                problems.append(f"{found} bytes arrived, not {(sent, our_bytes)}")
         for path, faults in self.faults.items():
             for direction in (IN, OUT):
                 if getattr(faults.change_of(direction), "hits", 1) == 0:

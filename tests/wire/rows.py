@@ -437,6 +437,9 @@ def failures() -> list[Row]:
                 },
                 ours={"MPFailTx": SOME} if direction == IN else {"MPFailRx": SOME},
                 arrives=False,
+                # Linux 6.18 that falls back while its program has closed sends a FIN in front of what it has
+                # not handed to the subflow yet: 41,808 of 500,000 bytes in 5 of 25 runs on a busy machine.
+                cuts=direction == OUT,
                 plain=None,
                 **checks,  # type: ignore[arg-type]
             )
