@@ -137,7 +137,7 @@ class Row:
         used: paths over which each end gets payload.
         error, kernel_error: a part of the message with which an end's application fails.
         arrives: all bytes of both directions.
-        cuts: the kernel may end its stream before all that its program has written. Then what it sent arrives.
+        cuts: the kernel may end its stream before all that its program has written; what it sent arrives.
         plain: the connection speaks plain TCP at the end; None: it is not looked at.
         lossy: packets are lost, and counters of the two ends may differ.
     """
