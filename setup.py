@@ -1,8 +1,8 @@
 """Builds the hot modules with mypyc when MPTCPSIM_COMPILE=1; otherwise the package is pure Python.
 
 ``pyproject.toml`` says everything else; the patterns of the hot modules are in its ``[tool.mptcpsim]``.
-``MPTCPSIM_OPT`` is the level of optimization of the C compiler, 3 unless it is set; with 0 the build takes a
-third of the time, and mypyc's runtime checks itself.
+``MPTCPSIM_OPT`` is the level of optimization of the C compiler, 3 unless it is set; with 0 the build takes
+less time, and mypyc's runtime checks itself.
 """
 
 import importlib.util
