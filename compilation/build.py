@@ -36,9 +36,9 @@ def extensions(modules: list[str], optimization: str) -> list[Any]:
     """Return the extension modules for ``modules``, whose C files are generated now if the sources changed.
 
     Types of unchanged modules outside the library, those of numpy for one, come from a cache of mypy's own.
-    The modules are compiled together rather than as ``separate`` ones: mypyc then knows all subclasses and all
-    writers of an attribute, calls methods directly and leaves out checks whether an attribute is set. That is a
-    fifth of the instructions of W1, for some thirty seconds of generating C after each edit.
+    The modules are compiled together rather than as ``separate`` ones: mypyc then knows all subclasses and
+    all writers of an attribute, calls methods directly and leaves out checks whether an attribute is set.
+    That is a fifth of the instructions of W1, for some thirty seconds of generating C after each edit.
     ``optimization`` is the compiler's level; 0 also lets the runtime of mypyc check itself, and keeps symbols
     for a debugger.
     """
