@@ -248,6 +248,10 @@ class Run:
                     received += max(0, tcp.receiver.nxt - 1)
         return sent, received
 
+    def is_used(self, path: int) -> bool:
+        """Return whether a path has carried payload that counts: a fiftieth of all."""
+        return sum(self.payload_by(path)) > 0.02 * (self.row.send + self.row.theirs) * self.size
+
     # --- The two ends -------------------------------------------------------------------------
 
     def go(self) -> Outcome:
@@ -381,7 +385,7 @@ class Run:
         # How much a connection has carried that is broken off is open.
         for path in range(1, row.paths + 1) if row.arrives else ():
             sent, received = self.payload_by(path)
-            used = sent + received > 0.02 * (our_bytes + their_bytes)
+            used = self.is_used(path)
             # Of a path on which packets are lost it is open how far it comes.
             if used != (path in row.used) and not (row.lossy and used):
                 problems.append(f"path {path} carried {sent} and {received} bytes of payload")

@@ -53,6 +53,11 @@ def joined(run: Run) -> bool:
     return run.subflows() == 2 and run.progress() > 0.1
 
 
+def both_used(run: Run) -> bool:
+    """Both paths have carried data: one of them may now be taken away."""
+    return all(run.is_used(path) for path in (1, 2))
+
+
 def flowing(run: Run) -> bool:
     """Data flows."""
     return run.progress() > 0.02
@@ -245,7 +250,7 @@ def announcements() -> list[Row]:
             subflows=2,
             theirs=2.0,
             endpoints="10.2.0.1 subflow",
-            steps=(Step(joined, lambda run: run.host.ports[1].interface.remove_address("10.2.0.1")),),
+            steps=(Step(both_used, lambda run: run.host.ports[1].interface.remove_address("10.2.0.1")),),
             kernel={"MPJoinSynRx": 1, "RmAddr": 1, "RmSubflow": ANY, "MPRstTx": ANY, "MPRstRx": ANY},
             ours={"RmAddrTx": 1},
             used=(1, 2),
@@ -259,7 +264,7 @@ def announcements() -> list[Row]:
             subflows=2,
             theirs=2.0,
             kernel_endpoints=("10.2.0.2 dev wire2 subflow id 7",),
-            steps=(Step(joined, lambda run: run.paths.remove_endpoint(7)),),
+            steps=(Step(both_used, lambda run: run.paths.remove_endpoint(7)),),
             kernel={"MPJoinSynTx": 1, "RmAddrTx": 1, "RmSubflow": ANY},
             ours={"RmAddr": 1},
             used=(1, 2),
@@ -272,7 +277,7 @@ def announcements() -> list[Row]:
             subflows=2,
             theirs=2.0,
             kernel_endpoints=("10.2.0.2 dev wire2 signal id 7",),
-            steps=(Step(joined, lambda run: run.paths.remove_endpoint(7)),),
+            steps=(Step(both_used, lambda run: run.paths.remove_endpoint(7)),),
             kernel={
                 "AddAddrTx": REPEATED,
                 "EchoAdd": REPEATED,
@@ -333,7 +338,7 @@ def priorities() -> list[Row]:
             subflows=2,
             theirs=2.0,
             kernel_endpoints=("10.2.0.2 dev wire2 subflow id 7",),
-            steps=(Step(joined, lambda run: run.paths.change_endpoint("id 7 backup")),),
+            steps=(Step(both_used, lambda run: run.paths.change_endpoint("id 7 backup")),),
             kernel={"MPJoinSynTx": 1, "MPPrioTx": 1},
             ours={"MPPrioRx": 1},
             used=(1, 2),
