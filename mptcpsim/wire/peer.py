@@ -54,6 +54,7 @@ class PeerOrders(NamedTuple):
         abort_at: it aborts (SO_LINGER 0) when it has read so many bytes; -1: never.
         chunk: bytes of a write; 0: as large as can be.
         interval: time between two writes, s.
+        wait: time before the first write, s.
         echo: it sends back what it gets, in place of bytes of its own.
         seconds: it sends without end for so long, in place of a number of bytes; 0: it does not.
         first: bytes after which it waits for a word before it sends the others; 0: it does not wait.
@@ -74,6 +75,7 @@ class PeerOrders(NamedTuple):
     abort_at: int = -1
     chunk: int = 0
     interval: float = 0.0
+    wait: float = 0.0
     echo: bool = False
     seconds: float = 0.0
     first: int = 0
@@ -141,6 +143,7 @@ class _Connection:
     def _send(self) -> None:
         orders = self.orders
         chunk = orders.chunk or _CHUNK
+        time.sleep(orders.wait)
         if orders.seconds:
             self._send_until(time.monotonic() + orders.seconds, chunk)
             return

@@ -5,7 +5,6 @@ They are written for ``sim.sockets`` and run in a simulation as well, on connect
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from typing import Final
 
@@ -15,13 +14,16 @@ from mptcpsim.core.errors import LocalProtocolError
 from mptcpsim.sim.apps import Process
 from mptcpsim.sim.engine import Environment
 from mptcpsim.sim.sockets import ConnectionFailed, Socket
-from mptcpsim.units import NEVER, SECOND
+from mptcpsim.units import MILLISECOND, NEVER, SECOND
 from mptcpsim.wire.peer import AFTER_END, AFTER_SEND, BLOCK, random_bytes
 
 _CHUNK: Final = 1 << 18
 
 #: How long the end of a connection is waited for once both streams are done, ns.
 LINGER: Final = 2 * SECOND
+
+#: How often it looks meanwhile, ns.
+_LOOK_EVERY: Final = 2 * MILLISECOND
 
 
 class Transfer:
@@ -108,9 +110,10 @@ class Transfer:
         self.ended = env.now
         self.sha256 = self._hash.hexdigest()
         self.sent_sha256 = self._sent_hash.hexdigest()
-        with contextlib.suppress(ConnectionFailed):
-            # A subflow on a path that is dead takes its time.
-            yield self.socket.closed() | env.timeout(LINGER)
+        # The subflows of an aborted connection end with the peer's answer, those on a dead path much later.
+        patience = env.now + LINGER
+        while not self.socket.connection.closed and env.now < patience:
+            yield env.timeout(_LOOK_EVERY)
 
     def _guarded(self, process: Process) -> Process:
         try:

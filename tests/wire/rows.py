@@ -382,6 +382,8 @@ def closes() -> list[Row]:
         rows.append(
             Row(
                 f"MP_FASTCLOSE by us, variant {variant}",
+                # So much that the kernel's program is still reading when it happens.
+                send=20.0,
                 mptcp={"fastclose": variant},
                 transfer={"abort_at": 100_000},
                 # Variant A is repeated until the peer answers with a RST.
@@ -397,6 +399,7 @@ def closes() -> list[Row]:
             "MP_FASTCLOSE by us, two subflows",
             paths=2,
             subflows=2,
+            send=20.0,
             endpoints="10.2.0.1 subflow",
             transfer={"abort_at": 200_000},
             # How many segments carry it depends on the subflows that are there.
@@ -411,6 +414,7 @@ def closes() -> list[Row]:
     rows.append(
         Row(
             "MP_FASTCLOSE by the kernel",
+            theirs=20.0,
             orders={"abort_at": 100_000},
             kernel={"MPFastcloseTx": SOME, "MPRstTx": SOME},
             ours={"MPFastcloseRx": SOME},
@@ -523,6 +527,9 @@ def fallbacks() -> list[Row]:
                     f"fallback: options vanish from {name}, {client} connects",
                     client,
                     steps=(Step(at_once, change(1, direction, lambda syn=syn: strip(syn))),),  # type: ignore[misc]
+                    # Once Linux has our ACK of its data it falls back without an infinite mapping, which we
+                    # cannot tell from a path that has broken (section 3.7): let it have our data first.
+                    orders={"wait": 0.1} if direction == OUT else {},
                     kernel=quiet,
                     ours={"MPCapableSYNTX": ANY, "MPFailTx": ANY, "MPFailRx": ANY},
                     plain=True,
